@@ -1,0 +1,177 @@
+"""Everything that can go wrong, as facts; what HTTP makes of them is the service's business.
+
+    DrawpointError
+    +-- UnknownName (KeyError, ValueError)      a name that is not there; `near` holds similar ones
+    |   +-- StoreNotFound
+    |   +-- SampleNotFound
+    |   +-- SplitNotFound
+    |   +-- UnknownDomain
+    |   +-- UnknownField
+    +-- StatisticsNotFound (LookupError)        the store ships no statistics
+    +-- InvalidDraw (ValueError)                a count, seed or part that asks for no draw
+    +-- InvalidSample (ValueError)              field arrays that cannot become a sample
+    +-- InvalidManifest (ValueError)            a manifest that is damaged or not to be trusted
+    +-- StoreExists (FileExistsError)           a store stands where one is to be written
+    +-- ResponseTooLarge (ValueError)           the draw exceeds what the service sends at once
+    +-- RevisionChanged                         the store is at another revision than the one pinned
+    +-- DataDamaged (OSError)                   stored bytes that cannot be trusted
+    |   +-- ChunkMissing
+    |   +-- ChunkDamaged
+    |   +-- MetadataDamaged
+    +-- StoreUnreadable (OSError)               the storage did not answer; says nothing of what it holds
+    +-- RequestFailed (OSError)                 the client got no usable answer from the service
+        +-- AccessDenied (PermissionError)
+        +-- ServiceUnavailable (ConnectionError)
+        +-- DeadlineExceeded (TimeoutError)
+        +-- ResponseDamaged
+
+Every error is built from one message, so that it survives pickling and re-raising in worker processes;
+what it is about (store, sample, field, chunk) is also on it as attributes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NEAR_NAMES_SEARCHED = 5_000
+"""How many names a search for near names looks at; it bounds the cost of a typo in a huge store."""
+
+
+class DrawpointError(Exception):
+    """Base of all errors; `str()` is one plain sentence with the remedy.
+
+    The keyword arguments become attributes: what the error is about, None where it does not apply.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        store: str | None = None,
+        sample: str | None = None,
+        field: str | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.store = store
+        self.sample = sample
+        self.field = field
+        self.chunk = chunk
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument.
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownName(DrawpointError, KeyError, ValueError):
+    """A name that the store does not hold; `near` are similar names that it does hold."""
+
+    near: tuple[str, ...] = ()
+
+    @classmethod
+    def among(cls, kind: str, name: str, known: Iterable[str], *, where: str, sample: str | None = None) -> UnknownName:
+        """Build the error for `name`, naming the nearest of `known`, or a few of them if none is near."""
+        names = list(islice(known, NEAR_NAMES_SEARCHED))
+        near = tuple(difflib.get_close_matches(name[:200], names, n=3, cutoff=0.6))
+        shown = near or tuple(names[:8])
+        hint = f"near names: {', '.join(shown)}" if near else f"there is: {', '.join(shown) or 'none'}"
+        more = ", ..." if not near and len(names) > len(shown) else ""
+        error = cls(f"{where} has no {kind} {name[:200]!r}; {hint}{more}.", sample=sample)
+        error.near = shown
+        return error
+
+
+class StoreNotFound(UnknownName):
+    """No store of that id is served, or no manifest lies at that root."""
+
+
+class SampleNotFound(UnknownName):
+    """The store's manifest lists no such sample."""
+
+
+class SplitNotFound(UnknownName):
+    """The store ships no split of that name."""
+
+
+class UnknownDomain(UnknownName):
+    """The store or the sample has no such domain."""
+
+
+class UnknownField(UnknownName):
+    """The store or the sample has no such field."""
+
+
+class StatisticsNotFound(DrawpointError, LookupError):
+    """The store ships no statistics."""
+
+
+class InvalidDraw(DrawpointError, ValueError):
+    """A count, seed, part or selection that describes no draw."""
+
+
+class InvalidSample(DrawpointError, ValueError):
+    """Field arrays that cannot be stored as a sample without losing something."""
+
+
+class InvalidManifest(DrawpointError, ValueError):
+    """A manifest that is damaged, of an unknown format version, or not to be trusted."""
+
+
+class StoreExists(DrawpointError, FileExistsError):
+    """A store stands where a new one is to be written."""
+
+
+class ResponseTooLarge(DrawpointError, ValueError):
+    """The draw is larger than the service sends in one response."""
+
+
+class RevisionChanged(DrawpointError):
+    """The store is at another revision than the one that was asked for."""
+
+
+class DataDamaged(DrawpointError, OSError):
+    """Stored bytes that cannot be trusted; names sample, field and chunk where they are known."""
+
+
+class ChunkMissing(DataDamaged):
+    """A chunk, or the object that holds it, is not there."""
+
+
+class ChunkDamaged(DataDamaged):
+    """A chunk is short, fails its checksum or does not decode."""
+
+
+class MetadataDamaged(DataDamaged):
+    """Array metadata or a shard index that is damaged or disagrees with the manifest."""
+
+
+class StoreUnreadable(DrawpointError, OSError):
+    """The storage did not answer; whether the data is there is not known."""
+
+
+class RequestFailed(DrawpointError, OSError):
+    """The service gave no usable answer; `status` is the HTTP status, if there was one."""
+
+    status: int | None = None
+    request_id: str | None = None
+
+
+class AccessDenied(RequestFailed, PermissionError):
+    """The service wants a token, or another one (401, 403)."""
+
+
+class ServiceUnavailable(RequestFailed, ConnectionError):
+    """The service cannot be reached or is overloaded, also after retries."""
+
+
+class DeadlineExceeded(RequestFailed, TimeoutError):
+    """No usable answer within the total deadline."""
+
+
+class ResponseDamaged(RequestFailed):
+    """A response that is short, fails its digest or does not parse, also when asked for again."""

@@ -1,0 +1,122 @@
+"""The wire format: one safetensors file a response, canonical byte for byte, and its digest.
+
+Layout (https://github.com/huggingface/safetensors, "Format"): the header's length as 8 bytes little-endian, the
+header as JSON padded with spaces to a multiple of 8, then the tensors without gaps. Ours is canonical: keys
+sorted, no white space, tensors ordered by falling item size and then by name, so that each is aligned and equal
+content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import crc32c
+import numpy as np
+
+from drawpoint.errors import ResponseDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONTENT_TYPE = "application/vnd.safetensors"
+PAYLOAD_VERSION = 1
+"""Part of every ETag: a change of the layout must not be answered with 304."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""The cap of the safetensors library itself (its `MAX_HEADER_SIZE`)."""
+
+_LENGTH_BYTES = 8
+_TAGS = {"float16": "F16", "float32": "F32", "float64": "F64"}
+_DTYPES = {tag: np.dtype(name).newbyteorder("<") for name, tag in _TAGS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor to be sent: its key, NumPy dtype name and shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        size = np.dtype(self.dtype).itemsize
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One response body in one allocation; `tensors` are writable views into `body`, to be filled."""
+
+    body: bytearray
+    tensors: dict[str, np.ndarray[Any, Any]]
+
+
+def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payload:
+    """Lay out a body for `tensors` and write its header; the tensors' bytes are zero until they are filled."""
+    ordered = sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offsets = []
+    end = 0
+    for spec in ordered:
+        offsets.append(end)
+        header[spec.name] = {
+            "data_offsets": [end, end + spec.nbytes],
+            "dtype": _TAGS[spec.dtype],
+            "shape": list(spec.shape),
+        }
+        end += spec.nbytes
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    start = _LENGTH_BYTES + len(text)
+    body = bytearray(start + end)
+    body[:start] = len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    views = {
+        spec.name: np.ndarray(spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, start + offset)
+        for spec, offset in zip(ordered, offsets, strict=True)
+    }
+    return Payload(body, views)
+
+
+def parse(body: bytearray) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """Return the tensors of a body as writable arrays that share its memory, and its metadata.
+
+    Raises ResponseDamaged unless the header is well formed and its tensors tile the body exactly.
+    """
+    if len(body) < _LENGTH_BYTES:
+        raise ResponseDamaged(f"the response has {len(body)} bytes, too few for a safetensors header.")
+    length = int.from_bytes(body[:_LENGTH_BYTES], "little")
+    start = _LENGTH_BYTES + length
+    if length > MAX_HEADER_BYTES or start > len(body):
+        raise ResponseDamaged(f"the response's safetensors header claims {length} bytes of {len(body)}.")
+    try:
+        header: dict[str, Any] = json.loads(body[_LENGTH_BYTES:start])
+        metadata: dict[str, str] = header.pop("__metadata__", {})
+        tensors = {
+            name: _view(body, start, spec["dtype"], spec["shape"], *spec["data_offsets"])
+            for name, spec in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResponseDamaged(f"the response's safetensors header does not parse: {error}.") from error
+    if start + sum(tensor.nbytes for tensor in tensors.values()) != len(body):
+        raise ResponseDamaged("the response's tensors do not fill its body exactly.")
+    return tensors, metadata
+
+
+def _view(
+    body: bytearray, start: int, tag: str, shape: list[int], begin: int, end: int
+) -> np.ndarray[Any, Any]:
+    view = np.ndarray(shape, _DTYPES[tag], body, start + begin)
+    if view.nbytes != end - begin:
+        raise ValueError(f"a tensor of shape {shape} and type {tag} does not have {end - begin} bytes")
+    return view
+
+
+def content_digest(body: bytes | bytearray | memoryview) -> str:
+    """Return the Content-Digest field (RFC 9530) of a body: its crc32c, 4 bytes big-endian, in base64."""
+    return f"crc32c=:{base64.b64encode(crc32c.crc32c(body).to_bytes(4, 'big')).decode()}:"

@@ -1,0 +1,63 @@
+"""Seeds: one integer in 0..2**63-1 names a draw, wherever it is made."""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import InvalidDraw
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_SEED = 2**63 - 1
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed` as an int; raises InvalidDraw unless it is an integer in 0..2**63-1."""
+    return _integer("seed", seed, 0, MAX_SEED)
+
+
+def check_part(part: int) -> int:
+    """Return `part` as an int; raises InvalidDraw unless it is an integer in 0..2**63-1."""
+    return _integer("part", part, 0, MAX_SEED)
+
+
+def check_count(domain: str, count: int) -> int:
+    """Return the point count of `domain` as an int; raises InvalidDraw unless it is an integer >= 1."""
+    return _integer(f"the point count of {domain!r}", count, 1, MAX_SEED)
+
+
+def _integer(what: str, value: int, low: int, high: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not low <= number <= high:
+        raise InvalidDraw(f"{what} must be an integer in {low}..{high}, not {value!r}.")
+    return number
+
+
+def fresh_seed() -> int:
+    """Return a seed from the operating system's entropy."""
+    return secrets.randbits(63)
+
+
+def resolve_seed(seed: int | None, generator: torch.Generator | None) -> int:
+    """Return the seed of a draw: `seed`, or else one from `generator`, or else fresh entropy.
+
+    A generator advances by exactly one draw, also where `seed` overrides it, so that its state after a call
+    depends on the number of calls alone. Raises InvalidDraw for a seed that is no integer in 0..2**63-1.
+    """
+    drawn = None
+    if generator is not None:
+        import torch  # noqa: PLC0415  only who passes a torch generator needs torch
+
+        if not isinstance(generator, torch.Generator):
+            raise InvalidDraw(f"generator must be a torch.Generator, not {type(generator).__name__}; or pass seed=.")
+        word = torch.randint(0, MAX_SEED, (), generator=generator, device=generator.device, dtype=torch.int64)
+        drawn = int(word.item())
+    if seed is not None:
+        return check_seed(seed)
+    return fresh_seed() if drawn is None else drawn

@@ -1,0 +1,36 @@
+"""The store: its format, and everything that is done with it without a network."""
+
+from drawpoint_store.layout import (
+    CANONICAL_TO_SPEC,
+    FIELD_SPECS,
+    FieldSpec,
+    FileMap,
+    build_domain_layouts,
+    filename_to_canonical,
+    present_specs,
+)
+from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.reader import ZarrChunkReader
+from drawpoint_store.stores import is_remote, make_store
+from drawpoint_store.writer import ZarrStoreWriter
+
+from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+
+__all__ = [
+    "CANONICAL_TO_SPEC",
+    "FIELD_SPECS",
+    "ArrayLayout",
+    "DomainLayout",
+    "DomainSample",
+    "FieldSpec",
+    "FileMap",
+    "SampleEntry",
+    "StoreManifest",
+    "ZarrChunkReader",
+    "ZarrStoreWriter",
+    "build_domain_layouts",
+    "filename_to_canonical",
+    "is_remote",
+    "make_store",
+    "present_specs",
+]

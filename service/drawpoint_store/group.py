@@ -1,0 +1,152 @@
+"""A sample's Zarr v3 group as bytes: metadata, shards, chunks; what zarr-python would write, without its overhead.
+
+Formats: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html and the sharding codec's
+https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import crc32c
+import numpy as np
+from numcodecs import blosc
+
+from drawpoint_store import stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from zarr.abc.store import Store
+
+    from drawpoint.manifest import ArrayLayout, DomainSample
+
+Array = "tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]"
+
+_COMPRESSION_THREADS = min(4, os.cpu_count() or 1)
+_CRC = {"name": "crc32c"}
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def write_group(
+    path: str,
+    arrays: Sequence[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]],
+    compression_level: int,
+) -> None:
+    """Write the group at `path`, replacing what lies there; its root metadata comes last.
+
+    Every chunk is written, also one of nothing but zeros, so that a chunk that is not there is always damage.
+    """
+    store = stores.make_store(path)
+    _sync(store.delete_dir(""))
+    nodes: dict[str, dict[str, Any]] = {}
+    with ThreadPoolExecutor(_COMPRESSION_THREADS) as pool:
+        for layout, grid, values in arrays:
+            nodes[layout.array_name] = array_metadata(layout, grid, compression_level)
+            chunks = list(pool.map(lambda chunk: encode_chunk(chunk, compression_level), _chunks(values, grid)))
+            per_shard = grid.shard_points // grid.chunk_points
+            for shard, first in enumerate(range(0, len(chunks), per_shard)):
+                body = join_shard(chunks[first : first + per_shard], per_shard)
+                _put(store, f"{layout.array_name}/c/{shard}/0", body)
+    groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
+    nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
+    for name, node in sorted(nodes.items()):
+        _put(store, f"{name}/zarr.json", _json(node))
+    _put(store, "zarr.json", _json(group_metadata(nodes)))
+
+
+def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int) -> dict[str, Any]:
+    """Return the `zarr.json` of one array."""
+    itemsize = np.dtype(layout.dtype).itemsize
+    blosc_codec = {
+        "name": "blosc",
+        "configuration": {
+            "typesize": itemsize,
+            "cname": "zstd",
+            "clevel": compression_level,
+            "shuffle": "shuffle",
+            "blocksize": 0,
+        },
+    }
+    sharding = {
+        "chunk_shape": [grid.chunk_points, layout.dim],
+        "codecs": [_BYTES, blosc_codec, _CRC],
+        "index_codecs": [_BYTES, _CRC],
+        "index_location": "end",
+    }
+    return {
+        "shape": [grid.n_points, layout.dim],
+        "data_type": layout.dtype,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [grid.shard_points, layout.dim]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0,
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": {},
+        "dimension_names": ["point", "component"],
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def group_metadata(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the group's `zarr.json` with the metadata of all its nodes consolidated into it."""
+    consolidated = {
+        name: node
+        if node["node_type"] == "array"
+        else {**node, "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": {}}}
+        for name, node in sorted(nodes.items(), key=lambda item: (item[0].count("/"), item[0]))
+    }
+    return {
+        "attributes": {},
+        "zarr_format": 3,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": consolidated},
+        "node_type": "group",
+    }
+
+
+def encode_chunk(rows: np.ndarray[Any, Any], compression_level: int) -> bytes:
+    """Return a chunk's bytes: little-endian rows through blosc-zstd, then their crc32c."""
+    packed: bytes = blosc.compress(rows, b"zstd", compression_level, blosc.SHUFFLE)
+    return packed + crc32c.crc32c(packed).to_bytes(4, "little")
+
+
+def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
+    """Return a shard's bytes: the chunks, then the index of (offset, nbytes) for each of its slots, checksummed."""
+    index = np.full((slots, 2), 2**64 - 1, dtype="<u8")
+    offset = 0
+    for slot, chunk in enumerate(chunks):
+        index[slot] = offset, len(chunk)
+        offset += len(chunk)
+    packed = index.tobytes()
+    return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(4, "little")])
+
+
+def _chunks(values: np.ndarray[Any, Any], grid: DomainSample) -> Iterator[np.ndarray[Any, Any]]:
+    for first in range(0, grid.n_points, grid.chunk_points):
+        rows = values[first : first + grid.chunk_points]
+        if len(rows) < grid.chunk_points:  # Zarr stores the last chunk at full size
+            rows = np.concatenate([rows, np.zeros((grid.chunk_points - len(rows), values.shape[1]), values.dtype)])
+        yield rows
+
+
+def _json(node: dict[str, Any]) -> bytes:
+    return json.dumps(node, indent=2).encode()
+
+
+def _put(store: Store, key: str, data: bytes) -> None:
+    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415  see stores.make_store
+
+    _sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+
+
+def _sync(coroutine: Any) -> None:
+    from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
+
+    sync(coroutine)

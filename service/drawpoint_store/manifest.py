@@ -1,0 +1,38 @@
+"""The manifest at its place in the store: `<root>/manifest.json`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import drawpoint.manifest
+from drawpoint.errors import StoreNotFound
+from drawpoint_store import stores
+
+if TYPE_CHECKING:
+    import os
+
+
+class StoreManifest(drawpoint.manifest.StoreManifest):
+    """A manifest that can be saved to a store's root and loaded from it."""
+
+    MANIFEST_NAME: ClassVar[str] = "manifest.json"
+
+    def save(self, store_root: str | os.PathLike[str]) -> str:
+        """Write the manifest, whole or not at all, and return its path or URL."""
+        return stores.write_bytes(store_root, self.MANIFEST_NAME, self.to_json())
+
+    @classmethod
+    def load(cls, store_root: str | os.PathLike[str]) -> Self:
+        """Read the manifest of a store.
+
+        Raises StoreNotFound if there is none, InvalidManifest if it is damaged or not to be trusted, and
+        StoreUnreadable if the storage does not answer.
+        """
+        place = stores.join(store_root, cls.MANIFEST_NAME)
+        data = stores.read_bytes(store_root, cls.MANIFEST_NAME)
+        if data is None:
+            raise StoreNotFound(
+                f"there is no store at {store_root}: {place} does not exist; write one with `drawpoint convert`.",
+                store=str(store_root),
+            )
+        return cls.from_json(data, origin=place)

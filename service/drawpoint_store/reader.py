@@ -1,0 +1,106 @@
+"""The local reader: random draws of a store as torch tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drawpoint.errors import InvalidDraw
+from drawpoint.seeds import check_count, resolve_seed
+from drawpoint_store.plan import plan_coords, plan_sample
+from drawpoint_store.store import OpenStore, open_read_only
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Mapping
+
+    import torch
+    from zarr.abc.store import Store
+
+    import drawpoint.manifest
+    from drawpoint_store.plan import ReadPlan
+
+
+class ZarrChunkReader:
+    """Reads samples of the store at `store_root`, subsampled or in full.
+
+    `store_root` is a local path or a URL. `store_factory` opens the zarr Store of a sample's group from its path;
+    with a custom one every byte is read through that Store's own `get`. `read_concurrency` is how many array reads
+    of a sample go on at once; the result is the same for any. The reader pickles and survives fork.
+
+    Raises StoreNotFound if there is no manifest, InvalidManifest if it cannot be trusted.
+    """
+
+    def __init__(
+        self,
+        store_root: str | os.PathLike[str],
+        manifest: drawpoint.manifest.StoreManifest | None = None,
+        store_factory: Callable[[str], Store] = open_read_only,
+        read_concurrency: int = 1,
+    ) -> None:
+        self._store = OpenStore(
+            str(store_root), manifest, store_factory, check_count("read_concurrency", read_concurrency)
+        )
+
+    @property
+    def store_root(self) -> str:
+        return self._store.root
+
+    @property
+    def manifest(self) -> drawpoint.manifest.StoreManifest:
+        return self._store.manifest
+
+    @property
+    def read_concurrency(self) -> int:
+        return self._store.read_concurrency
+
+    def read_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        generator: torch.Generator | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        seed: int | None = None,
+        part: int | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Read the fields of one sample, float32, keyed by canonical field; rows of a domain belong together.
+
+        `num_points` maps a domain to its count; a domain that is None or left out is read in full, in stored order.
+        Scalars come as (T,), vectors as (T, dim). A domain of the store that the sample lacks is absent. The draw
+        is named by `seed`, or else by one number taken from `generator`, or else by fresh entropy. `part` (with
+        `seed`) takes one of the ceil(n / T) disjoint parts instead of a random draw.
+
+        Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and DataDamaged (naming sample, field and
+        chunk) for stored bytes that cannot be trusted.
+        """
+        drawn = resolve_seed(seed, generator)
+        if part is not None and seed is None:
+            raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
+        return self._read(plan_sample(self.manifest, sample_id, num_points, seed=drawn, part=part, fields=fields))
+
+    def read_coords(
+        self,
+        sample_id: str,
+        domain: str,
+        num_points: int | None,
+        generator: torch.Generator | None = None,
+        *,
+        seed: int | None = None,
+    ) -> torch.Tensor:
+        """Read positions of one domain, float32 (T, 3), drawn independently of what read_sample draws.
+
+        None reads all of them in stored order. Raises what read_sample raises, and UnknownDomain for a domain that
+        the sample lacks.
+        """
+        drawn = resolve_seed(seed, generator)
+        tensors = self._read(plan_coords(self.manifest, sample_id, {domain: num_points}, seed=drawn))
+        return tensors[self.manifest.domains[domain].position]
+
+    def _read(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
+        import torch  # noqa: PLC0415  the package is also imported by the service, which never loads torch
+
+        arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
+        self._store.read(plan, arrays)
+        return {field: torch.from_numpy(array).to(torch.float32) for field, array in arrays.items()}

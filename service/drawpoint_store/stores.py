@@ -1,0 +1,169 @@
+"""Where a store lies: local paths, object storage through obstore, any other fsspec URL.
+
+Everything that touches small objects beside the arrays (manifest, statistics, splits) goes through here too, so
+that a store in a bucket needs nothing that a store on disk does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from drawpoint.errors import StoreUnreadable
+
+if TYPE_CHECKING:
+    import obstore.store
+    from zarr.abc.store import Store
+
+OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+
+
+def is_remote(store_root: str | os.PathLike[str]) -> bool:
+    """Tell whether `store_root` is a URL of something other than local files."""
+    scheme = _scheme(store_root)
+    return scheme not in ("", "file")
+
+
+def join(root: str | os.PathLike[str], name: str) -> str:
+    """Return the path or URL of `name`, a relative path, below `root`."""
+    return f"{str(root).rstrip('/')}/{name}" if str(root) != "/" else f"/{name}"
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Return the local path of a path or `file://` URL."""
+    return Path(str(path).removeprefix("file://"))
+
+
+def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
+    """Open the zarr Store at a path or URL.
+
+    LocalStore for paths and `file://`; obstore's ObjectStore for `s3://`, `gs://` and `az://` where obstore is
+    installed, with the credentials, region and endpoint of the standard environment variables; FsspecStore for
+    every other URL.
+    """
+    from zarr.storage import FsspecStore, LocalStore, ObjectStore  # noqa: PLC0415  0.4 s, and only writers and the fallback need it
+
+    if not is_remote(path):
+        return LocalStore(local_path(path), read_only=read_only)
+    if _uses_obstore(path):
+        return ObjectStore(open_object_store(path), read_only=read_only)
+    return FsspecStore.from_url(str(path), read_only=read_only)
+
+
+def open_object_store(url: str | os.PathLike[str]) -> obstore.store.ObjectStore:
+    """Open the obstore store rooted at an object URL; plain http only where the endpoint itself says so."""
+    from obstore.store import from_url  # noqa: PLC0415  only stores in buckets need it
+
+    options: dict[str, Any] = {}
+    endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+    if next(filter(None, endpoints), "").startswith("http://"):
+        options["client_options"] = {"allow_http": True}
+    return from_url(str(url), **options)
+
+
+def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
+    """Return the bytes of the object `name` below `root`, or None if there is none.
+
+    Raises StoreUnreadable where the storage does not answer: an outage is never taken for a missing object.
+    """
+    try:
+        if not is_remote(root):
+            return local_path(join(root, name)).read_bytes()
+        if _uses_obstore(root):
+            return bytes(open_object_store(root).get(name).bytes())
+        filesystem, path = fsspec.core.url_to_fs(join(root, name))
+        return bytes(filesystem.cat_file(path))
+    except _missing_errors():
+        return None
+    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
+        raise StoreUnreadable(f"{join(root, name)} cannot be read: {_first_line(error)}.", store=str(root)) from error
+
+
+def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
+    """Write the object `name` below `root`, whole or not at all, and return its path or URL."""
+    target = join(root, name)
+    try:
+        if not is_remote(root):
+            _write_file(local_path(target), data)
+        elif _uses_obstore(root):
+            open_object_store(root).put(name, data)
+        else:
+            filesystem, path = fsspec.core.url_to_fs(target)
+            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            filesystem.pipe_file(path, data)
+    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
+        raise StoreUnreadable(f"{target} cannot be written: {_first_line(error)}.", store=str(root)) from error
+    return target
+
+
+def list_names(root: str | os.PathLike[str], folder: str) -> list[str]:
+    """Return the names of the objects directly in `folder` below `root` (`""`: in `root`), sorted."""
+    place = join(root, folder) if folder else str(root)
+    try:
+        if not is_remote(root):
+            return sorted(entry.name for entry in os.scandir(local_path(place)) if entry.is_file())
+        if _uses_obstore(root):
+            listing = open_object_store(root).list_with_delimiter(folder or None)
+            return sorted(entry["path"].rsplit("/", 1)[-1] for entry in listing["objects"])
+        filesystem, path = fsspec.core.url_to_fs(place)
+        entries = filesystem.ls(path, detail=True)
+        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+    except _missing_errors():
+        return []
+    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
+        raise StoreUnreadable(f"{place} cannot be listed: {_first_line(error)}.", store=str(root)) from error
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    # A temporary neighbour and a rename: a reader sees the old bytes or the new ones, after a crash too.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def _scheme(path: str | os.PathLike[str]) -> str:
+    scheme, separator, _ = str(path).partition("://")
+    return scheme.lower() if separator else ""
+
+
+def _uses_obstore(path: str | os.PathLike[str]) -> bool:
+    return _scheme(path) in OBJECT_SCHEMES and _obstore_available()
+
+
+def _obstore_available() -> bool:
+    return importlib.util.find_spec("obstore") is not None
+
+
+def _missing_errors() -> tuple[type[Exception], ...]:
+    if not _obstore_available():
+        return (FileNotFoundError, NotADirectoryError)
+    from obstore.exceptions import NotFoundError  # noqa: PLC0415  only stores in buckets need it
+
+    return (FileNotFoundError, NotADirectoryError, NotFoundError)
+
+
+def _obstore_errors() -> tuple[type[Exception], ...]:
+    if not _obstore_available():
+        return ()
+    from obstore.exceptions import BaseError  # noqa: PLC0415  only stores in buckets need it
+
+    return (BaseError,)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

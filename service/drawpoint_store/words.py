@@ -1,0 +1,49 @@
+"""Random words that stay the same for ever: Philox, keyed by a name, turned into integers by a rule of our own.
+
+NumPy promises the stream of a bit generator, not that of `Generator` methods, and torch promises neither. So only
+raw words of Philox 4x64-10 are used (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), and
+bounded integers are made from them by Lemire's rule (arXiv:1805.10941).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+_WORD = 2**64
+
+
+class Words:
+    """A stream of uniform integers, keyed by the rule and the values that name it."""
+
+    def __init__(self, *name: str | int) -> None:
+        text = json.dumps(name, separators=(",", ":")).encode()
+        key = hashlib.blake2b(text, digest_size=16).digest()
+        self._philox = np.random.Philox(key=int.from_bytes(key, "little"))
+
+    def below(self, bound: int) -> int:
+        """Return a uniform integer in 0..bound-1, for 1 <= bound <= 2**64; rejection makes it exact."""
+        product = int(self._philox.random_raw()) * bound
+        if product % _WORD < bound:
+            threshold = _WORD % bound
+            while product % _WORD < threshold:
+                product = int(self._philox.random_raw()) * bound
+        return product // _WORD
+
+    def permutation(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Return a random permutation of 0..count-1 (int64): the stable argsort of `count` words."""
+        keys = np.asarray(self._philox.random_raw(count), dtype=np.uint64)
+        return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+
+    def choose(self, count: int, total: int) -> list[int]:
+        """Return `count` distinct integers of 0..total-1 in random order, at a cost that grows with `count` only."""
+        # Fisher and Yates, with the untouched part of the array implied.
+        moved: dict[int, int] = {}
+        chosen = []
+        for last in range(total - 1, total - 1 - count, -1):
+            pick = self.below(last + 1)
+            chosen.append(moved.get(pick, pick))
+            moved[pick] = moved.get(last, last)
+        return chosen

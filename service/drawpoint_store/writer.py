@@ -1,0 +1,264 @@
+"""Writing samples: shuffled once, cut into chunks, compressed, checksummed, one Zarr v3 group each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint.errors import InvalidSample, StoreNotFound
+from drawpoint.manifest import DomainSample, SampleEntry
+from drawpoint_store import stores
+from drawpoint_store.group import write_group
+from drawpoint_store.layout import FileMap, build_domain_layouts
+from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from drawpoint.manifest import ArrayLayout, DomainLayout
+
+_SHUFFLE_RULE = "shuffle/1"
+
+
+class ZarrStoreWriter:
+    """Writes samples below `store_root` (a path or URL) and keeps the manifest of what it wrote.
+
+    `chunk_points` rows make a chunk: choose about the number of points of a draw. An array is one shard, unless
+    `shard_points` caps it (rounded down to whole chunks, at least one). Positions are stored as `coords_dtype`,
+    values as `values_dtype`, and fields that `field_dtypes` names (canonical name -> dtype) as it says.
+    `compression_level` is that of blosc-zstd, 0 to 9.
+
+    Raises ValueError for counts below 1, dtypes that cannot be stored, and domains without exactly one coordinate
+    field.
+    """
+
+    def __init__(
+        self,
+        store_root: str | os.PathLike[str],
+        filemap: FileMap,
+        dataset_name: str,
+        shuffle_seed: int = 0,
+        chunk_points: int = 4096,
+        shard_points: int | None = None,
+        coords_dtype: str = "float32",
+        values_dtype: str = "float16",
+        field_dtypes: Mapping[str, str] | None = None,
+        compression_level: int = 5,
+    ) -> None:
+        for name, value in (("chunk_points", chunk_points), ("shard_points", shard_points)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}.")
+        if not 0 <= compression_level <= 9:  # noqa: PLR2004  blosc's levels
+            raise ValueError(f"compression_level must be in 0..9, not {compression_level}.")
+        self.store_root = str(store_root)
+        self.filemap = filemap
+        self.chunk_points = chunk_points
+        self.shard_points = shard_points
+        self.coords_dtype = coords_dtype
+        self.values_dtype = values_dtype
+        self.field_dtypes = field_dtypes
+        self.compression_level = compression_level
+        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
+        self.manifest = StoreManifest(
+            dataset_name=dataset_name,
+            shuffle_seed=shuffle_seed,
+            coords_dtype=coords_dtype,
+            values_dtype=values_dtype,
+            compressor=f"blosc-zstd-{compression_level}",
+            domains=self.layouts,
+        )
+        self._published: frozenset[str] | None = None
+        self._lock = threading.Lock()
+
+    def write_group(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> SampleEntry:
+        """Write one sample's group and return its entry, without recording it in the manifest.
+
+        `field_arrays` maps canonical fields to arrays of one domain's count: positions (N, 3), vectors (N, dim),
+        scalars (N,) or (N, 1). A domain may be left out as a whole. Safe to call from several threads, for
+        different samples. A sample that the store's saved manifest already lists is written beside the old one.
+
+        Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
+        fields, counts that disagree, empty domains, and finite values that the target dtype cannot hold; nothing
+        has been written then.
+        """
+        check_sample_id(sample_id)
+        domains: dict[str, DomainSample] = {}
+        arrays: list[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]] = []
+        for domain, given in self._by_domain(sample_id, field_arrays).items():
+            layout = self.layouts[domain]
+            n_points = len(given[layout.position])
+            domains[domain] = self._grid(n_points)
+            order = Words(_SHUFFLE_RULE, self.manifest.shuffle_seed, sample_id, domain).permutation(n_points)
+            for field, array in layout.arrays.items():
+                stored = _cast(sample_id, field, given[field], array.dtype)
+                arrays.append((array, domains[domain], np.take(stored, order, axis=0)))
+        relpath = self._free_relpath(sample_id)
+        write_group(stores.join(self.store_root, relpath), arrays, self.compression_level)
+        return SampleEntry(relpath=relpath, domains=domains, digest=content_digest(arrays))
+
+    def write_sample(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> None:
+        """Write one sample and record it in the manifest (`save_manifest` publishes it)."""
+        self.manifest.samples[sample_id] = self.write_group(sample_id, field_arrays)
+
+    def to_init_kwargs(self) -> dict[str, Any]:
+        """Return the keyword arguments that build an equal writer, say in a worker process."""
+        return {
+            "store_root": self.store_root,
+            "filemap": self.filemap,
+            "dataset_name": self.manifest.dataset_name,
+            "shuffle_seed": self.manifest.shuffle_seed,
+            "chunk_points": self.chunk_points,
+            "shard_points": self.shard_points,
+            "coords_dtype": self.coords_dtype,
+            "values_dtype": self.values_dtype,
+            "field_dtypes": self.field_dtypes,
+            "compression_level": self.compression_level,
+        }
+
+    def save_manifest(self) -> str:
+        """Publish the manifest, whole or not at all, and return its path or URL."""
+        return self.manifest.save(self.store_root)
+
+    def _grid(self, n_points: int) -> DomainSample:
+        chunk = min(self.chunk_points, n_points)
+        n_chunks = math.ceil(n_points / chunk)
+        chunks_per_shard = n_chunks
+        if self.shard_points is not None:
+            chunks_per_shard = min(n_chunks, max(1, self.shard_points // chunk))
+        return DomainSample(
+            n_points=n_points, chunk_points=chunk, shard_points=chunks_per_shard * chunk, n_chunks=n_chunks
+        )
+
+    def _by_domain(
+        self, sample_id: str, field_arrays: Mapping[str, ArrayLike]
+    ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+        """Return the arrays as (N, dim), by domain and field, checked against the layout."""
+        known = {field: layout for domain in self.layouts.values() for field, layout in domain.arrays.items()}
+        unknown = sorted(field_arrays.keys() - known.keys())
+        if unknown:
+            raise InvalidSample(
+                f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap, which has: {', '.join(known)}.",
+                sample=sample_id,
+                field=unknown[0],
+            )
+        by_domain = {}
+        for domain, layout in self.layouts.items():
+            given = {
+                field: _as_rows(sample_id, array, field_arrays[field])
+                for field, array in layout.arrays.items()
+                if field in field_arrays
+            }
+            if given:
+                _check_domain(sample_id, domain, layout, given)
+                by_domain[domain] = given
+        if not by_domain:
+            raise InvalidSample(f"sample {sample_id!r} has no fields.", sample=sample_id)
+        return by_domain
+
+    def _free_relpath(self, sample_id: str) -> str:
+        """Return a path that no published entry points at: what readers of the old revision read stays as it is."""
+        with self._lock:
+            if self._published is None:
+                try:
+                    published = StoreManifest.load(self.store_root).samples.values()
+                except StoreNotFound:
+                    self._published = frozenset()
+                else:
+                    self._published = frozenset(entry.relpath for entry in published)
+        taken = self._published
+        relpath, rewrite = f"{sample_id}.zarr", 0
+        while relpath in taken:
+            rewrite += 1
+            relpath = f"{sample_id}.r{rewrite}.zarr"
+        return relpath
+
+
+def check_sample_id(sample_id: str) -> None:
+    """Refuse ids that cannot name a path inside the store: raises InvalidSample (a ValueError)."""
+    segments = sample_id.split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        reason = "it has an empty, '.' or '..' segment"
+    elif not sample_id.isprintable() or "\\" in sample_id:
+        reason = "it has control characters or backslashes"
+    elif ":" in segments[0]:
+        reason = "it names a scheme or a drive"
+    elif any(segment.endswith(".zarr") for segment in segments[:-1]):
+        reason = "it would lie inside another sample's group"
+    else:
+        return
+    raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
+
+
+def content_digest(arrays: list[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]]) -> str:
+    """Return `sha256:<hex>` over names, dtypes, shapes and stored values: any change of a value changes it."""
+    digest = hashlib.sha256()
+    for layout, _, values in arrays:
+        head = [layout.array_name, layout.dtype, list(values.shape)]
+        digest.update(json.dumps(head, separators=(",", ":")).encode() + b"\n")
+        digest.update(np.ascontiguousarray(values).data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
+    array = np.asarray(values)
+    allowed = f"(N, {layout.dim})" if layout.dim > 1 else "(N,) or (N, 1)"
+    rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array
+    if rows.ndim != 2 or rows.shape[1] != layout.dim:  # noqa: PLR2004  rows and components
+        problem = f"must have shape {allowed}, has {array.shape}"
+    elif array.dtype.kind not in "fiu":
+        problem = f"must hold real numbers, holds {array.dtype}"
+    elif not len(array):
+        problem = f"has no points (shape {array.shape}); leave the whole domain out instead"
+    else:
+        return rows
+    raise InvalidSample(f"sample {sample_id!r}: {layout.field} {problem}.", sample=sample_id, field=layout.field)
+
+
+def _check_domain(
+    sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    missing = [field for field in layout.arrays if field not in given]
+    if missing:
+        raise InvalidSample(
+            f"sample {sample_id!r} has {', '.join(given)} but lacks {', '.join(missing)}; "
+            f"give all fields of {domain!r} or none.",
+            sample=sample_id,
+            field=missing[0],
+        )
+    counts = {field: len(array) for field, array in given.items()}
+    odd = next((field for field, count in counts.items() if count != counts[layout.position]), None)
+    if odd is not None:
+        shapes = ", ".join(f"{field} {array.shape}" for field, array in given.items())
+        raise InvalidSample(
+            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}.",
+            sample=sample_id,
+            field=odd,
+        )
+
+
+def _cast(sample_id: str, field: str, values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    target = np.dtype(dtype).newbyteorder("<")
+    with np.errstate(over="ignore"):
+        stored = values.astype(target, copy=False)
+    if values.dtype.kind == "f" and values.dtype.itemsize <= target.itemsize:
+        return stored
+    lost = np.isinf(stored) & np.isfinite(values)
+    if lost.any():
+        peak = float(np.abs(values[lost].astype(np.float64)).max())
+        raise InvalidSample(
+            f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
+            f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: 'float32'}} "
+            f"(--field-dtype {field}=float32).",
+            sample=sample_id,
+            field=field,
+        )
+    return stored

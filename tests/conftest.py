@@ -1,0 +1,52 @@
+"""Fixtures that every part of the suite shares: real runs, and stores written from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawpoint_store import FileMap, ZarrStoreWriter
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+AHMED = REPOSITORY / "examples" / "data" / "ahmed"
+FIELDS = (
+    "surface_position",
+    "surface_pressure",
+    "surface_friction",
+    "surface_normals",
+    "surface_area",
+    "volume_position",
+    "volume_pressure",
+    "volume_velocity",
+    "volume_vorticity",
+    "volume_distance_to_surface",
+)
+FILEMAP = FileMap(**{field: f"{field}.pt" for field in FIELDS})
+COUNTS = {"surface": 1500, "volume": 10_000}
+
+
+def sample_arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    """Make a sample with every field of FILEMAP; row i of a domain carries i in its first position component."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for field in FIELDS:
+        domain, name = field.split("_", 1)
+        scalar = name in ("pressure", "area", "distance_to_surface")
+        shape = (COUNTS[domain],) if scalar else (COUNTS[domain], 3)
+        arrays["volume_sdf" if name == "distance_to_surface" else field] = rng.standard_normal(shape, dtype=np.float32)
+    for domain, count in COUNTS.items():
+        arrays[f"{domain}_position"][:, 0] = np.arange(count)
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two samples of all fields, chunks of 256 rows with a short last one; do not change it."""
+    root = tmp_path_factory.mktemp("store")
+    writer = ZarrStoreWriter(root, FILEMAP, "made", shuffle_seed=7, chunk_points=256)
+    for number in range(2):
+        writer.write_sample(f"param{number}/run", sample_arrays(number))
+    writer.save_manifest()
+    return root
