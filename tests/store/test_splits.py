@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import fsspec
+import pytest
+
+from drawpoint.errors import MetadataDamaged, SplitNotFound, StoreUnreadable
+from drawpoint_store.splits import list_splits, read_split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Put = Callable[[str, bytes], None]
+
+
+@pytest.fixture(params=["local", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "local" else f"memory://splits-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def put(root: str) -> Put:
+    def write(name: str, data: bytes) -> None:
+        filesystem, path = fsspec.core.url_to_fs(f"{root}/{name}")
+        filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        filesystem.pipe_file(path, data)
+
+    return write
+
+
+def test_a_store_without_splits_lists_none(root: str) -> None:
+    assert list_splits(root) == []
+
+
+def test_splits_are_listed_by_name_from_the_folder_and_the_root(root: str, put: Put) -> None:
+    put("splits/tiny.txt", b"a\n")
+    put("splits/train.txt", b"a\n")
+    put("splits/README.md", b"no split\n")
+    put("splits/.txt", b"nameless\n")
+    put("test_design_ids.txt", b"a\n")
+    put("train_design_ids.txt", b"a\n")
+    put("blacklist.txt", b"a\n")
+    assert list_splits(root) == ["test", "tiny", "train"]
+
+
+def test_ids_keep_their_order_without_blank_lines_and_whitespace(root: str, put: Put) -> None:
+    put(
+        "splits/train.txt",
+        b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n   \nwith space/\xc3\xbc\xe2\x80\xa8x",
+    )
+    assert read_split(root, "train") == ["param1/b", "param0/a", "param1/b", "with space/ü\u2028x"]
+
+
+def test_files_at_the_root_are_read_under_both_their_names(root: str, put: Put) -> None:
+    put("val_design_ids.txt", b"v\n")
+    assert read_split(root, "val") == read_split(root, "val_design_ids") == ["v"]
+
+
+def test_the_folder_wins_over_the_root(root: str, put: Put) -> None:
+    put("train_design_ids.txt", b"root\n")
+    put("splits/train.txt", b"folder\n")
+    assert read_split(root, "train") == ["folder"]
+    assert read_split(root, "train_design_ids") == ["root"]
+
+
+def test_an_empty_split_is_a_split(root: str, put: Put) -> None:
+    put("splits/none.txt", b"")
+    assert list_splits(root) == ["none"]
+    assert read_split(root, "none") == []
+
+
+def test_an_unknown_split_names_the_near_ones(root: str, put: Put) -> None:
+    put("splits/train_small.txt", b"a\n")
+    put("val_design_ids.txt", b"a\n")
+    with pytest.raises(SplitNotFound, match="train_small") as caught:
+        read_split(root, "train_smal")
+    assert caught.value.near == ("train_small",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "../splits/train",
+        "train\n",
+        "\x00",
+        "secret",
+        "train.txt",
+        "x" * 9999,
+    ],
+)
+def test_names_that_are_not_listed_are_not_found_wherever_they_would_lead(
+    root: str, put: Put, name: str
+) -> None:
+    put("secret.txt", b"hidden\n")
+    put("splits/train.txt", b"a\n")
+    put("splits/a/b.txt", b"a\n")
+    with pytest.raises(SplitNotFound):
+        read_split(root, name)
+
+
+def test_a_split_that_is_no_text_is_reported_as_damaged(root: str, put: Put) -> None:
+    put("splits/train.txt", b"\xff\xfe\x00")
+    with pytest.raises(MetadataDamaged, match=r"splits/train\.txt is not UTF-8"):
+        read_split(root, "train")
+
+
+def test_a_storage_that_does_not_answer_is_no_missing_split(tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "train.txt").mkdir()
+    (tmp_path / "train_design_ids.txt").mkdir()
+    with pytest.raises(StoreUnreadable):
+        read_split(tmp_path, "train")
