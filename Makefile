@@ -1,0 +1,54 @@
+# The two commands are `make demo` and `make test`; `make` alone lists all of them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first Python >= 3.11 that really runs: version managers put names on PATH that do not.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(shell \
+  $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types tests bench clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	  printf '  %-14s %s\n' "$$name" "$$text"; done
+
+install: $(READY) ## make .venv with everything that the commands below need
+
+demo: $(READY) ## convert the shipped runs, serve them, draw one sample; Ctrl-C ends it
+	@$(BIN)/drawpoint demo
+
+test: ## check style and types, then run all tests
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory tests
+
+lint: $(READY) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## check types
+	$(BIN)/mypy
+
+tests: $(READY) ## run all tests
+	@sh .ci/system
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(READY) ## run the benchmarks
+	@for script in tests/benchmarks/bench_*.py; do \
+	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean: ## remove what the commands made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The stamp comes last, so an install that was interrupted starts anew.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo 'make: no Python 3.11 or newer on PATH; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -e '.[dev]' -c constraints.txt
+	@touch $@
