@@ -7,7 +7,9 @@
     |   +-- SplitNotFound
     |   +-- UnknownDomain
     |   +-- UnknownField
+    |   +-- UnknownParameter
     +-- StatisticsNotFound (LookupError)        the store ships no statistics
+    +-- InvalidParameter (ValueError)           a parameter of a request with a value it cannot have
     +-- InvalidDraw (ValueError)                a count, seed or part that asks for no draw
     +-- InvalidSample (ValueError)              field arrays that cannot become a sample
     +-- InvalidManifest (ValueError)            a manifest that is damaged or not to be trusted
@@ -19,6 +21,8 @@
     |   +-- ChunkDamaged
     |   +-- MetadataDamaged
     +-- StoreUnreadable (OSError)               the storage did not answer; says nothing of what it holds
+    +-- InvalidSettings (ValueError)            the service is told what it does not know or cannot do
+    +-- Overloaded                              the service does as much at once as it is set to
     +-- RequestFailed (OSError)                 the client got no usable answer from the service
         +-- AccessDenied (PermissionError)
         +-- ServiceUnavailable (ConnectionError)
@@ -106,8 +110,27 @@ class UnknownField(UnknownName):
     """The store or the sample has no such field."""
 
 
+class UnknownParameter(UnknownName):
+    """The request names a parameter, or a domain in place of one, that means nothing there."""
+
+
 class StatisticsNotFound(DrawpointError, LookupError):
     """The store ships no statistics."""
+
+
+class InvalidParameter(DrawpointError, ValueError):
+    """A parameter of a request with a value it cannot have; `allowed` are those it can have, or their form."""
+
+    parameter: str = ""
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, parameter: str, value: str, *allowed: str) -> InvalidParameter:
+        """Build the error for `parameter=value`, naming what is allowed."""
+        error = cls(f"{parameter}={value[:200]!r} is refused: {parameter} is {' or '.join(allowed)}.")
+        error.parameter = parameter
+        error.allowed = allowed
+        return error
 
 
 class InvalidDraw(DrawpointError, ValueError):
@@ -152,6 +175,14 @@ class MetadataDamaged(DataDamaged):
 
 class StoreUnreadable(DrawpointError, OSError):
     """The storage did not answer; whether the data is there is not known."""
+
+
+class InvalidSettings(DrawpointError, ValueError):
+    """A setting that is unknown, or whose value is out of bounds."""
+
+
+class Overloaded(DrawpointError):
+    """The service does as much at once as it is set to; the same request may succeed a little later."""
 
 
 class RequestFailed(DrawpointError, OSError):

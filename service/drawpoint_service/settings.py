@@ -1,0 +1,117 @@
+"""What the service can be told: one frozen object, read once at the edge and passed down."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from drawpoint.errors import InvalidSettings, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TOKEN_VARIABLE = "DRAWPOINT_TOKEN"  # noqa: S105  the name of a variable, not a token
+_STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_store_id(store_id: str) -> str:
+    """Return `store_id`; raises ValueError unless it can stand in a URL as it is."""
+    if not _STORE_ID.fullmatch(store_id):
+        raise ValueError(
+            f"store id {store_id!r} is not made of letters, digits, '.', '_' and '-' (64 at most, the first "
+            "a letter or digit)"
+        )
+    return store_id
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a token is one or more printable ASCII characters without spaces")
+    return token
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+StoreId = Annotated[str, AfterValidator(check_store_id)]
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
+
+
+class StoreSettings(BaseModel):
+    """One store to serve."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Annotated[str, Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set; docs/configuration.md says what each is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stores: dict[StoreId, StoreSettings] = {}
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    token: Annotated[tuple[Token, ...], BeforeValidator(_as_list)] = ()
+    max_response_bytes: int = Field(default=2**30, ge=1)
+    read_threads: int = Field(default=8, ge=1, le=1024)
+    max_requests: int = Field(default=64, ge=1)
+    retry_after_seconds: int = Field(default=1, ge=1)
+    cache_seconds: int = Field(default=3600, ge=0)
+    ready_timeout_seconds: float = Field(default=5.0, gt=0)
+    ready_cache_seconds: float = Field(default=5.0, ge=0)
+    drain_seconds: float = Field(default=1.0, ge=0)
+    shutdown_seconds: int = Field(default=30, ge=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load_settings(
+    config: Path | None, overrides: Mapping[str, Any], environment: Mapping[str, str]
+) -> Settings:
+    """Return the settings of a TOML file, overridden by the environment's token and by `overrides`.
+
+    `overrides` holds what the command line said; its stores are added to those of the file. Raises
+    InvalidSettings with one sentence for a file that cannot be read, an unknown key (naming near ones) and a
+    value out of bounds.
+    """
+    values = {} if config is None else _read_toml(config)
+    stores = {**values.get("stores", {}), **overrides.get("stores", {})}
+    values = {**values, **overrides, "stores": stores}
+    if tokens := environment.get(TOKEN_VARIABLE, "").replace(",", " ").split():
+        values["token"] = tokens
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        # The input itself is never shown: it may be a token.
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        reason = first["msg"].removeprefix("Value error, ")
+        raise InvalidSettings(f"setting {where}: {reason}; see docs/configuration.md.") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSettings(f"the configuration {path} cannot be read: {error}.") from error
+    _check_keys(values, Settings, str(path))
+    stores = values.get("stores", {})
+    if not isinstance(stores, dict) or not all(isinstance(store, dict) for store in stores.values()):
+        raise InvalidSettings(f'{path}: stores are given as sections: [stores.ID] with root = "...".')
+    for store_id, store in stores.items():
+        _check_keys(store, StoreSettings, f"[stores.{store_id}] in {path}")
+    return values
+
+
+def _check_keys(values: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    for key in values:
+        if key not in model.model_fields:
+            raise InvalidSettings(str(UnknownName.among("setting", key, model.model_fields, where=where)))

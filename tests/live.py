@@ -1,0 +1,68 @@
+"""A real service on a loopback port, in a thread of the test process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+
+from drawpoint_service.app import create_app
+from drawpoint_service.settings import Settings
+from drawpoint_store.store import OpenStore
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from types import TracebackType
+
+
+class LiveService:
+    """Serves `stores` (id -> root or OpenStore) while the `with` block lasts; `url` is where.
+
+    Keyword arguments are settings: `LiveService({"made": root}, token=["secret"], max_requests=2)`.
+    """
+
+    def __init__(self, stores: Mapping[str, str | os.PathLike[str] | OpenStore], **settings: Any) -> None:
+        self.stores = {
+            store_id: store if isinstance(store, OpenStore) else OpenStore(str(store))
+            for store_id, store in stores.items()
+        }
+        self.settings = Settings(**settings)
+        self.app = create_app(self.stores, self.settings)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = _Server(
+            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=10)
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._server.up.wait(timeout=30):
+            raise RuntimeError("the service did not start within 30 s")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=30)
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is up, so that nobody has to poll."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
