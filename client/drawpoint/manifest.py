@@ -88,9 +88,7 @@ class DomainSample(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.n_chunks != math.ceil(self.n_points / self.chunk_points):
-            raise ValueError(
-                f"{self.n_points} points in chunks of {self.chunk_points} are not {self.n_chunks} chunks"
-            )
+            raise ValueError(f"{self.n_points} points in chunks of {self.chunk_points} are not {self.n_chunks} chunks")
         if self.shard_points % self.chunk_points:
             raise ValueError(f"a shard of {self.shard_points} rows is no whole number of chunks")
         return self

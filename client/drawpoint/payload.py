@@ -1,9 +1,9 @@
 """The wire format: one safetensors file a response, canonical byte for byte, and its digest.
 
-Layout (https://github.com/huggingface/safetensors, "Format"): the header's length as 8 bytes little-endian, the
-header as JSON padded with spaces to a multiple of 8, then the tensors without gaps. Ours is canonical: keys
-sorted, no white space, tensors ordered by falling item size and then by name, so that each is aligned and equal
-content gives equal bytes.
+Layout (https://github.com/huggingface/safetensors, "Format"): the header's length as 8 bytes little-endian,
+the header as JSON padded with spaces to a multiple of 8, then the tensors without gaps. Ours is canonical:
+keys sorted, no white space, tensors ordered by falling item size and then by name, so that each is aligned
+and equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -58,12 +58,9 @@ class Payload:
 
 
 def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payload:
-    """Lay out a body for `tensors` and write its header; the tensors' bytes are zero until they are filled."""
-    ordered = sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name))
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    offsets = []
-    end = 0
-    for spec in ordered:
+    """Lay out a body for `tensors` and write its header; the tensors' bytes are zero until they are
+    filled.""" ordered = sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name)) header:
+    dict[str, Any] = {"__metadata__": dict(metadata)} offsets = [] end = 0 for spec in ordered:
         offsets.append(end)
         header[spec.name] = {
             "data_offsets": [end, end + spec.nbytes],

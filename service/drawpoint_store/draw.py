@@ -14,8 +14,7 @@ Randomness comes from `words`, so that the same seed gives the same rows on any 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -32,8 +31,7 @@ _RULE = f"draw/{DRAW_VERSION}"
 Stream = Literal["fields", "coords"]
 
 
-@dataclass(frozen=True, slots=True)
-class RowRange:
+class RowRange(NamedTuple):
     """Rows `start` to `stop` (exclusive, counted from the chunk's first row) of chunk `chunk`."""
 
     chunk: int

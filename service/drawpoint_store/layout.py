@@ -136,9 +136,7 @@ def build_domain_layouts(
                 spec.canonical: ArrayLayout(
                     array_name=f"{spec.domain}/{spec.name}",
                     field=spec.canonical,
-                    dtype=overrides.get(
-                        spec.canonical, coords_dtype if spec.kind == "coord" else values_dtype
-                    ),
+                    dtype=overrides.get(spec.canonical, coords_dtype if spec.kind == "coord" else values_dtype),
                     dim=spec.dim,
                 )
                 for spec in members

@@ -114,9 +114,7 @@ def plan_coords(
     arrays: dict[str, ArrayDraw] = {}
     for domain, count in counts.items():
         if domain not in entry.domains:
-            raise UnknownDomain.among(
-                "domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id
-            )
+            raise UnknownDomain.among("domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id)
         grid = entry.domains[domain]
         if count is None:
             rows = all_rows(grid)
@@ -143,16 +141,12 @@ def _counts(manifest: StoreManifest, num_points: Mapping[str, int | None] | None
     counts: dict[str, int | None] = {}
     for domain, count in (num_points or {}).items():
         if domain not in manifest.domains:
-            raise UnknownDomain.among(
-                "domain", domain, manifest.domains, where=f"store {manifest.dataset_name!r}"
-            )
+            raise UnknownDomain.among("domain", domain, manifest.domains, where=f"store {manifest.dataset_name!r}")
         counts[domain] = None if count is None else check_count(domain, count)
     return counts
 
 
-def _check_fields(
-    manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str]
-) -> None:
+def _check_fields(manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str]) -> None:
     if isinstance(fields, str) or not fields:
         raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
     known = manifest.fields
@@ -161,6 +155,4 @@ def _check_fields(
         if field not in known:
             raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
         if field not in held:
-            raise UnknownField.among(
-                "field", field, held, where=f"sample {sample_id!r}", sample=sample_id
-            )
+            raise UnknownField.among("field", field, held, where=f"sample {sample_id!r}", sample=sample_id)

@@ -56,7 +56,5 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
 
 
 def _in_folder(store_root: str | os.PathLike[str]) -> set[str]:
-    stems = {
-        file[: -len(_SUFFIX)] for file in stores.list_names(store_root, FOLDER) if file.endswith(_SUFFIX)
-    }
+    stems = {file[: -len(_SUFFIX)] for file in stores.list_names(store_root, FOLDER) if file.endswith(_SUFFIX)}
     return {stem for stem in stems if stem and stem.isprintable()}

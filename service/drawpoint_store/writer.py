@@ -223,9 +223,7 @@ def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarr
     raise InvalidSample(f"sample {sample_id!r}: {layout.field} {problem}.", sample=sample_id, field=layout.field)
 
 
-def _check_domain(
-    sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]
-) -> None:
+def _check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]) -> None:
     missing = [field for field in layout.arrays if field not in given]
     if missing:
         raise InvalidSample(

@@ -1,0 +1,137 @@
+"""What a sample's Zarr metadata says of its arrays, checked against the manifest before anything is read by it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint_store.codecs import Decode, parse_codec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint.manifest import ArrayLayout, DomainSample
+
+_INDEX_ENTRY_BYTES = 16
+_CRC_BYTES = 4
+MISSING = 2**64 - 1
+"""Offset and length of a chunk that a shard's index declares absent: all of it is the fill value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedArray:
+    """An array that is read directly: rows of `dim` values in chunks, chunks in shards, shards in objects."""
+
+    name: str
+    key_format: str
+    dtype: np.dtype[Any]
+    dim: int
+    chunk_points: int
+    chunks_per_shard: int
+    n_chunks: int
+    chain: tuple[Decode, ...]
+    index_at_start: bool
+    index_has_crc: bool
+    fill_value: float
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a decoded chunk; the last one is stored at full size, too."""
+        return self.chunk_points * self.dim * self.dtype.itemsize
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of a shard's index, its checksum included."""
+        return self.chunks_per_shard * _INDEX_ENTRY_BYTES + (_CRC_BYTES if self.index_has_crc else 0)
+
+    @property
+    def most_encoded_bytes(self) -> int:
+        """More than any codec makes of a chunk: what an index promises beyond that is damage."""
+        return self.chunk_bytes + self.chunk_bytes // 8 + 4096
+
+    def shard_key(self, shard: int) -> str:
+        """Return the key of a shard's object, below the sample's group."""
+        return self.key_format.format(shard)
+
+
+class ForeignArray(ValueError):  # noqa: N818  it is no error but the sign to read another way
+    """The array is valid Zarr, but not in a form that is read directly; zarr-python reads it."""
+
+
+def parse_group(data: bytes) -> dict[str, Any]:
+    """Return the metadata of a group's arrays by name, as far as its `zarr.json` consolidates them.
+
+    Raises ValueError for bytes that are no group's metadata.
+    """
+    root = json.loads(data)
+    if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:  # noqa: PLR2004
+        raise ValueError("it describes no Zarr v3 group")
+    nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
+    return {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
+
+
+def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample) -> ShardedArray:
+    """Return how to read an array from its `zarr.json`.
+
+    Raises ForeignArray for forms that are left to zarr-python, and ValueError where the metadata disagrees with the
+    manifest.
+    """
+    shape, dtype = tuple(node["shape"]), node["data_type"]
+    if shape != (grid.n_points, layout.dim) or dtype != layout.dtype:
+        raise ValueError(f"it is {dtype} {shape}, and the manifest says {layout.dtype} {(grid.n_points, layout.dim)}")
+    codecs = node["codecs"]
+    if [codec["name"] for codec in codecs] != ["sharding_indexed"] or node.get("storage_transformers"):
+        raise ForeignArray
+    sharding = codecs[0]["configuration"]
+    shard_shape = tuple(node["chunk_grid"]["configuration"]["chunk_shape"])
+    if tuple(sharding["chunk_shape"]) != (grid.chunk_points, layout.dim) or shard_shape != (
+        grid.shard_points,
+        layout.dim,
+    ):
+        raise ValueError(
+            f"its chunks are {tuple(sharding['chunk_shape'])} in shards of {shard_shape}, and the manifest says "
+            f"{grid.chunk_points} and {grid.shard_points} points"
+        )
+    inner, index = sharding["codecs"], sharding["index_codecs"]
+    chain = [parse_codec(codec) for codec in reversed(inner[1:])]
+    known_chain = tuple(decode for decode in chain if decode is not None)
+    index_names = [codec["name"] for codec in index]
+    if (
+        inner[0]["name"] != "bytes"
+        or len(known_chain) < len(chain)
+        or index_names not in (["bytes"], ["bytes", "crc32c"])
+        or _endian(index[0]) != "<"
+        or not isinstance(node["fill_value"], (int, float, str))
+    ):
+        raise ForeignArray
+    return ShardedArray(
+        name=layout.array_name,
+        key_format=_key_format(layout.array_name, node["chunk_key_encoding"]),
+        dtype=np.dtype(dtype).newbyteorder(_endian(inner[0])),
+        dim=layout.dim,
+        chunk_points=grid.chunk_points,
+        chunks_per_shard=grid.shard_points // grid.chunk_points,
+        n_chunks=grid.n_chunks,
+        chain=known_chain,
+        index_at_start=sharding.get("index_location", "end") == "start",
+        index_has_crc="crc32c" in index_names,
+        fill_value=float(node["fill_value"]),
+    )
+
+
+def _endian(bytes_codec: Mapping[str, Any]) -> str:
+    return ">" if bytes_codec.get("configuration", {}).get("endian") == "big" else "<"
+
+
+def _key_format(name: str, encoding: Mapping[str, Any]) -> str:
+    kind = encoding["name"]
+    separator = encoding.get("configuration", {}).get("separator", "." if kind == "v2" else "/")
+    escaped = name.replace("{", "{{").replace("}", "}}")
+    if kind == "default":
+        return f"{escaped}/c{separator}{{}}{separator}0"
+    if kind == "v2":
+        return f"{escaped}/{{}}{separator}0"
+    raise ForeignArray

@@ -1,0 +1,47 @@
+"""A cache bounded by the bytes of what it holds."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class ByteBoundedCache(Generic[Value]):
+    """The most recently used values whose bytes, as stated when they were put, stay below `limit` together.
+
+    Safe for threads, and over fork: a lock that another thread held at that moment is replaced in the child.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._values: OrderedDict[str, tuple[Value, int]] = OrderedDict()
+        self._lock, self._pid = threading.Lock(), os.getpid()
+
+    def get(self, key: str) -> Value | None:
+        """Return the value of `key`, or None."""
+        with self._own_lock():
+            found = self._values.get(key)
+            if found is None:
+                return None
+            self._values.move_to_end(key)
+            return found[0]
+
+    def put(self, key: str, value: Value, nbytes: int) -> None:
+        """Hold `value`, and let go of the least recently used ones that no longer fit; the newest always stays."""
+        with self._own_lock():
+            if key in self._values:
+                self._held -= self._values.pop(key)[1]
+            self._values[key] = value, nbytes
+            self._held += nbytes
+            while self._held > self._limit and len(self._values) > 1:
+                self._held -= self._values.popitem(last=False)[1][1]
+
+    def _own_lock(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            self._lock, self._pid = threading.Lock(), os.getpid()
+        return self._lock

@@ -1,0 +1,92 @@
+"""From a chunk's stored bytes to its rows: the bytes-to-bytes codecs that a chunk of our layout may pass through.
+
+A codec takes a buffer and the number of bytes it must give, and checks that it gives exactly these; any other
+codec is left to zarr-python (see `arrays.parse_array`).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import crc32c
+from numcodecs import blosc, zstd
+
+Buffer = bytes | bytearray | memoryview
+Decode = Callable[[Buffer, int | None], Buffer]
+"""Decodes a buffer; the number is how many bytes must come out, None where the codec cannot know (not last)."""
+
+_CRC_BYTES = 4
+_BLOSC_HEADER = struct.Struct("<4xIII")  # after 4 bytes of versions and flags: nbytes, blocksize, cbytes
+
+
+class UndecodableError(ValueError):
+    """The bytes are not what the codec makes."""
+
+
+def parse_codec(metadata: Mapping[str, Any]) -> Decode | None:
+    """Return how to undo one codec of a `zarr.json`, or None if it is not known here."""
+    name = metadata["name"]
+    if name == "gzip":
+        return _gunzip
+    return {"blosc": _unblosc, "zstd": _unzstd, "crc32c": _uncrc}.get(name)
+
+
+def decode_chunk(chain: tuple[Decode, ...], encoded: Buffer, nbytes: int) -> Buffer:
+    """Undo the codecs of `chain` (given in the order of decoding) and return exactly `nbytes` bytes.
+
+    Raises UndecodableError for anything else: a wrong checksum, a short or foreign buffer.
+    """
+    data = encoded
+    for place, decode in enumerate(chain):
+        rest = chain[place + 1 :]
+        expected = nbytes + _CRC_BYTES * len(rest) if all(each is _uncrc for each in rest) else None
+        data = decode(data, expected)
+    if len(data) != nbytes:
+        raise UndecodableError(f"it holds {len(data)} bytes instead of {nbytes}")
+    return data
+
+
+def _uncrc(data: Buffer, _: int | None) -> Buffer:
+    view = memoryview(data)
+    body, stored = view[:-_CRC_BYTES], view[-_CRC_BYTES:]
+    if len(view) < _CRC_BYTES or crc32c.crc32c(body) != int.from_bytes(stored, "little"):
+        raise UndecodableError("its checksum (crc32c) does not match")
+    return body
+
+
+def _unblosc(data: Buffer, nbytes: int | None) -> Buffer:
+    if len(data) < blosc.MAX_OVERHEAD:
+        raise UndecodableError(f"{len(data)} bytes are too few for a blosc buffer")
+    # The header is checked first: blosc itself reads as far as it says.
+    promised, _, stored = _BLOSC_HEADER.unpack_from(data)
+    if stored != len(data) or (nbytes is not None and promised != nbytes):
+        raise UndecodableError(
+            f"its blosc header promises {promised} bytes from {stored}, not {nbytes} from {len(data)}"
+        )
+    try:
+        decoded: Buffer = blosc.decompress(data)
+    except (RuntimeError, ValueError) as error:
+        raise UndecodableError(f"blosc cannot decode it ({error})") from error
+    return decoded
+
+
+def _unzstd(data: Buffer, _: int | None) -> Buffer:
+    try:
+        decoded: Buffer = zstd.decompress(data)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise UndecodableError(f"zstd cannot decode it ({error})") from error
+    return decoded
+
+
+def _gunzip(data: Buffer, nbytes: int | None) -> Buffer:
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        decoded = decoder.decompress(data, 0 if nbytes is None else nbytes + 1)
+    except zlib.error as error:
+        raise UndecodableError(f"gzip cannot decode it ({error})") from error
+    if not decoder.eof:
+        raise UndecodableError("its gzip stream does not end where it should")
+    return decoded

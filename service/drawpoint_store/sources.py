@@ -1,0 +1,153 @@
+"""Where a sample's bytes come from: the one seam of all reading.
+
+A source is rooted at a sample's group. `fetch` takes spans of objects and yields their bytes in that order; it
+raises FileNotFoundError for an object that is not there and StoreUnreadable for a storage that does not answer, and
+yields what there is of a span that reaches beyond its object: whoever asked knows how many bytes it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from drawpoint.errors import StoreUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from zarr.abc.store import ByteRequest, Store
+
+    from drawpoint_store.codecs import Buffer
+
+
+class Span(NamedTuple):
+    """`nbytes` bytes of an object from `start`, counted from its end where negative; None: to its end."""
+
+    key: str
+    start: int
+    nbytes: int | None
+
+
+class Source(Protocol):
+    """Reads spans of the objects of one sample's group."""
+
+    def fetch(self, spans: Sequence[Span]) -> Iterable[Buffer]: ...
+
+
+class OpenFiles:
+    """Local files kept open, the `limit` most recently used ones; reads are positioned, so threads share them.
+
+    There is no lock that a fork could leave held: each step on the OrderedDict is atomic by itself, and a file that
+    drops out is closed when its last reader lets go of it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._files: OrderedDict[str, _File] = OrderedDict()
+
+    def open(self, path: str) -> _File:
+        """Return the file at `path`; raises FileNotFoundError."""
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = _File(path)
+            while len(self._files) > self._limit:
+                self._files.popitem(last=False)
+        else:
+            with contextlib.suppress(KeyError):  # another thread may have dropped it meanwhile
+                self._files.move_to_end(path)
+        return file
+
+
+class _File:
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+class LocalSource:
+    """Positioned reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
+
+    def __init__(self, root: Path, files: OpenFiles) -> None:
+        self._root = root
+        self._files = files
+
+    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
+        """Yield the bytes of each span."""
+        for key, start, nbytes in spans:
+            path = f"{self._root}/{key}"
+            try:
+                if nbytes is None:
+                    with open(path, "rb") as file:  # noqa: PTH123  a Path would cost more than the read
+                        yield file.read()
+                    continue
+                descriptor = self._files.open(path).descriptor
+                first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
+                yield _read_span(descriptor, nbytes, first)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise FileNotFoundError(key) from error
+            except OSError as error:
+                raise StoreUnreadable(f"{path} cannot be read: {error.strerror}.", store=str(self._root)) from error
+
+
+def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:
+    data = os.pread(descriptor, nbytes, first)
+    while len(data) < nbytes:  # the kernel may give less, and gives nothing at the end of the file
+        more = os.pread(descriptor, nbytes - len(data), first + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+_IN_FLIGHT = 64
+"""Requests of one fetch that are under way together: enough to hide latency, few enough for any bucket."""
+
+
+class ZarrSource:
+    """Reads through the `get` of any zarr Store; all spans of a fetch are under way together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
+        """Yield the bytes of each span."""
+        from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
+
+        yield from sync(self._fetch(spans))
+
+    async def _fetch(self, spans: Sequence[Span]) -> list[Buffer]:
+        places = asyncio.Semaphore(_IN_FLIGHT)
+        return await asyncio.gather(*(self._get(span, places) for span in spans))
+
+    async def _get(self, span: Span, places: asyncio.Semaphore) -> Buffer:
+        from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415  see stores.make_store
+
+        try:
+            async with places:
+                found = await self._store.get(span.key, default_buffer_prototype(), _byte_request(span))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(span.key) from error
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {reason}.") from error
+        if found is None:
+            raise FileNotFoundError(span.key)
+        return memoryview(found.to_bytes())
+
+
+def _byte_request(span: Span) -> ByteRequest | None:
+    from zarr.abc.store import RangeByteRequest, SuffixByteRequest  # noqa: PLC0415  see stores.make_store
+
+    if span.nbytes is None:
+        return None
+    return SuffixByteRequest(-span.start) if span.start < 0 else RangeByteRequest(span.start, span.start + span.nbytes)
