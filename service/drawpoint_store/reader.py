@@ -8,6 +8,7 @@ import numpy as np
 
 from drawpoint.errors import InvalidDraw
 from drawpoint.seeds import check_count, resolve_seed
+from drawpoint.tensors import as_float32
 from drawpoint_store.plan import plan_coords, plan_sample
 from drawpoint_store.store import OpenStore, open_read_only
 
@@ -99,8 +100,6 @@ class ZarrChunkReader:
         return tensors[self.manifest.domains[domain].position]
 
     def _read(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
-        import torch  # noqa: PLC0415  the package is also imported by the service, which never loads torch
-
         arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
         self._store.read(plan, arrays)
-        return {field: torch.from_numpy(array).to(torch.float32) for field, array in arrays.items()}
+        return {field: as_float32(array) for field, array in arrays.items()}

@@ -101,8 +101,6 @@ class OpenSample:
 
     def rows(self, array: ShardedArray, field: str, place: ChunkPlace, encoded: Buffer) -> np.ndarray[Any, Any]:
         """Return a chunk's rows, (chunk_points, dim) in the stored dtype. Raises ChunkDamaged."""
-        if place.nbytes == 0:
-            return np.full((array.chunk_points, array.dim), array.fill_value, array.dtype)
         try:
             if len(encoded) != place.nbytes:
                 raise UndecodableError(f"{place.key} ends after {len(encoded)} of its {place.nbytes} bytes")  # noqa: TRY301  one way out

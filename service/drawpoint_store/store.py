@@ -107,7 +107,7 @@ class OpenStore:
             for field, draw, array, target in direct
             for run in _runs(sample, array, field, destinations[id(draw)], target.reshape(-1, array.dim))
         ]
-        if self.read_concurrency == 1 or len(runs) == 1:
+        if self.read_concurrency == 1 or len(runs) <= 1:
             _read_runs(sample, runs)
         else:
             groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
@@ -162,9 +162,16 @@ def _runs(
     destinations: dict[int, list[Destination]],
     target: np.ndarray[Any, Any],
 ) -> Iterator[Run]:
-    """Return the chunks to fetch for one array, those that lie side by side together; gaps are never fetched."""
+    """Return the chunks to fetch for one array, those that lie side by side together; gaps are never fetched.
+
+    Chunks that the index declares absent are nothing but the fill value, and are filled in here.
+    """
     run: Run | None = None
     for place in sorted(sample.places(array, field, destinations), key=lambda place: place[1:]):
+        if place.nbytes == 0:
+            for row, start, stop in destinations[place.chunk]:
+                target[row : row + stop - start] = array.fill_value
+            continue
         if run is not None and run.span.key == place.key:
             _, start, nbytes = run.span
             assert nbytes is not None

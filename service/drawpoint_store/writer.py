@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,18 @@ from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.manifest import DomainSample, SampleEntry
 from drawpoint_store import stores
 from drawpoint_store.group import write_group
-from drawpoint_store.layout import FileMap, build_domain_layouts
+from drawpoint_store.layout import build_domain_layouts
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.words import Words
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike
 
     from drawpoint.manifest import ArrayLayout, DomainLayout
+    from drawpoint_store.layout import FileMap
 
 _SHUFFLE_RULE = "shuffle/1"
 

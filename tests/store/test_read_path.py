@@ -1,0 +1,244 @@
+"""The direct read path against zarr-python, its oracle: bit for bit, on every chain our layout can be written in."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+import zarr.codecs as zc
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore
+
+from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store.draw import row_indices
+from drawpoint_store.plan import plan_sample
+from drawpoint_store.sample import OpenSample
+from drawpoint_store.store import OpenStore
+
+N_POINTS, CHUNK = 1000, 64
+
+COMPRESSORS: dict[str, Any] = {
+    **{
+        f"blosc-{cname}-{shuffle}": zc.BloscCodec(cname=cname, clevel=5, shuffle=shuffle)
+        for cname in ("zstd", "lz4", "lz4hc", "blosclz", "zlib")
+        for shuffle in ("shuffle", "bitshuffle", "noshuffle")
+    },
+    "zstd": zc.ZstdCodec(level=3),
+    "zstd-checksum": zc.ZstdCodec(level=3, checksum=True),
+    "gzip": zc.GzipCodec(level=5),
+    "none": None,
+}
+
+
+def write_foreign(
+    root: Path,
+    compressors: list[Any],
+    *,
+    shard_chunks: int = 16,
+    index_location: str = "end",
+    endian: str = "little",
+    dtype: str = "float16",
+    consolidate: bool = True,
+    serializer: Any = None,
+    values: np.ndarray | None = None,
+) -> np.ndarray:
+    """Write a store of one sample with one scalar field and positions, all through zarr-python."""
+    rng = np.random.default_rng(1)
+    scalar = rng.standard_normal((N_POINTS, 1)).astype(dtype) if values is None else values
+    position = rng.standard_normal((N_POINTS, 3)).astype("float32")
+    group = zarr.create_group(store=LocalStore(root / "s.zarr"))
+    inner = [serializer or zc.BytesCodec(endian=endian), *compressors]
+    for name, array in (("surface/position", position), ("surface/pressure", scalar)):
+        sharding = zc.ShardingCodec(chunk_shape=(CHUNK, array.shape[1]), codecs=inner, index_location=index_location)
+        created = group.create_array(
+            name=name,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=(CHUNK * shard_chunks, array.shape[1]),
+            serializer=sharding,
+            compressors=None,
+            filters=None,
+        )
+        created[:] = array
+    if consolidate:
+        with pytest.warns(UserWarning, match="Consolidated metadata"):
+            zarr.consolidate_metadata(group.store)
+    manifest = StoreManifest(
+        dataset_name="foreign",
+        shuffle_seed=0,
+        domains={
+            "surface": DomainLayout(
+                position="surface_position",
+                arrays={
+                    "surface_position": ArrayLayout(
+                        array_name="surface/position", field="surface_position", dtype="float32", dim=3
+                    ),
+                    "surface_pressure": ArrayLayout(
+                        array_name="surface/pressure", field="surface_pressure", dtype=dtype, dim=1
+                    ),
+                },
+            )
+        },
+        samples={
+            "s": SampleEntry(
+                relpath="s.zarr",
+                domains={
+                    "surface": DomainSample(
+                        n_points=N_POINTS, chunk_points=CHUNK, shard_points=CHUNK * shard_chunks, n_chunks=16
+                    )
+                },
+            )
+        },
+    )
+    manifest.save(root)
+    return scalar
+
+
+def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
+    reader = ZarrChunkReader(root)
+    group = zarr.open_group(root / "s.zarr", mode="r")
+    for seed, count in enumerate((1, 63, 64, 65, 500, 999, None)):
+        plan = plan_sample(reader.manifest, "s", {"surface": count}, seed=seed)
+        rows = row_indices(plan.draws["surface"].rows, CHUNK)
+        tensors = reader.read_sample("s", {"surface": count}, seed=seed)
+        stored = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
+        opened = OpenStore(str(root))
+        opened.read(plan, stored)
+        for field, array in plan.arrays.items():
+            oracle = np.asarray(group[array.layout.array_name].oindex[rows]).reshape(array.shape)  # type: ignore[union-attr]
+            assert stored[field].tobytes() == oracle.astype(stored[field].dtype).tobytes()
+            assert tensors[field].numpy().tobytes() == oracle.astype(np.float32).tobytes()
+            sample = opened._samples.get("s.zarr")  # noqa: SLF001  which way was taken shows nowhere else
+            assert isinstance(sample, OpenSample)
+            assert (sample.array(array) is not None) is direct
+
+
+class TestEveryChainReadsLikeZarrPython:
+    @pytest.mark.parametrize(("compressor", "crc"), list(itertools.product(COMPRESSORS, (True, False))), ids=str)
+    def test_compressors_with_and_without_checksum(self, tmp_path: Path, compressor: str, crc: bool) -> None:
+        chosen = COMPRESSORS[compressor]
+        chain = [] if chosen is None else [chosen]
+        write_foreign(tmp_path, [*chain, zc.Crc32cCodec()] if crc else chain)
+        assert_reads_like_zarr(tmp_path)
+
+    def test_checksum_before_compression(self, tmp_path: Path) -> None:
+        write_foreign(tmp_path, [zc.Crc32cCodec(), zc.ZstdCodec()])
+        assert_reads_like_zarr(tmp_path)
+
+    def test_two_compressors_in_a_row(self, tmp_path: Path) -> None:
+        write_foreign(tmp_path, [zc.BloscCodec(cname="lz4"), zc.GzipCodec(), zc.Crc32cCodec()])
+        assert_reads_like_zarr(tmp_path)
+
+    @pytest.mark.parametrize("index_location", ["start", "end"])
+    @pytest.mark.parametrize("shard_chunks", [1, 3, 16, 20])
+    def test_shard_caps_and_index_locations(self, tmp_path: Path, index_location: str, shard_chunks: int) -> None:
+        write_foreign(tmp_path, [zc.BloscCodec()], shard_chunks=shard_chunks, index_location=index_location)
+        assert_reads_like_zarr(tmp_path)
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("endian", ["little", "big"])
+    def test_dtypes_and_byte_orders(self, tmp_path: Path, dtype: str, endian: str) -> None:
+        write_foreign(tmp_path, [zc.BloscCodec()], dtype=dtype, endian=endian)
+        assert_reads_like_zarr(tmp_path)
+
+    def test_metadata_that_is_not_consolidated(self, tmp_path: Path) -> None:
+        write_foreign(tmp_path, [zc.BloscCodec()], consolidate=False)
+        assert_reads_like_zarr(tmp_path)
+
+    def test_chunks_of_nothing_but_the_fill_value_that_another_writer_left_out(self, tmp_path: Path) -> None:
+        values = np.zeros((N_POINTS, 1), "float16")
+        values[200:300] = 1
+        write_foreign(tmp_path, [zc.BloscCodec()], values=values)
+        assert_reads_like_zarr(tmp_path)
+
+
+def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: Path) -> None:
+    position = np.random.default_rng(0).standard_normal((N_POINTS, 3)).astype("float32")
+    write_foreign(tmp_path, [zc.BloscCodec()])
+    group = zarr.open_group(tmp_path / "s.zarr", mode="a", use_consolidated=False)
+    for name, dim, dtype in (("surface/position", 3, "float32"), ("surface/pressure", 1, "float16")):
+        inner: list[Any] = [zc.TransposeCodec(order=(1, 0)), zc.BytesCodec(), zc.ZstdCodec()]
+        array = group.create_array(
+            name=name,
+            shape=(N_POINTS, dim),
+            dtype=dtype,
+            chunks=(CHUNK * 16, dim),
+            serializer=zc.ShardingCodec(chunk_shape=(CHUNK, dim), codecs=inner),
+            compressors=None,
+            overwrite=True,
+        )
+        array[:] = position[:, :dim]
+    with pytest.warns(UserWarning, match="Consolidated metadata"):
+        zarr.consolidate_metadata(group.store)
+    assert_reads_like_zarr(tmp_path, direct=False)
+    (tmp_path / "s.zarr/surface/pressure/c/0/0").unlink()
+    with pytest.raises(OSError, match=r"surface_pressure in sample 's' is missing"):
+        ZarrChunkReader(tmp_path).read_sample("s", {"surface": 10}, seed=0)
+
+
+class CountingStore(LocalStore):
+    """Counts the bytes that are read through `get`."""
+
+    read: int = 0
+    gets: int = 0
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        found = await super().get(key, prototype, byte_range)
+        if found is not None and "/c/" in key:
+            type(self).read += len(found)
+            type(self).gets += 1
+        return found
+
+
+def test_a_draw_reads_the_chunks_drawn_and_hardly_more(store_root: Path) -> None:
+    reader = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
+    counts = {"surface": 256, "volume": 1024}
+    reader.read_sample("param0/run", counts, seed=0)
+    for seed in range(1, 20):
+        plan = plan_sample(reader.manifest, "param0/run", counts, seed=seed)
+        needed = 0
+        for array in plan.arrays.values():
+            slots = array.draw.grid.shard_points // array.draw.grid.chunk_points
+            shard = store_root / plan.relpath / array.layout.array_name / "c/0/0"
+            index = np.frombuffer(shard.read_bytes()[-16 * slots - 4 : -4], "<u8").reshape(-1, 2)
+            needed += int(sum(index[chunk, 1] for chunk in {rows.chunk for rows in array.draw.rows}))
+        CountingStore.read = 0
+        reader.read_sample("param0/run", counts, seed=seed)
+        assert CountingStore.read == needed
+
+
+def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
+    reader = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
+    reader.read_sample("param0/run", fields=["volume_pressure"])
+    CountingStore.gets = 0
+    reader.read_sample("param0/run", fields=["volume_pressure"])
+    assert CountingStore.gets == 1
+
+
+def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drawpoint_store.store._OPEN_FILES", 2)
+    few = ZarrChunkReader(store_root, read_concurrency=4)
+    monkeypatch.undo()
+    many = ZarrChunkReader(store_root)
+    for sample_id in many.manifest.samples:
+        expected = many.read_sample(sample_id, {"surface": 300, "volume": 300}, seed=1)
+        found = few.read_sample(sample_id, {"surface": 300, "volume": 300}, seed=1)
+        assert all(found[field].equal(tensor) for field, tensor in expected.items())
+
+
+def test_a_reader_pickles_after_it_has_read(store_root: Path) -> None:
+    reader = ZarrChunkReader(store_root, read_concurrency=2)
+    expected = reader.read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
+    found = pickle.loads(pickle.dumps(reader)).read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
+    assert all(found[field].equal(tensor) for field, tensor in expected.items())
