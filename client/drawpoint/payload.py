@@ -58,10 +58,31 @@ class Payload:
 
 
 def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payload:
-    """Lay out a body for `tensors` and write its header; the tensors' bytes are zero until they are
-    filled.""" ordered = sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name)) header:
-    dict[str, Any] = {"__metadata__": dict(metadata)} offsets = [] end = 0 for spec in ordered:
-        offsets.append(end)
+    """Lay out a body and write its header; the tensors' bytes are zero until they are filled."""
+    head, offsets, length = _lay_out(tensors, metadata)
+    body = bytearray(length)
+    body[: len(head)] = head
+    views = {
+        spec.name: np.ndarray(
+            spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, len(head) + offsets[spec.name]
+        )
+        for spec in tensors
+    }
+    return Payload(body, views)
+
+
+def measure(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> int:
+    """Return the length in bytes of the body that `allocate` would make, without making it."""
+    return _lay_out(tensors, metadata)[2]
+
+
+def _lay_out(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int], int]:
+    """Return the body's bytes before the tensors, the offset of each tensor behind them, and its length."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offsets: dict[str, int] = {}
+    end = 0
+    for spec in sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name)):
+        offsets[spec.name] = end
         header[spec.name] = {
             "data_offsets": [end, end + spec.nbytes],
             "dtype": _TAGS[spec.dtype],
@@ -70,14 +91,8 @@ def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payl
         end += spec.nbytes
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH_BYTES)
-    start = _LENGTH_BYTES + len(text)
-    body = bytearray(start + end)
-    body[:start] = len(text).to_bytes(_LENGTH_BYTES, "little") + text
-    views = {
-        spec.name: np.ndarray(spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, start + offset)
-        for spec, offset in zip(ordered, offsets, strict=True)
-    }
-    return Payload(body, views)
+    head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    return head, offsets, len(head) + end
 
 
 def parse(body: bytearray) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
