@@ -1,5 +1,6 @@
 """The store: its format, and everything that is done with it without a network."""
 
+from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint_store.layout import (
     CANONICAL_TO_SPEC,
     FIELD_SPECS,
@@ -11,10 +12,10 @@ from drawpoint_store.layout import (
 )
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reader import ZarrChunkReader
+from drawpoint_store.running import RunningStats
+from drawpoint_store.statistics import calculate_store_statistics
 from drawpoint_store.stores import is_remote, make_store
 from drawpoint_store.writer import ZarrStoreWriter
-
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 
 __all__ = [
     "CANONICAL_TO_SPEC",
@@ -24,11 +25,13 @@ __all__ = [
     "DomainSample",
     "FieldSpec",
     "FileMap",
+    "RunningStats",
     "SampleEntry",
     "StoreManifest",
     "ZarrChunkReader",
     "ZarrStoreWriter",
     "build_domain_layouts",
+    "calculate_store_statistics",
     "filename_to_canonical",
     "is_remote",
     "make_store",

@@ -15,6 +15,8 @@ import numpy as np
 HALF_VALUES = 65_536
 """How many values float16 has, counting each NaN and both zeros."""
 
+_HALVES = np.arange(HALF_VALUES, dtype=np.uint16).view(np.float16)
+_NOT_FINITE = "they hold NaN or inf"
 _BLOCK_ROWS = 8_192  # so that the float64 copies of a block stay in a core's cache
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -59,32 +61,28 @@ def measure_values(values: np.ndarray[Any, Any]) -> Moments | None:
 
 
 def count_halves(values: np.ndarray[Any, Any]) -> Counts:
-    """Return how often each float16 bit pattern occurs in each component of (N, dim): (dim, 65536) int64."""
-    patterns = values.view(np.uint16)
-    return np.stack(
-        [np.bincount(patterns[:, each], minlength=HALF_VALUES) for each in range(values.shape[1])]
-    )
-
-
-def measure_counts(counts: Counts) -> Moments | None:
-    """Return the moments of the float16 values that `count_halves` counted, None for no rows.
+    """Return how often each float16 bit pattern occurs in each component of (N, dim): (dim, 65536) int64.
 
     Raises ValueError for NaN or inf.
     """
+    patterns = values.view(np.uint16)
+    counts = np.stack([np.bincount(patterns[:, each], minlength=HALF_VALUES) for each in range(values.shape[1])])
+    if counts[:, ~np.isfinite(_HALVES)].any():
+        raise ValueError(_NOT_FINITE)
+    return counts
+
+
+def measure_counts(counts: Counts) -> Moments | None:
+    """Return the moments of the float16 values that `count_halves` counted, None for no rows."""
     rows = int(counts[0].sum())
     if rows == 0:
         return None
-    halves = np.arange(HALF_VALUES, dtype=np.uint16).view(np.float16)
-    if counts[:, ~np.isfinite(halves)].any():
-        raise ValueError("it holds NaN or inf")
     components = []
     for column in counts:
         found = np.flatnonzero(column)
-        times, values = column[found], halves[found].astype(np.float64)
+        times, values = column[found], _HALVES[found].astype(np.float64)
         logs = np.copysign(np.log1p(np.abs(values)), values)
-        components.append(
-            (*_center(values, rows, times), values.min(), values.max(), *_center(logs, rows, times))
-        )
+        components.append((*_center(values, rows, times), values.min(), values.max(), *_center(logs, rows, times)))
     mean, squares, low, high, log_mean, log_squares = np.array(components, dtype=np.float64).T + 0.0
     return Moments(rows, mean, squares, low, high, log_mean, log_squares)
 
@@ -122,6 +120,6 @@ def _center(values: Floats, rows: int, times: Counts | None = None) -> tuple[Flo
 
 def _check_finite(moments: Moments) -> None:
     if not (np.isfinite(moments.low).all() and np.isfinite(moments.high).all()):
-        raise ValueError("it holds NaN or inf")
+        raise ValueError(_NOT_FINITE)
     if not (np.isfinite(moments.mean).all() and np.isfinite(moments.squares).all()):
-        raise ValueError("its values are so large that their squares leave the float64 range")
+        raise ValueError("they are so large that their squares leave the float64 range")

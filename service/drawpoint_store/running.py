@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from drawpoint_store.moments import Counts, Floats, Moments
 
-_NOT_YET = "no rows have been pushed yet"
-
 
 class RunningStats:
     """Statistics per component of a field, accumulated in float64 and given as float64 tensors (dim,).
@@ -41,8 +39,7 @@ class RunningStats:
         """
         rows = _as_rows(x)
         if rows is None:
-            kind = type(x).__name__
-            raise ValueError(f"{self._who} takes real numbers of shape (N,) or (N, dim), not this {kind}.")
+            raise ValueError(f"{self._who} takes real numbers of shape (N,) or (N, dim), not this {type(x).__name__}.")
         self._check_dim(rows.shape[1])
         try:
             if rows.dtype == np.float16:
@@ -111,8 +108,7 @@ class RunningStats:
             "logstd": np.sqrt(_variance(moments.rows, moments.log_squares)),
         }
         lists = {
-            name: [None if np.isnan(value) else float(value) for value in column]
-            for name, column in columns.items()
+            name: [None if np.isnan(value) else float(value) for value in column] for name, column in columns.items()
         }
         return {"count": moments.rows, **lists}
 
@@ -128,9 +124,11 @@ class RunningStats:
             raise ValueError(f"{self._who} has seen rows of {self._dim} components, not {dim}.")
 
     def _add_counts(self, counts: Counts) -> None:
-        total = counts if self._counts is None else self._counts + counts
-        measure_counts(total)
-        self._counts, self._total = total, None
+        if self._counts is None:
+            self._counts = counts.copy()
+        else:
+            self._counts += counts
+        self._total = None
 
     def _add_moments(self, moments: Moments | None) -> None:
         if moments is not None:
@@ -155,7 +153,7 @@ def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
         array = (on_host.double() if on_host.dtype == torch.bfloat16 else on_host).numpy()
     else:
         array = np.asarray(x)
-    rows = array[:, None] if array.ndim == 1 else array
+    rows: np.ndarray[Any, Any] = array[:, None] if array.ndim == 1 else array
     if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "fiu":  # noqa: PLR2004  rows, components
         return None
     return rows

@@ -97,9 +97,7 @@ def test_an_unknown_split_names_the_near_ones(root: str, put: Put) -> None:
         "x" * 9999,
     ],
 )
-def test_names_that_are_not_listed_are_not_found_wherever_they_would_lead(
-    root: str, put: Put, name: str
-) -> None:
+def test_names_that_are_not_listed_are_not_found_wherever_they_would_lead(root: str, put: Put, name: str) -> None:
     put("secret.txt", b"hidden\n")
     put("splits/train.txt", b"a\n")
     put("splits/a/b.txt", b"a\n")
