@@ -1,0 +1,83 @@
+"""How fast a store is measured, against reading it whole with zarr-python and torch's moments in float64.
+
+Run it as `python tests/benchmarks/store_statistics.py [SURFACE_POINTS VOLUME_POINTS]`; it prints a Markdown table.
+Both ways measure the same made store in turns, so that drift of the machine falls on both.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from made import write_store
+
+from drawpoint_store import StoreManifest, calculate_store_statistics
+
+ROUNDS = 5
+SAMPLES = 2
+Means = dict[str, list[float]]
+
+
+def measure_ours(root: Path, workers: int) -> Means:
+    measured = calculate_store_statistics(root, max_workers=workers)
+    return {field: stats.mean.tolist() for field, stats in measured.items()}
+
+
+def measure_with_zarr_and_torch(root: Path) -> Means:
+    """Measure as one would by hand: each array read whole, moments and log moments in float64, merged."""
+    totals: dict[str, tuple[int, torch.Tensor, torch.Tensor]] = {}
+    manifest = StoreManifest.load(root)
+    for entry in manifest.samples.values():
+        group = zarr.open_group(root / entry.relpath, mode="r")
+        for field, layout in manifest.fields.items():
+            array = group[layout.array_name]
+            assert isinstance(array, zarr.Array)
+            values = torch.from_numpy(np.asarray(array[:])).double().T.contiguous()
+            for rows in (values, values.sign() * values.abs().log1p()):
+                mean = rows.mean(dim=1)
+                squares = ((rows - mean[:, None]) ** 2).sum(dim=1)
+                rows.aminmax(dim=1)
+                if rows is values:
+                    count, old, old_squares = totals.get(field, (0, mean, torch.zeros_like(mean)))
+                    together, delta = count + rows.shape[1], mean - old
+                    merged = old_squares + squares + delta**2 * (count * rows.shape[1] / together)
+                    totals[field] = together, old + delta * (rows.shape[1] / together), merged
+    return {field: mean.tolist() for field, (_, mean, _) in totals.items()}
+
+
+def main() -> None:
+    n_surface, n_volume = map(int, sys.argv[1:] or (150_000, 600_000))
+    ways: dict[str, Callable[[Path], Means]] = {
+        "drawpoint, 1 thread": lambda root: measure_ours(root, 1),
+        "drawpoint, 2 threads": lambda root: measure_ours(root, 2),
+        "zarr-python full reads + torch moments": measure_with_zarr_and_torch,
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_store(Path(folder), SAMPLES, n_surface, n_volume)
+        for _ in range(ROUNDS):
+            means = []
+            for way, measure in ways.items():
+                begin = time.perf_counter()
+                means.append(measure(root))
+                times[way].append(time.perf_counter() - begin)
+            for field, expected in means[-1].items():
+                for found in means[:-1]:
+                    np.testing.assert_allclose(found[field], expected, rtol=1e-9, atol=1e-12)
+    median = {way: float(np.median(seconds)) for way, seconds in times.items()}
+    peer = median[list(ways)[-1]]
+    print(f"{SAMPLES} samples of {n_surface:,} + {n_volume:,} points, 8 fields; median of {ROUNDS} rounds in turns.\n")
+    print("| way | ms a sample | times as fast as the peer |")
+    print("|---|---|---|")
+    for way, seconds in median.items():
+        print(f"| {way} | {seconds / SAMPLES * 1e3:.0f} | {peer / seconds:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
