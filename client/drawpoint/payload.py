@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from drawpoint.errors import ResponseDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 CONTENT_TYPE = "application/vnd.safetensors"
 PAYLOAD_VERSION = 1
@@ -29,6 +30,7 @@ MAX_HEADER_BYTES = 100_000_000
 """The cap of the safetensors library itself (its `MAX_HEADER_SIZE`)."""
 
 _LENGTH_BYTES = 8
+_MOST_DIMENSIONS = 64  # of a NumPy array
 _TAGS = {"float16": "F16", "float32": "F32", "float64": "F64"}
 _DTYPES = {tag: np.dtype(name).newbyteorder("<") for name, tag in _TAGS.items()}
 
@@ -63,9 +65,7 @@ def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payl
     body = bytearray(length)
     body[: len(head)] = head
     views = {
-        spec.name: np.ndarray(
-            spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, len(head) + offsets[spec.name]
-        )
+        spec.name: np.ndarray(spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, len(head) + offsets[spec.name])
         for spec in tensors
     }
     return Payload(body, views)
@@ -107,26 +107,53 @@ def parse(body: bytearray) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, s
     if length > MAX_HEADER_BYTES or start > len(body):
         raise ResponseDamaged(f"the response's safetensors header claims {length} bytes of {len(body)}.")
     try:
-        header: dict[str, Any] = json.loads(body[_LENGTH_BYTES:start])
-        metadata: dict[str, str] = header.pop("__metadata__", {})
+        header: dict[str, Any] = json.loads(body[_LENGTH_BYTES:start].decode(), object_pairs_hook=_unique)
+        metadata = _texts(header.pop("__metadata__", {}))
+        extents = {name: _extent(spec) for name, spec in header.items()}
+        _check_tiling(extents.values(), len(body) - start)
         tensors = {
-            name: _view(body, start, spec["dtype"], spec["shape"], *spec["data_offsets"])
-            for name, spec in header.items()
+            name: np.ndarray(shape, dtype, body, start + begin) for name, (dtype, shape, begin, _) in extents.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResponseDamaged(f"the response's safetensors header does not parse: {error}.") from error
-    if start + sum(tensor.nbytes for tensor in tensors.values()) != len(body):
-        raise ResponseDamaged("the response's tensors do not fill its body exactly.")
+    # A header nested a thousand deep ends in RecursionError.
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ResponseDamaged(f"the response's safetensors header does not parse: {str(error)[:200]}.") from error
     return tensors, metadata
 
 
-def _view(
-    body: bytearray, start: int, tag: str, shape: list[int], begin: int, end: int
-) -> np.ndarray[Any, Any]:
-    view = np.ndarray(shape, _DTYPES[tag], body, start + begin)
-    if view.nbytes != end - begin:
-        raise ValueError(f"a tensor of shape {shape} and type {tag} does not have {end - begin} bytes")
-    return view
+_Extent = tuple[np.dtype[Any], tuple[int, ...], int, int]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _texts(metadata: Any) -> dict[str, str]:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("__metadata__ does not map names to texts")
+    return metadata
+
+
+def _extent(spec: dict[str, Any]) -> _Extent:
+    """Return dtype, shape, first byte and end of one tensor, checked against each other."""
+    dtype, shape, (begin, end) = _DTYPES[spec["dtype"]], spec["shape"], spec["data_offsets"]
+    # `type`, because True is an int to isinstance.
+    if type(shape) is not list or any(type(number) is not int or number < 0 for number in (*shape, begin, end)):
+        raise ValueError("shapes and offsets are not lists of whole numbers")
+    if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize != end - begin:
+        raise ValueError("the bytes of a tensor are more or fewer than its shape needs")
+    return dtype, tuple(shape), begin, end
+
+
+def _check_tiling(extents: Iterable[_Extent], length: int) -> None:
+    place = 0
+    for begin, end in sorted((begin, end) for _, _, begin, end in extents):
+        if begin != place:
+            raise ValueError("its tensors overlap or leave a gap")
+        place = end
+    if place != length:
+        raise ValueError(f"its tensors fill {place} bytes, and {length} follow it")
 
 
 def content_digest(body: bytes | bytearray | memoryview) -> str:
