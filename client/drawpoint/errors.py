@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import difflib
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ class UnknownName(DrawpointError, KeyError, ValueError):
     near: tuple[str, ...] = ()
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str], *, where: str, sample: str | None = None) -> UnknownName:
+    def among(cls, kind: str, name: str, known: Iterable[str], *, where: str, sample: str | None = None) -> Self:
         """Build the error for `name`, naming the nearest of `known`, or a few of them if none is near."""
         names = list(islice(known, NEAR_NAMES_SEARCHED))
         near = tuple(difflib.get_close_matches(name[:200], names, n=3, cutoff=0.6))
@@ -111,7 +111,10 @@ class UnknownField(UnknownName):
 
 
 class UnknownParameter(UnknownName):
-    """The request names a parameter, or a domain in place of one, that means nothing there."""
+    """The request names a parameter, or a domain in place of one, that means nothing there; `allowed` ones do."""
+
+    parameter: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 class StatisticsNotFound(DrawpointError, LookupError):
@@ -125,7 +128,7 @@ class InvalidParameter(DrawpointError, ValueError):
     allowed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parameter: str, value: str, *allowed: str) -> InvalidParameter:
+    def of(cls, parameter: str, value: str, *allowed: str) -> Self:
         """Build the error for `parameter=value`, naming what is allowed."""
         error = cls(f"{parameter}={value[:200]!r} is refused: {parameter} is {' or '.join(allowed)}.")
         error.parameter = parameter

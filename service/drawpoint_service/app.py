@@ -2,23 +2,113 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+
+import drawpoint
+from drawpoint.errors import DrawpointError, Overloaded
+from drawpoint_service import problems
+from drawpoint_service.catalog import serve_store
+from drawpoint_service.documents import document_app
+from drawpoint_service.draining import Draining
+from drawpoint_service.exchange import Exchanges, exchange_of
+from drawpoint_service.pool import ReadPool
+from drawpoint_service.readiness import Readiness
+from drawpoint_service.responses import problem_response
+from drawpoint_service.routes.draws import draw_routes
+from drawpoint_service.routes.health import health_routes
+from drawpoint_service.routes.stores import store_routes
+from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
 
     from drawpoint_service.settings import Settings
-    from drawpoint_store.store import OpenStore
 
 
 def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
-    """Build the application that serves `stores`, opened stores by id."""
-    app = FastAPI(title="drawpoint", redirect_slashes=False)
+    """Build the application that serves `stores`, opened stores by id.
 
-    @app.get("/healthz")
-    async def tell_health() -> dict[str, str]:
-        return {"status": "ok"}
+    Raises InvalidManifest for a store that cannot be served, RevisionChanged for one that has been rewritten since
+    it was opened.
+    """
+    catalog = {store_id: serve_store(store_id, opened) for store_id, opened in stores.items()}
+    pool = ReadPool(settings.read_threads, settings.max_requests)
+    readiness = Readiness(catalog.values(), settings.ready_timeout_seconds, settings.ready_cache_seconds)
+    draining = Draining(settings.drain_seconds)
 
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        draining.watch()
+        try:
+            yield
+        finally:
+            readiness.close()
+            pool.close()
+
+    app = FastAPI(
+        title="drawpoint",
+        version=drawpoint.__version__,
+        description="Random subsamples of CFD samples, as safetensors.",
+        lifespan=live,
+        redirect_slashes=False,
+    )
+    app.include_router(store_routes(catalog, pool))
+    app.include_router(draw_routes(catalog, settings, pool))
+    app.include_router(health_routes(readiness, draining))
+    app.add_api_route("/", lead_to_docs, include_in_schema=False)
+    explain_errors(app, settings)
+    app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token])
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document_app(app, needs_token=bool(settings.token))
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way of extending the document
     return app
+
+
+def open_app(settings: Settings) -> FastAPI:
+    """Open the stores that the settings name and build their application: what a worker process begins with."""
+    return create_app({name: OpenStore(store.root) for name, store in settings.stores.items()}, settings)
+
+
+async def lead_to_docs() -> Response:
+    """Lead a browser to the documentation."""
+    return RedirectResponse("/docs")
+
+
+def explain_errors(app: FastAPI, settings: Settings) -> None:
+    """Answer errors of ours, and those of HTTP itself, with problem documents."""
+
+    async def explain(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DrawpointError)
+        exchange = exchange_of(request)
+        problem = problems.describe(error, exchange.request_id, exchange.store)
+        overloaded = isinstance(error, Overloaded)
+        return problem_response(problem, {"Retry-After": str(settings.retry_after_seconds)} if overloaded else None)
+
+    async def explain_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            detail = f"there is nothing at {request.url.path[:200]!r}; /docs lists what there is."
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET, HEAD"
+            detail = f"{request.method} is not allowed here; GET and HEAD are."
+        else:
+            detail = str(error.detail)
+        problem = problems.plain(error.status_code, detail, exchange_of(request).request_id)
+        return problem_response(problem, headers)
+
+    app.add_exception_handler(DrawpointError, explain)
+    app.add_exception_handler(HTTPException, explain_http)

@@ -73,9 +73,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def load_settings(
-    config: Path | None, overrides: Mapping[str, Any], environment: Mapping[str, str]
-) -> Settings:
+def load_settings(config: Path | None, overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a TOML file, overridden by the environment's token and by `overrides`.
 
     `overrides` holds what the command line said; its stores are added to those of the file. Raises

@@ -1,0 +1,156 @@
+"""One request and its answer, seen from outside: identity, access, digest, failure, and a line in the log."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from drawpoint.payload import content_digest
+from drawpoint_service import problems
+from drawpoint_service.responses import problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from drawpoint_service.catalog import ServedStore
+
+ACCESS_LOG = logging.getLogger("drawpoint.access")
+LOG = logging.getLogger("drawpoint.service")
+OPEN_PATHS = ("/healthz", "/readyz")
+"""What answers without a token: whoever watches over the service need not be let in."""
+
+MAX_REQUEST_ID = 128
+_KEY = "drawpoint.exchange"
+
+
+@dataclass
+class Exchange:
+    """What routes tell the outside of themselves: `headers` go on every answer, that of an error too."""
+
+    request_id: str
+    is_head: bool
+    store: ServedStore | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    until_sent: ExitStack = field(default_factory=ExitStack)
+    """What is held until the answer has been sent, or has failed to be."""
+
+    status: int = 0
+    sent_bytes: int = 0
+
+
+def exchange_of(request: Request) -> Exchange:
+    """Return the exchange that a request is part of."""
+    exchange: Exchange = request.scope[_KEY]
+    return exchange
+
+
+class Exchanges:
+    """ASGI middleware around the whole application.
+
+    It gives each request an id, keeps out who has no token, answers HEAD as GET without the body, adds id, digest
+    and the exchange's headers to every answer, turns what nobody foresaw into a problem, and logs a line.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Sequence[str]) -> None:
+        self._app = app
+        self._tokens = [token.encode() for token in tokens]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        exchange = Exchange(_request_id(headers), is_head=scope["method"] == "HEAD")
+        answer = _Answer(exchange, send)
+        inner = {**scope, _KEY: exchange, "method": "GET" if exchange.is_head else scope["method"]}
+        app = self._refuse(scope, headers, exchange) or self._app
+        try:
+            await app(inner, receive, answer.send)
+        except Exception:
+            LOG.exception("%s failed", exchange.request_id)
+            if exchange.status:
+                raise
+            problem = problems.plain(
+                500, "the service failed; its log says why, under this request's id.", exchange.request_id
+            )
+            await problem_response(problem)(inner, receive, answer.send)
+        finally:
+            exchange.until_sent.close()
+            # Without the query: what somebody put there by mistake may be a token.
+            ACCESS_LOG.info(
+                '%s "%s %s" %d %.1f ms %d bytes',
+                exchange.request_id,
+                scope["method"],
+                scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                exchange.status,
+                1e3 * (time.perf_counter() - began),
+                exchange.sent_bytes,
+            )
+
+    def _refuse(self, scope: Scope, headers: Headers, exchange: Exchange) -> Response | None:
+        if not self._tokens or scope["path"] in OPEN_PATHS:
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():
+            detail = "this service wants a token: send `Authorization: Bearer TOKEN`."
+            problem = problems.plain(401, detail, exchange.request_id)
+            return problem_response(problem, {"WWW-Authenticate": 'Bearer realm="drawpoint"'})
+        # Every token is compared, each in constant time: how long it takes says nothing of any of them.
+        held = given.strip().encode()
+        if sum(hmac.compare_digest(held, token) for token in self._tokens):
+            return None
+        problem = problems.plain(
+            403, "this token is not one that the service knows; ask for another.", exchange.request_id
+        )
+        return problem_response(problem)
+
+
+class _Answer:
+    """The way out: holds an answer's head back until its body is there, to put the digest on it."""
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._start: Message = {}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        body = message.get("body", b"")
+        if not self._exchange.status:
+            await self._send_start(body, whole=not message.get("more_body", False))
+        if self._exchange.is_head:
+            message = {**message, "body": b""}
+        else:
+            self._exchange.sent_bytes += len(body)
+        await self._send(message)
+
+    async def _send_start(self, body: bytes, *, whole: bool) -> None:
+        exchange, start = self._exchange, self._start
+        exchange.status = start["status"]
+        headers = list(start["headers"])
+        named = {name for name, _ in headers}
+        added = {"X-Request-ID": exchange.request_id, **exchange.headers}
+        if body and whole and b"content-digest" not in named and not exchange.is_head:
+            added["Content-Digest"] = content_digest(body)
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in added.items()]
+        await self._send({**start, "headers": headers})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    sane = 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable()
+    return given if sane else secrets.token_hex(8)

@@ -1,0 +1,122 @@
+"""What HTTP makes of an error: one table of statuses, and RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from drawpoint import errors
+
+if TYPE_CHECKING:
+    from drawpoint_service.catalog import ServedStore
+
+CONTENT_TYPE = "application/problem+json"
+ALLOWED_SHOWN = 64
+"""How many allowed names a problem lists; a store has few fields, but a manifest may claim any number."""
+
+_STATUSES: dict[type[errors.DrawpointError], int] = {
+    errors.StoreNotFound: 404,
+    errors.SampleNotFound: 404,
+    errors.SplitNotFound: 404,
+    errors.StatisticsNotFound: 404,
+    errors.RevisionChanged: 409,
+    errors.ResponseTooLarge: 413,
+    errors.UnknownDomain: 422,
+    errors.UnknownField: 422,
+    errors.UnknownParameter: 422,
+    errors.InvalidParameter: 422,
+    errors.InvalidDraw: 422,
+    errors.DataDamaged: 502,
+    errors.StoreUnreadable: 502,
+    errors.Overloaded: 503,
+}
+
+
+class Problem(BaseModel):
+    """A problem document; members that do not apply are absent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(examples=["urn:drawpoint:unknown-field"])
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="the request's id, also in X-Request-ID")
+    parameter: str | None = None
+    near: tuple[str, ...] | None = Field(default=None, description="similar names that there are")
+    allowed: tuple[str, ...] | None = Field(default=None, description="what may stand in its place")
+    store: str | None = None
+    sample: str | None = None
+    field: str | None = None
+    chunk: int | None = None
+
+    def to_json(self) -> bytes:
+        """Return the document's bytes."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+def status_of(error: errors.DrawpointError) -> int:
+    """Return the status of an error: that of its class, or of the nearest base in the table; else 500."""
+    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
+
+
+def describe(error: errors.DrawpointError, request_id: str, store: ServedStore | None) -> Problem:
+    """Return the document of an error that came up in a request to `store`, if it got that far."""
+    allowed = _allowed(error, store)[:ALLOWED_SHOWN]
+    near = getattr(error, "near", ())
+    detail = str(error)
+    if near and not set(allowed) <= set(near):
+        detail = f"{detail.removesuffix('.')}; allowed: {', '.join(allowed)}."
+    if store is not None:
+        # Where a store lies is not the clients' business.
+        detail = detail.replace(store.opened.root, store.id)
+    return Problem(
+        type=_urn(type(error).__name__),
+        title=_words(type(error).__name__),
+        status=status_of(error),
+        detail=detail,
+        instance=quote(request_id),
+        parameter=getattr(error, "parameter", None) or None,
+        near=near or None,
+        allowed=allowed or None,
+        store=None if store is None else store.id,
+        sample=error.sample,
+        field=error.field,
+        chunk=error.chunk,
+    )
+
+
+def _allowed(error: errors.DrawpointError, store: ServedStore | None) -> tuple[str, ...]:
+    if isinstance(error, (errors.InvalidParameter, errors.UnknownParameter)):
+        return error.allowed
+    if store is None or not isinstance(error, (errors.UnknownDomain, errors.UnknownField)):
+        return ()
+    entry = store.manifest.samples.get(error.sample or "")
+    domains = tuple(store.manifest.domains if entry is None else entry.domains)
+    if isinstance(error, errors.UnknownDomain):
+        return domains
+    return tuple(field for domain in domains for field in store.manifest.domains[domain].arrays)
+
+
+def plain(status: int, detail: str, request_id: str) -> Problem:
+    """Return a problem that HTTP itself has a name for: an unknown path, a missing token, a failure inside."""
+    phrase = HTTPStatus(status).phrase
+    return Problem(
+        type=f"urn:drawpoint:{phrase.lower().replace(' ', '-')}",
+        title=phrase.capitalize(),
+        status=status,
+        detail=detail,
+        instance=quote(request_id),
+    )
+
+
+def _words(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+
+
+def _urn(name: str) -> str:
+    return f"urn:drawpoint:{_words(name).lower().replace(' ', '-')}"

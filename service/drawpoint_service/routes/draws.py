@@ -1,0 +1,104 @@
+"""Draws: validated, planned, read, and sent as safetensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from drawpoint import payload
+from drawpoint.seeds import fresh_seed
+from drawpoint_service import answer, query, responses
+from drawpoint_service.documents import document_parameters, document_payload, document_problems
+from drawpoint_service.exchange import exchange_of
+from drawpoint_service.routes.entry import enter_store
+from drawpoint_store.plan import plan_coords, plan_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.pool import ReadPool
+    from drawpoint_service.query import DrawQuery
+    from drawpoint_service.settings import Settings
+    from drawpoint_store.plan import ReadPlan
+
+
+def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: ReadPool) -> APIRouter:
+    """Make the routes that send draws."""
+    router = APIRouter(tags=["draws"])
+    domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
+    sent = {200: document_payload(), **document_problems(404, 409, 413, 422, 502, 503)}
+
+    @router.get(
+        "/stores/{store_id}/samples/{sample_id:path}",
+        response_class=Response,
+        responses=sent,
+        openapi_extra=document_parameters(query.SAMPLE_PARAMETERS, domains),
+    )
+    async def read_sample(store_id: str, sample_id: str, request: Request) -> Response:
+        """Send the fields of a sample; a domain without a count comes in full."""
+        store = enter_store(request, catalog, store_id)
+        asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
+        answer.check_revision(store.id, store.revision, asked)
+        fields = query.select_fields(asked, store.manifest, sample_id)
+        seed = resolve_seed(request, asked)
+        plan = plan_sample(store.manifest, sample_id, asked.counts, seed=seed, part=asked.part, fields=fields)
+        return await send_draw(request, store, asked, plan)
+
+    @router.get(
+        "/stores/{store_id}/coords/{sample_id:path}",
+        response_class=Response,
+        responses=sent,
+        openapi_extra=document_parameters(query.COORDS_PARAMETERS, domains),
+    )
+    async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
+        """Send positions of each domain with a count, drawn independently of the sample's fields."""
+        store = enter_store(request, catalog, store_id)
+        asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
+        answer.check_revision(store.id, store.revision, asked)
+        seed = resolve_seed(request, asked)
+        plan = plan_coords(store.manifest, sample_id, asked.counts, seed=seed)
+        return await send_draw(request, store, asked, plan)
+
+    async def send_draw(request: Request, store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> Response:
+        answer.check_size(plan, asked.numpy_dtype, settings.max_response_bytes)
+        headers = cache_headers(store, asked, plan)
+        etag = headers.get("ETag")
+        if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
+            return responses.not_modified(headers)
+        tensors = answer.list_tensors(plan, asked.numpy_dtype)
+        metadata = answer.describe_draw(store.id, store.revision, plan, asked)
+        exchange = exchange_of(request)
+        if exchange.is_head:
+            return responses.head_response(payload.measure(tensors, metadata), payload.CONTENT_TYPE, headers)
+        exchange.until_sent.enter_context(pool.admit())
+        body, digest = await pool.run(read_draw, store, plan, tensors, metadata)
+        return responses.BufferResponse(body, payload.CONTENT_TYPE, {**headers, "Content-Digest": digest})
+
+    def cache_headers(store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> dict[str, str]:
+        if asked.seed is None:
+            return {"Cache-Control": "no-store"}
+        who = "private" if settings.token else "public"
+        return {
+            "Cache-Control": f"{who}, max-age={settings.cache_seconds}",
+            "ETag": answer.name_answer(store.id, store.revision, plan, asked),
+        }
+
+    return router
+
+
+def resolve_seed(request: Request, asked: DrawQuery) -> int:
+    """Return the seed asked for, or a fresh one; whatever the answer is, it will name it."""
+    seed = fresh_seed() if asked.seed is None else asked.seed
+    exchange_of(request).headers["X-Drawpoint-Seed"] = str(seed)
+    return seed
+
+
+def read_draw(
+    store: ServedStore, plan: ReadPlan, tensors: list[payload.TensorSpec], metadata: Mapping[str, str]
+) -> tuple[bytearray, str]:
+    """Return the body of a draw, read from the store, and its Content-Digest; blocks while it reads."""
+    filled = payload.allocate(tensors, metadata)
+    store.opened.read(plan, filled.tensors)
+    return filled.body, payload.content_digest(filled.body)

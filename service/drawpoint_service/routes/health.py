@@ -1,0 +1,39 @@
+"""How the service is: alive, and able to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from drawpoint_service import problems, responses
+from drawpoint_service.documents import document_problems
+from drawpoint_service.exchange import exchange_of
+
+if TYPE_CHECKING:
+    from drawpoint_service.draining import Draining
+    from drawpoint_service.readiness import Readiness
+
+
+def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
+    """Make the routes for whoever watches over the service; they need no token."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def tell_health() -> dict[str, str]:
+        """Tell that the service is alive."""
+        return {"status": "ok"}
+
+    @router.get("/readyz", responses=document_problems(503))
+    async def tell_readiness(request: Request) -> Response:
+        """Tell whether a chunk of every store can be read."""
+        if draining.begun:
+            why = "the service is shutting down; ask another replica."
+        elif failures := await readiness.check():
+            why = "; ".join(f"store {store_id!r}: {reason}" for store_id, reason in failures.items())
+        else:
+            return responses.json_response(b'{"status":"ready"}', {"Cache-Control": "no-store"})
+        problem = problems.plain(503, why, exchange_of(request).request_id)
+        return responses.problem_response(problem)
+
+    return router

@@ -1,0 +1,160 @@
+"""What is there: stores, manifests, pages of samples, statistics and splits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from drawpoint.errors import SplitNotFound, StatisticsNotFound
+from drawpoint.manifest import StoreManifest
+from drawpoint_service import query, responses
+from drawpoint_service.catalog import SamplePage, StoreSummary
+from drawpoint_service.documents import document_parameters, document_problems
+from drawpoint_service.exchange import exchange_of
+from drawpoint_service.routes.entry import enter_store
+from drawpoint_store.splits import list_splits, read_split
+from drawpoint_store.statistics import read_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.pool import ReadPool
+
+
+class SplitSummary(BaseModel):
+    """A split, and how many samples it names."""
+
+    name: str
+    n_samples: int
+
+
+class SplitList(BaseModel):
+    """The splits that a store ships."""
+
+    splits: list[SplitSummary]
+
+
+class Split(BaseModel):
+    """A split: the ids of its samples, in its order."""
+
+    name: str
+    samples: list[str]
+
+
+def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRouter:
+    """Make the routes that tell what the stores hold."""
+    router = APIRouter(tags=["stores"])
+    listing = b"[" + b",".join(store.summary_json for store in catalog.values()) + b"]"
+
+    @router.get("/stores", responses={200: {"model": list[StoreSummary]}, **document_problems(422)})
+    async def list_stores(request: Request) -> Response:
+        """List the stores."""
+        query.refuse_parameters(request.query_params.multi_items())
+        return responses.json_response(listing)
+
+    @router.get("/stores/{store_id}", responses={200: {"model": StoreSummary}, **document_problems(404, 422)})
+    async def show_store(store_id: str, request: Request) -> Response:
+        """Tell a store's domains, fields, point counts and revision."""
+        store = enter_store(request, catalog, store_id)
+        query.refuse_parameters(request.query_params.multi_items())
+        return responses.json_response(store.summary_json)
+
+    @router.get("/stores/{store_id}/manifest", responses={200: {"model": StoreManifest}, **document_problems(404, 422)})
+    async def send_manifest(store_id: str, request: Request) -> Response:
+        """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
+        store = enter_store(request, catalog, store_id)
+        query.refuse_parameters(request.query_params.multi_items())
+        compressed = responses.accepts_gzip(request.headers.get("accept-encoding"))
+        etags = {False: f'"{store.revision}"', True: f'"{store.revision}-gzip"'}
+        headers = {"ETag": etags[compressed], "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
+        if responses.matches(request.headers.get("if-none-match"), list(etags.values())):
+            return responses.not_modified(headers)
+        if not compressed:
+            return responses.json_response(store.manifest_json, headers)
+        packed = await pool.run(lambda: store.manifest_gzip)
+        return responses.json_response(packed, {**headers, "Content-Encoding": "gzip"})
+
+    @router.get(
+        "/stores/{store_id}/samples",
+        responses={200: {"model": SamplePage}, **document_problems(404, 422)},
+        openapi_extra=document_parameters(query.PAGE_PARAMETERS),
+    )
+    async def list_samples(store_id: str, request: Request) -> Response:
+        """List a page of samples with their grids, in the order of their ids."""
+        store = enter_store(request, catalog, store_id)
+        page = query.parse_page_query(request.query_params.multi_items())
+        return responses.json_response(store.list_samples(page.limit, page.after).model_dump_json().encode())
+
+    @router.get(
+        "/stores/{store_id}/statistics",
+        responses={200: {"model": dict[str, Any]}, **document_problems(404, 422, 502, 503)},
+    )
+    async def send_statistics(store_id: str, request: Request) -> Response:
+        """Send the statistics of the store's fields, if there are any of its present revision."""
+        store = enter_store(request, catalog, store_id)
+        query.refuse_parameters(request.query_params.multi_items())
+        exchange_of(request).until_sent.enter_context(pool.admit())
+        statistics = await pool.run(read_current_statistics, store)
+        return responses.json_response(json.dumps(statistics).encode())
+
+    @router.get(
+        "/stores/{store_id}/splits",
+        responses={200: {"model": SplitList}, **document_problems(404, 422, 502, 503)},
+    )
+    async def send_splits(store_id: str, request: Request) -> Response:
+        """List the splits that the store ships."""
+        store = enter_store(request, catalog, store_id)
+        query.refuse_parameters(request.query_params.multi_items())
+        exchange_of(request).until_sent.enter_context(pool.admit())
+        splits = await pool.run(read_splits, store)
+        return responses.json_response(splits.model_dump_json().encode())
+
+    @router.get(
+        "/stores/{store_id}/splits/{name}",
+        responses={200: {"model": Split}, **document_problems(404, 422, 502, 503)},
+    )
+    async def send_split(store_id: str, name: str, request: Request) -> Response:
+        """Send the sample ids of a split."""
+        store = enter_store(request, catalog, store_id)
+        query.refuse_parameters(request.query_params.multi_items())
+        exchange_of(request).until_sent.enter_context(pool.admit())
+        split = await pool.run(read_one_split, store, name)
+        return responses.json_response(split.model_dump_json().encode())
+
+    return router
+
+
+def read_current_statistics(store: ServedStore) -> dict[str, Any]:
+    """Return the store's statistics; raises StatisticsNotFound if it ships none of its present revision."""
+    statistics = read_statistics(store.opened.root)
+    if statistics is None:
+        raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
+    if statistics["revision"] != store.revision:
+        raise StatisticsNotFound(
+            f"the statistics of store {store.id!r} are stale: they are of revision {statistics['revision']}, the "
+            f"store is at {store.revision}; `drawpoint stats` renews them."
+        )
+    return statistics
+
+
+def read_splits(store: ServedStore) -> SplitList:
+    """Return the splits that the store ships; raises SplitNotFound if it ships none."""
+    names = list_splits(store.opened.root)
+    if not names:
+        raise SplitNotFound(
+            f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
+        )
+    sizes = {name: len(read_split(store.opened.root, name)) for name in names}
+    return SplitList(splits=[SplitSummary(name=name, n_samples=size) for name, size in sizes.items()])
+
+
+def read_one_split(store: ServedStore, name: str) -> Split:
+    """Return a split; raises SplitNotFound with near names."""
+    names = list_splits(store.opened.root)
+    if name not in names:
+        raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
+    return Split(name=name, samples=read_split(store.opened.root, name))
