@@ -104,20 +104,34 @@ def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
 
 def list_names(root: str | os.PathLike[str], folder: str) -> list[str]:
     """Return the names of the objects directly in `folder` below `root` (`""`: in `root`), sorted."""
+    return _list(root, folder)[1]
+
+
+def list_folders(root: str | os.PathLike[str], folder: str) -> list[str]:
+    """Return the names of the folders directly in `folder` below `root` (`""`: in `root`), sorted."""
+    return _list(root, folder)[0]
+
+
+def _list(root: str | os.PathLike[str], folder: str) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the objects directly in `folder`."""
     place = join(root, folder) if folder else str(root)
     try:
         if not is_remote(root):
-            return sorted(entry.name for entry in os.scandir(local_path(place)) if entry.is_file())
-        if _uses_obstore(root):
+            with os.scandir(local_path(place)) as entries:
+                kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
+        elif _uses_obstore(root):
             listing = open_object_store(root).list_with_delimiter(folder or None)
-            return sorted(entry["path"].rsplit("/", 1)[-1] for entry in listing["objects"])
-        filesystem, path = fsspec.core.url_to_fs(place)
-        entries = filesystem.ls(path, detail=True)
-        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+            kinds = [(path, True) for path in listing["common_prefixes"]]
+            kinds += [(entry["path"], False) for entry in listing["objects"]]
+        else:
+            filesystem, path = fsspec.core.url_to_fs(place)
+            kinds = [(entry["name"], entry["type"] == "directory") for entry in filesystem.ls(path, detail=True)]
     except _missing_errors():
-        return []
+        return [], []
     except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
         raise StoreUnreadable(f"{place} cannot be listed: {_first_line(error)}.", store=str(root)) from error
+    names = sorted((path.rstrip("/").rsplit("/", 1)[-1], is_folder) for path, is_folder in kinds)
+    return [name for name, is_folder in names if is_folder], [name for name, is_folder in names if not is_folder]
 
 
 def _write_file(path: Path, data: bytes) -> None:

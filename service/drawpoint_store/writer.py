@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ import numpy as np
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.manifest import DomainSample, SampleEntry
 from drawpoint_store import stores
-from drawpoint_store.group import write_group
+from drawpoint_store.group import ArrayContent, write_group
 from drawpoint_store.layout import build_domain_layouts
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.words import Words
@@ -92,19 +90,20 @@ class ZarrStoreWriter:
         has been written then.
         """
         check_sample_id(sample_id)
+        given = self._by_domain(sample_id, field_arrays)
         domains: dict[str, DomainSample] = {}
-        arrays: list[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]] = []
-        for domain, given in self._by_domain(sample_id, field_arrays).items():
+        contents = []
+        for domain, arrays in given.items():
             layout = self.layouts[domain]
-            n_points = len(given[layout.position])
-            domains[domain] = self._grid(n_points)
+            n_points = len(arrays[layout.position])
+            domains[domain] = self.grid(n_points)
             order = Words(_SHUFFLE_RULE, self.manifest.shuffle_seed, sample_id, domain).permutation(n_points)
             for field, array in layout.arrays.items():
-                stored = _cast(sample_id, field, given[field], array.dtype)
-                arrays.append((array, domains[domain], np.take(stored, order, axis=0)))
+                stored = _cast(sample_id, field, arrays[field], array.dtype)
+                contents.append(ArrayContent(array, domains[domain], stored, order))
         relpath = self._free_relpath(sample_id)
-        write_group(stores.join(self.store_root, relpath), arrays, self.compression_level)
-        return SampleEntry(relpath=relpath, domains=domains, digest=content_digest(arrays))
+        digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
+        return SampleEntry(relpath=relpath, domains=domains, digest=digest)
 
     def write_sample(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> None:
         """Write one sample and record it in the manifest (`save_manifest` publishes it)."""
@@ -129,7 +128,8 @@ class ZarrStoreWriter:
         """Publish the manifest, whole or not at all, and return its path or URL."""
         return self.manifest.save(self.store_root)
 
-    def _grid(self, n_points: int) -> DomainSample:
+    def grid(self, n_points: int) -> DomainSample:
+        """Return the chunks and shards that a domain of `n_points` rows is cut into."""
         chunk = min(self.chunk_points, n_points)
         n_chunks = math.ceil(n_points / chunk)
         chunks_per_shard = n_chunks
@@ -197,16 +197,6 @@ def check_sample_id(sample_id: str) -> None:
     else:
         return
     raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
-
-
-def content_digest(arrays: list[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]]) -> str:
-    """Return `sha256:<hex>` over names, dtypes, shapes and stored values: any change of a value changes it."""
-    digest = hashlib.sha256()
-    for layout, _, values in arrays:
-        head = [layout.array_name, layout.dtype, list(values.shape)]
-        digest.update(json.dumps(head, separators=(",", ":")).encode() + b"\n")
-        digest.update(np.ascontiguousarray(values).data)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
