@@ -6,10 +6,11 @@ https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.htm
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import crc32c
 import numpy as np
@@ -18,44 +19,72 @@ from numcodecs import blosc
 from drawpoint_store import stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from zarr.abc.store import Store
 
     from drawpoint.manifest import ArrayLayout, DomainSample
 
-Array = "tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]"
-
-_COMPRESSION_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, os.cpu_count() or 1)
 _CRC = {"name": "crc32c"}
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-def write_group(
-    path: str,
-    arrays: Sequence[tuple[ArrayLayout, DomainSample, np.ndarray[Any, Any]]],
-    compression_level: int,
-) -> None:
-    """Write the group at `path`, replacing what lies there; its root metadata comes last.
+class ArrayContent(NamedTuple):
+    """What is to be stored of one field: `values` (n_points, dim) in the stored dtype, and the `order` of its rows."""
 
-    Every chunk is written, also one of nothing but zeros, so that a chunk that is not there is always damage.
+    layout: ArrayLayout
+    grid: DomainSample
+    values: np.ndarray[Any, Any]
+    order: np.ndarray[Any, Any]
+
+
+def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
+    """Write the group at `path`, replacing what lies there, and return the digest of its content.
+
+    Every chunk is written, also one of nothing but zeros, so that a chunk that is not there is always damage. The
+    group's own metadata comes last.
     """
     store = stores.make_store(path)
     _sync(store.delete_dir(""))
-    nodes: dict[str, dict[str, Any]] = {}
-    with ThreadPoolExecutor(_COMPRESSION_THREADS) as pool:
-        for layout, grid, values in arrays:
-            nodes[layout.array_name] = array_metadata(layout, grid, compression_level)
-            chunks = list(pool.map(lambda chunk: encode_chunk(chunk, compression_level), _chunks(values, grid)))
-            per_shard = grid.shard_points // grid.chunk_points
-            for shard, first in enumerate(range(0, len(chunks), per_shard)):
-                body = join_shard(chunks[first : first + per_shard], per_shard)
-                _put(store, f"{layout.array_name}/c/{shard}/0", body)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
+    nodes = {array.layout.array_name: array_metadata(array.layout, array.grid, compression_level) for array in arrays}
     groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
     nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
     for name, node in sorted(nodes.items()):
         _put(store, f"{name}/zarr.json", _json(node))
     _put(store, "zarr.json", _json(group_metadata(nodes)))
+    return content_digest(digests)
+
+
+def content_digest(array_digests: Iterable[str]) -> str:
+    """Return `sha256:<hex>` of a sample from the digests of its arrays, in the order of the layout."""
+    return f"sha256:{hashlib.sha256(''.join(array_digests).encode()).hexdigest()}"
+
+
+def array_digest(layout: ArrayLayout, stored_rows: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Return the sha256 (hex) of an array's name, dtype, shape and values, of rows given in stored order."""
+    digest = hashlib.sha256()
+    n_points = 0
+    for rows in stored_rows:
+        n_points += len(rows)
+        digest.update(np.ascontiguousarray(rows, np.dtype(layout.dtype).newbyteorder("<")).data)
+    head = [layout.array_name, layout.dtype, n_points, layout.dim]
+    digest.update(json.dumps(head, separators=(",", ":")).encode())
+    return digest.hexdigest()
+
+
+def _write_array(store: Store, array: ArrayContent, compression_level: int) -> str:
+    """Shuffle, encode and write one array's shards, and return its digest."""
+    layout, grid, values, order = array
+    shuffled = np.take(values, order, axis=0)
+    slots = grid.shard_points // grid.chunk_points
+    for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
+        rows = shuffled[first : first + grid.shard_points]
+        chunks = [encode_chunk(chunk, compression_level) for chunk in _chunks(rows, grid.chunk_points)]
+        _put(store, f"{layout.array_name}/c/{shard}/0", join_shard(chunks, slots))
+    return array_digest(layout, [shuffled])
 
 
 def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int) -> dict[str, Any]:
@@ -128,11 +157,11 @@ def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
     return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(4, "little")])
 
 
-def _chunks(values: np.ndarray[Any, Any], grid: DomainSample) -> Iterator[np.ndarray[Any, Any]]:
-    for first in range(0, grid.n_points, grid.chunk_points):
-        rows = values[first : first + grid.chunk_points]
-        if len(rows) < grid.chunk_points:  # Zarr stores the last chunk at full size
-            rows = np.concatenate([rows, np.zeros((grid.chunk_points - len(rows), values.shape[1]), values.dtype)])
+def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndarray[Any, Any]]:
+    for first in range(0, len(values), chunk_points):
+        rows = values[first : first + chunk_points]
+        if len(rows) < chunk_points:  # Zarr stores the last chunk at full size
+            rows = np.concatenate([rows, np.zeros((chunk_points - len(rows), values.shape[1]), values.dtype)])
         yield rows
 
 

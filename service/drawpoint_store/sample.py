@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
-_REMEDY = "restore it from a copy or convert the sample anew; `drawpoint verify` lists all damage"
+REMEDY = "restore it from a copy or convert the sample anew; `drawpoint verify` lists all damage"
+"""What to do about damage; ends every message that reports some."""
 
 
 class ChunkPlace(NamedTuple):
@@ -107,7 +108,7 @@ class OpenSample:
             data = decode_chunk(array.chain, encoded, array.chunk_bytes)
         except UndecodableError as error:
             raise ChunkDamaged(
-                f"chunk {place.chunk} of {field} in sample {self.sample_id!r} is damaged: {error}; {_REMEDY}.",
+                f"chunk {place.chunk} of {field} in sample {self.sample_id!r} is damaged: {error}; {REMEDY}.",
                 sample=self.sample_id,
                 field=field,
                 chunk=place.chunk,
@@ -149,12 +150,12 @@ class OpenSample:
 
     def _damaged(self, field: str | None, reason: str) -> MetadataDamaged:
         return MetadataDamaged(
-            f"sample {self.sample_id!r} cannot be read: {reason}; {_REMEDY}.", sample=self.sample_id, field=field
+            f"sample {self.sample_id!r} cannot be read: {reason}; {REMEDY}.", sample=self.sample_id, field=field
         )
 
     def _missing(self, field: str, chunk: int, key: str) -> ChunkMissing:
         return ChunkMissing(
-            f"chunk {chunk} of {field} in sample {self.sample_id!r} is missing: nothing of it is in {key}; {_REMEDY}.",
+            f"chunk {chunk} of {field} in sample {self.sample_id!r} is missing: nothing of it is in {key}; {REMEDY}.",
             sample=self.sample_id,
             field=field,
             chunk=chunk,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing
 from drawpoint_store.draw import row_indices
+from drawpoint_store.sample import REMEDY
 
 if TYPE_CHECKING:
-    import numpy as np
     from zarr.abc.store import Store
 
     from drawpoint_store.plan import ArrayDraw
@@ -24,26 +27,24 @@ def read_through_zarr(store: Store, sample_id: str, draw: ArrayDraw) -> np.ndarr
     from zarr.core.sync import sync  # noqa: PLC0415
 
     name, field = draw.layout.array_name, draw.layout.field
-    array = zarr.open_array(store=store, path=name, mode="r")
     rows = row_indices(draw.draw.rows, draw.draw.grid.chunk_points)
-    outer_rows, outer_columns = array.shards or array.chunks
-    for row in sorted({int(row) // outer_rows for row in rows}):
-        for column in range(-(-draw.layout.dim // outer_columns)):
-            key = f"{name}/{array.metadata.encode_chunk_key((row, column))}"
-            if not sync(store.exists(key)):
-                raise ChunkMissing(
-                    f"{key} of {field} in sample {sample_id!r} is missing; restore it from a copy or convert the "
-                    "sample anew.",
-                    sample=sample_id,
-                    field=field,
-                )
     try:
-        values: np.ndarray[Any, Any] = array.oindex[rows]  # type: ignore[assignment]
-    except (ValueError, RuntimeError) as error:
+        array = zarr.open_array(store=store, path=name, mode="r")
+        outer_rows, outer_columns = array.shards or array.chunks
+        objects = itertools.product(
+            sorted({int(row) // outer_rows for row in rows}), range(-(-draw.layout.dim // outer_columns))
+        )
+        keys = [f"{name}/{array.metadata.encode_chunk_key(place)}" for place in objects]
+        missing = next((key for key in keys if not sync(store.exists(key))), None)
+        values: np.ndarray[Any, Any] | None = None if missing else np.asarray(array.oindex[rows])
+    except Exception as error:  # whatever zarr-python and its codecs raise for bytes that they cannot read
         raise ChunkDamaged(
-            f"a chunk of {field} in sample {sample_id!r} does not decode: {error}; restore it from a copy or convert "
-            "the sample anew.",
+            f"{field} in sample {sample_id!r} does not decode: {str(error).rstrip('.')}; {REMEDY}.",
             sample=sample_id,
             field=field,
         ) from error
+    if values is None:
+        raise ChunkMissing(
+            f"{missing} of {field} in sample {sample_id!r} is missing; {REMEDY}.", sample=sample_id, field=field
+        )
     return values.reshape(draw.shape)
