@@ -1,0 +1,255 @@
+"""`drawpoint convert`: a tree of per-field .pt files becomes a store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import posixpath
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.manifest import FIELD_DTYPES
+from drawpoint.seeds import MAX_SEED
+from drawpoint_store import stores
+from drawpoint_store.agreement import writer_settings
+from drawpoint_store.convert import Existing, check_target, check_workers, convert, load_manifest
+from drawpoint_store.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
+from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS, FileMap, present_specs
+from drawpoint_store.tree import SourceTree
+from drawpoint_store.writer import ZarrStoreWriter
+
+if TYPE_CHECKING:
+    from drawpoint_store.convert import ConversionReport
+
+AUTO = "auto"
+MAX_DEFAULT_WORKERS = 4
+"""Each worker holds a sample in memory, and disks are busy with four."""
+
+_DESCRIPTION = """\
+Convert a tree of per-field .pt files to a store.
+
+A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A
+directory that holds only some of them, or whose tensors cannot be stored (NaN or inf, counts that disagree, values
+out of range), is broken: it is left out, and named with the reason at the end.
+
+The store appears at the end, in one piece. A conversion that was interrupted goes on where it was when the same
+command is run again.
+"""
+_EPILOG = """\
+presets for --filemap (their files, one directory a sample):
+{presets}
+
+examples:
+  drawpoint convert runs/ stores/cars
+  drawpoint convert runs/ s3://bucket/cars --field-dtype volume_vorticity=float32
+  drawpoint convert drivaernet/ stores/drivaernet --filemap drivaernet --workers 8
+  drawpoint convert more_runs/ stores/cars --append
+
+Exit status: 0 all samples are in the store, 1 some were broken (unless --skip-broken) or the work failed, 2 wrong
+usage.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "convert",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(presets=_describe_presets()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(wrong_usage=parser.error)
+    parser.add_argument("source", metavar="SOURCE", help="directory of samples: a path or an fsspec URL (s3://...)")
+    parser.add_argument("store_root", metavar="STORE_ROOT", help="where the store is to be: a path or URL")
+    parser.add_argument(
+        "--filemap",
+        metavar="FILE|PRESET",
+        type=_filemap,
+        default=AUTO,
+        help="the file of each field: a preset below, or a TOML or JSON file with lines such as "
+        'surface_pressure = "p.pt" (default: auto, files are called as their field: surface_pressure.pt)',
+    )
+    parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
+    parser.add_argument(
+        "--chunk-points",
+        metavar="N",
+        type=_integer(1),
+        help="points a chunk; choose about as many as one draw takes (default: 4096)",
+    )
+    parser.add_argument(
+        "--shard-points", metavar="N", type=_integer(1), help="most points a shard (default: all of an array)"
+    )
+    parser.add_argument("--values-dtype", choices=FIELD_DTYPES, help="dtype of all but positions (default: float16)")
+    parser.add_argument(
+        "--field-dtype",
+        metavar="FIELD=D",
+        type=_field_dtype,
+        action="append",
+        default=[],
+        help="dtype of one field, such as volume_vorticity=float32; may be given several times",
+    )
+    parser.add_argument(
+        "--compression-level",
+        metavar="N",
+        type=_integer(0, 9),
+        help="of blosc-zstd, 0 to 9; higher is smaller and slower to write, not to read (default: 5)",
+    )
+    parser.add_argument(
+        "--shuffle-seed", metavar="N", type=_integer(0, MAX_SEED), help="seed of the points' order (default: 0)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_integer(1),
+        help=f"processes, each with one sample in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
+    )
+    parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--append",
+        action="store_true",
+        help="add to a store the samples that it does not list, with its settings where none are given",
+    )
+    existing.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a store; the old samples' files stay for who still reads them",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print what came of it; broken samples go to stderr, one a line."""
+    existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
+    workers = args.workers or _default_workers(args.source, args.store_root)
+    try:
+        check_workers(workers, args.source, args.store_root)
+    except ValueError as error:
+        args.wrong_usage(str(error))
+    check_target(args.store_root, existing)
+    source = SourceTree.scan(args.source)
+    try:
+        writer = ZarrStoreWriter(args.store_root, _choose_filemap(args.filemap, source), **_writer_settings(args))
+    except ValueError as error:
+        args.wrong_usage(str(error))
+        raise
+    report = convert(source, writer, existing=existing, workers=workers, progress=True)
+    _print_report(report, writer)
+    return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
+
+
+def _writer_settings(args: argparse.Namespace) -> dict[str, Any]:
+    settings: dict[str, Any] = {"dataset_name": _name_of(args.source)}
+    store = load_manifest(args.store_root) if args.append else None
+    if store is not None:
+        settings |= writer_settings(store)
+    for name in ("dataset_name", "chunk_points", "shard_points", "values_dtype", "compression_level", "shuffle_seed"):
+        if getattr(args, name) is not None:
+            settings[name] = getattr(args, name)
+    settings["field_dtypes"] = settings.get("field_dtypes", {}) | dict(args.field_dtype)
+    return settings
+
+
+def _choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
+    """Return `filemap`, or for None the one that the source's file names tell; raises ValueError if they tell none."""
+    if filemap is not None:
+        return filemap
+    names = source.file_names
+    found = detect_filemap(names)
+    fields = {spec.canonical for spec in present_specs(found)}
+    lacking = [
+        spec.canonical
+        for spec in FIELD_SPECS
+        if spec.kind == "coord"
+        and spec.canonical not in fields
+        and any(f.startswith(f"{spec.domain}_") for f in fields)
+    ]
+    if fields and not lacking:
+        return found
+    reason = f"has no file of {lacking[0]}" if lacking else "has no files that are called as a field"
+    presets = fitting_presets(names)
+    remedy = f"its files are those of --filemap {presets[0]}" if presets else "name its files with --filemap"
+    raise ValueError(f"{source.location} {reason} (such as surface_position.pt); {remedy}.")
+
+
+def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
+    for sample_id, reason in report.broken.items():
+        sys.stderr.write(f"broken: {sample_id}: {reason}\n")
+    if report.broken:
+        total = len(report.broken) + len(report.converted) + len(report.skipped)
+        remedy = (
+            "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
+        )
+        sys.stderr.write(f"{len(report.broken)} of {_count(total, 'sample')} are broken and left out: {remedy}.\n")
+    lines = []
+    if report.skipped:
+        lines.append(f"skipped {_count(len(report.skipped), 'sample')} that the store holds already")
+    if report.revision is not None:
+        resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
+        lines += [
+            f"converted {_count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
+            f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written",
+            f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}",
+        ]
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _default_workers(*locations: str) -> int:
+    if any(location.startswith("memory:") for location in locations):
+        return 1
+    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+
+
+def _name_of(source: str) -> str:
+    path = str(Path(stores.local_path(source)).resolve()) if not stores.is_remote(source) else source
+    return posixpath.basename(path.rstrip("/")) or "dataset"
+
+
+def _filemap(text: str) -> FileMap | None:
+    if text == AUTO:
+        return None
+    try:
+        return find_filemap(text)
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _field_dtype(text: str) -> tuple[str, str]:
+    name, _, dtype = text.partition("=")
+    field = next((spec.canonical for spec in FIELD_SPECS if name in (spec.filemap_attr, spec.canonical)), None)
+    if field is None:
+        raise argparse.ArgumentTypeError(f"{name!r} is no field; there is: {', '.join(CANONICAL_TO_SPEC)}")
+    if dtype not in FIELD_DTYPES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=D with D one of {', '.join(FIELD_DTYPES)}")
+    return field, dtype
+
+
+def _integer(low: int, high: int | None = None) -> Any:
+    def integer(text: str) -> int:
+        bounds = f"in {low}..{high}" if high is not None else f"of at least {low}"
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if number < low or (high is not None and number > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer {bounds}")
+        return number
+
+    return integer
+
+
+def _describe_presets() -> str:
+    blocks = []
+    for name, filemap in PRESETS.items():
+        files = ", ".join(getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap))
+        blocks.append(textwrap.fill(files, 110, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15))
+    return "\n".join(blocks)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _megabytes(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB"

@@ -1,0 +1,221 @@
+"""Conversion: a tree of per-field .pt files becomes a store, in as many processes as wanted.
+
+Samples are independent and their bytes are a pure function of source and parameters, so that neither the number of
+workers nor an interruption shows in the result. The manifest is published last, in one piece: until then readers
+see the store as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Literal
+
+import numcodecs
+from pydantic import BaseModel, Field
+from tqdm import tqdm
+
+import drawpoint
+from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound
+from drawpoint_store.agreement import check_agreement
+from drawpoint_store.journal import Journal, fingerprint, lock_store
+from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.tree import SourceTree
+from drawpoint_store.workers import GO_ON, Conversion, Outcome, Task, run_tasks
+
+if TYPE_CHECKING:
+    import os
+
+    from drawpoint_store.tree import SourceSample
+    from drawpoint_store.writer import ZarrStoreWriter
+
+Existing = Literal["refuse", "append", "overwrite"]
+
+
+class ConversionReport(BaseModel):
+    """What a conversion did; `broken` maps sample ids to the reason why they were left out.
+
+    `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
+    those that the store held before. `revision` is None where nothing was published. Sizes are in bytes.
+    """
+
+    converted: list[str] = Field(default_factory=list)
+    resumed: int = 0
+    skipped: list[str] = Field(default_factory=list)
+    broken: dict[str, str] = Field(default_factory=dict)
+    n_points: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    seconds: float = 0.0
+    revision: str | None = None
+
+
+def convert(
+    source: SourceTree | str | os.PathLike[str],
+    writer: ZarrStoreWriter,
+    *,
+    existing: Existing = "refuse",
+    workers: int = 1,
+    progress: bool = False,
+) -> ConversionReport:
+    """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
+
+    A store that exists already is refused, appended to (samples that it lists are skipped), or overwritten: its
+    samples are written beside the old ones, which stay for who still reads them. Broken samples are left out and
+    reported; if there are no others, nothing is published. After an interruption the same call goes on where it was.
+    `workers` processes work; `progress` draws a bar on stderr where that is a terminal.
+
+    Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
+    without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
+    published meanwhile, and ValueError for several workers where they would not share memory://.
+    """
+    started = time.monotonic()
+    root = writer.store_root
+    check_target(root, existing)
+    if not isinstance(source, SourceTree):
+        source = SourceTree.scan(source)
+    check_workers(workers, source.location, root)
+    samples, broken = source.samples(writer.filemap)
+    tasks = _tasks(samples, writer)
+    journal = Journal(root)
+    name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
+    with lock_store(root):
+        old = load_manifest(root)
+        done = journal.read_report(name)
+        if old is not None and done is not None:
+            report = ConversionReport.model_validate_json(done)
+            if report.revision == old.revision:  # an earlier run was interrupted just after it had published
+                journal.clear()
+                return report
+        known = {}
+        if old is not None and existing == "refuse":
+            raise _exists(root, old)
+        if old is not None and existing == "append":
+            check_agreement(old, writer)
+            known = old.samples
+        report = ConversionReport(
+            skipped=[sample.sample_id for sample in samples if sample.sample_id in known],
+            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in known},
+        )
+        writer.manifest.samples.clear()
+        writer.manifest.samples.update(known)
+        conversion = Conversion(
+            location=source.location,
+            writer=writer.to_init_kwargs(),
+            published=frozenset(entry.relpath for entry in old.samples.values()) if old is not None else frozenset(),
+            resume=journal.is_begun(),
+        )
+        new = [task for task in tasks if task.sample.sample_id not in known]
+        _convert_samples(new, conversion, writer, report, workers=workers, progress=progress)
+        report.seconds = time.monotonic() - started
+        if report.converted:
+            _publish(writer, report, journal, name, old)
+    return report
+
+
+def check_target(store_root: str, existing: Existing) -> None:
+    """Raise StoreExists if there is a store at `store_root` that may be neither appended to nor overwritten.
+
+    A conversion that was killed just after it had published is let through, for the same one to complete it.
+    """
+    old = load_manifest(store_root)
+    if old is not None and existing == "refuse" and not Journal(store_root).has_report():
+        raise _exists(store_root, old)
+
+
+def check_workers(workers: int, *locations: str) -> None:
+    """Raise ValueError for fewer workers than one, and for several on memory://, which they would not share."""
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}.")
+    for location in locations:
+        if workers > 1 and location.startswith("memory:"):
+            raise ValueError(f"{location} lives in the memory of one process: use 1 worker, not {workers}.")
+
+
+def load_manifest(store_root: str) -> StoreManifest | None:
+    """Return the manifest of the store at `store_root`, None if there is no store."""
+    try:
+        return StoreManifest.load(store_root)
+    except StoreNotFound:
+        return None
+
+
+def _tasks(samples: list[SourceSample], writer: ZarrStoreWriter) -> list[Task]:
+    settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
+    settings["filemap"] = writer.filemap.model_dump()
+    versions = [drawpoint.__version__, numcodecs.__version__]  # another compressor may write other bytes
+    return [
+        Task(
+            sample,
+            fingerprint(
+                versions,
+                settings,
+                sample.sample_id,
+                {field: [file.path, file.size, file.stamp] for field, file in sample.files.items()},
+            ),
+        )
+        for sample in samples
+    ]
+
+
+def _convert_samples(
+    tasks: list[Task],
+    conversion: Conversion,
+    writer: ZarrStoreWriter,
+    report: ConversionReport,
+    *,
+    workers: int,
+    progress: bool,
+) -> None:
+    started = time.monotonic()
+    read = 0
+    bar = tqdm(total=len(tasks), unit="sample", disable=None if progress else True)
+    outcomes = run_tasks(tasks, conversion, min(workers, max(1, len(tasks))))
+    try:
+        with bar, contextlib.closing(outcomes):
+            for outcome in outcomes:
+                _record(outcome, writer, report)
+                read += 0 if outcome.resumed else outcome.sample.nbytes
+                bar.set_postfix_str(f"{read / 1e6 / (time.monotonic() - started):.1f} MB/s", refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        count = len(report.converted)
+        raise KeyboardInterrupt(f"interrupted at {count} of {len(tasks)} samples; {GO_ON}.") from None
+    report.converted.sort()
+    report.broken = dict(sorted(report.broken.items()))
+
+
+def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport) -> None:
+    sample_id = outcome.sample.sample_id
+    if outcome.finished is None:
+        report.broken[sample_id] = outcome.reason
+        return
+    entry = outcome.finished.entry
+    writer.manifest.samples[sample_id] = entry
+    report.converted.append(sample_id)
+    report.resumed += outcome.resumed
+    report.n_points += sum(grid.n_points for grid in entry.domains.values())
+    report.bytes_read += outcome.sample.nbytes
+    report.bytes_written += outcome.finished.nbytes
+
+
+def _publish(
+    writer: ZarrStoreWriter, report: ConversionReport, journal: Journal, name: str, old: StoreManifest | None
+) -> None:
+    now = load_manifest(writer.store_root)
+    if (now and now.revision) != (old and old.revision):
+        raise RevisionChanged(
+            f"somebody else published to {writer.store_root} meanwhile; {GO_ON}.", store=writer.store_root
+        )
+    report.revision = writer.manifest.revision
+    journal.write_report(name, report.model_dump_json())
+    writer.save_manifest()
+    journal.clear()
+
+
+def _exists(store_root: str, manifest: StoreManifest) -> StoreExists:
+    return StoreExists(
+        f"there is a store at {store_root} ({len(manifest.samples)} samples); add to it with --append, replace it "
+        "with --overwrite, or write elsewhere.",
+        store=store_root,
+    )

@@ -1,0 +1,161 @@
+"""What a conversion has finished, beside the store it writes, so that an interrupted one goes on where it was.
+
+`<root>/.convert/samples/<digest of the id>.json` holds the entry of a finished sample, bound to a fingerprint of
+what its bytes depend on: the sources' sizes and times, and the writer's parameters. `<root>/.convert/report.json`
+says what the manifest's publication completes. All of it is removed once that has happened, and no bytes of the
+store depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+from zarr.core.sync import sync
+
+from drawpoint.errors import StoreExists
+from drawpoint.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store import stores
+from drawpoint_store.manifest import StoreManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FOLDER = ".convert"
+_SAMPLES = f"{FOLDER}/samples"
+_REPORT = f"{FOLDER}/report.json"
+
+
+class Finished(BaseModel):
+    """A sample whose group is complete: its manifest entry, and the bytes its group takes."""
+
+    fingerprint: str
+    entry: SampleEntry
+    nbytes: int
+
+
+class Journal:
+    """The journal of the store at `root`; each of its records is written whole or not at all."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def is_begun(self) -> bool:
+        """Tell whether a conversion was interrupted here after it had finished a sample."""
+        return bool(stores.list_names(self.root, _SAMPLES))
+
+    def add(self, sample_id: str, finished: Finished) -> None:
+        """Record a finished sample."""
+        stores.write_bytes(self.root, _record(sample_id), finished.model_dump_json(exclude_none=True).encode())
+
+    def find(self, sample_id: str, fingerprint: str) -> Finished | None:
+        """Return the sample as it was finished under the same fingerprint, None if it was not."""
+        data = stores.read_bytes(self.root, _record(sample_id))
+        if data is None:
+            return None
+        try:
+            finished = Finished.model_validate_json(data)
+        except ValidationError:  # of another drawpoint
+            return None
+        return finished if finished.fingerprint == fingerprint else None
+
+    def write_report(self, conversion: str, report: str) -> None:
+        """Record what will be reported of the conversion with that fingerprint, just before it is published."""
+        data = json.dumps({"conversion": conversion, "report": report}).encode()
+        stores.write_bytes(self.root, _REPORT, data)
+
+    def has_report(self) -> bool:
+        """Tell whether a conversion was interrupted here while it published."""
+        return stores.read_bytes(self.root, _REPORT) is not None
+
+    def read_report(self, conversion: str) -> str | None:
+        """Return what `write_report` recorded for the same conversion, None if there is no such record."""
+        data = stores.read_bytes(self.root, _REPORT)
+        if data is None:
+            return None
+        record: dict[str, str] = json.loads(data)
+        return record["report"] if record["conversion"] == conversion else None
+
+    def clear(self) -> None:
+        """Remove the journal; the report last, since it is what tells a repeated command that all is done."""
+        for folder in (_SAMPLES, FOLDER):
+            sync(stores.make_store(stores.join(self.root, folder)).delete_dir(""))
+
+
+@contextlib.contextmanager
+def lock_store(root: str) -> Iterator[None]:
+    """Hold the local store at `root` against other conversions; a store in a bucket is not held.
+
+    The lock ends with the process, however it ends. Raises StoreExists where another process holds it.
+    """
+    if stores.is_remote(root):
+        yield
+        return
+    place = stores.local_path(root)
+    made = not place.exists()
+    (place / FOLDER).mkdir(parents=True, exist_ok=True)
+    with (place / FOLDER / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreExists(
+                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
+            ) from None
+        # What a process that was killed while it published has left.
+        for stray in place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"):
+            stray.unlink()
+        try:
+            yield
+        finally:
+            _remove_if_unused(place, made=made)
+
+
+def _remove_if_unused(place: Path, *, made: bool) -> None:
+    folder = place / FOLDER
+    if folder.exists() and [path.name for path in folder.iterdir()] == ["lock"]:
+        (folder / "lock").unlink()
+        folder.rmdir()
+    if made and not any(place.iterdir()):
+        place.rmdir()
+
+
+def fingerprint(*facts: Any) -> str:
+    """Return a digest of JSON-able facts: equal facts give equal digests."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def settle_group(path: str) -> int:
+    """Bring a group to the disk, so that no record outlives what it tells of, and return its bytes."""
+    if stores.is_remote(path):
+        size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
+        return size
+    nbytes = 0
+    folders: list[Path] = [stores.local_path(path)]
+    while folders:
+        folder = folders.pop()
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                folders.append(entry)
+            else:
+                nbytes += _settle(entry)
+        _settle(folder)
+    return nbytes
+
+
+def _settle(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _record(sample_id: str) -> str:
+    return f"{_SAMPLES}/{hashlib.sha256(sample_id.encode()).hexdigest()[:32]}.json"

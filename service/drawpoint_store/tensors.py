@@ -1,0 +1,95 @@
+"""Fields out of .pt files: one tensor a file, read without running what a pickle may hold."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import posixpath
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import fsspec.implementations.local
+import numpy as np
+
+from drawpoint.errors import InvalidSample
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
+    """Return the tensor in a .pt file as an array of its dtype, bfloat16 and the like as float32.
+
+    A local file is mapped into memory, not copied. Raises InvalidSample, naming the file, for one that cannot be
+    read or holds anything but a dense tensor of real numbers.
+    """
+    name = posixpath.basename(path)
+    try:
+        tensor = _load(filesystem, path)
+        problem = _problem(tensor)
+        if problem is None:
+            return _as_array(tensor)
+    except MemoryError:
+        raise  # says nothing about the file
+    except pickle.UnpicklingError as error:
+        raise InvalidSample(
+            f"{name} is refused: it is damaged, or holds objects other than tensors, which are not loaded for safety"
+        ) from error
+    except Exception as error:  # there is no telling what torch.load raises for damaged files
+        raise InvalidSample(f"{name} cannot be read: {_first_line(error)}") from error
+    raise InvalidSample(f"{name} holds {problem}")
+
+
+def check_finite(field: str, values: np.ndarray[Any, Any]) -> None:
+    """Raise InvalidSample, with counts and the first row, if `values` hold NaN or infinities."""
+    if values.dtype.kind != "f":
+        return
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    nans = int(np.isnan(values).sum())
+    infinities = int(values.size - finite.sum()) - nans
+    row = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
+    counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinities, "infinite")) if count]
+    raise InvalidSample(
+        f"{field} holds {' and '.join(counts)} of {values.size} values, the first in row {row}", field=field
+    )
+
+
+def _load(filesystem: Any, path: str) -> torch.Tensor:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
+        # The format before torch 1.6 is no zip file and cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)  # type: ignore[no-any-return]
+    body = io.BytesIO(filesystem.cat_file(path))
+    return torch.load(body, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
+def _problem(value: object) -> str | None:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}, not a tensor"
+    if value.layout != torch.strided:
+        return "a sparse tensor; save it as a dense one, with tensor.to_dense()"
+    if value.is_complex():
+        return "complex numbers; save real ones"
+    if value.is_quantized:
+        return "a quantized tensor; save it with tensor.dequantize()"
+    return None
+
+
+def _as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    return tensor.detach().resolve_neg().numpy()
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

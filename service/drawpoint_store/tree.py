@@ -1,0 +1,142 @@
+"""What there is to convert: a tree of directories with one file a field, on any fsspec location."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import fsspec
+
+from drawpoint.errors import InvalidSample, StoreUnreadable
+from drawpoint_store import stores
+from drawpoint_store.layout import present_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drawpoint_store.layout import FileMap
+
+# What file systems call the thing that changes with a file's content; `created` is all that memory:// has.
+_STAMPS = ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file by the path its file system knows, its size in bytes, and a stamp that changes when it is rewritten."""
+
+    path: str
+    size: int
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSample:
+    """A directory that holds every field's file; `files` is keyed by canonical field."""
+
+    sample_id: str
+    files: dict[str, SourceFile]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all its files."""
+        return sum(file.size for file in self.files.values())
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """The files at `location` (a path or fsspec URL): relative directory -> file name -> file."""
+
+    location: str
+    folders: dict[str, dict[str, SourceFile]]
+
+    @classmethod
+    def scan(cls, location: str | os.PathLike[str]) -> Self:
+        """List `location`; directories whose names begin with a dot are left out, links are followed.
+
+        Raises StoreUnreadable where it cannot be listed, and FileNotFoundError where there is nothing.
+        """
+        location = str(location)
+        folders: dict[str, dict[str, SourceFile]] = {}
+        try:
+            filesystem, root = fsspec.core.url_to_fs(location)
+            files = _remote_files(filesystem, root) if stores.is_remote(location) else _local_files(root)
+            for folder, name, file in files:
+                folders.setdefault(folder, {})[name] = file
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{location} does not exist; give a directory of samples as SOURCE.") from None
+        except (OSError, ValueError, ImportError) as error:
+            raise StoreUnreadable(f"{location} cannot be listed: {str(error).rstrip('.')}.") from error
+        return cls(location, folders)
+
+    @property
+    def file_names(self) -> frozenset[str]:
+        """The names of all files, whatever directory they are in."""
+        return frozenset(name for files in self.folders.values() for name in files)
+
+    def samples(self, filemap: FileMap) -> tuple[list[SourceSample], dict[str, str]]:
+        """Return the samples in the order of their ids, and why directories with only some files are none.
+
+        A directory's id is its path below the source; the source itself, where it is a sample, has its own name.
+        """
+        wanted = {getattr(filemap, spec.filemap_attr): spec.canonical for spec in present_specs(filemap)}
+        complete = []
+        broken = {}
+        for folder, files in sorted(self.folders.items()):
+            found = {field: files[name] for name, field in wanted.items() if name in files}
+            if not found:
+                continue
+            sample_id = folder or posixpath.basename(self._root)
+            if folder == "" and sample_id in self.folders:
+                broken[sample_id] = f"{self.location} and its directory {sample_id} would be samples of the same id"
+            elif len(found) < len(wanted):
+                missing = [f"{name} ({field})" for name, field in wanted.items() if field not in found]
+                broken[sample_id] = f"lacks {', '.join(missing)}"
+            else:
+                complete.append(SourceSample(sample_id, found))
+        if not complete and not broken:
+            raise InvalidSample(
+                f"there is no sample in {self.location}: no directory in it holds any of {', '.join(wanted)}; "
+                "name the files of its fields with --filemap."
+            )
+        return [sample for sample in complete if sample.sample_id not in broken], broken
+
+    @property
+    def _root(self) -> str:
+        root: str = fsspec.core.url_to_fs(self.location)[1]
+        return root.rstrip("/")
+
+
+def _local_files(root: str) -> Iterator[tuple[str, str, SourceFile]]:
+    # fsspec's own walk neither follows links to directories nor reports what it may not list.
+    if Path(root).is_file():
+        raise NotADirectoryError("it is a file, not a directory of samples")
+    pending = [("", frozenset[tuple[int, int]]())]
+    while pending:
+        folder, above = pending.pop()
+        status = Path(root, folder).stat()
+        inode = (status.st_dev, status.st_ino)
+        if inode in above:  # a link that leads back to where we came from
+            continue
+        for entry in os.scandir(Path(root, folder)):
+            if entry.is_dir():
+                if not entry.name.startswith("."):
+                    pending.append((posixpath.join(folder, entry.name), above | {inode}))
+            elif entry.is_file():
+                status = entry.stat()
+                yield folder, entry.name, SourceFile(entry.path, status.st_size, str(status.st_mtime_ns))
+
+
+def _remote_files(filesystem: Any, root: str) -> Iterator[tuple[str, str, SourceFile]]:
+    root = root.rstrip("/")
+    found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+    if not found and not filesystem.exists(root):
+        raise FileNotFoundError(root)
+    for path, info in found.items():
+        relative = path.removeprefix(root).lstrip("/")
+        folder, name = posixpath.split(relative)
+        if not any(part.startswith(".") for part in folder.split("/")):
+            stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
+            yield folder, name, SourceFile(path, int(info["size"] or 0), stamp)

@@ -1,0 +1,171 @@
+"""Who converts the samples: one process, or several that end with the one that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
+from drawpoint_store import stores
+from drawpoint_store.journal import Finished, Journal, settle_group
+from drawpoint_store.tensors import check_finite, read_tensor
+from drawpoint_store.writer import ZarrStoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from multiprocessing.process import BaseProcess
+
+    from drawpoint_store.tree import SourceSample
+
+GO_ON = "samples that are finished are kept: run the same command again to go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A sample to convert, and the fingerprint of what its bytes depend on."""
+
+    sample: SourceSample
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a sample: it is finished, or broken for a reason; `resumed` from an interrupted run."""
+
+    sample: SourceSample
+    finished: Finished | None = None
+    reason: str = ""
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a process needs to know to convert samples.
+
+    `published` are the group paths that readers may be reading; `resume` tells whether a journal is there.
+    """
+
+    location: str
+    writer: dict[str, Any]
+    published: frozenset[str]
+    resume: bool
+
+
+class SampleConverter:
+    """Converts one sample at a time: files in, a group and its record in the journal out."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        self._conversion = conversion
+        self._filesystem = fsspec.core.url_to_fs(conversion.location)[0]
+        self._writer = ZarrStoreWriter(**conversion.writer)
+        self._journal = Journal(self._writer.store_root)
+
+    def convert(self, task: Task) -> Outcome:
+        """Convert one sample; raises StoreUnreadable where the store cannot be written."""
+        root = self._writer.store_root
+        sample = task.sample
+        try:
+            if self._conversion.resume:
+                finished = self._journal.find(sample.sample_id, task.fingerprint)
+                if finished is not None and finished.entry.relpath not in self._conversion.published:
+                    return Outcome(sample, finished, resumed=True)
+            fields = {}
+            for field, file in sample.files.items():
+                fields[field] = read_tensor(self._filesystem, file.path)
+                check_finite(field, fields[field])
+            entry = self._writer.write_group(sample.sample_id, fields)
+            nbytes = settle_group(stores.join(root, entry.relpath))
+            finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes)
+            self._journal.add(sample.sample_id, finished)
+        except InvalidSample as error:
+            return Outcome(sample, reason=_reason(sample.sample_id, error))
+        except DrawpointError:
+            raise
+        except (OSError, *stores._obstore_errors()) as error:  # noqa: SLF001  one list of them is enough
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise StoreUnreadable(f"{root} cannot be written: {line}; {GO_ON}.", store=root) from error
+        return Outcome(sample, finished)
+
+
+def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Generator[Outcome]:
+    """Yield the outcomes as they come; closing the generator ends the worker processes.
+
+    Raises DrawpointError if a worker process dies, and what SampleConverter raises.
+    """
+    if workers == 1:
+        converter = SampleConverter(conversion)
+        yield from map(converter.convert, tasks)
+        return
+    # Forked processes inherit locks that threads of torch and zarr may hold; spawned ones do not.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(conversion,))
+    ours: set[BaseProcess] = set()
+    try:
+        with _deaf_to_interrupts():
+            futures = [pool.submit(_convert, task) for task in tasks]
+            ours = set(multiprocessing.active_children()) - others
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise DrawpointError(
+            f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
+        ) from error
+    except BaseException:
+        for process in ours:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    # Processes started here ignore Ctrl-C, which a terminal sends to all: it is on us to end them, without noise.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+_converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
+
+
+def _start(conversion: Conversion) -> None:
+    global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    torch.set_num_threads(1)  # the processes are the parallelism
+    _converter = SampleConverter(conversion)
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed tells nobody; its workers would wait, and write, for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _convert(task: Task) -> Outcome:
+    assert _converter is not None
+    return _converter.convert(task)
+
+
+def _reason(sample_id: str, error: InvalidSample) -> str:
+    """Return the error's message without the sample's name, which the report gives beside it."""
+    return str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
