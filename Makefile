@@ -40,7 +40,7 @@ tests: $(READY) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 bench: $(READY) ## run the benchmarks
-	@for script in tests/benchmarks/bench_*.py; do \
+	@for script in tests/benchmarks/*.py; do \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove what the commands made

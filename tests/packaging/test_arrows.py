@@ -1,0 +1,108 @@
+"""The import arrows: drawpoint_service -> drawpoint_store -> drawpoint, and what each may load."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOURCES = {
+    "drawpoint": REPOSITORY / "client" / "drawpoint",
+    "drawpoint_store": REPOSITORY / "service" / "drawpoint_store",
+    "drawpoint_service": REPOSITORY / "service" / "drawpoint_service",
+}
+FORBIDDEN = {
+    "drawpoint": {
+        "drawpoint_store",
+        "drawpoint_service",
+        "zarr",
+        "numcodecs",
+        "obstore",
+        "fsspec",
+        "fastapi",
+        "uvicorn",
+    },
+    "drawpoint_store": {"drawpoint_service", "fastapi", "starlette", "uvicorn"},
+    "drawpoint_service": {"torch", "safetensors"},
+}
+# Commands that draw or convert run in processes of their own, never in one that serves.
+OFFLINE = {"drawpoint_service.commands.demo"}
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    root = SOURCES[package]
+    for path in sorted(root.rglob("*.py")):
+        dotted = ".".join((package, *path.relative_to(root).with_suffix("").parts))
+        yield dotted.removesuffix(".__init__"), path
+
+
+def imported(path: Path, *, when_loaded: bool) -> set[str]:
+    """Top-level names of all imports in a file, or of those alone that run when it is loaded."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add((node.module or "").partition(".")[0])
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        )
+        if not (later and when_loaded):
+            nodes.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_arrows_point_one_way(package: str) -> None:
+    found = {
+        f"{name} imports {stray}"
+        for name, path in modules(package)
+        if name not in OFFLINE
+        for stray in imported(path, when_loaded=False) & FORBIDDEN[package]
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_torch_is_imported_inside_functions_only(package: str) -> None:
+    assert not [name for name, path in modules(package) if "torch" in imported(path, when_loaded=True)]
+
+
+def test_the_arrow_test_sees_imports_in_functions_and_under_type_checking(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        "if TYPE_CHECKING:\n    import zarr.abc\ndef read():\n    from torch import nn\nimport numpy\n",
+        encoding="utf-8",
+    )
+    assert imported(source, when_loaded=False) == {"zarr", "torch", "numpy"}
+    assert imported(source, when_loaded=True) == {"numpy"}
+
+
+def test_importing_the_client_loads_no_tensor_storage_or_http_library() -> None:
+    heavy = {"torch", "zarr", "numcodecs", "obstore", "fsspec", "httpx", "fastapi", "safetensors"}
+    assert not loaded_by("import drawpoint") & (heavy | {"drawpoint_store", "drawpoint_service"})
+
+
+def test_importing_the_service_loads_no_torch() -> None:
+    loaded = loaded_by("import drawpoint_service.app, drawpoint_service.commands.serve")
+    assert "fastapi" in loaded
+    assert not loaded & {"torch", "safetensors", "httpx"}

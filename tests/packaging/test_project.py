@@ -1,0 +1,150 @@
+"""The project's own files: what is pinned, what agrees with what, and what must not be in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import drawpoint
+from conftest import REPOSITORY
+
+BIN = Path(sys.executable).parent
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINS: dict[str, str] = {
+    canonicalize_name(name): version
+    for name, version in re.findall(
+        r"^([\w.-]+)==(\S+)$", (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+}
+LOCAL = {".git", ".venv", ".demo", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__", "dist"}
+TEXT = {"", ".md", ".py", ".toml", ".txt", ".yaml", ".yml", ".json", ".svg", ".css", ".js", ".html", ".sh"}
+
+
+def text_files() -> list[Path]:
+    found: list[Path] = []
+    for folder, folders, files in os.walk(REPOSITORY):
+        folders[:] = [name for name in folders if name not in LOCAL]
+        found.extend(path for name in files if (path := Path(folder, name)).suffix in TEXT)
+    return found
+
+
+def test_every_direct_requirement_is_pinned_to_a_version_that_it_allows() -> None:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    direct = [Requirement(text) for group in groups for text in group]
+    loose = {
+        str(requirement)
+        for requirement in direct
+        if requirement.name != "drawpoint"
+        and not requirement.specifier.contains(PINS.get(canonicalize_name(requirement.name), "0"))
+    }
+    assert not loose
+
+
+def test_torch_is_pinned_without_a_local_version() -> None:
+    # A looser pin takes a build with gigabytes of CUDA; a local version is not in every index.
+    assert Version(PINS["torch"]).local is None
+
+
+def test_the_version_is_said_once_in_each_place() -> None:
+    assert PROJECT["version"] == drawpoint.__version__
+
+
+def test_the_head_of_the_changelog_is_unreleased() -> None:
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", changelog, flags=re.MULTILINE)[0] == "[Unreleased]"
+
+
+def test_pre_commit_accepts_its_configuration() -> None:
+    config = REPOSITORY / ".pre-commit-config.yaml"
+    subprocess.run([str(BIN / "pre-commit"), "validate-config", str(config)], check=True)
+
+
+def test_pre_commit_runs_the_ruff_that_ci_runs() -> None:
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (ruff,) = (repo for repo in config["repos"] if repo["repo"].endswith("ruff-pre-commit"))
+    assert ruff["rev"] == f"v{PINS['ruff']}"
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_someones_machine() -> None:
+    forbidden = re.compile(
+        r"pypi\.(org|python)|pythonhosted|npmjs\.|download\.pytorch|deb\.debian|"  # registries
+        r"(?<![\w.])/(work|root|home|Users)/\w"
+    )
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {match.group()}"
+        for path in text_files()
+        if path != Path(__file__)
+        and (match := forbidden.search(path.read_text(encoding="utf-8", errors="replace"))) is not None
+    ]
+    assert not found
+
+
+def test_ci_is_make_test() -> None:
+    script = REPOSITORY / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text(encoding="utf-8").splitlines()[-1] == "exec make test"
+
+
+class TestMakeFindsAPython:
+    """What `make` takes as its Python on a machine whose PATH and folder are made here."""
+
+    @pytest.fixture
+    def machine(self, tmp_path: Path) -> Path:
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(REPOSITORY / name, tmp_path)
+        (tmp_path / "bin").mkdir()
+        for name in ("make", "sh"):
+            (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+        return tmp_path
+
+    def add(self, machine: Path, name: str, *, version: tuple[int, int] | None) -> None:
+        # A name that a version manager puts on PATH without a Python behind it has no version.
+        ends = 1 if version is None or version < (3, 11) else 0
+        program = machine / "bin" / name
+        program.write_text(f"#!/bin/sh\nexit {ends}\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    def make(self, machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", *arguments],
+            cwd=machine,
+            env={"PATH": str(machine / "bin")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_the_one_named_in_the_readme_first(self, machine: Path) -> None:
+        self.add(machine, "python3", version=(3, 13))
+        self.add(machine, "python3.11", version=(3, 11))
+        assert "python3.11 -m venv .venv" in self.make(machine, "-n", "install").stdout
+
+    def test_python3_where_that_one_does_not_run(self, machine: Path) -> None:
+        self.add(machine, "python3.11", version=None)
+        self.add(machine, "python3", version=(3, 12))
+        assert "python3 -m venv .venv" in self.make(machine, "-n", "install").stdout
+
+    def test_none_that_is_too_old(self, machine: Path) -> None:
+        self.add(machine, "python3", version=(3, 10))
+        result = self.make(machine, "install")
+        assert result.returncode == 2
+        assert "no Python 3.11 or newer on PATH" in result.stderr
+
+    def test_the_one_that_it_is_given(self, machine: Path) -> None:
+        assert "/opt/python -m venv .venv" in self.make(machine, "-n", "install", "PYTHON=/opt/python").stdout
+
+    def test_it_installs_once(self, machine: Path) -> None:
+        (machine / ".venv").mkdir()
+        (machine / ".venv" / ".ready").touch()
+        assert "Nothing to be done" in self.make(machine, "install").stdout
