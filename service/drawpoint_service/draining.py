@@ -27,16 +27,23 @@ class Draining:
         # Only a process's main thread handles signals; a server in another thread is ended by other means.
         if threading.current_thread() is not threading.main_thread():
             return
-        loop = asyncio.get_running_loop()
         end = signal.getsignal(signal.SIGTERM)
+        if not callable(end):
+            return
+        loop = asyncio.get_running_loop()
+        ended = False
 
-        def begin(number: int, frame: FrameType | None) -> None:
-            if not callable(end):
-                raise SystemExit(0)
-            if self.begun:
-                end(number, frame)
-                return
+        def finish() -> None:
+            nonlocal ended
+            # The server raises the signal again once it is done: SIGTERM would then kill the process before it has
+            # cleaned up after itself, SIGINT is an exception that its runner catches.
+            if not ended:
+                ended = True
+                end(signal.SIGINT, None)
+
+        def begin(_number: int, _frame: FrameType | None) -> None:
+            delay = 0.0 if self.begun else self._seconds
             self.begun = True
-            loop.call_soon_threadsafe(loop.call_later, self._seconds, end, number, frame)
+            loop.call_soon_threadsafe(loop.call_later, delay, finish)
 
         signal.signal(signal.SIGTERM, begin)
