@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from drawpoint.manifest import StoreManifest
+    from drawpoint_store.draw import RowRange
     from drawpoint_store.plan import ReadPlan
     from drawpoint_store.store import OpenStore
 
@@ -48,10 +49,14 @@ def plan_blocks(
         draw = whole.draws[domain]
         chunks = max(1, block_points // draw.grid.chunk_points)
         for first in range(0, len(draw.rows), chunks):
-            rows = draw.rows[first : first + chunks]
-            block = DomainDraw(draw.grid, rows, count_rows(rows))
-            arrays = {field: ArrayDraw(array.layout, block) for field, array in whole.arrays.items()}
-            yield replace(whole, draws={domain: block}, arrays=arrays)
+            yield _restrict(whole, domain, draw.rows[first : first + chunks])
+
+
+def single_chunks(block: ReadPlan) -> Iterator[ReadPlan]:
+    """Plan to read a block chunk by chunk."""
+    for domain, draw in block.draws.items():
+        for rows in draw.rows:
+            yield _restrict(block, domain, (rows,))
 
 
 def read_block(store: OpenStore, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
@@ -59,6 +64,12 @@ def read_block(store: OpenStore, plan: ReadPlan) -> dict[str, np.ndarray[Any, An
     rows = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
     store.read(plan, rows)
     return {field: rows[field].reshape(-1, array.layout.dim) for field, array in plan.arrays.items()}
+
+
+def _restrict(plan: ReadPlan, domain: str, rows: tuple[RowRange, ...]) -> ReadPlan:
+    draw = DomainDraw(plan.draws[domain].grid, rows, count_rows(rows))
+    arrays = {field: ArrayDraw(array.layout, draw) for field, array in plan.arrays.items()}
+    return replace(plan, draws={domain: draw}, arrays=arrays)
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], max_workers: int) -> Iterator[Result]:

@@ -1,0 +1,198 @@
+"""Is all of a store there and as it was written? Every chunk read, checksums and digests computed anew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.errors import DataDamaged, DrawpointError
+from drawpoint_store import stores
+from drawpoint_store.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint_store.group import array_digest, content_digest
+from drawpoint_store.sample import REMEDY
+from drawpoint_store.store import OpenStore
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from drawpoint.manifest import StoreManifest
+    from drawpoint_store.plan import ReadPlan
+
+_METADATA = "zarr.json"
+_DIGEST_RULE = "sha256:"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, in a sentence; `field` and `chunk` are None where it is about more than one."""
+
+    sample: str
+    field: str | None
+    chunk: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCheck:
+    """What was found of one sample of `n_chunks` chunks.
+
+    Without checksums or a digest (stores of other writers) wrong values can pass for right ones, and not all damage
+    can be found.
+    """
+
+    sample_id: str
+    n_chunks: int
+    has_checksums: bool
+    has_digest: bool
+    problems: tuple[Problem, ...]
+
+
+def verify_store(
+    store_root: str | os.PathLike[str], *, max_workers: int = 1, progress: bool = False
+) -> Iterator[SampleCheck]:
+    """Check each sample of the store, in the order of the ids, and go on after a damaged one.
+
+    `max_workers` threads each check an array; memory stays bounded. `progress` shows a bar on a terminal. Raises
+    StoreNotFound, InvalidManifest, and ValueError for `max_workers` below 1.
+    """
+    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
+
+    if max_workers < 1:
+        raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
+    store = OpenStore(str(store_root))
+    ids = sorted(store.manifest.samples)
+    arrays = ((sample_id, field) for sample_id in ids for field in _fields(store.manifest, sample_id))
+    digests = map_in_order(lambda array: _check_array(store, *array), arrays, max_workers)
+    for sample_id in tqdm(ids, unit="sample", disable=None if progress else True):
+        yield _check_sample(store, sample_id, digests)
+
+
+def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
+    """Return the domain of each field that the sample has, in the order of the layout."""
+    held = manifest.samples[sample_id].domains
+    return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
+
+
+def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[tuple[str, list[Problem]]]) -> SampleCheck:
+    """Put together what was found of a sample, taking as many of `arrays` as it has fields."""
+    manifest, entry = store.manifest, store.manifest.samples[sample_id]
+    nodes, problems = _check_metadata(store, sample_id)
+    fields, digests = _fields(manifest, sample_id), []
+    for _ in fields:
+        digest, found = next(arrays)
+        digests.append(digest)
+        problems += found
+    has_digest = entry.digest is not None and entry.digest.startswith(_DIGEST_RULE)
+    if has_digest and not problems and entry.digest != content_digest(digests):
+        message = f"the values of sample {sample_id!r} are not those that were written: its digest (sha256) differs"
+        problems.append(Problem(sample_id, None, None, message))
+    return SampleCheck(
+        sample_id,
+        sum(entry.domains[domain].n_chunks for domain in fields.values()),
+        all(_has_checksum(nodes.get(manifest.fields[field].array_name)) for field in fields),
+        has_digest,
+        tuple(dict.fromkeys(problems)),
+    )
+
+
+def _check_array(store: OpenStore, sample_id: str, field: str) -> tuple[str, list[Problem]]:
+    """Return the digest of what could be read of an array, and what is wrong with it."""
+    problems: list[Problem] = []
+
+    def readable() -> Iterator[np.ndarray[Any, Any]]:
+        for block in plan_blocks(store.manifest, sample_id, [field]):
+            rows, found = _read(store, block, field)
+            problems.extend(found)
+            if rows is not None:
+                yield rows
+
+    return array_digest(store.manifest.fields[field], readable()), problems
+
+
+def find_leftovers(store_root: str | os.PathLike[str], manifest: StoreManifest) -> list[str]:
+    """Return the paths below the root of groups that no sample of the manifest refers to, and of unfinished files."""
+    referenced = {entry.relpath for entry in manifest.samples.values()}
+    leftovers = []
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        above = f"{folder}/" if folder else ""
+        leftovers += [above + name for name in stores.list_names(store_root, folder) if name.endswith(".tmp")]
+        for path in (above + name for name in stores.list_folders(store_root, folder)):
+            if path.endswith(".zarr") and path not in referenced:
+                leftovers.append(path)
+            elif path not in referenced:
+                folders.append(path)
+    return sorted(leftovers)
+
+
+def _read(store: OpenStore, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
+    """Return the rows of a block of one field, or None and what is wrong, chunk by chunk."""
+    try:
+        return read_block(store, block)[field], []
+    except DataDamaged:
+        pass
+    except DrawpointError as error:
+        return None, [_problem(block, field, error)]
+    problems = []
+    for chunk in single_chunks(block):
+        try:
+            read_block(store, chunk)
+        except DrawpointError as error:
+            problems.append(_problem(block, field, error))
+    return None, problems
+
+
+def _problem(block: ReadPlan, field: str, error: DrawpointError) -> Problem:
+    whole = error.field is None and isinstance(error, DataDamaged)  # the group, which all fields stumble over
+    message = str(error).removesuffix(".").removesuffix(f"; {REMEDY}")
+    return Problem(block.sample_id, None if whole else field, error.chunk, message)
+
+
+def _check_metadata(store: OpenStore, sample_id: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the metadata of a group's nodes, and where a node's own `zarr.json` is gone or says something else.
+
+    Reads use the copies in the group's `zarr.json` where it has them, but other programs may not.
+    """
+    path = stores.join(store.root, store.manifest.samples[sample_id].relpath)
+    consolidated = (_load(path, _METADATA) or {}).get("consolidated_metadata")
+    copies = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    copies = copies if isinstance(copies, dict) else {}
+    arrays = {store.manifest.fields[field].array_name: field for field in _fields(store.manifest, sample_id)}
+    nodes, problems = {}, []
+    for name in dict.fromkeys([*arrays, *copies]):
+        nodes[name] = own = _load(path, f"{name}/{_METADATA}")
+        if name in copies and (own is None or _plain(own) != _plain(copies[name])):
+            reason = "is missing or damaged" if own is None else "disagrees with its copy in the group's"
+            message = f"the {_METADATA} of {name} in sample {sample_id!r} {reason}"
+            problems.append(Problem(sample_id, arrays.get(name), None, message))
+    return nodes, problems
+
+
+def _load(path: str, name: str) -> dict[str, Any] | None:
+    try:
+        data = stores.read_bytes(path, name)
+        found = None if data is None else json.loads(data)
+    except (DrawpointError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _plain(node: Any) -> Any:
+    # A group's own copy may or may not list what is below it.
+    return {key: node[key] for key in node if key != "consolidated_metadata"} if isinstance(node, dict) else node
+
+
+def _has_checksum(node: Any) -> bool:
+    return "crc32c" in json.dumps(_inner_codecs(node))
+
+
+def _inner_codecs(node: Any) -> Any:
+    try:
+        return node["codecs"][0]["configuration"]["codecs"]
+    except (KeyError, IndexError, TypeError):
+        return node["codecs"] if isinstance(node, dict) and "codecs" in node else []
