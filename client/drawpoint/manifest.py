@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -17,21 +17,12 @@ from pydantic import (
 )
 
 from drawpoint.errors import InvalidManifest
+from drawpoint.samples import DomainSample, RelativePath, SampleEntry, SampleTable, compact_object
+
+__all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "SampleTable", "StoreManifest"]
 
 FORMAT_VERSION = 1
 FIELD_DTYPES = ("float16", "float32", "float64")
-
-
-def _check_path(path: str) -> str:
-    """Refuse a path that could leave the store's root: manifests are not trusted."""
-    if (
-        any(part in ("", ".", "..") for part in path.split("/"))
-        or "\\" in path
-        or ":" in path.split("/", 1)[0]
-        or not path.isprintable()
-    ):
-        raise ValueError(f"{path!r} is not a plain relative path inside the store")
-    return path
 
 
 def _check_dtype(dtype: str) -> str:
@@ -40,7 +31,6 @@ def _check_dtype(dtype: str) -> str:
     return dtype
 
 
-RelativePath = Annotated[str, AfterValidator(_check_path)]
 DtypeName = Annotated[str, AfterValidator(_check_dtype)]
 
 
@@ -74,37 +64,6 @@ class DomainLayout(_Model):
         return self
 
 
-class DomainSample(_Model):
-    """The grid of one domain of one sample: `n_points` rows in `n_chunks` chunks of `chunk_points`,
-
-    the last one short where they do not divide, packed into shards of `shard_points` rows.
-    """
-
-    n_points: int = Field(gt=0)
-    chunk_points: int = Field(gt=0)
-    shard_points: int = Field(gt=0)
-    n_chunks: int = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.n_chunks != math.ceil(self.n_points / self.chunk_points):
-            raise ValueError(f"{self.n_points} points in chunks of {self.chunk_points} are not {self.n_chunks} chunks")
-        if self.shard_points % self.chunk_points:
-            raise ValueError(f"a shard of {self.shard_points} rows is no whole number of chunks")
-        return self
-
-
-class SampleEntry(_Model):
-    """One sample: its group's path below the root, its grids by domain, and a digest of its content.
-
-    `digest` is `sha256:<hex>` over the stored values; stores of other writers have none.
-    """
-
-    relpath: RelativePath
-    domains: dict[str, DomainSample]
-    digest: str | None = None
-
-
 class StoreManifest(_Model):
     """All that is known of a store without reading its data; `samples` is keyed by sample id."""
 
@@ -115,7 +74,7 @@ class StoreManifest(_Model):
     values_dtype: DtypeName = "float16"
     compressor: str = "blosc-zstd"
     domains: dict[str, DomainLayout]
-    samples: dict[str, SampleEntry] = Field(default_factory=dict)
+    samples: SampleTable = Field(default_factory=SampleTable)
 
     _revision: str | None = PrivateAttr(default=None)
 
@@ -135,10 +94,9 @@ class StoreManifest(_Model):
         fields = [field for domain in self.domains.values() for field in domain.arrays]
         if len(fields) != len(set(fields)):
             raise ValueError("a field belongs to more than one domain")
-        for sample_id, entry in self.samples.items():
-            if not entry.domains.keys() <= self.domains.keys():
-                stray = sorted(entry.domains.keys() - self.domains.keys())
-                raise ValueError(f"sample {sample_id!r} has domains without a layout: {', '.join(stray)}")
+        stray = sorted(self.samples.point_counts().keys() - self.domains.keys())
+        if stray:
+            raise ValueError(f"samples have domains without a layout: {', '.join(stray)}")
         return self
 
     @property
@@ -153,18 +111,19 @@ class StoreManifest(_Model):
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes: equal content gives equal bytes, whatever order it was added in."""
-        ordered = self.model_copy(update={"samples": dict(sorted(self.samples.items()))})
-        return ordered.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+        return self.model_dump_json(indent=1).encode() + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes, *, origin: str = "manifest") -> Self:
         """Parse the bytes of a manifest; raises InvalidManifest naming `origin` and what is wrong."""
         try:
-            manifest = cls.model_validate_json(data)
+            manifest = cls.model_validate(json.loads(data, object_hook=compact_object))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
             raise InvalidManifest(f"{origin} is refused: {where + ': ' if where else ''}{reason}.") from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidManifest(f"{origin} is refused: it is no JSON document ({error}).") from error
         manifest._revision = hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
         return manifest

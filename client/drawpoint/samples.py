@@ -1,0 +1,227 @@
+"""The samples of a store: a mapping that holds 100,000 entries in a tenth of the memory that models would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+
+def check_path(path: str) -> str:
+    """Refuse a path that could leave the store's root: manifests are not trusted. Raises ValueError."""
+    if (
+        any(part in ("", ".", "..") for part in path.split("/"))
+        or "\\" in path
+        or ":" in path.split("/", 1)[0]
+        or not path.isprintable()
+    ):
+        raise ValueError(f"{path!r} is not a plain relative path inside the store")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(check_path)]
+
+
+class DomainSample(BaseModel):
+    """The grid of one domain of one sample.
+
+    `n_points` rows lie in `n_chunks` chunks of `chunk_points`, the last one short where they do not divide, packed
+    into shards of `shard_points` rows.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    n_points: int = Field(gt=0)
+    chunk_points: int = Field(gt=0)
+    shard_points: int = Field(gt=0)
+    n_chunks: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_chunks != math.ceil(self.n_points / self.chunk_points):
+            raise ValueError(f"{self.n_points} points in chunks of {self.chunk_points} are not {self.n_chunks} chunks")
+        if self.shard_points % self.chunk_points:
+            raise ValueError(f"a shard of {self.shard_points} rows is no whole number of chunks")
+        return self
+
+
+class SampleEntry(BaseModel):
+    """One sample: its group's path below the root, its grids by domain, and a digest of its content.
+
+    `digest` is `sha256:<hex>` over the stored values; stores of other writers have none.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    relpath: RelativePath
+    domains: dict[str, DomainSample]
+    digest: str | None = None
+
+
+# Plain tuples: named ones would take ten times as long to unpickle, which every spawned worker does.
+_Grid = tuple[int, int, int, int]
+_GRID_KEYS = ("n_points", "chunk_points", "shard_points", "n_chunks")
+_Row = tuple[str | None, str | None, tuple[tuple[str, _Grid], ...]]
+"""relpath (None: `<sample_id>.zarr`), digest, and a grid a domain."""
+
+
+class SampleTable(MutableMapping[str, SampleEntry]):
+    """Sample entries by id, held as plain tuples; an entry is made anew each time that it is looked up.
+
+    To change a sample, assign its entry: changes to an entry that was looked up stay outside.
+    """
+
+    def __init__(self, entries: Mapping[str, SampleEntry] | None = None) -> None:
+        self._rows: dict[str, _Row] = {}
+        self.update(entries or {})
+
+    def __getitem__(self, sample_id: str) -> SampleEntry:
+        relpath, digest, grids = self._rows[sample_id]
+        return SampleEntry.model_construct(
+            relpath=f"{sample_id}.zarr" if relpath is None else relpath,
+            domains={domain: DomainSample.model_construct(**_name_grid(grid)) for domain, grid in grids},
+            digest=digest,
+        )
+
+    def __setitem__(self, sample_id: str, entry: SampleEntry) -> None:
+        grids = tuple(
+            (domain, (grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks))
+            for domain, grid in entry.domains.items()
+        )
+        self._rows[sample_id] = _spare(sample_id, entry.relpath), entry.digest, grids
+
+    def __delitem__(self, sample_id: str) -> None:
+        del self._rows[sample_id]
+
+    def __contains__(self, sample_id: object) -> bool:
+        return sample_id in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SampleTable):
+            return self._rows == other._rows
+        return dict(self) == other if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # a mutable mapping
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} samples>"
+
+    def point_counts(self) -> dict[str, list[int]]:
+        """Return the point counts of each domain, one a sample that has it, without making any entry."""
+        counts: dict[str, list[int]] = {}
+        for _, _, grids in self._rows.values():
+            for domain, grid in grids:
+                counts.setdefault(domain, []).append(grid[0])
+        return counts
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(cls._to_plain)
+        )
+
+    @classmethod
+    def _validate(cls, value: Any) -> SampleTable:
+        if isinstance(value, SampleTable):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("samples must be a mapping from sample ids")  # noqa: TRY004  pydantic wants ValueError
+        table = cls()
+        for sample_id, entry in value.items():
+            if type(entry) is tuple:  # JSON has no tuples: this is what compact_object has checked
+                relpath, digest, grids = entry
+                table._rows[sample_id] = _spare(sample_id, relpath), digest, grids
+            else:
+                table[sample_id] = _validate_entry(sample_id, entry)
+        return table
+
+    def _to_plain(self) -> dict[str, Any]:
+        """Return what JSON shows, sorted by id: equal content gives equal bytes."""
+        return {
+            sample_id: {
+                "relpath": f"{sample_id}.zarr" if relpath is None else relpath,
+                "domains": {domain: _name_grid(grid) for domain, grid in grids},
+                **({} if digest is None else {"digest": digest}),
+            }
+            for sample_id, (relpath, digest, grids) in sorted(self._rows.items())
+        }
+
+
+def compact_object(found: dict[str, Any]) -> Any:
+    """Return a JSON object of a manifest in the form that SampleTable holds, if it is one of a sample's.
+
+    To be given to `json.loads` as its object_hook: the tree of a whole manifest is never in memory, which for 100,000
+    samples would be 300 MB. What is not as it should be stays as it is, for the models to say what is wrong.
+    """
+    if "n_points" in found:
+        return _compact_grid(found)
+    if "relpath" in found:
+        return _compact_entry(found)
+    return found
+
+
+def _compact_grid(found: dict[str, Any]) -> Any:
+    n_points, chunk, shard = found["n_points"], found.get("chunk_points"), found.get("shard_points")
+    if (
+        type(n_points) is int
+        and type(chunk) is int
+        and type(shard) is int
+        and min(n_points, chunk, shard) > 0
+        and shard % chunk == 0
+        and found.get("n_chunks") == -(-n_points // chunk)
+    ):
+        return n_points, chunk, shard, -(-n_points // chunk)
+    return found
+
+
+def _compact_entry(found: dict[str, Any]) -> Any:
+    relpath, digest, domains = found["relpath"], found.get("digest"), found.get("domains")
+    try:
+        check_path(relpath)
+    except (ValueError, AttributeError):
+        return found
+    if (
+        isinstance(domains, dict)
+        and all(type(grid) is tuple for grid in domains.values())
+        and (digest is None or type(digest) is str)
+    ):
+        return relpath, digest, tuple(domains.items())
+    return found
+
+
+def _validate_entry(sample_id: str, entry: Any) -> SampleEntry:
+    if isinstance(entry, dict) and isinstance(entry.get("domains"), dict):
+        grids = entry["domains"].items()
+        plain = {name: _name_grid(grid) if type(grid) is tuple else grid for name, grid in grids}
+        entry = {**entry, "domains": plain}
+    try:
+        return SampleEntry.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (sample_id, *first["loc"]))
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _name_grid(grid: _Grid) -> dict[str, Any]:
+    return dict(zip(_GRID_KEYS, grid, strict=True))
+
+
+def _spare(sample_id: str, relpath: str | None) -> str | None:
+    return None if relpath == f"{sample_id}.zarr" else relpath
