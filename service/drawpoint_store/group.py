@@ -43,10 +43,11 @@ def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: in
     """Write the group at `path`, replacing what lies there, and return the digest of its content.
 
     Every chunk is written, also one of nothing but zeros, so that a chunk that is not there is always damage. The
-    group's own metadata comes last.
+    group's own metadata comes last. Raises StoreUnreadable where the storage does not take it.
     """
     store = stores.make_store(path)
-    _sync(store.delete_dir(""))
+    with stores.translated_errors("replaced", path):
+        _sync(store.delete_dir(""))
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
     nodes = {array.layout.array_name: array_metadata(array.layout, array.grid, compression_level) for array in arrays}
@@ -172,7 +173,8 @@ def _json(node: dict[str, Any]) -> bytes:
 def _put(store: Store, key: str, data: bytes) -> None:
     from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415  see stores.make_store
 
-    _sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+    with stores.translated_errors("written", f"{store}/{key}"):
+        _sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def _sync(coroutine: Any) -> None:

@@ -18,6 +18,8 @@ import fsspec
 from drawpoint.errors import StoreUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import obstore.store
     from zarr.abc.store import Store
 
@@ -72,34 +74,32 @@ def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
 
     Raises StoreUnreadable where the storage does not answer: an outage is never taken for a missing object.
     """
+    place = join(root, name)
     try:
-        if not is_remote(root):
-            return local_path(join(root, name)).read_bytes()
-        if _uses_obstore(root):
-            return bytes(open_object_store(root).get(name).bytes())
-        filesystem, path = fsspec.core.url_to_fs(join(root, name))
-        return bytes(filesystem.cat_file(path))
-    except _missing_errors():
+        with translated_errors("read", place, may_be_missing=True):
+            if not is_remote(root):
+                return local_path(place).read_bytes()
+            if _uses_obstore(root):
+                return bytes(open_object_store(root).get(name).bytes())
+            filesystem, path = fsspec.core.url_to_fs(place)
+            return bytes(filesystem.cat_file(path))
+    except FileNotFoundError:
         return None
-    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
-        raise StoreUnreadable(f"{join(root, name)} cannot be read: {_first_line(error)}.", store=str(root)) from error
 
 
 def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
     """Write the object `name` below `root`, whole or not at all, and return its path or URL."""
-    target = join(root, name)
-    try:
+    place = join(root, name)
+    with translated_errors("written", place):
         if not is_remote(root):
-            _write_file(local_path(target), data)
+            _write_file(local_path(place), data)
         elif _uses_obstore(root):
             open_object_store(root).put(name, data)
         else:
-            filesystem, path = fsspec.core.url_to_fs(target)
+            filesystem, path = fsspec.core.url_to_fs(place)
             filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             filesystem.pipe_file(path, data)
-    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
-        raise StoreUnreadable(f"{target} cannot be written: {_first_line(error)}.", store=str(root)) from error
-    return target
+    return place
 
 
 def list_names(root: str | os.PathLike[str], folder: str) -> list[str]:
@@ -116,20 +116,19 @@ def _list(root: str | os.PathLike[str], folder: str) -> tuple[list[str], list[st
     """Return the names of the folders and of the objects directly in `folder`."""
     place = join(root, folder) if folder else str(root)
     try:
-        if not is_remote(root):
-            with os.scandir(local_path(place)) as entries:
-                kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
-        elif _uses_obstore(root):
-            listing = open_object_store(root).list_with_delimiter(folder or None)
-            kinds = [(path, True) for path in listing["common_prefixes"]]
-            kinds += [(entry["path"], False) for entry in listing["objects"]]
-        else:
-            filesystem, path = fsspec.core.url_to_fs(place)
-            kinds = [(entry["name"], entry["type"] == "directory") for entry in filesystem.ls(path, detail=True)]
-    except _missing_errors():
+        with translated_errors("listed", place, may_be_missing=True):
+            if not is_remote(root):
+                with os.scandir(local_path(place)) as entries:
+                    kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
+            elif _uses_obstore(root):
+                listing = open_object_store(root).list_with_delimiter(folder or None)
+                kinds = [(path, True) for path in listing["common_prefixes"]]
+                kinds += [(entry["path"], False) for entry in listing["objects"]]
+            else:
+                filesystem, path = fsspec.core.url_to_fs(place)
+                kinds = [(entry["name"], entry["type"] == "directory") for entry in filesystem.ls(path, detail=True)]
+    except FileNotFoundError:
         return [], []
-    except (OSError, ValueError, ImportError, *_obstore_errors()) as error:
-        raise StoreUnreadable(f"{place} cannot be listed: {_first_line(error)}.", store=str(root)) from error
     names = sorted((path.rstrip("/").rsplit("/", 1)[-1], is_folder) for path, is_folder in kinds)
     return [name for name, is_folder in names if is_folder], [name for name, is_folder in names if not is_folder]
 
@@ -163,21 +162,13 @@ def _obstore_available() -> bool:
     return importlib.util.find_spec("obstore") is not None
 
 
-def _missing_errors() -> tuple[type[Exception], ...]:
-    if not _obstore_available():
-        return (FileNotFoundError, NotADirectoryError)
-    from obstore.exceptions import NotFoundError  # noqa: PLC0415  only stores in buckets need it
-
-    return (FileNotFoundError, NotADirectoryError, NotFoundError)
-
-
-def _obstore_errors() -> tuple[type[Exception], ...]:
-    if not _obstore_available():
-        return ()
-    from obstore.exceptions import BaseError  # noqa: PLC0415  only stores in buckets need it
-
-    return (BaseError,)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+@contextlib.contextmanager
+def translated_errors(done: str, place: str, *, may_be_missing: bool = False) -> Iterator[None]:
+    """Raise StoreUnreadable for whatever the storage raises, but FileNotFoundError where `place` may be missing."""
+    try:
+        yield
+    except Exception as error:  # obstore's, fsspec's and each driver's errors have no common base
+        if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise FileNotFoundError(place) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise StoreUnreadable(f"{place} cannot be {done}: {reason}.") from error
