@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_SEED = 2**63 - 1
+_WORTH_PRINTING = 2**128
 
 
 def check_seed(seed: int) -> int:
@@ -35,7 +36,10 @@ def _integer(what: str, value: int, low: int, high: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not low <= number <= high:
-        raise InvalidDraw(f"{what} must be an integer in {low}..{high}, not {value!r}.")
+        # Python prints no integer of more than 4,300 digits.
+        huge = number is not None and abs(number) > _WORTH_PRINTING
+        shown = f"one of {number.bit_length()} bits" if number is not None and huge else repr(value)[:200]
+        raise InvalidDraw(f"{what} must be an integer in {low}..{high}, not {shown}.")
     return number
 
 

@@ -147,7 +147,8 @@ def _counts(manifest: StoreManifest, num_points: Mapping[str, int | None] | None
 
 
 def _check_fields(manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str]) -> None:
-    if isinstance(fields, str) or not fields:
+    # An iterator would be used up here and select nothing afterwards.
+    if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
         raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
     known = manifest.fields
     held = [field for domain in entry.domains for field in manifest.domains[domain].arrays]

@@ -1,0 +1,105 @@
+"""Errors are facts: their tree, their sentence, what they are about, and their way through processes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import pickle
+import re
+
+import pytest
+
+from drawpoint import errors
+
+CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, errors.DrawpointError)]
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    assert errors.__doc__ is not None
+    drawn: dict[str, tuple[str | None, list[str]]] = {}
+    branch: list[str] = []
+    for line in errors.__doc__.splitlines():
+        found = re.match(r"    ((?:[| ]   )*)\+-- (\w+)(?: \(([\w, ]+)\))?", line)
+        if found is None:
+            continue
+        depth = len(found[1]) // 4
+        branch[depth:] = [found[2]]
+        parent = branch[depth - 1] if depth else "DrawpointError"
+        drawn[found[2]] = (parent, (found[3] or "").split(", ") if found[3] else [])
+    real = {
+        each.__name__: (
+            next(base.__name__ for base in each.__bases__ if issubclass(base, errors.DrawpointError)),
+            [base.__name__ for base in each.__bases__ if not issubclass(base, errors.DrawpointError)],
+        )
+        for each in CLASSES
+        if each is not errors.DrawpointError
+    }
+    assert drawn == real
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_keeps_its_sentence_and_facts_through_pickle_and_copy(kind: type[errors.DrawpointError]) -> None:
+    error = kind("The sentence.", store="s", sample="param0/run", field="f", chunk=3)
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is kind
+        assert str(other) == "The sentence."
+        assert (other.store, other.sample, other.field, other.chunk) == ("s", "param0/run", "f", 3)
+    assert kind("x").sample is None
+
+
+def test_near_names_survive_pickling() -> None:
+    error = errors.SampleNotFound.among("sample", "run_10", ["run_1", "other"], where="store 'made'", sample="run_10")
+    other = pickle.loads(pickle.dumps(error))
+    assert other.near == error.near == ("run_1",)
+    assert isinstance(other, errors.SampleNotFound)
+
+
+def test_an_unknown_name_is_told_near_names() -> None:
+    known = [f"param{number % 7}/{number:08x}" for number in range(2000)]
+    error = errors.UnknownName.among("sample", known[1234][:-1] + "g", known, where="store 'made'")
+    assert known[1234] in error.near
+    assert str(error).startswith(f"store 'made' has no sample '{known[1234][:-1]}g'; near names: ")
+
+
+def test_a_typo_at_the_start_is_near_too() -> None:
+    known = [f"param{number % 7}/{number:08x}" for number in range(2000)]
+    assert known[77] in errors.UnknownName.among("sample", "q" + known[77][1:], known, where="it").near
+
+
+def test_a_name_like_none_is_told_some_of_what_there_is() -> None:
+    def sentence(known: list[str]) -> str:
+        return str(errors.UnknownField.among("field", "zz", known, where="it"))
+
+    assert sentence(["a", "b"]) == "it has no field 'zz'; there is: a, b."
+    assert sentence([]) == "it has no field 'zz'; there is: none."
+    assert sentence([*"abcdefghijk"]) == "it has no field 'zz'; there is: a, b, c, d, e, f, g, h, ...."
+
+
+def test_the_search_for_near_names_is_bounded() -> None:
+    endless = (f"run_{number}" for number in itertools.count())
+    error = errors.UnknownName.among("sample", "run_4x" + "y" * 100_000, endless, where="it")
+    assert next(endless) == f"run_{errors.NEAR_NAMES_SEARCHED}"
+    assert len(str(error)) < 500
+
+
+def test_names_of_other_types_are_unknown_names_too() -> None:
+    assert "has no sample '5'" in str(errors.UnknownName.among("sample", 5, ["6"], where="it"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (errors.SampleNotFound, KeyError),
+        (errors.UnknownField, ValueError),
+        (errors.InvalidDraw, ValueError),
+        (errors.InvalidSample, ValueError),
+        (errors.ChunkDamaged, OSError),
+        (errors.DeadlineExceeded, TimeoutError),
+    ],
+)
+def test_errors_are_caught_as_the_builtin_they_resemble(
+    kind: type[errors.DrawpointError], builtin: type[Exception]
+) -> None:
+    with pytest.raises(builtin, match=r"^The sentence\.$"):  # KeyError alone would show quotes
+        raise kind("The sentence.")

@@ -1,0 +1,193 @@
+"""Planning a read: what is asked for, what there is, and what it will hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import COUNTS, FILEMAP, sample_arrays
+from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
+from drawpoint.manifest import StoreManifest
+from drawpoint_store import ZarrStoreWriter
+from drawpoint_store.draw import all_rows, draw_rows, part_rows
+from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
+from drawpoint_store.store import OpenStore
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("plan")
+    writer = ZarrStoreWriter(root, FILEMAP, "made", chunk_points=256)
+    writer.write_sample("param0/run", sample_arrays())
+    surface = {field: array for field, array in sample_arrays().items() if field.startswith("surface")}
+    writer.write_sample("param1/shell", surface)
+    writer.save_manifest()
+    return root
+
+
+@pytest.fixture(scope="module")
+def manifest(root: Path) -> StoreManifest:
+    return OpenStore(str(root)).manifest
+
+
+def plan(
+    manifest: StoreManifest,
+    num_points: Mapping[str, int | None] | None = None,
+    *,
+    fields: Collection[str] | None = None,
+    sample_id: str = "param0/run",
+    seed: int = 3,
+    part: int | None = None,
+) -> ReadPlan:
+    return plan_sample(manifest, sample_id, num_points, seed=seed, part=part, fields=fields)
+
+
+def test_an_unknown_sample_is_told_near_ones(manifest: StoreManifest) -> None:
+    expected = "store 'made' has no sample 'param0/rum'; near names: param0/run"
+    with pytest.raises(SampleNotFound, match=expected) as caught:
+        plan(manifest, sample_id="param0/rum")
+    assert caught.value.sample == "param0/rum"
+    with pytest.raises(SampleNotFound, match=expected):
+        plan_coords(manifest, "param0/rum", {"surface": 1}, seed=0)
+
+
+@pytest.mark.parametrize("sample_id", ["", "/param0/run", "param0/run/", "param0//run", "./param0/run", "../x", "\0"])
+def test_sample_ids_are_looked_up_as_they_are(manifest: StoreManifest, sample_id: str) -> None:
+    with pytest.raises(SampleNotFound):
+        plan(manifest, sample_id=sample_id)
+
+
+def test_an_unknown_domain_is_told_near_ones(manifest: StoreManifest) -> None:
+    with pytest.raises(UnknownDomain, match="no domain 'surfaces'; near names: surface"):
+        plan(manifest, {"surfaces": 10})
+    with pytest.raises(UnknownDomain, match="no domain 'surfaces'; near names: surface"):
+        plan_coords(manifest, "param0/run", {"surfaces": 10}, seed=0)
+
+
+def test_an_unknown_field_is_told_near_ones(manifest: StoreManifest) -> None:
+    with pytest.raises(UnknownField, match=r"no field 'surface_presure'; near names: surface_pressure"):
+        plan(manifest, fields=["surface_position", "surface_presure"])
+
+
+@pytest.mark.parametrize("count", [0, -1, True, False, 1.5, "3", [4], 2**64, np.float32(4), np.True_])
+def test_a_count_that_is_no_count_is_refused_with_its_domain(manifest: StoreManifest, count: Any) -> None:
+    with pytest.raises(InvalidDraw, match="point count of 'volume' must be an integer"):
+        plan(manifest, {"surface": 5, "volume": count})
+    with pytest.raises(InvalidDraw, match="point count of 'volume' must be an integer"):
+        plan_coords(manifest, "param0/run", {"volume": count}, seed=0)
+    with pytest.raises(InvalidDraw):  # also for a domain that the sample lacks, or that no field is asked of
+        plan(manifest, {"volume": count}, sample_id="param1/shell")
+    with pytest.raises(InvalidDraw):
+        plan(manifest, {"volume": count}, fields=["surface_area"])
+
+
+@pytest.mark.parametrize("count", [np.int64(7), np.uint8(7)])
+def test_integers_of_numpy_count(manifest: StoreManifest, count: Any) -> None:
+    assert plan(manifest, {"surface": count}) == plan(manifest, {"surface": 7})
+
+
+@pytest.mark.parametrize("num_points", [5, "surface", ["surface"], [("surface", 5)]])
+def test_counts_must_be_mapped_from_domains(manifest: StoreManifest, num_points: Any) -> None:
+    with pytest.raises(InvalidDraw, match="num_points maps domains to counts"):
+        plan(manifest, num_points)
+
+
+@pytest.mark.parametrize("fields", ["surface_pressure", "", [], (), set(), iter(["surface_pressure"]), 5])
+def test_fields_must_be_a_collection_with_a_name_in_it(manifest: StoreManifest, fields: Any) -> None:
+    with pytest.raises(InvalidDraw, match="fields is a collection of field names"):
+        plan(manifest, fields=fields)
+
+
+@pytest.mark.parametrize("part", [-1, True, 1.0, 2**63])
+def test_a_part_that_is_none_is_refused(manifest: StoreManifest, part: Any) -> None:
+    with pytest.raises(InvalidDraw, match="part must be an integer"):
+        plan(manifest, {"surface": 10}, part=part)
+
+
+def test_a_domain_that_is_left_out_or_none_is_read_in_full(manifest: StoreManifest) -> None:
+    for made in (plan(manifest, {"surface": 10}), plan(manifest, {"surface": 10, "volume": None})):
+        assert made.draws["surface"].num_rows == 10
+        assert made.draws["volume"].num_rows == COUNTS["volume"]
+        assert made.draws["volume"].rows == all_rows(made.draws["volume"].grid)
+    assert plan(manifest).draws["surface"].num_rows == COUNTS["surface"]
+
+
+def test_no_more_is_planned_than_there_is(manifest: StoreManifest) -> None:
+    assert plan(manifest, {"surface": 10**9}).draws["surface"].num_rows == COUNTS["surface"]
+
+
+def test_rows_are_those_of_the_draw_rule(manifest: StoreManifest) -> None:
+    grid = manifest.samples["param0/run"].domains["surface"]
+    made = plan(manifest, {"surface": 100})
+    expected = draw_rows(grid, 100, seed=3, sample_id="param0/run", domain="surface", stream="fields")
+    assert made.draws["surface"].rows == expected
+    parted = plan(manifest, {"surface": 100}, part=4)
+    assert parted.draws["surface"].rows == part_rows(
+        grid, 100, seed=3, part=4, sample_id="param0/run", domain="surface"
+    )
+    coords = plan_coords(manifest, "param0/run", {"surface": 100}, seed=3)
+    expected = draw_rows(grid, 100, seed=3, sample_id="param0/run", domain="surface", stream="coords")
+    assert coords.draws["surface"].rows == expected
+
+
+def test_fields_do_not_change_the_rows(manifest: StoreManifest) -> None:
+    whole = plan(manifest, {"surface": 100, "volume": 50})
+    some = plan(manifest, {"surface": 100, "volume": 50}, fields=["surface_area"])
+    assert some.draws == {"surface": whole.draws["surface"]}
+    assert list(some.arrays) == ["surface_area"]
+
+
+def test_arrays_come_in_the_order_of_the_store(manifest: StoreManifest) -> None:
+    assert list(plan(manifest).arrays) == list(manifest.fields)
+    backwards = plan(manifest, fields=list(manifest.fields)[::-1])
+    assert list(backwards.arrays) == list(manifest.fields)
+
+
+def test_the_fields_of_a_domain_that_the_sample_lacks_are_absent(manifest: StoreManifest) -> None:
+    made = plan(manifest, {"surface": 10, "volume": 10}, sample_id="param1/shell")
+    assert list(made.draws) == ["surface"]
+    assert all(field.startswith("surface") for field in made.arrays)
+
+
+def test_asking_for_a_field_of_a_domain_that_the_sample_lacks_is_an_error(manifest: StoreManifest) -> None:
+    with pytest.raises(UnknownField, match="sample 'param1/shell' has no field 'volume_pressure'"):
+        plan(manifest, sample_id="param1/shell", fields=["surface_area", "volume_pressure"])
+    with pytest.raises(UnknownDomain, match="sample 'param1/shell' has no domain 'volume'; there is: surface"):
+        plan_coords(manifest, "param1/shell", {"surface": 3, "volume": 10}, seed=0)
+
+
+def test_coordinates_are_the_positions_of_the_domains_named(manifest: StoreManifest) -> None:
+    made = plan_coords(manifest, "param0/run", {"volume": 10, "surface": None}, seed=0)
+    assert set(made.arrays) == {"volume_position", "surface_position"}
+    assert made.draws["volume"].num_rows == 10
+    assert made.draws["surface"].rows == all_rows(made.draws["surface"].grid)
+    assert made.stream == "coords"
+
+
+def test_coordinates_need_a_domain(manifest: StoreManifest) -> None:
+    with pytest.raises(InvalidDraw, match="at least one domain; the store has: surface, volume"):
+        plan_coords(manifest, "param0/run", {}, seed=0)
+
+
+@pytest.mark.parametrize("counts", [None, {"surface": 7, "volume": 300}])
+def test_a_plan_tells_the_shapes_and_bytes_that_its_tensors_have(root: Path, counts: dict[str, int] | None) -> None:
+    store = OpenStore(str(root))
+    made = plan(store.manifest, counts)
+    for dtype in (None, "float32"):
+        out = {field: np.empty(array.shape, dtype or array.layout.dtype) for field, array in made.arrays.items()}
+        store.read(made, out)
+        assert made.nbytes(dtype) == sum(array.nbytes for array in out.values())
+        assert {field: array.nbytes(dtype) for field, array in made.arrays.items()} == {
+            field: array.nbytes for field, array in out.items()
+        }
+    assert made.arrays["surface_pressure"].shape == (7 if counts else 1500,)
+    assert made.arrays["volume_velocity"].shape == (300 if counts else 10_000, 3)
+
+
+def test_equal_requests_are_planned_equally(manifest: StoreManifest) -> None:
+    assert plan(manifest, {"surface": 9}) == plan(manifest, {"surface": 9})
+    assert plan(manifest, {"surface": 9}) != plan(manifest, {"surface": 9}, seed=4)
