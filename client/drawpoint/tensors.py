@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import torch
 
@@ -21,10 +23,42 @@ def as_float32(array: np.ndarray[Any, Any]) -> torch.Tensor:
     import torch  # noqa: PLC0415  only who reads tensors needs torch
 
     tensor = torch.from_numpy(array)
-    if tensor.dtype == torch.float32 or tensor.numel() >= _THREADED:
-        return tensor.to(torch.float32)
+    if tensor.dtype == torch.float32:
+        return tensor
     converted = torch.empty(tensor.shape, dtype=torch.float32)
-    source, target = tensor.reshape(-1), converted.reshape(-1)
-    for first in range(0, len(source), _STEP):
-        target[first : first + _STEP].copy_(source[first : first + _STEP])
+    _convert(tensor, converted)
     return converted
+
+
+def as_float32_each(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+    """Return all `arrays` as float32 tensors, which as_float32 would give one by one.
+
+    What must be converted is put into one allocation that these tensors share, which for the sizes of a draw takes
+    half the time.
+    """
+    import numpy as np  # noqa: PLC0415  at hand wherever there are arrays
+    import torch  # noqa: PLC0415  only who reads tensors needs torch
+
+    tensors = {}
+    wide = np.empty(sum(array.size for array in arrays.values() if array.dtype != np.float32), np.float32)
+    begin = 0
+    for name, array in arrays.items():
+        if array.dtype == np.float32:
+            tensors[name] = torch.from_numpy(array)
+            continue
+        part = wide[begin : begin + array.size].reshape(array.shape)
+        begin += array.size
+        # Made from a part, each has a storage of its own: saving one tensor does not save them all.
+        tensors[name] = torch.from_numpy(part)
+        _convert(torch.from_numpy(array), tensors[name])
+    return tensors
+
+
+def _convert(source: torch.Tensor, target: torch.Tensor) -> None:
+    values = source.numel()
+    if values <= _STEP or values >= _THREADED:
+        target.copy_(source)
+        return
+    pieces = -(-values // _STEP)
+    for piece, place in zip(source.chunk(pieces), target.chunk(pieces), strict=True):
+        place.copy_(piece)

@@ -1,0 +1,123 @@
+"""What an answer says: whether it is the one that was asked for, and which error it reports."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from drawpoint import errors
+from drawpoint.payload import content_digest
+from drawpoint.wire import Busy
+
+if TYPE_CHECKING:
+    from drawpoint.wire import Answer, Request
+
+PROBLEM_TYPE = "application/problem+json"
+
+_DIGEST = re.compile(r"crc32c=:[A-Za-z0-9+/=]*:")
+_OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+
+_BY_STATUS: dict[int, type[errors.DrawpointError]] = {
+    401: errors.AccessDenied,
+    403: errors.AccessDenied,
+    409: errors.RevisionChanged,
+    413: errors.ResponseTooLarge,
+    422: errors.InvalidDraw,
+    502: errors.DataDamaged,
+}
+_BY_NAME: dict[str, type[errors.DrawpointError]] = {
+    name.lower(): kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.DrawpointError)
+}
+
+
+def check_answer(answer: Answer, request: Request, request_id: str) -> None:
+    """Return if `answer` is a whole answer to this very request.
+
+    Raises Busy, ResponseDamaged for one that is not, and for a problem the error that it reports.
+    """
+    headers = answer.headers
+    echoed = headers.get("x-request-id")
+    # A cache (it says so by Age) gives the id of the request that filled it; the payload tells what it is.
+    if echoed is not None and echoed != request_id and "age" not in headers:
+        raise errors.ResponseDamaged(f"the answer belongs to another request, {echoed[:100]!r}.")
+    digest = _DIGEST.search(headers.get("content-digest", ""))
+    if digest is not None and digest[0] != (actual := content_digest(answer.body)):
+        raise errors.ResponseDamaged(f"the body has the digest {actual}, announced was {digest[0]}.")
+    if answer.status != HTTPStatus.OK and not (answer.status == HTTPStatus.NOT_MODIFIED and request.etag):
+        raise _read_problem(answer, request, request_id)
+    if not request.sealed:
+        return
+    for name, found in (("Content-Digest", digest), ("X-Request-ID", echoed)):
+        if found is None:
+            raise errors.ResponseDamaged(f"the answer has no {name}: no drawpoint sent it, or a proxy strips it.")
+    revision = headers.get("x-drawpoint-revision")
+    if revision != request.revision:
+        raise errors.ResponseDamaged(f"the answer is of revision {revision}, asked for was {request.revision}.")
+
+
+def _read_problem(answer: Answer, request: Request, request_id: str) -> Exception:
+    problem = _parse_problem(answer)
+    status = answer.status
+    detail = str(problem.get("detail") or problem.get("title") or f"the service answered {status}").rstrip(".")
+    kind = _name_error(status, problem)
+    if status in _OVERLOADED or (status in _GATEWAY and not problem) or kind is errors.StoreUnreadable:
+        # What a gateway says, and what a storage that does not answer says, may both pass.
+        busy = Busy(detail, status, _parse_retry_after(answer.headers.get("retry-after")))
+        busy.error = errors.StoreUnreadable if kind is errors.StoreUnreadable else busy.error
+        return busy
+    if 300 <= status < 400:  # noqa: PLR2004  redirections
+        detail += f", a redirection to {answer.headers.get('location')}; connect to that address"
+    elif status == HTTPStatus.NOT_FOUND and kind is errors.RequestFailed:
+        detail += "; check the address given to connect()"
+    elif kind is errors.AccessDenied:
+        detail += "; give connect() a token= that the service knows"
+    elif kind is errors.RevisionChanged:
+        detail += f"; open it anew with connection.store({request.store!r})"
+    chunk = problem.get("chunk")
+    error = kind(
+        f"{request.about}: {detail} (request {request_id}).",
+        store=request.store,
+        sample=problem.get("sample", request.sample),
+        field=problem.get("field"),
+        chunk=chunk if isinstance(chunk, int) else None,
+    )
+    if isinstance(error, errors.RequestFailed):
+        error.status, error.request_id = status, request_id
+    if isinstance(error, errors.UnknownName):
+        error.near = tuple(problem.get("near") or ())
+    return error
+
+
+def _parse_problem(answer: Answer) -> dict[str, Any]:
+    """Return the problem of an answer, empty where it holds none."""
+    if not answer.headers.get("content-type", "").startswith(PROBLEM_TYPE):
+        return {}
+    try:
+        problem = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _name_error(status: int, problem: dict[str, Any]) -> type[errors.DrawpointError]:
+    """Return the error that the problem's type names, or else what its status means."""
+    name = re.split("[/#:]", str(problem.get("type", "")))[-1].replace("-", "").lower()
+    return _BY_NAME.get(name) or _BY_STATUS.get(status, errors.RequestFailed)
+
+
+def _parse_retry_after(value: str | None) -> float:
+    """Return the seconds that a Retry-After field asks to wait: a number, or an HTTP date."""
+    if value is None:
+        return 0.0
+    try:
+        seconds = int(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+    return max(0.0, seconds)

@@ -1,0 +1,117 @@
+"""The way in: `connect` names a service, a Connection lists its stores and opens them."""
+
+from __future__ import annotations
+
+import importlib.util
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlsplit
+
+from drawpoint.documents import decode_body, read_json
+from drawpoint.errors import ResponseDamaged
+from drawpoint.manifest import StoreManifest
+from drawpoint.remote import RemoteReader
+from drawpoint.transport import Settings, Transport
+from drawpoint.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    import httpx
+
+    from drawpoint.wire import Answer
+
+
+def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    deadline: float = 300.0,
+    client: httpx.Client | Callable[[], httpx.Client] | None = None,
+    **options: Any,
+) -> Connection:
+    """Name the service at `url`; nothing is sent before it is needed.
+
+    `token` is sent as a bearer token. `deadline` bounds each call, retries included, in seconds. `options` are those
+    of httpx.Client (`timeout`, `verify`, `cert`, `headers`, `proxy`, `auth`, `transport`, ...). `client` is instead
+    a ready httpx.Client, or a function that returns one, which every process calls for itself; everything then
+    goes through it as it is configured.
+
+    Raises ValueError for an address, token or deadline that cannot be meant, TypeError for an unknown option, and
+    ImportError, saying what to install, without the client extra.
+    """
+    missing = [name for name in ("httpx", "torch") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"drawpoint.connect needs {' and '.join(missing)}: install them with `pip install 'drawpoint[client]'`."
+        )
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is not the address of a service, such as http://host:8000.")
+    if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
+        raise ValueError("token is not one or more printable ASCII characters without spaces.")
+    if not deadline > 0:
+        raise ValueError(f"deadline must be more than 0 seconds, not {deadline!r}.")
+    if client is not None and options:
+        raise TypeError(f"{', '.join(options)} belong to the client that is given; set them there.")
+    return Connection(Transport(Settings(url.rstrip("/"), token, float(deadline), client, options)))
+
+
+class Connection:
+    """A service; it pickles, survives fork, and is safe to share between threads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._manifests: dict[str, tuple[str, StoreManifest]] = {}
+
+    def __repr__(self) -> str:
+        return f"<drawpoint.Connection {self._transport.settings.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that wait for reuse."""
+        self._transport.close()
+
+    def stores(self) -> list[dict[str, Any]]:
+        """List the stores: id, dataset_name, revision, n_samples, domains, fields and links of each."""
+        stores: list[dict[str, Any]] = self._transport.fetch(Request("/stores", "the list of stores"), read_json)
+        return stores
+
+    def store(self, store_id: str) -> RemoteReader:
+        """Open a store at the revision that it has now; its manifest is fetched only if it has changed.
+
+        Raises StoreNotFound naming near ones, and RequestFailed where the service gives no answer.
+        """
+        etag, known = self._manifests.get(store_id, (None, None))
+        path = f"/stores/{quote(store_id, safe='')}"
+        request = Request(f"{path}/manifest", f"store {store_id!r}", store_id, etag=etag)
+
+        def read(answer: Answer) -> StoreManifest:
+            if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
+                return known
+            manifest = _read_manifest(answer, request.about)
+            if "etag" in answer.headers:
+                self._manifests[store_id] = answer.headers["etag"], manifest
+            return manifest
+
+        manifest = self._transport.fetch(request, read)
+        return RemoteReader(self._transport, store_id, manifest)
+
+
+def _read_manifest(answer: Answer, about: str) -> StoreManifest:
+    manifest = StoreManifest.from_json(decode_body(answer), origin=f"the manifest of {about}")
+    announced = answer.headers.get("x-drawpoint-revision")
+    if announced != manifest.revision:
+        raise ResponseDamaged(f"its manifest has revision {manifest.revision}, announced was {announced}.")
+    return manifest

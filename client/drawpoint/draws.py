@@ -1,0 +1,89 @@
+"""A draw over HTTP: the request that names it, and the tensors in its answer; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from drawpoint.errors import ResponseDamaged
+from drawpoint.payload import parse
+from drawpoint.tensors import as_float32_each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import torch
+
+    from drawpoint.manifest import ArrayLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one request asks for, and so what its answer must hold.
+
+    `kind` is `samples` or `coords`; `arrays` are the fields of the answer in its order, `rows` how many points each
+    has.
+    """
+
+    kind: str
+    store: str
+    revision: str
+    sample: str
+    counts: Mapping[str, int | None]
+    fields: tuple[str, ...] | None
+    seed: int
+    part: int | None
+    arrays: Mapping[str, ArrayLayout]
+    rows: Mapping[str, int]
+
+    @property
+    def target(self) -> str:
+        """Path and query; equal draws have equal ones, so that a cache finds them again."""
+        words = [
+            f"{quote(domain, safe='')}={'all' if count is None else count}"
+            for domain, count in sorted(self.counts.items())
+        ]
+        if self.fields is not None:
+            words.append(f"fields={quote(','.join(sorted(set(self.fields))), safe=',')}")
+        words.append(f"seed={self.seed}")
+        if self.part is not None:
+            words.append(f"part={self.part}")
+        words.append(f"dtype=stored&revision={self.revision}")
+        return f"/stores/{quote(self.store, safe='')}/{self.kind}/{quote(self.sample, safe='/')}?{'&'.join(words)}"
+
+    def read(self, body: bytearray) -> dict[str, torch.Tensor]:
+        """Return the tensors of an answer, float32; those that travel as such share the memory of `body`.
+
+        Raises ResponseDamaged unless the body holds exactly this draw.
+        """
+        arrays, metadata = parse(body)
+        self._check(arrays, metadata)
+        return as_float32_each({field: arrays[field] for field in self.arrays})
+
+    def _check(self, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
+        asked = {"store": self.store, "revision": self.revision, "sample": self.sample, "seed": str(self.seed)}
+        if self.part is not None:
+            asked["part"] = str(self.part)
+        for name, value in asked.items():
+            if metadata.get(name) != value:
+                raise ResponseDamaged(f"the answer is for {name} {metadata.get(name)!r}, asked for was {value!r}.")
+        if arrays.keys() != self.arrays.keys():
+            raise ResponseDamaged(f"the answer holds {', '.join(arrays)}; asked for was {', '.join(self.arrays)}.")
+        for field, layout in self.arrays.items():
+            shape = (self.rows[field],) if layout.dim == 1 else (self.rows[field], layout.dim)
+            array = arrays[field]
+            if array.shape != shape or array.dtype != layout.dtype:
+                raise ResponseDamaged(
+                    f"{field} came as {array.dtype}{list(array.shape)}, not as {layout.dtype}{list(shape)}."
+                )
+
+
+def count_rows(n_points: int, count: int | None, part: int | None) -> int:
+    """Return how many of `n_points` rows a draw of `count` has; the last part of a cycle may be short."""
+    if count is None or count >= n_points:
+        return n_points
+    if part is None:
+        return count
+    return min(count, n_points - part % -(-n_points // count) * count)

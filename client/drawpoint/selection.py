@@ -1,0 +1,48 @@
+"""What a request may name: samples, domains, counts and fields, checked against a manifest without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
+from drawpoint.seeds import check_count
+
+if TYPE_CHECKING:
+    from drawpoint.manifest import SampleEntry, StoreManifest
+
+
+def find_sample(manifest: StoreManifest, sample_id: str) -> SampleEntry:
+    """Return the entry of a sample; raises SampleNotFound naming near ones."""
+    entry = manifest.samples.get(sample_id)
+    if entry is None:
+        raise SampleNotFound.among(
+            "sample", sample_id, manifest.samples, where=f"store {manifest.dataset_name!r}", sample=sample_id
+        )
+    return entry
+
+
+def check_counts(manifest: StoreManifest, num_points: Mapping[str, int | None] | None) -> dict[str, int | None]:
+    """Return the point counts by domain, None for all; raises UnknownDomain and InvalidDraw."""
+    if num_points is not None and not isinstance(num_points, Mapping):
+        raise InvalidDraw(f"num_points maps domains to counts, such as {{'surface': 4096}}; not {num_points!r}.")
+    counts: dict[str, int | None] = {}
+    for domain, count in (num_points or {}).items():
+        if domain not in manifest.domains:
+            raise UnknownDomain.among("domain", domain, manifest.domains, where=f"store {manifest.dataset_name!r}")
+        counts[domain] = None if count is None else check_count(domain, count)
+    return counts
+
+
+def check_fields(manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str]) -> None:
+    """Check that the sample holds every field named; raises UnknownField, and InvalidDraw if none is named."""
+    # An iterator would be used up here and select nothing afterwards.
+    if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
+        raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
+    known = manifest.fields
+    held = [field for domain in entry.domains for field in manifest.domains[domain].arrays]
+    for field in fields:
+        if field not in known:
+            raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
+        if field not in held:
+            raise UnknownField.among("field", field, held, where=f"sample {sample_id!r}", sample=sample_id)

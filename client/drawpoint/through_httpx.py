@@ -1,0 +1,119 @@
+"""The engine that goes through httpx: whatever can be configured there (proxies, auth flows, hooks) holds here."""
+
+from __future__ import annotations
+
+import contextvars
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+
+from drawpoint.wire import Answer, Deadline, Interrupted, TimedOut, TransportFailure, Truncated, Unreachable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class HttpxEngine:
+    """Sends requests through `client`; `address` is the service's, `timeout` bounds the steps of an attempt."""
+
+    def __init__(self, client: httpx.Client, address: httpx.URL, timeout: httpx.Timeout) -> None:
+        self._client = client
+        self._prefix = str(address).rstrip("/")
+        self._timeout = timeout
+
+    def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+        # httpx has no total timeout: a service that drips its headers, and a name that does not resolve, hold
+        # `send` for as long as they like. In a thread of its own it holds nobody.
+        attempt = _Attempt(self._client, self._prefix + target, headers, self._timeout, deadline)
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(attempt.run,), daemon=True)
+        thread.start()
+        try:
+            thread.join(max(deadline.remaining(), 0))
+        finally:
+            attempt.abandoned = True
+        if attempt.failure is not None:
+            raise attempt.failure
+        if attempt.answer is None:
+            raise TimedOut("the answer was not complete in time")
+        return attempt.answer
+
+    def drop_idle(self) -> None:
+        """Do nothing: httpx never reuses a connection on which more came than was asked for."""
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Attempt:
+    """One request; it ends by an answer or a failure, and at the latest a chunk after it was abandoned."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        url: str,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+        deadline: Deadline,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._headers = headers
+        self._timeout = timeout
+        self._deadline = deadline
+        self.abandoned = False
+        self.answer: Answer | None = None
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.answer = self._send()
+        except BaseException as error:  # noqa: BLE001  it is raised again where the caller waits
+            self.failure = error
+
+    def _send(self) -> Answer:
+        limits = httpx.Timeout(
+            connect=self._deadline.clip(self._timeout.connect),
+            read=self._deadline.clip(self._timeout.read),
+            write=self._deadline.clip(self._timeout.write),
+            pool=self._deadline.clip(self._timeout.pool),
+        )
+        answered = False
+        try:
+            with self._client.stream("GET", self._url, headers=self._headers, timeout=limits) as response:
+                answered = True
+                return Answer(response.status_code, _headers(response), self._read_body(response))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise _name_connect_failure(error) from error
+        except httpx.TimeoutException as error:
+            raise TimedOut("the body stopped coming" if answered else "it did not answer in time") from error
+        except httpx.TransportError as error:
+            if answered:
+                raise Truncated(f"the connection broke in the body: {_reason(error)}") from error
+            raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
+
+    def _read_body(self, response: httpx.Response) -> bytearray:
+        body = bytearray()
+        for chunk in response.iter_raw():
+            body += chunk
+            if self.abandoned or self._deadline.remaining() <= 0:
+                raise TimedOut("the answer was not complete in time")
+        return body
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _name_connect_failure(error: httpx.TransportError) -> TransportFailure:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Untrusted(f"its certificate is refused: {cause.verify_message}")
+        cause = cause.__cause__ or cause.__context__
+    return Unreachable(f"no connection: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")

@@ -1,0 +1,176 @@
+"""One service as a client sees it: sends a request until there is an answer to trust, or the deadline has come."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from drawpoint.answers import check_answer
+from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
+from drawpoint.wire import Busy, Deadline, TimedOut, TransportFailure, Unreachable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from drawpoint.wire import Answer, Engine, Request
+
+Result = TypeVar("Result")
+
+FIRST_CONTACT_SECONDS = 15.0
+"""How long a service that never answered yet is tried: a wrong address should not cost the whole deadline."""
+
+BACKOFF_BASE_SECONDS = 0.1
+BACKOFF_CAP_SECONDS = 10.0
+
+_log = logging.getLogger("drawpoint")
+# Not the global generator: it is the caller's to seed, and forked workers share its state.
+_jitter = random.SystemRandom()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `connect` was told; `options` are those of httpx.Client, `client` a ready one or a way to make it."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    deadline: float = 300.0
+    client: httpx.Client | Callable[[], httpx.Client] | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Transport:
+    """Answers requests over the engines of this process.
+
+    Safe to share between threads. It pickles by its settings, and a forked child opens its own connections: one
+    that two processes share would hand each the other's answers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._engines: dict[int, dict[str, Engine]] = {}
+        self._reached = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        import httpx  # noqa: PLC0415  only at hand where a client was made
+
+        if isinstance(self.settings.client, httpx.Client) or any(
+            isinstance(value, ssl.SSLContext) for value in self.settings.options.values()
+        ):
+            raise TypeError(
+                "a connection made with an httpx.Client or an SSLContext does not pickle; give connect() a function "
+                "of a module that returns the client (client=make_client), or the options themselves."
+            )
+        return {"settings": self.settings, "_engines": {}, "_reached": self._reached}
+
+    def fetch(
+        self, request: Request, read: Callable[[Answer], Result], *, engine: Literal["hot", "httpx"] = "httpx"
+    ) -> Result:
+        """Return what `read` makes of the answer to `request`.
+
+        What may pass is tried again with growing pauses until the deadline; what is damaged, once. `read` raises
+        ResponseDamaged for a body that is not what was asked for. Raises what the service reports as an error of
+        `drawpoint.errors`, and RequestFailed (one of its kinds) where there is no answer.
+        """
+        deadline = Deadline(self.settings.deadline)
+        attempts = 0
+        damaged = False
+        while True:
+            attempts += 1
+            request_id = secrets.token_hex(8)
+            sender = self._engine(engine)
+            try:
+                answer = sender.get(request.target, self._headers(request, request_id), deadline)
+                self._reached = True
+                check_answer(answer, request, request_id)
+                return read(answer)
+            except (ResponseDamaged, DataDamaged) as error:
+                if damaged:
+                    raise _place(error, request, request_id) from error
+                damaged = True
+                sender.drop_idle()
+                _log.info("%s: %s Asking again.", request.about, error)
+            except TransportFailure as failure:
+                pause = _pause(failure, attempts)
+                if isinstance(failure, Untrusted) or deadline.elapsed() + pause >= self._patience(failure):
+                    raise self._give_up(failure, request, request_id, attempts, deadline) from failure
+                level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
+                _log.log(level, "%s: %s; trying again in %.1f s.", request.about, failure, pause)
+                time.sleep(pause)
+
+    def close(self) -> None:
+        """Close this process's idle connections; another request opens new ones."""
+        for engine in self._engines.pop(os.getpid(), {}).values():
+            engine.close()
+
+    def _engine(self, name: Literal["hot", "httpx"]) -> Engine:
+        engines = self._engines.get(os.getpid())
+        if engines is None:
+            from drawpoint.engines import start_engines  # noqa: PLC0415  httpx is loaded when it is needed
+
+            # After a fork what was inherited is dropped unused. Of two threads that get here one's engines are kept.
+            inherited = [pid for pid in self._engines if pid != os.getpid()]
+            engines = self._engines.setdefault(os.getpid(), start_engines(self.settings))
+            for pid in inherited:
+                self._engines.pop(pid, None)
+        return engines[name]
+
+    def _headers(self, request: Request, request_id: str) -> dict[str, str]:
+        headers = {"x-request-id": request_id}
+        if request.sealed:
+            headers["accept-encoding"] = "identity"
+        if request.etag is not None:
+            headers["if-none-match"] = request.etag
+        if self.settings.token is not None:
+            headers["authorization"] = f"Bearer {self.settings.token}"
+        return headers
+
+    def _patience(self, failure: TransportFailure) -> float:
+        if isinstance(failure, Unreachable) and not self._reached:
+            return min(self.settings.deadline, FIRST_CONTACT_SECONDS)
+        return self.settings.deadline
+
+    def _give_up(
+        self, failure: TransportFailure, request: Request, request_id: str, attempts: int, deadline: Deadline
+    ) -> DrawpointError:
+        message = f"{request.about} at {self.settings.url}: {failure}"
+        if attempts > 1:
+            message += f"; {attempts} attempts in {deadline.elapsed():.1f} s"
+        if isinstance(failure, Unreachable):
+            message += "; is `drawpoint serve` running there?"
+        elif isinstance(failure, Busy) and failure.retry_after > deadline.remaining():
+            message += f"; it asks to wait {failure.retry_after:.0f} s, longer than the deadline allows"
+        elif isinstance(failure, TimedOut):
+            message += f"; connect(..., deadline={self.settings.deadline:g}) may be raised"
+        error = failure.error(f"{message} (request {request_id}).", store=request.store, sample=request.sample)
+        if isinstance(error, RequestFailed):
+            error.request_id = request_id
+            error.status = failure.status if isinstance(failure, Busy) else None
+        return error
+
+
+def _pause(failure: TransportFailure, attempts: int) -> float:
+    # Full jitter: workers that failed together must not come back together.
+    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempts - 1, 30))
+    return _jitter.uniform(0, ceiling) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
+
+
+def _place(error: ResponseDamaged | DataDamaged, request: Request, request_id: str) -> Exception:
+    """Return the error with what it is about, unless the service has said so itself."""
+    if isinstance(error, DataDamaged):
+        return error
+    placed = ResponseDamaged(
+        f"{request.about}: {str(error).rstrip('.')}, also when asked for again (request {request_id}).",
+        store=request.store,
+        sample=request.sample,
+    )
+    placed.request_id = request_id
+    placed.status = error.status
+    return placed

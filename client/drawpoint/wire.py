@@ -1,0 +1,125 @@
+"""The seam between what the client asks and how the bytes travel: one GET, its answer, and how it can fail.
+
+    TransportFailure
+    +-- Unreachable     no connection: nothing is known of the service
+    +-- Untrusted       the service's certificate does not check out; asking again changes nothing
+    +-- Interrupted     the connection broke, or spoke no HTTP
+    +-- Truncated       the connection ended before the body did
+    +-- TimedOut        a timeout of the attempt, or the total deadline
+    +-- Busy            the service, or a proxy before it, says that it cannot answer now
+
+These never leave the client: `transport` retries them, and makes one of `drawpoint.errors` of the last one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from drawpoint.errors import DeadlineExceeded, DrawpointError, RequestFailed, ResponseDamaged, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TransportFailure(Exception):
+    """An attempt that brought no complete answer; `str()` is the cause, without a full stop."""
+
+    error: type[DrawpointError] = ServiceUnavailable
+    """What it becomes when it is the last word."""
+
+
+class Unreachable(TransportFailure):
+    """No connection could be made."""
+
+
+class Untrusted(TransportFailure):
+    """TLS refused the service's certificate."""
+
+    error = RequestFailed
+
+
+class Interrupted(TransportFailure):
+    """The connection was reset or closed before an answer, or what came was not HTTP."""
+
+
+class Truncated(TransportFailure):
+    """The body is shorter than announced."""
+
+    error = ResponseDamaged
+
+
+class TimedOut(TransportFailure):
+    """Nothing came in time."""
+
+    error = DeadlineExceeded
+
+
+class Busy(TransportFailure):
+    """An answer that says only that there is none now; `retry_after` is how many seconds it asks to wait."""
+
+    def __init__(self, cause: str, status: int, retry_after: float) -> None:
+        super().__init__(cause)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Deadline:
+    """The moment by which a call must have ended, whatever happens on the way."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._begun = time.monotonic()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def remaining(self) -> float:
+        return self.seconds - self.elapsed()
+
+    def clip(self, timeout: float | None) -> float:
+        """Return the seconds that one step may take: `timeout` or what is left; raises TimedOut if nothing is."""
+        remaining = self.remaining()
+        if remaining <= 0:
+            raise TimedOut("the answer was not complete in time")
+        return remaining if timeout is None else min(timeout, remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET of `target` (quoted path and query below the service's address).
+
+    `about` says in an error's words what is asked for, of which `store` and `sample`. `revision` is the one that
+    the answer must carry, `sealed` tells that it must carry its digest, `etag` that 304 is an answer too.
+    """
+
+    target: str
+    about: str
+    store: str | None = None
+    sample: str | None = None
+    revision: str | None = None
+    sealed: bool = False
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP response: header names in lower case, the body as it was sent (not decoded)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytearray
+
+
+class Engine(Protocol):
+    """Sends a GET and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
+
+    def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+        """Ask for `target`, a quoted path and query below the service's address."""
+
+    def drop_idle(self) -> None:
+        """Forget the connections that wait for reuse: what came over one of them made no sense."""
+
+    def close(self) -> None:
+        """Close what is idle."""
