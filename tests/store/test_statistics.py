@@ -351,7 +351,15 @@ class TestStatisticsFile:
         assert document["fields"]["surface_pressure"]["std"] == [None]
 
     @pytest.mark.parametrize(
-        "data", [b"", b"\xff", b"[]", b"{}", b'{"revision": 1, "fields": {}}', b'{"revision": ""}']
+        "data",
+        [
+            b"",
+            b"\xff",
+            b"[]",
+            b"{}",
+            b'{"revision": 1, "n_samples": 1, "fields": {}}',
+            b'{"revision": "", "fields": {}}',
+        ],
     )
     def test_that_is_no_statistics_is_reported_as_damaged(self, tmp_path: Path, data: bytes) -> None:
         (tmp_path / "statistics.json").write_bytes(data)

@@ -1,0 +1,35 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+MAX_DEFAULT_WORKERS = 4
+"""Threads beyond these wait for the disk and for each other."""
+
+
+def add_store_root(parser: argparse.ArgumentParser) -> None:
+    """Add STORE_ROOT."""
+    parser.add_argument("store_root", metavar="STORE_ROOT", help="the store: a path or URL (s3://bucket/store)")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers, a number of threads."""
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_positive,
+        default=_default_workers(),
+        help=f"threads; the result is the same for any (default: one a core, at most {MAX_DEFAULT_WORKERS})",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def _default_workers() -> int:
+    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drawpoint_service.__main__ import main
+from drawpoint_store import StoreManifest, calculate_store_statistics
+from drawpoint_store.statistics import read_statistics
+
+
+@pytest.fixture
+def root(store_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(store_root, tmp_path / "store"))
+
+
+def test_statistics_go_into_the_store_bound_to_its_revision_and_onto_the_screen(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stats", str(root)]) == 0
+    document = read_statistics(root)
+    assert document is not None
+    revision = StoreManifest.load(root).revision
+    assert (document["version"], document["revision"], document["split"], document["n_samples"]) == (
+        1,
+        revision,
+        None,
+        2,
+    )
+    expected = calculate_store_statistics(root)
+    assert {field: stats.to_dict() for field, stats in expected.items()} == document["fields"]
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0].split() == ["field", "points", "mean", "std", "min", "max", "logmean", "logstd"]
+    mean = document["fields"]["surface_pressure"]["mean"][0]
+    row = next(line.split() for line in lines if line.startswith("surface_pressure"))
+    assert row[1:3] == ["3,000", f"{mean:.5g}"]
+    assert sum(line.startswith("volume_velocity") for line in lines) == 3
+    assert lines[-1] == f"statistics of 2 samples at revision {revision[:12]}: {root}/statistics.json"
+
+
+def test_the_same_store_gives_the_same_bytes_for_any_number_of_workers(root: Path) -> None:
+    assert main(["stats", str(root), "--workers", "1"]) == 0
+    first = (root / "statistics.json").read_bytes()
+    assert main(["stats", str(root), "--workers", "4"]) == 0
+    assert (root / "statistics.json").read_bytes() == first
+
+
+def test_a_split_is_measured_alone_and_ids_that_the_store_lacks_are_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "train_design_ids.txt").write_text("param1/run\nparam9/run\n")
+    assert main(["stats", str(root), "--split", "train"]) == 0
+    document = read_statistics(root)
+    assert document is not None
+    assert (document["split"], document["n_samples"]) == ("train", 1)
+    expected = calculate_store_statistics(root, sample_ids=["param1/run"])
+    assert document["fields"]["volume_sdf"] == expected["volume_sdf"].to_dict()
+    out, err = capsys.readouterr()
+    assert "statistics of 1 sample (split train) at revision" in out
+    assert err == "1 of the 2 ids of split 'train' are not in the store: param9/run\n"
+
+
+def test_output_names_a_file_or_stdout_and_leaves_the_store_as_it_is(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    assert main(["stats", str(root), "--fields", "volume_sdf, surface_area", "--output", "some.json"]) == 0
+    capsys.readouterr()
+    assert main(["stats", str(root), "--fields", "volume_sdf,surface_area", "--output", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert list(json.loads(out)["fields"]) == ["surface_area", "volume_sdf"]
+    assert (root.parent / "some.json").read_text() == out
+    assert not (root / "statistics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["--fields", "nope"], 1, "Unknown fields nope; the store has: surface_position"),
+        (["--fields", ","], 1, "No fields are left to measure"),
+        (["--split", "nope"], 1, "has no split 'nope'; there is: empty"),
+        (["--split", "empty"], 1, "No samples are left to measure"),
+        (["--output", "{root}/splits"], 1, "cannot be written"),
+        (["--workers", "0"], 2, "'0' is not an integer of at least 1"),
+        (["--unknown"], 2, "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, sentence: str
+) -> None:
+    (root / "splits").mkdir()
+    (root / "splits" / "empty.txt").touch()
+    assert main(["stats", str(root), *(argument.format(root=root) for argument in arguments)]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == (1 if status == 1 else 2)
+    assert not (root / "statistics.json").exists()
+
+
+def test_damage_is_an_error_that_names_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "param0/run.zarr/surface/area/c/0/0").unlink()
+    assert main(["stats", str(root)]) == 1
+    assert "surface_area in sample 'param0/run' is missing" in capsys.readouterr().err
+    assert not (root / "statistics.json").exists()
+
+
+def test_a_store_without_a_manifest_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"drawpoint stats: there is no store at {tmp_path}")
+
+
+def test_torch_is_not_needed(root: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from drawpoint_service.__main__ import main; "
+        f"sys.exit(main(['stats', {str(root)!r}]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
