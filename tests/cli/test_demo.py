@@ -1,0 +1,118 @@
+"""`drawpoint demo` as a new user runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from conftest import FIELDS
+
+DEMO = [sys.executable, "-m", "drawpoint_service", "demo"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "DEMO_ONCE"} | more
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the demo has run once, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [*DEMO, "--port", "0"]
+    result = subprocess.run(
+        command, cwd=folder, env=environment(DEMO_ONCE="1"), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+@contextmanager
+def staying_up(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A demo that has drawn and stays up, and the lines that it printed."""
+    with subprocess.Popen(
+        [*DEMO, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        try:
+            lines = []
+            for line in demo.stdout:
+                lines.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+            yield demo, lines
+        finally:
+            demo.kill()
+
+
+def address(lines: list[str]) -> str:
+    (found,) = re.findall(r"^ready at (\S+)", "".join(lines), flags=re.MULTILINE)
+    return str(found)
+
+
+def test_it_prints_every_field_of_a_shipped_run(first: tuple[Path, str]) -> None:
+    _, output = first
+    fields = {"volume_sdf" if field == "volume_distance_to_surface" else field for field in FIELDS}
+    rows = re.findall(r"^(\w+) +\((\d+),.*\) +torch\.float32 +\S+ +\S+ +\S+$", output, flags=re.MULTILINE)
+    assert dict(rows) == dict.fromkeys(fields, "4096")
+    assert "the local reader gives the same tensors" in output
+
+
+def test_it_tells_what_the_draw_cost(first: tuple[Path, str]) -> None:
+    _, output = first
+    # Per point 3 float32 and, as float16, 8 values on the surface and 8 in the volume: 28 bytes.
+    assert re.search(r"^8,192 of 109,612 points, 23\d,\d{3} bytes over the wire, [\d.]+ ms", output, re.MULTILINE)
+
+
+def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_ctrl_c(first: tuple[Path, str]) -> None:
+    folder, _ = first
+    manifest = (folder / ".demo" / "ahmed" / "manifest.json").read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with staying_up(folder, "--port", str(port)) as (demo, lines):
+            url = address(lines)
+            assert f"Port {port} is taken" in "".join(lines)
+            assert not url.endswith(f":{port}")
+            with urlopen(f"{url}/healthz") as answer:
+                assert answer.status == 200
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(60) == 0
+    assert (folder / ".demo" / "ahmed" / "manifest.json").read_bytes() == manifest
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"{url}/healthz")
+
+
+def test_ended_by_a_supervisor_it_leaves_no_service_behind(first: tuple[Path, str]) -> None:
+    with staying_up(first[0], "--port", "0") as (demo, lines):
+        demo.terminate()
+        assert demo.wait(60) == 0
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"{address(lines)}/healthz")
+
+
+def test_a_service_that_dies_ends_the_demo_with_status_1(first: tuple[Path, str]) -> None:
+    with staying_up(first[0], "--port", "0") as (demo, _):
+        (service,) = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text(encoding="utf-8").split()
+        os.kill(int(service), signal.SIGKILL)
+        assert demo.wait(60) == 1
+        assert demo.stdout is not None
+        assert "the service has ended with status -9" in demo.stdout.read()
+
+
+def test_without_runs_it_says_where_they_are(tmp_path: Path) -> None:
+    command = [*DEMO, "--runs", "nowhere"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "drawpoint demo: there are no runs at nowhere; call it in a clone of the project, which ships some, or name a "
+        "folder of runs with --runs.\n"
+    )
