@@ -1,0 +1,33 @@
+"""Draw the same sample from two served stores and check that the tensors are equal.
+
+    python draw_from_two_stores.py http://127.0.0.1:8000 directory bucket
+
+compose.yaml runs it as its client: one store lies in a directory, the other in a bucket, and this program has
+neither the data nor the credentials. It exits with 1 if a tensor differs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import drawpoint
+
+POINTS = 4096
+SEED = 0
+
+
+def main(url: str, first: str, second: str) -> int:
+    """Draw from both stores, print what came; returns the exit status."""
+    with drawpoint.connect(url) as connection:
+        readers = [connection.store(store_id) for store_id in (first, second)]
+        sample_id, entry = next(iter(readers[0].manifest.samples.items()))
+        counts = {domain: min(POINTS, grid.n_points) for domain, grid in entry.domains.items()}
+        drawn, other = (reader.read_sample(sample_id, counts, seed=SEED) for reader in readers)
+    for field, tensor in drawn.items():
+        same = "equal" if tensor.equal(other[field]) else "DIFFERS"
+        print(f"{field:<20} {tuple(tensor.shape)!s:<12} mean {float(tensor.mean()):>10.4g}  {same}")
+    return 0 if all(tensor.equal(other[field]) for field, tensor in drawn.items()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
