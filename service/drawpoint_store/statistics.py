@@ -159,7 +159,6 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
     if not (
         isinstance(document, dict)
         and isinstance(document.get("revision"), str)
-        and isinstance(document.get("n_samples"), int)
         and isinstance(document.get("fields"), dict)
     ):
         place = stores.join(store_root, STATISTICS_NAME)

@@ -55,6 +55,9 @@ def test_splits_and_statistics_are_shown_with_their_state(root: Path, capsys: py
     manifest.save(root)
     stale = f"statistics  stale, of another revision; `drawpoint stats {root}` writes them anew"
     assert stale in info(root, capsys)
+    revision = StoreManifest.load(root).revision
+    (root / "statistics.json").write_text(json.dumps({"revision": revision, "fields": {}}))
+    assert "statistics  fresh" in info(root, capsys)
     (root / "statistics.json").write_text("{")
     assert f"statistics  damaged; `drawpoint stats {root}` writes them anew" in info(root, capsys)
 

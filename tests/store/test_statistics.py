@@ -357,8 +357,8 @@ class TestStatisticsFile:
             b"\xff",
             b"[]",
             b"{}",
-            b'{"revision": 1, "n_samples": 1, "fields": {}}',
-            b'{"revision": "", "fields": {}}',
+            b'{"revision": 1, "fields": {}}',
+            b'{"revision": ""}',
         ],
     )
     def test_that_is_no_statistics_is_reported_as_damaged(self, tmp_path: Path, data: bytes) -> None:

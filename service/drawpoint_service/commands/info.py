@@ -107,7 +107,8 @@ def _statistics(store: dict[str, Any]) -> str:
         return f"damaged; {command} writes them anew"
     if found["state"] == "stale":
         return f"stale, of another revision; {command} writes them anew"
-    return f"fresh, of {count(found['n_samples'], 'sample')}" + (f", split {found['split']}" if found["split"] else "")
+    of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
+    return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
 
 
 def _size(nbytes: float) -> str:
