@@ -76,13 +76,14 @@ class OpenSample:
             Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes)
             for array, _, shard in missing
         ]
-        fetched = iter(self.source.fetch(spans))
-        for array, field, shard in missing:
-            try:
-                data = next(fetched)
-            except FileNotFoundError as error:
-                raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
-            self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
+        try:
+            for (array, field, shard), data in zip(missing, self.source.fetch(spans), strict=True):
+                self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
+        except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
+            for array, field, shard in missing:
+                if array.shard_key(shard) == str(error):
+                    raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
+            raise
 
     def places(self, array: ShardedArray, field: str, chunks: Iterable[int]) -> list[ChunkPlace]:
         """Return where chunks lie; their shards' indexes must have been read. Raises ChunkMissing."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import obstore.store
+    from obstore import GetOptions
     from zarr.abc.store import ByteRequest, Store
 
     from drawpoint_store.codecs import Buffer
@@ -113,6 +115,78 @@ _IN_FLIGHT = 64
 """Requests of one fetch that are under way together: enough to hide latency, few enough for any bucket."""
 
 
+class ObjectSource:
+    """Reads from object storage through obstore: one ranged multi-get per object, all objects together.
+
+    `prefix` is the sample's group below the root of `client`, whose connections all samples share.
+    """
+
+    def __init__(self, client: obstore.store.ObjectStore, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
+        """Yield the bytes of each span."""
+        from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
+
+        yield from sync(self._fetch(spans))
+
+    async def _fetch(self, spans: Sequence[Span]) -> list[Buffer]:
+        by_key: dict[str, list[int]] = {}
+        for place, span in enumerate(spans):
+            # Only ranges that count from the start can share a request.
+            by_key.setdefault(span.key if _is_range(span) else f"{span.key} {place}", []).append(place)
+        places = asyncio.Semaphore(_IN_FLIGHT)
+        groups = [[spans[place] for place in members] for members in by_key.values()]
+        answers = await asyncio.gather(*(self._get(group, places) for group in groups))
+        found: list[Buffer] = [b""] * len(spans)
+        for members, buffers in zip(by_key.values(), answers, strict=True):
+            for place, buffer in zip(members, buffers, strict=True):
+                found[place] = buffer
+        return found
+
+    async def _get(self, spans: Sequence[Span], places: asyncio.Semaphore) -> list[Buffer]:
+        import obstore  # noqa: PLC0415  only stores in buckets need it
+
+        path = f"{self._prefix}/{spans[0].key}"
+        try:
+            async with places:
+                if _is_range(spans[0]):
+                    starts, lengths = [span.start for span in spans], [span.nbytes or 0 for span in spans]
+                    # coalesce=0: chunks side by side are one span already, and gaps are not worth their bytes.
+                    ranges = await obstore.get_ranges_async(
+                        self._client, path, starts=starts, lengths=lengths, coalesce=0
+                    )
+                    return [memoryview(each) for each in ranges]
+                options: GetOptions = {} if spans[0].nbytes is None else {"range": {"suffix": spans[0].nbytes}}
+                answer = await obstore.get_async(self._client, path, options=options)
+                return [memoryview(await answer.bytes_async())]
+        except FileNotFoundError as error:
+            raise FileNotFoundError(spans[0].key) from error
+        except Exception as error:
+            if await self._is_short(path, spans):
+                return [b""] * len(spans)
+            raise StoreUnreadable(f"{path} cannot be read: {_reason(error)}.") from error
+
+    async def _is_short(self, path: str, spans: Sequence[Span]) -> bool:
+        """Tell whether a request failed because the object ends before its spans do."""
+        import obstore  # noqa: PLC0415  only stores in buckets need it
+
+        try:
+            size = (await obstore.head_async(self._client, path))["size"]
+        except Exception:  # noqa: BLE001  the first error is the one to report
+            return False
+        return any(max(span.start, 0) + (span.nbytes or 0) > size for span in spans)
+
+
+def _is_range(span: Span) -> bool:
+    return span.start >= 0 and span.nbytes is not None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class ZarrSource:
     """Reads through the `get` of any zarr Store; all spans of a fetch are under way together."""
 
@@ -138,8 +212,7 @@ class ZarrSource:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(span.key) from error
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {reason}.") from error
+            raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {_reason(error)}.") from error
         if found is None:
             raise FileNotFoundError(span.key)
         return memoryview(found.to_bytes())

