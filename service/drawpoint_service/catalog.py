@@ -149,18 +149,15 @@ def _manifest_bytes(store_id: str, opened: OpenStore) -> bytes:
 
 
 def _summarise(store_id: str, manifest: drawpoint.manifest.StoreManifest) -> StoreSummary:
-    counts: dict[str, list[int]] = {domain: [] for domain in manifest.domains}
-    for entry in manifest.samples.values():
-        for domain, grid in entry.domains.items():
-            counts[domain].append(grid.n_points)
+    counts = manifest.samples.point_counts()
     domains = {
         name: DomainSummary(
             position=layout.position,
             fields=list(layout.arrays),
-            n_samples=len(counts[name]),
-            n_points_min=min(counts[name], default=0),
-            n_points_max=max(counts[name], default=0),
-            n_points_total=sum(counts[name]),
+            n_samples=len(counts.get(name, [])),
+            n_points_min=min(counts.get(name, []), default=0),
+            n_points_max=max(counts.get(name, []), default=0),
+            n_points_total=sum(counts.get(name, [])),
         )
         for name, layout in manifest.domains.items()
     }

@@ -1,0 +1,164 @@
+"""Slow reads, many requests, and stores that hang: the service goes on answering, or says that it is busy."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from drawpoint_store import FileMap, ZarrStoreWriter
+from drawpoint_store.plan import ReadPlan
+from drawpoint_store.store import OpenStore
+from live import LiveService
+
+SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
+
+
+class HeldStore(OpenStore):
+    """A store whose reads wait until they are let go: a read that is as slow as a test wants it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Event()
+
+    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.begun.release()
+        assert self.go.wait(30)
+        super().read(plan, out)
+
+    def wait_for_reads(self, count: int) -> None:
+        for _ in range(count):
+            assert self.begun.acquire(timeout=30)
+
+
+@pytest.fixture
+def held(store_root: Path) -> HeldStore:
+    return HeldStore(store_root)
+
+
+def test_a_read_that_blocks_blocks_nothing_else(held: HeldStore) -> None:
+    with LiveService({"made": held}) as service, ThreadPoolExecutor(1) as pool:
+        read = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        held.wait_for_reads(1)
+        for path in ("/healthz", "/stores", "/stores/made/manifest", "/stores/made/samples", "/stores/made/splits"):
+            assert httpx.get(service.url + path).status_code in (200, 404)
+        assert httpx.head(service.url + SAMPLE).status_code == 200
+        assert not read.done()
+        held.go.set()
+        assert read.result().status_code == 200
+
+
+def test_more_requests_than_are_taken_on_are_told_to_come_back(held: HeldStore) -> None:
+    with (
+        LiveService({"made": held}, read_threads=1, max_requests=2, retry_after_seconds=7) as service,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        held.wait_for_reads(1)
+        # One more is taken on and waits for the thread, whichever comes first; the others are not.
+        others = [pool.submit(httpx.get, service.url + SAMPLE, timeout=30) for _ in range(5)]
+        refused = [done.result() for done in islice(as_completed(others), 4)]
+        assert httpx.get(service.url + "/stores/made/splits").status_code == 503
+        assert httpx.get(service.url + "/stores/made").status_code == 200
+        held.go.set()
+        assert reading.result().status_code == 200
+        assert sorted(other.result().status_code for other in others) == [200, 503, 503, 503, 503]
+        assert httpx.get(service.url + SAMPLE).status_code == 200
+    for answer in refused:
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "7"
+        assert answer.json()["type"] == "urn:drawpoint:overloaded"
+
+
+def test_a_client_that_leaves_gives_its_place_back(held: HeldStore) -> None:
+    with LiveService({"made": held}, max_requests=1) as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as leaver:
+            leaver.sendall(f"GET {SAMPLE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            held.wait_for_reads(1)
+            assert httpx.get(service.url + SAMPLE).status_code == 503
+        held.go.set()
+        while (status := httpx.get(service.url + SAMPLE).status_code) == 503:
+            pass
+        assert status == 200
+
+
+def test_a_client_that_reads_slowly_keeps_its_place(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "big", chunk_points=2**17, compression_level=0)
+    writer.write_sample("s", {"volume_position": np.zeros((2**20, 3), np.float32)})
+    writer.save_manifest()
+    path = "/stores/big/samples/s"
+    with LiveService({"big": tmp_path}, max_requests=1) as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as slow:
+            slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            slow.recv(1000)
+            assert httpx.get(service.url + path).status_code == 503
+            while slow.recv(2**20):
+                pass
+        while (status := httpx.get(service.url + path).status_code) == 503:
+            pass
+        assert status == 200
+
+
+class TestReadiness:
+    def test_is_a_chunk_of_every_store_really_read(self, store_root: Path, tmp_path: Path) -> None:
+        root = Path(shutil.copytree(store_root, tmp_path / "store"))
+        with LiveService({"good": store_root, "bad": root}, ready_cache_seconds=0) as service:
+            assert httpx.get(service.url + "/readyz").json() == {"status": "ready"}
+            for shard in root.rglob("c/0/0"):
+                shard.write_bytes(bytes(shard.stat().st_size))
+            answer = httpx.get(service.url + "/readyz")
+            assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "store 'bad'" in answer.json()["detail"]
+            assert "store 'good'" not in answer.json()["detail"]
+            assert str(root) not in answer.text
+            assert httpx.get(service.url + "/healthz").status_code == 200
+
+    def test_is_bounded_in_time_and_kept_for_a_while(self, held: HeldStore, store_root: Path) -> None:
+        stores: dict[str, Path | OpenStore] = {"good": store_root, "made": held}
+        with LiveService(stores, ready_timeout_seconds=0.05, ready_cache_seconds=1000) as service:
+            answers = [httpx.get(service.url + "/readyz") for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [503] * 3
+            assert answers[0].json()["detail"] == "store 'made': no chunk was read within 0.05 s"
+            held.wait_for_reads(1)
+            assert not held.begun.acquire(blocking=False)
+            held.go.set()
+
+    def test_waits_for_a_read_under_way_and_does_not_add_to_it(self, held: HeldStore) -> None:
+        with LiveService({"made": held}, ready_timeout_seconds=0.05, ready_cache_seconds=0) as service:
+            assert httpx.get(service.url + "/readyz").status_code == 503
+            assert httpx.get(service.url + "/readyz").status_code == 503
+            held.wait_for_reads(1)
+            assert not held.begun.acquire(blocking=False)
+            held.go.set()
+            while httpx.get(service.url + "/readyz").status_code == 503:
+                pass
+
+    def test_does_not_suffer_from_a_busy_service(self, held: HeldStore) -> None:
+        class OnlyCanaries(HeldStore):
+            def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+                if len(plan.arrays) > 1:
+                    super().read(plan, out)
+
+        store = OnlyCanaries(Path(held.root))
+        with LiveService({"made": store}, read_threads=1, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
+            read = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+            store.wait_for_reads(1)
+            assert httpx.get(service.url + "/readyz").status_code == 200
+            store.go.set()
+            assert read.result().status_code == 200
+
+    def test_of_an_empty_store_is_given(self, tmp_path: Path) -> None:
+        ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "empty").save_manifest()
+        with LiveService({"empty": tmp_path}) as service:
+            assert httpx.get(service.url + "/readyz").status_code == 200
