@@ -36,8 +36,7 @@ def is_remote(store_root: str | os.PathLike[str]) -> bool:
 def join(root: str | os.PathLike[str], name: str) -> str:
     """Return the path or URL of `name`, a relative path, below `root`."""
     scheme, separator, path = str(root).rpartition("://")
-    path = path.rstrip("/") if path.strip("/") or separator else path[:1]
-    return f"{scheme}{separator}{path}{'/' if path not in ('', '/') else ''}{name}"
+    return f"{scheme}{separator}{path.rstrip('/')}/{name}" if path else f"{scheme}{separator}{name}"
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,164 @@
+"""Where a store lies: paths, URLs, buckets, and the small objects beside the arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zarr.storage import FsspecStore, LocalStore, ObjectStore
+
+from drawpoint.errors import StoreUnreadable
+from drawpoint_store import is_remote, make_store, stores
+from drawpoint_store.manifest import StoreManifest
+
+URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
+PATHS = ["/data/runs", "runs", "./runs", "file:///data/runs", "FILE:///data/runs", "C:/runs", "odd:name/runs", ""]
+
+
+@pytest.fixture
+def memory() -> str:
+    """An empty place in memory."""
+    fsspec.filesystem("memory").store.clear()
+    return "memory://place"
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_urls_are_remote(url: str) -> None:
+    assert is_remote(url)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_are_not_remote(path: str) -> None:
+    assert not is_remote(path)
+    assert not is_remote(Path(path)) or "://" in str(Path(path))
+
+
+@pytest.mark.parametrize("url", URLS[:3])
+def test_buckets_are_read_through_obstore(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    store = make_store(url, read_only=True)
+    assert isinstance(store, ObjectStore)
+    assert store.read_only
+
+
+def test_other_urls_are_read_through_fsspec(memory: str) -> None:
+    assert isinstance(make_store(memory), FsspecStore)
+    assert make_store(memory, read_only=True).read_only
+    assert not make_store(memory).read_only
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda path: f"file://{path}", lambda path: f"FILE://{path}"])
+def test_paths_are_read_as_files(tmp_path: Path, form: Callable[[Path], Any]) -> None:
+    store = make_store(form(tmp_path))
+    assert isinstance(store, LocalStore)
+    assert store.root == tmp_path
+    assert make_store(form(tmp_path), read_only=True).read_only
+
+
+@pytest.mark.parametrize(
+    ("root", "joined"),
+    [
+        ("/data/runs", "/data/runs/a/b"),
+        ("/data/runs/", "/data/runs/a/b"),
+        ("/", "/a/b"),
+        ("runs", "runs/a/b"),
+        ("", "a/b"),
+        (".", "./a/b"),
+        ("memory://", "memory://a/b"),
+        ("memory://runs/", "memory://runs/a/b"),
+        ("s3://bucket", "s3://bucket/a/b"),
+        ("s3://bucket/", "s3://bucket/a/b"),
+        ("file:///", "file:///a/b"),
+        ("simplecache::s3://bucket/x//", "simplecache::s3://bucket/x/a/b"),
+    ],
+)
+def test_names_are_joined_to_any_root(root: str, joined: str) -> None:
+    assert stores.join(root, "a/b") == joined
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_what_a_name_in_a_bucket_says_is_taken_as_it_is(name: str) -> None:
+    # Else `?` and `#` would end it, so that two samples could share a place, and `%2e%2e` would leave the root.
+    if name not in (".", ".."):
+        store = stores.open_object_store(f"s3://bucket/root/{name}/b")
+        assert getattr(store, "prefix") == f"root/{name}/b"  # noqa: B009  only some kinds of store have one
+
+
+def test_a_quoted_parent_does_not_leave_the_root_of_a_bucket() -> None:
+    store = stores.open_object_store("s3://bucket/root/%2e%2e/%2E%2E/other.zarr")
+    assert getattr(store, "prefix") == "root/%2e%2e/%2E%2E/other.zarr"  # noqa: B009
+
+
+@pytest.mark.parametrize("at", ["files", "memory"])
+def test_small_objects_are_written_read_and_listed(tmp_path: Path, memory: str, at: str) -> None:
+    root = str(tmp_path) if at == "files" else memory
+    assert stores.read_bytes(root, "manifest.json") is None
+    assert stores.list_names(root, "splits") == []
+    place = stores.write_bytes(root, "manifest.json", b"one")
+    assert place == f"{root}/manifest.json"
+    stores.write_bytes(root, "manifest.json", b"two")
+    stores.write_bytes(root, "splits/val.txt", b"")
+    stores.write_bytes(root, "splits/a.txt", b"x")
+    stores.write_bytes(root, "splits/deeper/b.txt", b"x")
+    assert stores.read_bytes(root, "manifest.json") == b"two"
+    assert stores.read_bytes(root, "splits/val.txt") == b""
+    assert stores.list_names(root, "splits") == ["a.txt", "val.txt"]
+    assert stores.list_names(root, "") == ["manifest.json"]
+    assert stores.list_folders(root, "") == ["splits"]
+    assert stores.list_folders(root, "splits") == ["deeper"]
+
+
+def test_the_root_of_a_storage_can_be_a_store(memory: str) -> None:
+    assert memory
+    stores.write_bytes("memory://", "manifest.json", b"one")
+    assert stores.read_bytes("memory://", "manifest.json") == b"one"
+    assert stores.list_names("memory://", "") == ["manifest.json"]
+
+
+def test_an_object_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores.write_bytes(tmp_path, "manifest.json", b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)  # no real disk can be filled here
+    with pytest.raises(StoreUnreadable, match=r"manifest\.json cannot be written: .*No space left"):
+        stores.write_bytes(tmp_path, "manifest.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert (tmp_path / "manifest.json").read_bytes() == b"old"
+
+
+def test_a_folder_in_place_of_an_object_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(StoreUnreadable, match=r"manifest\.json cannot be read"):
+        StoreManifest.load(tmp_path)
+
+
+def test_a_storage_that_does_not_answer_is_not_taken_for_missing() -> None:
+    with pytest.raises(StoreUnreadable, match=r"http://127\.0\.0\.1:1/runs/manifest\.json cannot be read"):
+        StoreManifest.load("http://127.0.0.1:1/runs")
+
+
+def test_an_unknown_kind_of_storage_is_named() -> None:
+    with pytest.raises(StoreUnreadable, match=r"(?i)nosuch://runs/manifest\.json cannot be read: .*nosuch"):
+        StoreManifest.load("nosuch://runs")
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"])
+def test_plain_http_is_spoken_only_where_the_endpoint_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert _client_options(stores.open_object_store("s3://bucket/root")).get("allow_http") is not None
+    monkeypatch.setenv(name, "https://127.0.0.1:1")
+    assert _client_options(stores.open_object_store("s3://bucket/root")).get("allow_http") is None
+
+
+def _client_options(store: Any) -> dict[str, Any]:
+    return dict(store.client_options or {})
