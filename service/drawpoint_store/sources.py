@@ -92,7 +92,8 @@ class LocalSource:
                     with open(path, "rb") as file:  # noqa: PTH123  a Path would cost more than the read
                         yield file.read()
                     continue
-                descriptor = self._files.open(path).descriptor
+                opened = self._files.open(path)  # held while it is read: letting go of it may close it
+                descriptor = opened.descriptor
                 first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
                 yield _read_span(descriptor, nbytes, first)
             except (FileNotFoundError, NotADirectoryError) as error:
