@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 
 from drawpoint_service.app import create_app
+from drawpoint_service.commands.serve import listen
 from drawpoint_service.settings import Settings
 from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     import os
+    import socket
     from collections.abc import Mapping
     from types import TracebackType
 
@@ -31,7 +32,7 @@ class LiveService:
         }
         self.settings = Settings(**settings)
         self.app = create_app(self.stores, self.settings)
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = listen("127.0.0.1", 0)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = _Server(

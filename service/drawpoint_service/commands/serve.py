@@ -119,13 +119,17 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raises OSError with one sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = "is in use; choose another with --port, or 0 for any free one"
         else:
             reason = f"cannot be listened on: {error.strerror}"
         raise OSError(f"port {port} of {host} {reason}.") from error
+    # Head and body are written one after the other: without this the body of every answer on a connection that is
+    # kept alive would wait 40 ms for the client's delayed acknowledgement. Connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def introduce(
