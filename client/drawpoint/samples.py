@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Annotated, Any, Self
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -20,10 +21,12 @@ from pydantic_core import CoreSchema, core_schema
 
 def check_path(path: str) -> str:
     """Refuse a path that could leave the store's root: manifests are not trusted. Raises ValueError."""
+    # Over HTTP `%2e%2e` means `..`, and fsspec chains file systems at `::`.
     if (
-        any(part in ("", ".", "..") for part in path.split("/"))
+        any(part in ("", ".", "..") for part in unquote(path).split("/"))
         or "\\" in path
         or ":" in path.split("/", 1)[0]
+        or "::" in path
         or not path.isprintable()
     ):
         raise ValueError(f"{path!r} is not a plain relative path inside the store")
@@ -195,7 +198,7 @@ def _compact_entry(found: dict[str, Any]) -> Any:
     relpath, digest, domains = found["relpath"], found.get("digest"), found.get("domains")
     try:
         check_path(relpath)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         return found
     if (
         isinstance(domains, dict)

@@ -1,0 +1,398 @@
+"""The manifest: its bytes, its revision, and what of it is not to be trusted."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import drawpoint
+from drawpoint.errors import InvalidManifest, StoreNotFound, StoreUnreadable
+from drawpoint_store import (
+    ArrayLayout,
+    DomainLayout,
+    DomainSample,
+    FileMap,
+    SampleEntry,
+    StoreManifest,
+    build_domain_layouts,
+)
+
+GRID = {"n_points": 10, "chunk_points": 4, "shard_points": 12, "n_chunks": 3}
+GOLDEN = """{
+ "dataset_name": "made",
+ "format_version": 1,
+ "shuffle_seed": 7,
+ "coords_dtype": "float32",
+ "values_dtype": "float16",
+ "compressor": "blosc-zstd",
+ "domains": {
+  "surface": {
+   "position": "surface_position",
+   "arrays": {
+    "surface_position": {
+     "array_name": "surface/position",
+     "field": "surface_position",
+     "dtype": "float32",
+     "dim": 3
+    },
+    "surface_pressure": {
+     "array_name": "surface/pressure",
+     "field": "surface_pressure",
+     "dtype": "float16",
+     "dim": 1
+    }
+   }
+  }
+ },
+ "samples": {
+  "a": {
+   "relpath": "elsewhere/a.zarr",
+   "domains": {}
+  },
+  "b/ü": {
+   "relpath": "b/ü.zarr",
+   "domains": {
+    "surface": {
+     "n_points": 10,
+     "chunk_points": 4,
+     "shard_points": 12,
+     "n_chunks": 3
+    }
+   },
+   "digest": "sha256:00"
+  }
+ }
+}
+"""
+
+HOSTILE_PATHS = [
+    "/etc",
+    "//etc",
+    "../x",
+    "a/../b",
+    "a/..",
+    "..",
+    ".",
+    "./a",
+    "a/./b",
+    "",
+    "a//b",
+    "a/",
+    "s3://bucket/x",
+    "file:///etc",
+    "file:x",
+    "C:\\x",
+    "C:/x",
+    "a\\..\\..\\b",
+    "a\0b",
+    "a\nb",
+    "a\x7fb",
+    "%2e%2e/x",
+    "a/%2E./b",
+    "%2Fetc",
+    "a/b::file",
+]
+
+
+def made(*, backwards: bool = False) -> StoreManifest:
+    layouts = build_domain_layouts(FileMap(surface_position="a.pt", surface_pressure="b.pt"))
+    manifest = StoreManifest(dataset_name="made", shuffle_seed=7, domains=layouts)
+    entries = {
+        "b/ü": SampleEntry(relpath="b/ü.zarr", domains={"surface": DomainSample(**GRID)}, digest="sha256:00"),
+        "a": SampleEntry(relpath="elsewhere/a.zarr", domains={}),
+    }
+    for sample_id in reversed(entries) if backwards else entries:
+        manifest.samples[sample_id] = entries[sample_id]
+    return manifest
+
+
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(GOLDEN)
+    return loaded
+
+
+def load(tmp_path: Path, content: Any) -> StoreManifest:
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (tmp_path / "manifest.json").write_bytes(data)
+    return StoreManifest.load(tmp_path)
+
+
+def test_the_bytes_of_a_manifest_are_golden() -> None:
+    assert made().to_json().decode() == GOLDEN
+
+
+def test_equal_content_gives_equal_bytes_in_whatever_order_it_was_added() -> None:
+    assert made(backwards=True).to_json() == made().to_json()
+    assert made(backwards=True).revision == made().revision
+    again = made()
+    del again.samples["a"]
+    again.samples["a"] = made().samples["a"]
+    assert again.to_json() == made().to_json()
+
+
+def test_a_manifest_survives_saving_and_loading(tmp_path: Path) -> None:
+    assert made().save(tmp_path) == f"{tmp_path}/manifest.json"
+    assert (tmp_path / StoreManifest.MANIFEST_NAME).read_text() == GOLDEN
+    loaded = StoreManifest.load(tmp_path)
+    assert loaded.samples == made().samples
+    assert loaded.domains == made().domains
+    assert loaded.to_json() == made().to_json()
+    assert isinstance(loaded, drawpoint.StoreManifest)
+
+
+def test_the_revision_is_the_sha256_of_the_bytes_on_disk(tmp_path: Path) -> None:
+    manifest = made()
+    manifest.save(tmp_path)
+    on_disk = hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
+    assert manifest.revision == StoreManifest.load(tmp_path).revision == on_disk
+
+
+def test_the_revision_of_another_writers_manifest_is_of_its_own_bytes(tmp_path: Path) -> None:
+    data = json.dumps(document(), indent=7).encode()
+    assert load(tmp_path, data).revision == hashlib.sha256(data).hexdigest()
+
+
+def test_the_revision_follows_what_is_saved(tmp_path: Path) -> None:
+    manifest = load(tmp_path, document())
+    old = manifest.revision
+    manifest.samples["c"] = made().samples["a"]
+    manifest.save(tmp_path)
+    assert manifest.revision == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest() != old
+
+
+def test_any_change_changes_the_revision() -> None:
+    changed = [made() for _ in range(5)]
+    changed[0].dataset_name = "other"
+    del changed[1].samples["a"]
+    changed[2].samples["a"] = changed[2].samples["a"].model_copy(update={"digest": "sha256:01"})
+    changed[3].samples["a"] = changed[3].samples["a"].model_copy(update={"relpath": "a.zarr"})
+    changed[4].shuffle_seed = 8
+    assert len({each.revision for each in [made(), *changed]}) == 6
+
+
+@pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy, copy.copy])
+def test_a_copy_keeps_samples_and_revision(tmp_path: Path, copied: Any) -> None:
+    data = json.dumps(document(), indent=7).encode()
+    for manifest in (made(), load(tmp_path, data)):
+        other = copied(manifest)
+        assert type(other) is StoreManifest
+        assert other.revision == manifest.revision
+        assert dict(other.samples) == dict(manifest.samples)
+        assert other.domains == manifest.domains
+
+
+def test_extra_keys_are_ignored_at_every_level(tmp_path: Path) -> None:
+    extended = document()
+    extended["comment"] = {"relpath": "../x", "n_points": -1}
+    extended["domains"]["surface"]["colour"] = 1
+    extended["domains"]["surface"]["arrays"]["surface_pressure"]["unit"] = "Pa"
+    extended["samples"]["b/ü"]["quality"] = [1, 2]
+    extended["samples"]["b/ü"]["domains"]["surface"]["hull"] = None
+    loaded = load(tmp_path, extended)
+    assert loaded.samples == made().samples
+    assert loaded.to_json() == made().to_json()
+
+
+def test_what_has_a_default_may_be_absent(tmp_path: Path) -> None:
+    short = document()
+    for key in ("format_version", "coords_dtype", "values_dtype", "compressor", "samples"):
+        del short[key]
+    loaded = load(tmp_path, short)
+    assert loaded.format_version == 1
+    assert (loaded.coords_dtype, loaded.values_dtype, loaded.compressor) == ("float32", "float16", "blosc-zstd")
+    assert len(loaded.samples) == 0
+    assert StoreManifest(dataset_name="a", shuffle_seed=0, domains={}).format_version == 1
+
+
+def test_a_sample_without_a_digest_is_read_as_such(tmp_path: Path) -> None:
+    loaded = load(tmp_path, document())
+    assert loaded.samples["a"].digest is None
+    assert loaded.samples["b/ü"].digest == "sha256:00"
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", None, [1], 1.5])
+def test_an_unknown_format_version_is_refused_by_name(tmp_path: Path, version: Any) -> None:
+    with pytest.raises(InvalidManifest, match=r"format_version .* is not known here") as caught:
+        load(tmp_path, {**document(), "format_version": version})
+    assert repr(version) in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_version_comes_before_whatever_else_is_new_in_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match="format_version 2 is not known here"):
+        load(tmp_path, {"format_version": 2, "everything": "else"})
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+def test_a_path_that_could_leave_the_store_is_refused(tmp_path: Path, path: str) -> None:
+    hostile = document()
+    hostile["samples"]["a"]["relpath"] = path
+    with pytest.raises(InvalidManifest, match="not a plain relative path inside the store") as caught:
+        load(tmp_path, hostile)
+    assert "a.relpath" in str(caught.value)
+    hostile = document()
+    hostile["domains"]["surface"]["arrays"]["surface_pressure"]["array_name"] = path
+    with pytest.raises(InvalidManifest, match="not a plain relative path inside the store"):
+        load(tmp_path, hostile)
+    with pytest.raises(ValueError, match="not a plain relative path"):
+        SampleEntry(relpath=path, domains={})
+    with pytest.raises(ValueError, match="not a plain relative path"):
+        ArrayLayout(array_name=path, field="f", dtype="float32", dim=1)
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a.zarr", "a/b c.zarr", "ü/é", "...", "a..b", "a/b:c", ".hidden", "100%", "a#b?c"]
+)
+def test_other_paths_are_taken(tmp_path: Path, path: str) -> None:
+    plain = document()
+    plain["samples"]["a"]["relpath"] = path
+    assert load(tmp_path, plain).samples["a"].relpath == path
+
+
+BAD_GRIDS = [
+    {"n_chunks": 2},
+    {"n_chunks": 4},
+    {"n_points": 0},
+    {"n_points": -10},
+    {"chunk_points": 0, "n_chunks": 1},
+    {"chunk_points": -4, "n_chunks": -2},
+    {"shard_points": 0},
+    {"shard_points": 10},
+    {"n_points": "many"},
+    {"n_points": None},
+    {"n_points": 10.5},
+    {"n_points": [10]},
+]
+
+
+@pytest.mark.parametrize("change", BAD_GRIDS)
+def test_a_grid_that_does_not_add_up_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    wrong = document()
+    wrong["samples"]["b/ü"]["domains"]["surface"].update(change)
+    with pytest.raises(InvalidManifest, match=r"manifest\.json is refused: .*b/ü\.domains\.surface"):
+        load(tmp_path, wrong)
+    with pytest.raises(ValueError):
+        DomainSample(**{**GRID, **change})
+
+
+@pytest.mark.parametrize("missing", GRID)
+def test_a_grid_that_lacks_a_number_is_refused(tmp_path: Path, missing: str) -> None:
+    wrong = document()
+    del wrong["samples"]["b/ü"]["domains"]["surface"][missing]
+    with pytest.raises(InvalidManifest, match=missing):
+        load(tmp_path, wrong)
+
+
+def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    stray = document()
+    stray["samples"]["b/ü"]["domains"]["volume"] = GRID
+    with pytest.raises(InvalidManifest, match="domains without a layout: volume"):
+        load(tmp_path, stray)
+    lost = document()
+    lost["domains"]["surface"]["position"] = "surface_place"
+    with pytest.raises(InvalidManifest, match="'surface_place' is not among the arrays"):
+        load(tmp_path, lost)
+    misnamed = document()
+    misnamed["domains"]["surface"]["arrays"]["surface_pressure"]["field"] = "surface_area"
+    with pytest.raises(InvalidManifest, match="names another field, 'surface_area'"):
+        load(tmp_path, misnamed)
+    twice = document()
+    twice["domains"]["other"] = twice["domains"]["surface"]
+    with pytest.raises(InvalidManifest, match="more than one domain"):
+        load(tmp_path, twice)
+    odd = document()
+    odd["domains"]["surface"]["arrays"]["surface_pressure"]["dtype"] = "int8"
+    with pytest.raises(InvalidManifest, match="'int8' is not one of float16, float32, float64"):
+        load(tmp_path, odd)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"5",
+        b'"text"',
+        b"\xff\xfe\x00",
+        b'{"dataset_name":"\xff"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"shuffle_seed":' + b"9" * 5000 + b"}",
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": null}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": [1]}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": {"a": 5}}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": {"a": {"relpath": 5, "domains": {}}}}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": {"a": {"relpath": null, "domains": {}}}}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": {}, "samples": {"a": {"relpath": "a", "domains": 5}}}',
+        b'{"dataset_name": "a", "shuffle_seed": 0, "domains": 5}',
+    ],
+)
+def test_damaged_bytes_are_refused_as_a_manifest(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(InvalidManifest, match=r"manifest\.json is refused: "):
+        load(tmp_path, data)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def paths_of(value: Any) -> list[list[str]]:
+    if not isinstance(value, dict):
+        return []
+    return [path for key in value for path in ([key], *([key, *rest] for rest in paths_of(value[key])))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(paths_of(json.loads(GOLDEN))), json_values)
+def test_any_value_in_any_place_gives_a_manifest_or_a_refusal(path: list[str], value: Any) -> None:
+    content = document()
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    try:
+        manifest = StoreManifest.from_json(json.dumps(content).encode())
+    except InvalidManifest:
+        return
+    assert StoreManifest.from_json(manifest.to_json()).to_json() == manifest.to_json()
+
+
+def test_a_store_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match=r"there is no store at .*nowhere"):
+        StoreManifest.load(tmp_path / "nowhere")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreNotFound):
+        StoreManifest.load(tmp_path / "file")
+
+
+def test_a_manifest_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreUnreadable, match=r"file/manifest\.json cannot be written"):
+        made().save(tmp_path / "file")
+
+
+def test_fields_are_listed_domain_by_domain(tmp_path: Path) -> None:
+    layouts = build_domain_layouts(FileMap(volume_position="v", surface_area="a", surface_position="p"))
+    manifest = StoreManifest(dataset_name="made", shuffle_seed=0, domains=layouts)
+    manifest.save(tmp_path)
+    expected = [field for domain in layouts.values() for field in domain.arrays]
+    assert list(manifest.fields) == list(StoreManifest.load(tmp_path).fields) == expected
+    assert all(layout.field == field for field, layout in manifest.fields.items())
+
+
+def test_a_position_that_is_not_among_the_arrays_is_refused() -> None:
+    with pytest.raises(ValueError, match="not among the arrays"):
+        DomainLayout(position="surface_position", arrays={})
