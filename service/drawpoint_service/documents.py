@@ -115,6 +115,20 @@ def document_payload() -> dict[str, Any]:
     }
 
 
+def document_manifest() -> dict[str, Any]:
+    """Return the OpenAPI of a manifest: extra keys are allowed, so that stores of other writers can be served."""
+    members = {"dataset_name": "string", "shuffle_seed": "integer", "domains": "object", "samples": "object"}
+    schema = {
+        "type": "object",
+        "required": list(members),
+        "properties": {name: {"type": kind} for name, kind in members.items()},
+    }
+    return {
+        "description": "The store's manifest.json, byte for byte; `drawpoint.StoreManifest` parses it.",
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
 def document_app(app: FastAPI, *, needs_token: bool) -> dict[str, Any]:
     """Return the application's OpenAPI document, with the problem schema and, if one is needed, the token."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)

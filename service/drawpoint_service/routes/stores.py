@@ -9,10 +9,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import SplitNotFound, StatisticsNotFound
-from drawpoint.manifest import StoreManifest
 from drawpoint_service import query, responses
 from drawpoint_service.catalog import SamplePage, StoreSummary
-from drawpoint_service.documents import document_parameters, document_problems
+from drawpoint_service.documents import document_manifest, document_parameters, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
 from drawpoint_store.splits import list_splits, read_split
@@ -63,7 +62,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
         query.refuse_parameters(request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
-    @router.get("/stores/{store_id}/manifest", responses={200: {"model": StoreManifest}, **document_problems(404, 422)})
+    @router.get("/stores/{store_id}/manifest", responses={200: document_manifest(), **document_problems(404, 422)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
         store = enter_store(request, catalog, store_id)

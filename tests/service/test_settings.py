@@ -1,0 +1,128 @@
+"""Settings: read once, strict, and all of them documented."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from drawpoint.errors import InvalidSettings
+from drawpoint_service.settings import TOKEN_VARIABLE, Settings, StoreSettings, load_settings
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+
+
+def load(tmp_path: Path, toml: str, *, environment: dict[str, str] | None = None, **overrides: Any) -> Settings:
+    config = tmp_path / "drawpoint.toml"
+    config.write_text(toml)
+    return load_settings(config, overrides, environment or {})
+
+
+def tokens_of(settings: Settings) -> list[str]:
+    return [token.get_secret_value() for token in settings.token]
+
+
+def test_a_file_says_what_the_settings_are(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path, 'port = 9000\ntoken = ["a", "b"]\n[stores.cars]\nroot = "s3://b/c"\n[stores."x.1"]\nroot = "x"\n'
+    )
+    assert settings.port == 9000
+    assert tokens_of(settings) == ["a", "b"]
+    assert {store_id: store.root for store_id, store in settings.stores.items()} == {"cars": "s3://b/c", "x.1": "x"}
+    assert settings.host == Settings().host
+
+
+def test_the_command_line_overrides_the_file_and_adds_to_its_stores(tmp_path: Path) -> None:
+    toml = 'port = 9000\n[stores.a]\nroot = "old"\n[stores.b]\nroot = "kept"\n'
+    settings = load(tmp_path, toml, port=1, stores={"a": {"root": "new"}, "c": {"root": "added"}})
+    assert settings.port == 1
+    assert {store_id: store.root for store_id, store in settings.stores.items()} == {
+        "a": "new",
+        "b": "kept",
+        "c": "added",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("one", ["one"]), ("one,two three", ["one", "two", "three"]), ("", ["f"])]
+)
+def test_the_environment_overrides_the_token(tmp_path: Path, text: str, tokens: list[str]) -> None:
+    assert tokens_of(load(tmp_path, 'token = "f"', environment={TOKEN_VARIABLE: text})) == tokens
+
+
+def test_tokens_are_not_shown(tmp_path: Path) -> None:
+    settings = load(tmp_path, 'token = "secret"')
+    assert "secret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    with pytest.raises(InvalidSettings) as caught:
+        load(tmp_path, 'token = "se cret"')
+    assert "cret" not in str(caught.value).replace("secret", "").replace("a token is", "")
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentences"),
+    [
+        ("prot = 1", ["has no setting 'prot'", "near names: port"]),
+        ('[stores.a]\nroot = "x"\nrot = "y"', ["[stores.a] in", "no setting 'rot'", "near names: root"]),
+        ("[stores.a]\n", ["stores.a.root", "required"]),
+        ('[stores]\na = "x"', ["sections", "[stores.ID]"]),
+        ('stores = "x"', ["sections", "[stores.ID]"]),
+        ('[stores."a/b"]\nroot = "x"', ["store id 'a/b' is not made of letters"]),
+        ("port = 70000", ["setting port", "65535", "docs/configuration.md"]),
+        ("port = 'x'", ["setting port", "integer"]),
+        ("workers = 0", ["setting workers"]),
+        ('token = ["a b"]', ["a token is one or more printable ASCII characters"]),
+        ('token = [""]', ["a token is one or more printable ASCII characters"]),
+        ("read_threads = 0", ["read_threads"]),
+        ('log_level = "loud"', ["log_level", "'debug', 'info'"]),
+        ("port = ", ["cannot be read", "Invalid value"]),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path: Path, toml: str, sentences: list[str]) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        load(tmp_path, toml)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"nothing\.toml cannot be read"):
+        load_settings(tmp_path / "nothing.toml", {}, {})
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+def documented() -> dict[str, str]:
+    """Return the settings that the document's tables list, with their defaults."""
+    return dict(re.findall(r"^\| `([a-zA-Z_.]+)` \| (.*?) ?\| ", DOCUMENT.read_text(), re.MULTILINE))
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    names = set(Settings.model_fields) | {f"stores.ID.{name}" for name in StoreSettings.model_fields}
+    assert set(documented()) == names
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_the_documented_default_is_the_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    assert documented()[name] == (f"`{json.dumps(default)}`" if default else "none")
+
+
+def test_the_documented_file_can_be_read(tmp_path: Path) -> None:
+    block = re.search(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert block is not None
+    settings = load(tmp_path, block[1])
+    assert settings.model_dump(exclude_unset=True) == tomllib.loads(block[1])
+
+
+def test_the_documented_variable_is_the_one_read() -> None:
+    assert TOKEN_VARIABLE in DOCUMENT.read_text()
