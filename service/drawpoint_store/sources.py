@@ -56,11 +56,10 @@ class OpenFiles:
         file = self._files.get(path)
         if file is None:
             file = self._files[path] = _File(path)
+        with contextlib.suppress(KeyError):  # another thread may have dropped it, or the last one, meanwhile
+            self._files.move_to_end(path)
             while len(self._files) > self._limit:
                 self._files.popitem(last=False)
-        else:
-            with contextlib.suppress(KeyError):  # another thread may have dropped it meanwhile
-                self._files.move_to_end(path)
         return file
 
 
