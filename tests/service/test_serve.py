@@ -1,0 +1,253 @@
+"""`drawpoint serve` as a user runs it: a process that starts, says what it does, and ends in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from drawpoint_service.__main__ import main
+from drawpoint_service.commands.serve import introduce, listen, open_worker
+from drawpoint_service.settings import TOKEN_VARIABLE, Settings
+from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
+
+TESTS = Path(__file__).resolve().parents[1]
+SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
+
+
+class Served:
+    """A running `drawpoint serve`: its first lines of output, and where it is."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.log = log
+        self.lines: list[str] = []
+        while not (self.lines and self.lines[-1].startswith("all of it:")):
+            line = process.stdout.readline()
+            assert line, log.read_text()
+            self.lines.append(line.strip())
+        found = re.search(r"http://[0-9.:]+", self.lines[0])
+        assert found is not None
+        self.url = found[0]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str, **environment: str) -> Served:
+            log = stack.enter_context((tmp_path / "log").open("w"))
+            command = [sys.executable, "-m", "drawpoint_service", "serve", "--port", "0", *options]
+            process = stack.enter_context(
+                subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment}
+                )
+            )
+            stack.callback(process.kill)
+            return Served(process, tmp_path / "log")
+
+        yield start
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        pass
+
+
+def test_it_says_what_it_serves_and_a_line_to_try(
+    serve: Callable[..., Served], store_root: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "drawpoint.toml"
+    config.write_text(f'drain_seconds = 0\n[stores.first]\nroot = "{store_root}"\n')
+    served = serve("--config", str(config), "--store", f"made={store_root}", DRAWPOINT_TOKEN="secret-of-ours")
+    assert "2 store(s)" in served.lines[0]
+    assert served.lines[1].startswith("first: 2 samples, 10 fields, revision ")
+    assert served.lines[2].endswith(f"from {store_root}")
+    command = served.lines[3].removeprefix("try: ").replace(f"${TOKEN_VARIABLE}", "secret-of-ours")
+    _, _, _, option, header, url = shlex.split(command)
+    assert option == "-H"
+    answer = httpx.get(url, headers=[tuple(header.split(": "))])
+    assert sorted(safetensors.numpy.load(answer.content)) == sorted(StoreManifest.load(store_root).fields)
+    assert httpx.get(served.url + SAMPLE).status_code == 401
+    assert served.end() == 0
+    log = served.log.read_text()
+    assert '"GET /stores/first/samples/param0/run" 200' in log
+    assert "secret-of-ours" not in log
+    assert "Traceback" not in log
+
+
+def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    writer = ZarrStoreWriter(tmp_path / "big", FileMap(volume_position="p"), "big", 7, 2**17, compression_level=0)
+    writer.write_sample("s", {"volume_position": np.zeros((2**20, 3), np.float32)})
+    writer.save_manifest()
+    config = tmp_path / "drawpoint.toml"
+    config.write_text("drain_seconds = 600\n")
+    served = serve("--config", str(config), "--store", f"big={tmp_path / 'big'}")
+    port = int(served.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = bytearray(slow.recv(1000))
+        assert httpx.get(f"{served.url}/readyz").status_code == 200
+        served.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: httpx.get(f"{served.url}/readyz").status_code == 503)
+        assert "shutting down" in httpx.get(f"{served.url}/readyz").json()["detail"]
+        assert httpx.get(f"{served.url}/stores/big/samples/s?volume=10").status_code == 200
+        served.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: is_refused(port))
+        while received.find(b"\r\n\r\n") < 0:
+            received += slow.recv(2**20)
+        head, _, body = bytes(received).partition(b"\r\n\r\n")
+        length = int(dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])[b"content-length"])
+        size = len(body)
+        while piece := slow.recv(2**20):
+            size += len(piece)
+        assert size == length
+    assert served.process.wait(timeout=60) == 0
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_several_workers_share_a_port_and_end_together(
+    serve: Callable[..., Served], store_root: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "drawpoint.toml"
+    config.write_text('drain_seconds = 0\ntoken = "secret-of-ours"\n')
+    served = serve("--store", f"made={store_root}", "--workers", "2", "--config", str(config))
+    authorization = {"Authorization": "Bearer secret-of-ours"}
+    answers = [httpx.get(served.url + SAMPLE, headers=authorization, timeout=60) for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    wait_for(lambda: served.log.read_text().count("Started server process") == 2)
+    assert served.end() == 0
+    log = served.log.read_text()
+    assert log.count("Finished server process") == 2
+    assert "leaked" not in log
+    assert "Traceback" not in log
+    assert "secret-of-ours" not in log
+
+
+def test_ctrl_c_ends_it_without_a_traceback(serve: Callable[..., Served], store_root: Path) -> None:
+    served = serve("--store", f"made={store_root}")
+    assert httpx.get(served.url + "/healthz").status_code == 200
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=60) == 0
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_a_service_that_has_sent_a_sample_has_not_loaded_torch(store_root: Path) -> None:
+    script = f"""
+import json, sys, urllib.request
+sys.path.insert(0, {str(TESTS)!r})
+from live import LiveService
+with LiveService({{"made": {str(store_root)!r}}}) as service:
+    size = len(urllib.request.urlopen(service.url + {SAMPLE!r}).read())
+    urllib.request.urlopen(service.url + "/readyz").read()
+print(json.dumps([size, sorted(name for name in ("torch", "safetensors", "zarr", "httpx") if name in sys.modules)]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    size, loaded = json.loads(done.stdout)
+    assert size > 100
+    assert "torch" not in loaded
+
+
+class TestItRefusesInASentence:
+    def run(self, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
+        status = main(["serve", *options])
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert "Traceback" not in output.err
+        return status, output.err
+
+    def test_a_store_that_is_not_there(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        status, text = self.run(capsys, "--store", f"made={tmp_path}/nothing")
+        assert status == 1
+        assert text.startswith(f"drawpoint serve: there is no store at {tmp_path}/nothing")
+        assert text.count("\n") == 1
+
+    def test_a_port_in_use(self, capsys: pytest.CaptureFixture[str], store_root: Path) -> None:
+        with listen("127.0.0.1", 0) as taken:
+            port = taken.getsockname()[1]
+            status, text = self.run(capsys, "--store", f"made={store_root}", "--port", str(port))
+        assert status == 1
+        assert text == (
+            f"drawpoint serve: port {port} of 127.0.0.1 is in use; choose another with --port, or 0 for any free one.\n"
+        )
+
+    def test_an_address_that_is_not_ours(self, capsys: pytest.CaptureFixture[str], store_root: Path) -> None:
+        status, text = self.run(capsys, "--store", f"made={store_root}", "--host", "192.0.2.1", "--port", "0")
+        assert status == 1
+        assert "port 0 of 192.0.2.1 cannot be listened on" in text
+        assert text.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            ([], "there is no store to serve; name one with --store ID=ROOT"),
+            (["--store", "m=memory://x", "--workers", "2"], "'m' lies in the memory of one process"),
+            (["--store", "a=x", "--store", "a=y"], "--store a= is given twice"),
+            (["--store", "a=x", "--port", "70000"], "setting port"),
+            (["--store", "a=x", "--workers", "0"], "setting workers"),
+            (["--config", "nothing.toml"], "nothing.toml cannot be read"),
+            (["--store", "made"], "'made' is not ID=ROOT"),
+            (["--store", "a="], "'a=' is not ID=ROOT"),
+            (["--store", "../a=x"], "store id '../a' is not made of letters"),
+        ],
+    )
+    def test_what_cannot_be_meant(self, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str) -> None:
+        status, text = self.run(capsys, *options)
+        assert status == 2
+        assert sentence in text
+
+
+def test_a_worker_whose_store_is_gone_ends_for_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        open_worker(Settings.model_validate({"stores": {"made": {"root": str(tmp_path)}}}))
+    assert ended.value.code == 3
+    assert "there is no store" in capsys.readouterr().err
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_line_to_try_holds_a_hostile_id_together(store_root: Path) -> None:
+    manifest = StoreManifest.load(store_root)
+    manifest.samples["a'; rm -rf ~/ &?#/é"] = manifest.samples.pop("param0/run")
+    del manifest.samples["param1/run"]
+    settings = Settings.model_validate({"stores": {"made": {"root": "x"}}, "token": "secret"})
+    with listen("127.0.0.1", 0) as listener:
+        lines = introduce({"made": manifest}, settings, listener).splitlines()
+    words = shlex.split(lines[2].removeprefix("try: "))
+    assert words[:3] == ["curl", "-o", "sample.safetensors"]
+    assert len(words) == 6
+    assert httpx.URL(words[-1]).path == "/stores/made/samples/a'; rm -rf ~/ &?#/é"
+    assert "secret" not in "".join(lines)
