@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint_store.codecs import Decode, parse_codec
+from drawpoint_store.codecs import Decoder, parse_codec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,15 +32,10 @@ class ShardedArray:
     chunk_points: int
     chunks_per_shard: int
     n_chunks: int
-    chain: tuple[Decode, ...]
+    decoder: Decoder
     index_at_start: bool
     index_has_crc: bool
     fill_value: float
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes of a decoded chunk; the last one is stored at full size, too."""
-        return self.chunk_points * self.dim * self.dtype.itemsize
 
     @property
     def index_bytes(self) -> int:
@@ -50,7 +45,7 @@ class ShardedArray:
     @property
     def most_encoded_bytes(self) -> int:
         """More than any codec makes of a chunk: what an index promises beyond that is damage."""
-        return self.chunk_bytes + self.chunk_bytes // 8 + 4096
+        return self.decoder.nbytes + self.decoder.nbytes // 8 + 4096
 
     def shard_key(self, shard: int) -> str:
         """Return the key of a shard's object, below the sample's group."""
@@ -115,7 +110,8 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         chunk_points=grid.chunk_points,
         chunks_per_shard=grid.shard_points // grid.chunk_points,
         n_chunks=grid.n_chunks,
-        chain=known_chain,
+        # The last chunk is stored at full size, too.
+        decoder=Decoder(known_chain, grid.chunk_points * layout.dim * np.dtype(dtype).itemsize),
         index_at_start=sharding.get("index_location", "end") == "start",
         index_has_crc="crc32c" in index_names,
         fill_value=float(node["fill_value"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import crc32c
@@ -34,19 +34,28 @@ def parse_codec(metadata: Mapping[str, Any]) -> Decode | None:
     return {"blosc": _unblosc, "zstd": _unzstd, "crc32c": _uncrc}.get(name)
 
 
-def decode_chunk(chain: tuple[Decode, ...], encoded: Buffer, nbytes: int) -> Buffer:
-    """Undo the codecs of `chain` (given in the order of decoding) and return exactly `nbytes` bytes.
+class Decoder:
+    """Undoes the codecs of one array's chunks, each of which decodes to `nbytes` bytes.
 
-    Raises UndecodableError for anything else: a wrong checksum, a short or foreign buffer.
+    `chain` has the codecs in the order of decoding. What each must give is known where only checksums follow.
     """
-    data = encoded
-    for place, decode in enumerate(chain):
-        rest = chain[place + 1 :]
-        expected = nbytes + _CRC_BYTES * len(rest) if all(each is _uncrc for each in rest) else None
-        data = decode(data, expected)
-    if len(data) != nbytes:
-        raise UndecodableError(f"it holds {len(data)} bytes instead of {nbytes}")
-    return data
+
+    def __init__(self, chain: Sequence[Decode], nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._steps = []
+        for place, decode in enumerate(chain):
+            rest = chain[place + 1 :]
+            sized = all(each is _uncrc for each in rest)
+            self._steps.append((decode, nbytes + _CRC_BYTES * len(rest) if sized else None))
+
+    def decode(self, encoded: Buffer) -> Buffer:
+        """Return the decoded bytes; raises UndecodableError for a wrong checksum, a short or a foreign buffer."""
+        data = encoded
+        for decode, expected in self._steps:
+            data = decode(data, expected)
+        if len(data) != self.nbytes:
+            raise UndecodableError(f"it holds {len(data)} bytes instead of {self.nbytes}")
+        return data
 
 
 def _uncrc(data: Buffer, _: int | None) -> Buffer:

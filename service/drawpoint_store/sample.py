@@ -10,7 +10,7 @@ import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
 from drawpoint_store.arrays import MISSING, ForeignArray, ShardedArray, parse_array, parse_group
-from drawpoint_store.codecs import Buffer, UndecodableError, decode_chunk
+from drawpoint_store.codecs import Buffer, UndecodableError
 from drawpoint_store.sources import Span
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class OpenSample:
         try:
             if len(encoded) != place.nbytes:
                 raise UndecodableError(f"{place.key} ends after {len(encoded)} of its {place.nbytes} bytes")  # noqa: TRY301  one way out
-            data = decode_chunk(array.chain, encoded, array.chunk_bytes)
+            data = array.decoder.decode(encoded)
         except UndecodableError as error:
             raise ChunkDamaged(
                 f"chunk {place.chunk} of {field} in sample {self.sample_id!r} is damaged: {error}; {REMEDY}.",
