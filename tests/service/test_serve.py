@@ -84,7 +84,7 @@ def test_it_says_what_it_serves_and_a_line_to_try(
     command = served.lines[3].removeprefix("try: ").replace(f"${TOKEN_VARIABLE}", "secret-of-ours")
     _, _, _, option, header, url = shlex.split(command)
     assert option == "-H"
-    answer = httpx.get(url, headers=[tuple(header.split(": "))])
+    answer = httpx.get(url, headers=dict([header.split(": ")]))
     assert sorted(safetensors.numpy.load(answer.content)) == sorted(StoreManifest.load(store_root).fields)
     assert httpx.get(served.url + SAMPLE).status_code == 401
     assert served.end() == 0
