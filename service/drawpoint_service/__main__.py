@@ -56,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if not word.startswith("-")), "")
     try:
-        status = _run(name, words)
+        try:
+            status = _run(name, words)
+        except SystemExit as end:  # argparse, after --help or wrong usage
+            status = end.code if isinstance(end.code, int) else FAILED
         sys.stdout.flush()
-    except SystemExit as end:  # argparse, after --help or wrong usage
-        return end.code if isinstance(end.code, int) else FAILED
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does; the interpreter must not stumble over it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ see the store as it was.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +26,9 @@ from drawpoint_store.workers import GO_ON, Conversion, Outcome, Task, run_tasks
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
+    from drawpoint.manifest import SampleEntry
     from drawpoint_store.tree import SourceSample
     from drawpoint_store.writer import ZarrStoreWriter
 
@@ -36,13 +39,15 @@ class ConversionReport(BaseModel):
     """What a conversion did; `broken` maps sample ids to the reason why they were left out.
 
     `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
-    those that the store held before. `revision` is None where nothing was published. Sizes are in bytes.
+    those that the store held before. `replaced` are the groups of the revision that was overwritten. `revision` is None
+    where nothing was published. Sizes are in bytes.
     """
 
     converted: list[str] = Field(default_factory=list)
     resumed: int = 0
     skipped: list[str] = Field(default_factory=list)
     broken: dict[str, str] = Field(default_factory=dict)
+    replaced: list[str] = Field(default_factory=list)
     n_points: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -67,8 +72,11 @@ def convert(
 
     Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
     without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
-    published meanwhile, and ValueError for several workers where they would not share memory://.
+    published meanwhile, ModuleNotFoundError without torch, and ValueError for several workers where they would not
+    share memory://.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError("torch reads the source's files; install drawpoint[convert].", name="torch")
     started = time.monotonic()
     root = writer.store_root
     check_target(root, existing)
@@ -87,7 +95,7 @@ def convert(
             if report.revision == old.revision:  # an earlier run was interrupted just after it had published
                 journal.clear()
                 return report
-        known = {}
+        known: Mapping[str, SampleEntry] = {}
         if old is not None and existing == "refuse":
             raise _exists(root, old)
         if old is not None and existing == "append":
@@ -207,6 +215,9 @@ def _publish(
         raise RevisionChanged(
             f"somebody else published to {writer.store_root} meanwhile; {GO_ON}.", store=writer.store_root
         )
+    if old is not None:
+        used = {entry.relpath for entry in writer.manifest.samples.values()}
+        report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
     report.revision = writer.manifest.revision
     journal.write_report(name, report.model_dump_json())
     writer.save_manifest()

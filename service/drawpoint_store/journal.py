@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -48,14 +47,17 @@ class Journal:
 
     def is_begun(self) -> bool:
         """Tell whether a conversion was interrupted here after it had finished a sample."""
-        return bool(stores.list_names(self.root, _SAMPLES))
+        return any(name.endswith(".json") for name in stores.list_names(self.root, _SAMPLES))
 
     def add(self, sample_id: str, finished: Finished) -> None:
         """Record a finished sample."""
         stores.write_bytes(self.root, _record(sample_id), finished.model_dump_json(exclude_none=True).encode())
 
     def find(self, sample_id: str, fingerprint: str) -> Finished | None:
-        """Return the sample as it was finished under the same fingerprint, None if it was not."""
+        """Return the sample as it was finished under the same fingerprint, None if it was not.
+
+        A group of another size is not finished: a machine that lost its power may keep a record and lose files.
+        """
         data = stores.read_bytes(self.root, _record(sample_id))
         if data is None:
             return None
@@ -63,7 +65,10 @@ class Journal:
             finished = Finished.model_validate_json(data)
         except ValidationError:  # of another drawpoint
             return None
-        return finished if finished.fingerprint == fingerprint else None
+        if finished.fingerprint != fingerprint:
+            return None
+        path = stores.join(self.root, finished.entry.relpath)
+        return finished if count_bytes(path) == finished.nbytes else None
 
     def write_report(self, conversion: str, report: str) -> None:
         """Record what will be reported of the conversion with that fingerprint, just before it is published."""
@@ -130,31 +135,12 @@ def fingerprint(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settle_group(path: str) -> int:
-    """Bring a group to the disk, so that no record outlives what it tells of, and return its bytes."""
+def count_bytes(path: str) -> int:
+    """Return the bytes of all files of a group."""
     if stores.is_remote(path):
         size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
         return size
-    nbytes = 0
-    folders: list[Path] = [stores.local_path(path)]
-    while folders:
-        folder = folders.pop()
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                folders.append(entry)
-            else:
-                nbytes += _settle(entry)
-        _settle(folder)
-    return nbytes
-
-
-def _settle(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
+    return sum(file.stat().st_size for file in stores.local_path(path).rglob("*") if file.is_file())
 
 
 def _record(sample_id: str) -> str:

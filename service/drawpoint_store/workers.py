@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,12 +15,12 @@ import fsspec
 
 from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
 from drawpoint_store import stores
-from drawpoint_store.journal import Finished, Journal, settle_group
+from drawpoint_store.journal import Finished, Journal, count_bytes
 from drawpoint_store.tensors import check_finite, read_tensor
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from multiprocessing.process import BaseProcess
 
     from drawpoint_store.tree import SourceSample
@@ -83,16 +82,13 @@ class SampleConverter:
                 fields[field] = read_tensor(self._filesystem, file.path)
                 check_finite(field, fields[field])
             entry = self._writer.write_group(sample.sample_id, fields)
-            nbytes = settle_group(stores.join(root, entry.relpath))
+            nbytes = count_bytes(stores.join(root, entry.relpath))
             finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes)
             self._journal.add(sample.sample_id, finished)
         except InvalidSample as error:
             return Outcome(sample, reason=_reason(sample.sample_id, error))
-        except DrawpointError:
-            raise
-        except (OSError, *stores._obstore_errors()) as error:  # noqa: SLF001  one list of them is enough
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise StoreUnreadable(f"{root} cannot be written: {line}; {GO_ON}.", store=root) from error
+        except StoreUnreadable as error:
+            raise StoreUnreadable(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
         return Outcome(sample, finished)
 
 
@@ -105,15 +101,16 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
         converter = SampleConverter(conversion)
         yield from map(converter.convert, tasks)
         return
-    # Forked processes inherit locks that threads of torch and zarr may hold; spawned ones do not.
-    context = multiprocessing.get_context("spawn")
+    # A fork of this process would inherit locks that its threads may hold. The server's forks are of a process that
+    # has imported what workers need, and started no thread.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(conversion,))
     ours: set[BaseProcess] = set()
     try:
-        with _deaf_to_interrupts():
-            futures = [pool.submit(_convert, task) for task in tasks]
-            ours = set(multiprocessing.active_children()) - others
+        futures = [pool.submit(_convert, task) for task in tasks]
+        ours = set(multiprocessing.active_children()) - others
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
@@ -128,24 +125,14 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
         pool.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    # Processes started here ignore Ctrl-C, which a terminal sends to all: it is on us to end them, without noise.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 _converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
 
 
 def _start(conversion: Conversion) -> None:
     global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; it is the parent that ends us
+    # numcodecs makes a lock in each process; one of this kind needs nobody to remove it when we are ended.
+    multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch  # noqa: PLC0415  only conversion needs torch
 

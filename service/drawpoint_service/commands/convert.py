@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drawpoint.errors import InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
 from drawpoint_store import stores
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 MAX_DEFAULT_WORKERS = 4
 """Each worker holds a sample in memory, and disks are busy with four."""
+
+SHOWN = 4
+"""How many groups of a replaced revision are named; the others are the .zarr folders that the manifest lacks."""
 
 _DESCRIPTION = """\
 Convert a tree of per-field .pt files to a store.
@@ -56,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's arguments."""
     parser = subparsers.add_parser(
         "convert",
+        usage="drawpoint convert SOURCE STORE_ROOT [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG.format(presets=_describe_presets()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -129,8 +134,9 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
     source = SourceTree.scan(args.source)
+    filemap = _choose_filemap(args.filemap, source)
     try:
-        writer = ZarrStoreWriter(args.store_root, _choose_filemap(args.filemap, source), **_writer_settings(args))
+        writer = ZarrStoreWriter(args.store_root, filemap, **_writer_settings(args))
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
@@ -152,7 +158,7 @@ def _writer_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
-    """Return `filemap`, or for None the one that the source's file names tell; raises ValueError if they tell none."""
+    """Return `filemap`, or for None the one that the source's file names tell; raises InvalidSample if none."""
     if filemap is not None:
         return filemap
     names = source.file_names
@@ -170,7 +176,7 @@ def _choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
     reason = f"has no file of {lacking[0]}" if lacking else "has no files that are called as a field"
     presets = fitting_presets(names)
     remedy = f"its files are those of --filemap {presets[0]}" if presets else "name its files with --filemap"
-    raise ValueError(f"{source.location} {reason} (such as surface_position.pt); {remedy}.")
+    raise InvalidSample(f"{source.location} {reason} (such as surface_position.pt); {remedy}.")
 
 
 def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
@@ -182,17 +188,22 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
             "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
         )
         sys.stderr.write(f"{len(report.broken)} of {_count(total, 'sample')} are broken and left out: {remedy}.\n")
-    lines = []
     if report.skipped:
-        lines.append(f"skipped {_count(len(report.skipped), 'sample')} that the store holds already")
-    if report.revision is not None:
-        resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
-        lines += [
-            f"converted {_count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
-            f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written",
-            f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}",
-        ]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.write(f"skipped {_count(len(report.skipped), 'sample')} that the store holds already\n")
+    if report.revision is None:
+        return
+    resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
+    sys.stdout.write(
+        f"converted {_count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
+        f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
+        f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
+    )
+    if report.replaced:
+        shown = ", ".join(report.replaced[:SHOWN]) + (", ..." if len(report.replaced) > SHOWN else "")
+        sys.stdout.write(
+            f"{_count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; delete "
+            f"them when nobody does: {shown}\n"
+        )
 
 
 def _default_workers(*locations: str) -> int:

@@ -1,0 +1,241 @@
+"""`drawpoint convert` as its users see it: options, what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import fsspec
+import pytest
+import torch
+
+from conftest import AHMED
+from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store.filemaps import PRESETS
+from trees import files_below, write_run, write_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cli.conftest import Ended
+
+    Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    write_runs(tmp_path / "runs", 2)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_real_runs_convert_with_no_options(command: Command, store: Path) -> None:
+    ended = command("convert", AHMED, store)
+    assert (ended.status, ended.err) == (0, "")
+    revision = StoreManifest.load(store).revision
+    assert re.fullmatch(
+        r"converted 2 samples with 218,660 points in [\d.]+ s: 9\.7 MB read, [\d.]+ MB written\n"
+        rf"store {re.escape(str(store))}: dataset ahmed, revision {revision}\n",
+        ended.out,
+    )
+
+
+def test_workers_do_not_show_in_the_bytes(command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
+    assert command("convert", runs, store, "--workers", 1).status == 0
+    assert command("convert", runs, tmp_path / "other", "--workers", 3).status == 0
+    assert files_below(store) == files_below(tmp_path / "other")
+
+
+def test_options_reach_the_store(command: Command, runs: Path, store: Path) -> None:
+    ended = command(
+        "convert", runs, store, "--dataset-name", "cars", "--chunk-points", 64, "--shard-points", 200,
+        "--values-dtype", "float32", "--field-dtype", "volume_distance_to_surface=float64",
+        "--field-dtype", "surface_pressure=float16", "--compression-level", 1, "--shuffle-seed", 5, "--workers", 1,
+    )  # fmt: skip
+    assert ended.status == 0
+    manifest = StoreManifest.load(store)
+    assert (manifest.dataset_name, manifest.shuffle_seed) == ("cars", 5)
+    assert (manifest.values_dtype, manifest.compressor) == ("float32", "blosc-zstd-1")
+    assert manifest.fields["volume_sdf"].dtype == "float64"
+    assert manifest.fields["surface_pressure"].dtype == "float16"
+    grid = manifest.samples["run_0"].domains["surface"]
+    assert (grid.chunk_points, grid.shard_points, grid.n_chunks) == (64, 192, 5)
+
+
+class TestBrokenSamples:
+    @pytest.fixture
+    @staticmethod
+    def runs(runs: Path) -> Path:
+        write_run(runs / "run_2", 2, surface_pressure=None)
+        write_run(runs / "run_3", 3, surface_pressure=torch.full((300,), torch.nan))
+        return runs
+
+    def test_are_listed_with_their_reasons_and_fail_the_command(
+        self, command: Command, runs: Path, store: Path
+    ) -> None:
+        ended = command("convert", runs, store)
+        assert ended.status == 1
+        assert ended.err == (
+            "broken: run_2: lacks surface_pressure.pt (surface_pressure)\n"
+            "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0\n"
+            "2 of 4 samples are broken and left out: mend them, then add them with --append.\n"
+        )
+        assert list(StoreManifest.load(store).samples) == ["run_0", "run_1"]
+
+    def test_may_be_skipped(self, command: Command, runs: Path, store: Path) -> None:
+        ended = command("convert", runs, store, "--skip-broken")
+        assert ended.status == 0
+        assert "broken: run_2: " in ended.err
+
+    def test_may_not_be_all_there_is(self, command: Command, runs: Path, store: Path) -> None:
+        for good in ("run_0", "run_1"):
+            shutil.rmtree(runs / good)
+        ended = command("convert", runs, store, "--skip-broken")
+        assert ended.status == 1
+        assert ended.err.endswith("2 of 2 samples are broken and left out: no store is written.\n")
+        assert not store.exists()
+
+    def test_are_added_once_they_are_mended(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
+        assert command("convert", runs, store).status == 1
+        for number in (2, 3):
+            write_run(runs / f"run_{number}", number)
+        ended = command("convert", runs, store, "--append")
+        assert ended.status == 0
+        assert ended.out.startswith("skipped 2 samples that the store holds already\nconverted 2 samples with ")
+        assert command("convert", runs, tmp_path / "whole").status == 0
+        assert files_below(store) == files_below(tmp_path / "whole")
+
+
+class TestStoresThatExist:
+    def test_are_refused_with_both_remedies(self, command: Command, runs: Path, store: Path) -> None:
+        command("convert", runs, store)
+        before = files_below(store)
+        ended = command("convert", runs, store)
+        assert ended.status == 1
+        assert ended.err == (
+            f"drawpoint convert: there is a store at {store} (2 samples); add to it with --append, replace it with "
+            "--overwrite, or write elsewhere.\n"
+        )
+        assert files_below(store) == before
+
+    def test_are_appended_to_with_their_own_settings(self, command: Command, runs: Path, store: Path) -> None:
+        settings = (
+            "--dataset-name", "cars", "--chunk-points", 64, "--shard-points", 128, "--values-dtype", "float32",
+            "--field-dtype", "volume_sdf=float16", "--shuffle-seed", 3, "--compression-level", 2,
+        )  # fmt: skip
+        assert command("convert", runs, store, *settings).status == 0
+        write_run(runs / "run_2", 2)
+        ended = command("convert", runs, store, "--append")
+        assert ended.status == 0
+        samples = StoreManifest.load(store).samples
+        assert samples["run_2"].domains == samples["run_0"].domains
+
+    def test_are_not_appended_to_with_others(self, command: Command, runs: Path, store: Path) -> None:
+        command("convert", runs, store)
+        write_run(runs / "run_2", 2)
+        ended = command("convert", runs, store, "--append", "--values-dtype", "float32")
+        assert ended.status == 1
+        assert "its values_dtype is 'float16', not 'float32'; convert with its settings" in ended.err
+
+    def test_are_replaced_beside_what_others_read(self, command: Command, runs: Path, store: Path) -> None:
+        command("convert", runs, store)
+        ended = command("convert", runs, store, "--overwrite", "--values-dtype", "float32")
+        assert ended.status == 0
+        assert "2 groups of the replaced revision stay for who still reads it" in ended.out
+        assert ended.out.endswith(": run_0.zarr, run_1.zarr\n")
+        assert ZarrChunkReader(store).read_sample("run_0").keys() == StoreManifest.load(store).fields.keys()
+
+    def test_may_not_be_appended_to_and_overwritten(self, command: Command, runs: Path, store: Path) -> None:
+        ended = command("convert", runs, store, "--append", "--overwrite")
+        assert ended.status == 2
+        assert "not allowed with" in ended.err
+
+
+class TestFileMaps:
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_presets_are_in_the_help(self, command: Command, preset: str) -> None:
+        ended = command("convert", "--help")
+        assert re.search(rf"^  {preset} +surface_\w+\.pt, ", ended.out, re.MULTILINE)
+
+    def test_a_preset_names_the_files(self, command: Command, tmp_path: Path, store: Path) -> None:
+        names = PRESETS["drivaernet"].model_dump(exclude_none=True)
+        folder = tmp_path / "cars" / "F_S_WWS_WM_001"
+        folder.mkdir(parents=True)
+        for attribute, name in names.items():
+            vector = attribute.split("_")[1] in ("position", "friction", "velocity", "vorticity")
+            torch.save(torch.ones((10, 3) if vector else (10,)), folder / name)
+        assert command("convert", tmp_path / "cars", store, "--filemap", "DrivAerNet++").status == 0
+        assert "volume_friction" in StoreManifest.load(store).fields
+
+    def test_the_fitting_preset_is_told(self, command: Command, tmp_path: Path, store: Path) -> None:
+        folder = tmp_path / "cars" / "param0" / "0a1b"
+        folder.mkdir(parents=True)
+        for name in PRESETS["shapenet-car"].model_dump(exclude_none=True).values():
+            (folder / name).touch()
+        ended = command("convert", tmp_path / "cars", store)
+        assert ended.status == 1
+        assert "has no file of surface_position" in ended.err
+        assert "its files are those of --filemap shapenet-car." in ended.err
+
+    def test_a_file_leaves_fields_out(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
+        (tmp_path / "surface.toml").write_text('surface_position = "surface_position.pt"\n')
+        assert command("convert", runs, store, "--filemap", tmp_path / "surface.toml").status == 0
+        assert list(StoreManifest.load(store).fields) == ["surface_position"]
+
+    def test_a_typo_in_a_file_is_wrong_usage(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
+        (tmp_path / "map.toml").write_text('surface_presure = "p.pt"\n')
+        ended = command("convert", runs, store, "--filemap", tmp_path / "map.toml")
+        assert ended.status == 2
+        assert "surface_presure" in ended.err
+        assert "surface_pressure" in ended.err
+
+
+class TestWrongUsage:
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            (("--chunk-points", "0"), "'0' is not an integer of at least 1"),
+            (("--shard-points", "x"), "'x' is not an integer of at least 1"),
+            (("--compression-level", "10"), "'10' is not an integer in 0..9"),
+            (("--shuffle-seed", "-1"), "'-1' is not an integer in 0..9223372036854775807"),
+            (("--workers", "0"), "'0' is not an integer of at least 1"),
+            (("--values-dtype", "int8"), "invalid choice: 'int8'"),
+            (("--field-dtype", "pressure=float32"), "'pressure' is no field; there is: surface_position"),
+            (("--field-dtype", "volume_sdf"), "'volume_sdf' is not FIELD=D with D one of float16"),
+            (("--field-dtype", "volume_normals=float32"), "fields that are not stored: volume_normals; there is: "),
+            (("--filemap", "nowhere"), "'nowhere' is neither a preset (auto, shapenet-car"),
+        ],
+    )
+    def test_is_named_and_nothing_written(
+        self, command: Command, runs: Path, store: Path, options: tuple[str, str], problem: str
+    ) -> None:
+        ended = command("convert", runs, store, *options)
+        assert ended.status == 2
+        assert problem in ended.err
+        assert not store.exists()
+
+    def test_several_workers_on_memory_are_refused(self, command: Command, runs: Path) -> None:
+        ended = command("convert", runs, "memory://refused", "--workers", 2)
+        assert ended.status == 2
+        assert "use 1 worker, not 2" in ended.err
+
+
+def test_memory_is_converted_to_by_one_worker(command: Command, runs: Path) -> None:
+    assert command("convert", runs, "memory://cli-store").status == 0
+    assert len(StoreManifest.load("memory://cli-store").samples) == 2
+    assert not [path for path in fsspec.filesystem("memory").find("/cli-store") if ".convert" in path]
+
+
+@pytest.mark.parametrize("source", ["nowhere", "memory://nowhere", "s3-typo://bucket/runs"])
+def test_a_source_that_cannot_be_read_is_one_sentence(command: Command, store: Path, source: str) -> None:
+    ended = command("convert", source, store)
+    assert ended.status == 1
+    assert ended.err.startswith(f"drawpoint convert: {source} ")
+    assert ended.err.count("\n") == 1
+    assert not store.exists()

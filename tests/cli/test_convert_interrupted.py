@@ -1,0 +1,230 @@
+"""Conversions that end too early: real processes, killed or interrupted, and run again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drawpoint.errors import DrawpointError
+from drawpoint_store import StoreManifest, ZarrStoreWriter
+from drawpoint_store.convert import convert
+from drawpoint_store.filemaps import detect_filemap
+from drawpoint_store.journal import Journal
+from trees import files_below, run_tensors, write_run, write_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cli.conftest import Ended
+
+    Command = Callable[..., Ended]
+
+RUNS = 6
+DEADLINE = 60
+
+
+def start(*words: object) -> subprocess.Popen[bytes]:
+    # A session of its own: signals go to it alone, and what it leaves behind can be seen.
+    return subprocess.Popen(
+        [sys.executable, "-m", "drawpoint_service", "convert", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)  # leaves the cores to the process that is waited for
+
+
+def count_files(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def session_is_empty(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    write_runs(folder, RUNS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a conversion that nothing interrupted."""
+    store = tmp_path_factory.mktemp("whole") / "store"
+    process = start(runs, store, "--workers", 1)
+    assert process.wait(DEADLINE) == 0
+    process.communicate()
+    return files_below(store)
+
+
+@pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 1)])
+def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(
+    runs: Path, whole: dict[str, bytes], tmp_path: Path, workers: int, kills: int
+) -> None:
+    store = tmp_path / "store"
+    # Moments are numbers of files written: they fall into groups, between them, and near the publication.
+    for moment in sorted(random.Random(workers).sample(range(2, len(whole)), kills)):
+        process = start(runs, store, "--workers", workers)
+        wait_until(lambda: process.poll() is not None or count_files(store) >= moment)  # noqa: B023  called at once
+        process.kill()
+        process.communicate()
+        wait_until(lambda: session_is_empty(process))  # noqa: B023  called at once
+        if (store / "manifest.json").exists():  # it was quicker than we: what it published is whole
+            assert files_below(store)["manifest.json"] == whole["manifest.json"]
+            shutil.rmtree(store)
+    process = start(runs, store, "--workers", workers)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (0, b"")
+    assert b"converted 6 samples" in out
+    assert files_below(store) == whole
+
+
+def test_finished_samples_are_not_converted_again(runs: Path, tmp_path: Path, command: Command) -> None:
+    store = tmp_path / "store"
+    process = start(runs, store, "--workers", 1)
+    wait_until(lambda: Journal(str(store)).is_begun())
+    process.kill()
+    process.communicate()
+    assert not (store / "manifest.json").exists()
+    finished = len(list((store / ".convert" / "samples").glob("*.json")))
+    ended = command("convert", runs, store)
+    assert ended.status == 0
+    assert f"converted 6 samples ({finished} of them finished by an interrupted run)" in ended.out
+
+
+class TestTheJournal:
+    """What an interrupted run finished, put there by a conversion that could not publish."""
+
+    @pytest.fixture
+    @staticmethod
+    def sources(tmp_path: Path) -> Path:
+        write_runs(tmp_path / "runs", 2)
+        return tmp_path / "runs"
+
+    @pytest.fixture
+    @staticmethod
+    def store(sources: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+        def die(*_: object) -> str:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StoreManifest, "save", die)
+            assert command("convert", sources, tmp_path / "store").status == 130
+        return tmp_path / "store"
+
+    def resumed(self, ended: Ended) -> bool:
+        assert ended.status == 0
+        return "finished by an interrupted run" in ended.out
+
+    def test_is_used_by_the_same_command(self, sources: Path, store: Path, command: Command) -> None:
+        assert self.resumed(command("convert", sources, store))
+        assert not (store / ".convert").exists()
+
+    def test_does_not_outlive_a_change_of_a_source(
+        self, sources: Path, store: Path, tmp_path: Path, command: Command
+    ) -> None:
+        for number in range(2):
+            write_run(sources / f"run_{number}", 10 + number)
+        assert not self.resumed(command("convert", sources, store))
+        assert command("convert", sources, tmp_path / "whole").status == 0
+        assert files_below(store) == files_below(tmp_path / "whole")
+
+    @pytest.mark.parametrize(
+        "option",
+        [("--shuffle-seed", 1), ("--chunk-points", 64), ("--values-dtype", "float32"), ("--compression-level", 1)],
+    )
+    def test_is_bound_to_the_parameters(
+        self, sources: Path, store: Path, tmp_path: Path, command: Command, option: tuple[str, int]
+    ) -> None:
+        assert not self.resumed(command("convert", sources, store, *option))
+        assert command("convert", sources, tmp_path / "whole", *option).status == 0
+        assert files_below(store) == files_below(tmp_path / "whole")
+
+    def test_is_not_used_for_groups_that_somebody_reads(self, sources: Path, store: Path, command: Command) -> None:
+        journal = files_below(store / ".convert")
+        assert command("convert", sources, store).status == 0
+        for name, data in journal.items():
+            (store / ".convert" / name).parent.mkdir(parents=True, exist_ok=True)
+            (store / ".convert" / name).write_bytes(data)
+        (store / ".convert" / "report.json").unlink()
+        assert not self.resumed(command("convert", sources, store, "--overwrite"))
+        relpaths = {entry.relpath for entry in StoreManifest.load(store).samples.values()}
+        assert relpaths.isdisjoint({"run_0.zarr", "run_1.zarr"})
+
+
+@pytest.mark.parametrize("mode", [(), ("--overwrite",), ("--append",)])
+def test_killed_just_after_publishing_the_same_command_says_so(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, mode: tuple[str, ...]
+) -> None:
+    write_runs(tmp_path / "runs", 1)
+    if mode:
+        assert command("convert", tmp_path / "runs", tmp_path / "store").status == 0
+        write_runs(tmp_path / "runs", 2)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "clear", die)
+        assert command("convert", tmp_path / "runs", tmp_path / "store", *mode).status == 130
+    published = (tmp_path / "store" / "manifest.json").read_bytes()
+    ended = command("convert", tmp_path / "runs", tmp_path / "store", *mode)
+    assert ended.status == 0
+    assert "converted " in ended.out
+    assert (tmp_path / "store" / "manifest.json").read_bytes() == published
+    assert not (tmp_path / "store" / ".convert").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_all_processes_with_a_word_on_what_is_kept(tmp_path: Path, workers: int) -> None:
+    write_runs(tmp_path / "runs", 40)  # so many that the signal comes before the end
+    store = tmp_path / "store"
+    process = start(tmp_path / "runs", store, "--workers", workers)
+    wait_until(lambda: process.poll() is not None or Journal(str(store)).is_begun())
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
+    _, err = process.communicate(timeout=DEADLINE)
+    wait_until(lambda: session_is_empty(process))
+    assert process.returncode == 130
+    assert err.decode().startswith("drawpoint convert: interrupted at ")
+    assert err.decode().endswith("run the same command again to go on.\n")
+    assert err.count(b"\n") == 1
+
+
+def test_a_worker_that_is_killed_is_an_error_not_a_hang(runs: Path, tmp_path: Path) -> None:
+    before = set(multiprocessing.active_children())
+
+    def kill_a_worker() -> None:
+        wait_until(lambda: bool(set(multiprocessing.active_children()) - before))
+        (set(multiprocessing.active_children()) - before).pop().kill()
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    writer = ZarrStoreWriter(tmp_path / "store", detect_filemap(run_tensors()), "made")
+    with pytest.raises(DrawpointError, match=r"a worker process died.*run the same command again"):
+        convert(runs, writer, workers=2)
+    killer.join()
+    assert not (tmp_path / "store" / "manifest.json").exists()
+    assert convert(runs, writer).revision is not None

@@ -1,0 +1,104 @@
+"""What holds for every command: help, version, and errors that are sentences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import drawpoint
+from drawpoint_service.__main__ import COMMANDS, main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cli.conftest import Ended
+
+    Command = Callable[..., Ended]
+
+
+def test_help_lists_every_command_once(command: Command) -> None:
+    ended = command("--help")
+    assert ended.status == 0
+    listed = [line.split()[0] for line in ended.out.splitlines() if line.startswith("    ") and line.strip()]
+    assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(command: Command, name: str) -> None:
+    ended = command(name, "--help")
+    assert ended.status == 0
+    assert ended.out.startswith(f"usage: drawpoint {name}")
+
+
+def test_version_is_that_of_the_package(command: Command) -> None:
+    assert command("--version").out == f"drawpoint {drawpoint.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [(), ("nonsense",), ("convert",), ("convert", "a", "b", "--nonsense")])
+def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> None:
+    ended = command(*words)
+    assert ended.status == 2
+    assert "usage: drawpoint" in ended.err
+
+
+def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from drawpoint_service.__main__ import main; sys.exit(main())"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "surface_position.pt").touch()
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "convert", str(tmp_path), str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "drawpoint convert: torch is not installed: run `pip install 'drawpoint[convert]'`.\n"
+
+
+def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:
+    code = (
+        "import sys; from drawpoint_service.__main__ import main; main(); "
+        "print({'fastapi', 'uvicorn'} & sys.modules.keys())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "convert", str(tmp_path), str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout == "set()\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    code = "import sys; from drawpoint_service.__main__ import main; sys.stdin.read(); sys.exit(main(['--help']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate(b"")
+    assert errors == b""
+
+
+def test_operating_system_errors_are_sentences(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    ended = command("convert", tmp_path / "runs", tmp_path / "file" / "store")
+    assert ended.status == 1
+    assert ended.err.startswith("drawpoint convert: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_main_takes_its_words_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["drawpoint", "nonsense"])
+    assert main() == 2

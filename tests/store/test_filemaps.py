@@ -1,0 +1,80 @@
+"""FileMaps: presets, files, and what a tree's names tell."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drawpoint_store import FIELD_SPECS, FileMap, build_domain_layouts, present_specs
+from drawpoint_store.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets, load_filemap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_stored(name: str) -> None:
+    assert build_domain_layouts(PRESETS[name]).keys() == {"surface", "volume"}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "preset"),
+    [
+        ("ShapeNet-Car", "shapenet-car"),
+        ("shapenet_car", "shapenet-car"),
+        ("AhmedML", "ahmedml"),
+        ("DrivAerML", "drivaerml"),
+        ("DrivAerNet++", "drivaernet"),
+        ("EMMI-Wing", "emmi-wing"),
+    ],
+)
+def test_presets_are_found_in_the_spelling_of_their_makers(spelling: str, preset: str) -> None:
+    assert find_filemap(spelling) is PRESETS[preset]
+
+
+def test_a_name_that_is_neither_preset_nor_file_lists_the_presets() -> None:
+    with pytest.raises(ValueError, match=r"neither a preset \(auto, shapenet-car.*nor a file"):
+        find_filemap("shapenet-plane")
+
+
+def test_toml_and_json_files_name_the_same_fields(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text('surface_position = "x.pt"\nsurface_pressure = "p.pt"\n')
+    (tmp_path / "map.json").write_text(json.dumps({"surface_position": "x.pt", "surface_pressure": "p.pt"}))
+    expected = FileMap(surface_position="x.pt", surface_pressure="p.pt")
+    assert load_filemap(tmp_path / "map.toml") == expected
+    assert find_filemap(str(tmp_path / "map.json")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"surface_presure": "p.pt"}', r"surface_presure: .*some of: surface_position"),
+        ('{"surface_pressure": 3}', "surface_pressure: "),
+        ("[]", "no FileMap"),
+        ("{", "neither TOML nor JSON"),
+        ('{"surface_position": "../x.pt"}', "file in the sample's directory"),
+        ('{"surface_position": ""}', "file in the sample's directory"),
+        ('{"surface_position": "x.pt", "surface_normals": "x.pt"}', "surface_position and surface_normals both name"),
+    ],
+)
+def test_a_file_that_is_no_filemap_is_refused_with_the_reason(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "map.json").write_text(text)
+    with pytest.raises(ValueError, match=problem):
+        load_filemap(tmp_path / "map.json")
+
+
+@given(st.sets(st.sampled_from([spec.filemap_attr for spec in FIELD_SPECS])))
+def test_auto_takes_exactly_the_fields_whose_files_are_there(attributes: set[str]) -> None:
+    found = detect_filemap({f"{attribute}.pt" for attribute in attributes} | {"notes.txt", "volume_sdf.npy"})
+    assert {spec.filemap_attr for spec in present_specs(found)} == attributes
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_tree_of_a_public_set_is_told_its_preset(name: str) -> None:
+    files = {getattr(PRESETS[name], spec.filemap_attr) for spec in present_specs(PRESETS[name])}
+    assert name in fitting_presets(files | {"more.pt"})
+    assert name not in fitting_presets(files - {next(iter(files))})

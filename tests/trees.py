@@ -1,0 +1,44 @@
+"""Source trees of small runs, as the converter reads them, and what is in a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SURFACE, VOLUME = 300, 700
+
+
+def run_tensors(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return the tensors of a run by file name: four fields, two of each domain."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes: dict[str, tuple[int, ...]] = {
+        "surface_position.pt": (SURFACE, 3),
+        "surface_pressure.pt": (SURFACE,),
+        "volume_position.pt": (VOLUME, 3),
+        "volume_distance_to_surface.pt": (VOLUME,),
+    }
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def write_run(folder: Path, seed: int = 0, **changes: object) -> None:
+    """Write a run; `surface_pressure=x` saves x instead of the field's tensor, None leaves its file out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tensor in run_tensors(seed).items():
+        value = changes.get(name.removesuffix(".pt"), tensor)
+        if value is not None:
+            torch.save(value, folder / name)
+
+
+def write_runs(folder: Path, count: int) -> None:
+    """Write `count` runs that differ: run_0, run_1 and so on."""
+    for number in range(count):
+        write_run(folder / f"run_{number}", number)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Return every file below `folder`, hidden ones too, by its relative path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
