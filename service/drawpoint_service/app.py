@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
     from drawpoint_service.settings import Settings
 
+DESCRIPTION = """\
+Random subsamples of CFD samples, as safetensors.
+
+The same seed gives the same rows on every replica. `HEAD` answers like `GET` without the body: a draw is planned and
+not read, so its length, seed and ETag are known and its `Content-Digest` is not. What goes wrong is a problem document
+(RFC 9457) whose `type` is `urn:drawpoint:` and the name of the problem, such as `sample-not-found`.
+"""
+
 
 def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     """Build the application that serves `stores`, opened stores by id.
@@ -57,7 +65,7 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     app = FastAPI(
         title="drawpoint",
         version=drawpoint.__version__,
-        description="Random subsamples of CFD samples, as safetensors.",
+        description=DESCRIPTION,
         lifespan=live,
         redirect_slashes=False,
     )
