@@ -41,6 +41,7 @@ class OpenSample:
 
     def __init__(self, sample_id: str, entry: SampleEntry, source: Source) -> None:
         self.sample_id = sample_id
+        self.relpath = entry.relpath
         self.source = source
         # Our own writer stores every chunk (and a digest), so a gap in its shards is damage; other writers leave out
         # chunks that are nothing but the fill value, and say so in the shard's checksummed index.
@@ -115,6 +116,10 @@ class OpenSample:
                 chunk=place.chunk,
             ) from error
         return np.frombuffer(data, array.dtype).reshape(array.chunk_points, array.dim)
+
+    def chunk_key(self, array: ShardedArray, chunk: int) -> str:
+        """Return what names a chunk among all chunks of a store, in every revision of it."""
+        return f"{self.relpath}/{array.name}/{chunk}"
 
     def shard_missing(self, array: ShardedArray, field: str, place: ChunkPlace) -> ChunkMissing:
         """Build the error for a shard whose object is gone."""

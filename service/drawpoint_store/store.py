@@ -6,6 +6,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from drawpoint_store import stores
 from drawpoint_store.cache import ByteBoundedCache
 from drawpoint_store.manifest import StoreManifest
@@ -16,7 +18,6 @@ from drawpoint_store.through_zarr import read_through_zarr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import numpy as np
     import obstore.store
     from zarr.abc.store import Store
 
@@ -43,15 +44,29 @@ class Destination(NamedTuple):
     stop: int
 
 
-class Run(NamedTuple):
-    """Chunks of one array that lie side by side in one object, and where their rows belong."""
+class Target(NamedTuple):
+    """One array of a read: how it is stored, what it is called, and which chunks' rows belong where in `rows`."""
 
     array: ShardedArray
     field: str
+    rows: np.ndarray[Any, Any]
+    destinations: dict[int, list[Destination]]
+
+    def place(self, chunk: int, values: np.ndarray[Any, Any]) -> None:
+        """Put the drawn rows of a chunk where they belong."""
+        for row, start, stop in self.destinations[chunk]:
+            self.rows[row : row + stop - start] = values[start:stop]
+
+
+class Run(NamedTuple):
+    """Chunks of one array that lie side by side in one object."""
+
+    target: Target
     span: Span
     places: list[ChunkPlace]
-    destinations: dict[int, list[Destination]]
-    target: np.ndarray[Any, Any]
+
+
+ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
 
 
 def open_read_only(path: str) -> Store:
@@ -63,7 +78,8 @@ class OpenStore:
     """The store at `root` with its manifest; reads are safe to call from several threads.
 
     Local files are read directly; with another `store_factory`, and on other URLs, every byte comes through the
-    `get` of the Store that it opens. `read_concurrency` threads share the work of one read.
+    `get` of the Store that it opens. `read_concurrency` threads share the work of one read. Up to `chunk_cache_bytes`
+    of decoded chunks are kept: worth it where the samples that are drawn from fit in, since each draw takes other rows.
     """
 
     def __init__(
@@ -72,11 +88,14 @@ class OpenStore:
         manifest: drawpoint.manifest.StoreManifest | None = None,
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
+        chunk_cache_bytes: int = 0,
     ) -> None:
         self.root = root
         self.manifest = StoreManifest.load(root) if manifest is None else manifest
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
+        self.chunk_cache_bytes = chunk_cache_bytes
+        self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
         self._files = OpenFiles(_OPEN_FILES)
         self._client: obstore.store.ObjectStore | None = None
@@ -104,16 +123,16 @@ class OpenStore:
         ]
         sample.read_indexes(shards)
         destinations = {id(draw): _destinations(draw) for draw in plan.draws.values()}
-        runs = [
-            run
-            for field, draw, array, target in direct
-            for run in _runs(sample, array, field, destinations[id(draw)], target.reshape(-1, array.dim))
-        ]
+        runs: list[Run] = []
+        for field, rows, array, filled in direct:
+            target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
+            wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
+            runs += _runs(sample, target, wanted)
         if self.read_concurrency == 1 or len(runs) <= 1:
-            _read_runs(sample, runs)
+            _read_runs(sample, runs, self._chunks)
         else:
             groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
-            for done in self._threads().map(lambda group: _read_runs(sample, group), filter(None, groups)):
+            for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
                 assert done is None
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
@@ -145,6 +164,7 @@ class OpenStore:
             "manifest": self.manifest,
             "store_factory": self.store_factory,
             "read_concurrency": self.read_concurrency,
+            "chunk_cache_bytes": self.chunk_cache_bytes,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -161,22 +181,28 @@ def _destinations(draw: DomainDraw) -> dict[int, list[Destination]]:
     return destinations
 
 
-def _runs(
-    sample: OpenSample,
-    array: ShardedArray,
-    field: str,
-    destinations: dict[int, list[Destination]],
-    target: np.ndarray[Any, Any],
-) -> Iterator[Run]:
-    """Return the chunks to fetch for one array, those that lie side by side together; gaps are never fetched.
+def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
+    """Put the rows of chunks that are still decoded where they belong, and return the chunks that are not."""
+    wanted = []
+    for chunk in target.destinations:
+        values = cache.get(sample.chunk_key(target.array, chunk))
+        if values is None:
+            wanted.append(chunk)
+        else:
+            target.place(chunk, values)
+    return wanted
 
-    Chunks that the index declares absent are nothing but the fill value, and are filled in here.
+
+def _runs(sample: OpenSample, target: Target, chunks: Iterable[int]) -> Iterator[Run]:
+    """Return what to fetch of one array, chunks that lie side by side together; gaps are never fetched.
+
+    Chunks that the index declares absent are nothing but the fill value, and are put in place here.
     """
+    array = target.array
     run: Run | None = None
-    for place in sorted(sample.places(array, field, destinations), key=lambda place: place[1:]):
+    for place in sorted(sample.places(array, target.field, chunks), key=lambda place: place[1:]):
         if place.nbytes == 0:
-            for row, start, stop in destinations[place.chunk]:
-                target[row : row + stop - start] = array.fill_value
+            target.place(place.chunk, np.full((array.chunk_points, array.dim), array.fill_value, array.dtype))
             continue
         if run is not None and run.span.key == place.key:
             _, start, nbytes = run.span
@@ -187,23 +213,22 @@ def _runs(
                 continue
         if run is not None:
             yield run
-        run = Run(array, field, Span(place.key, place.offset, place.nbytes), [place], destinations, target)
+        run = Run(target, Span(place.key, place.offset, place.nbytes), [place])
     if run is not None:
         yield run
 
 
-def _read_runs(sample: OpenSample, runs: Iterable[Run]) -> None:
-    """Fetch, decode and place the chunks of `runs`."""
-    runs = list(runs)
-    pending = iter(runs)
+def _read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
+    """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
     try:
-        for run, data in zip(pending, sample.source.fetch([run.span for run in runs]), strict=True):
-            view = memoryview(data)
+        for run, data in zip(runs, sample.source.fetch([run.span for run in runs]), strict=True):
+            target, view = run.target, memoryview(data)
             for place in run.places:
                 begin = place.offset - run.span.start
-                rows = sample.rows(run.array, run.field, place, view[begin : begin + place.nbytes])
-                for row, start, stop in run.destinations[place.chunk]:
-                    run.target[row : row + stop - start] = rows[start:stop]
-    except FileNotFoundError as error:
+                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+                target.place(place.chunk, values)
+                if cache is not None:
+                    cache.put(sample.chunk_key(target.array, place.chunk), values, values.nbytes)
+    except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
         lost = next(run for run in runs if run.span.key == str(error))
-        raise sample.shard_missing(lost.array, lost.field, lost.places[0]) from error
+        raise sample.shard_missing(lost.target.array, lost.target.field, lost.places[0]) from error

@@ -16,6 +16,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint.samples import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.draw import row_indices
 from drawpoint_store.plan import plan_sample
@@ -86,16 +87,18 @@ def write_foreign(
                 },
             )
         },
-        samples={
-            "s": SampleEntry(
-                relpath="s.zarr",
-                domains={
-                    "surface": DomainSample(
-                        n_points=N_POINTS, chunk_points=CHUNK, shard_points=CHUNK * shard_chunks, n_chunks=16
-                    )
-                },
-            )
-        },
+        samples=SampleTable(
+            {
+                "s": SampleEntry(
+                    relpath="s.zarr",
+                    domains={
+                        "surface": DomainSample(
+                            n_points=N_POINTS, chunk_points=CHUNK, shard_points=CHUNK * shard_chunks, n_chunks=16
+                        )
+                    },
+                )
+            }
+        ),
     )
     manifest.save(root)
     return scalar
@@ -243,3 +246,22 @@ def test_a_reader_pickles_after_it_has_read(store_root: Path) -> None:
     expected = reader.read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
     found = pickle.loads(pickle.dumps(reader)).read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
     assert all(found[field].equal(tensor) for field, tensor in expected.items())
+
+
+def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(store_root: Path) -> None:
+    def open_counting(path: str) -> CountingStore:
+        return CountingStore(path, read_only=True)
+
+    plain = OpenStore(str(store_root))
+    for budget in (10**9, 20_000):  # everything fits, or hardly anything
+        caching = OpenStore(str(store_root), store_factory=open_counting, chunk_cache_bytes=budget)
+        for seed in (*range(10), 0):
+            plan = plan_sample(plain.manifest, "param0/run", {"surface": 300, "volume": 700}, seed=seed)
+            expected, found = (
+                {field: np.zeros(array.shape, np.float32) for field, array in plan.arrays.items()} for _ in range(2)
+            )
+            plain.read(plan, expected)
+            CountingStore.gets = 0
+            caching.read(plan, found)
+            assert all(np.array_equal(found[field], expected[field]) for field in expected)
+        assert (CountingStore.gets == 0) is (budget == 10**9)
