@@ -1,0 +1,102 @@
+"""What compression costs and saves, on real runs: bytes, writing, reading, and time to tensors over disk and a link.
+
+    python tests/benchmarks/compression.py [RUN_DIRECTORY ...]
+
+Fields are cast and shuffled as the writer does it, and cut into chunks of 4096 points; then each codec encodes and
+decodes all of them on one thread. `to tensors` is for one draw of 4096 surface and 16384 volume points with all
+fields: the bytes of its chunks read (from the page cache: disk; at 1 Gbit/s: link), checked, decoded and converted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import crc32c
+import numpy as np
+import torch
+from made import FIELDS, RUN
+from numcodecs import blosc
+
+from drawpoint.tensors import as_float32
+from drawpoint_store.words import Words
+
+CHUNK = 4096
+DRAWN = {"surface": 4096, "volume": 16384}
+LINK_BYTES_A_SECOND = 125e6
+ALL_FIELDS = ("volume_vorticity", "surface_area", *FIELDS)
+
+
+def chunks_of(run: Path) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """Return (domain, rows) of every chunk of a run, as they are stored."""
+    chunks = []
+    for field in ALL_FIELDS:
+        values = torch.load(run / f"{field}.pt", weights_only=True).numpy()
+        domain, _, name = field.partition("_")
+        stored = values.reshape(len(values), -1).astype(np.float32 if name == "position" else np.float16)
+        shuffled = stored[Words("shuffle/1", 0, run.name, domain).permutation(len(stored))]
+        chunks += [
+            (domain, np.ascontiguousarray(rows)) for rows in np.split(shuffled, range(CHUNK, len(stored), CHUNK))
+        ]
+    return chunks
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """Return the best time of some repeats."""
+    best = float("inf")
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, default=[RUN])
+    chunks = [chunk for run in parser.parse_args().runs for chunk in chunks_of(run)]
+    raw = sum(rows.nbytes for _, rows in chunks)
+    values = {domain: sum(rows.size for name, rows in chunks if name == domain) for domain in DRAWN}
+    components = {domain: 3 + 1 + 3 + 3 + 1 for domain in DRAWN}  # of the five fields that either domain has
+    points = {domain: values[domain] / components[domain] for domain in DRAWN}
+    print(f"{len(chunks)} chunks, {raw / 1e6:.1f} MB as stored\n")
+    print("| codec | % of raw | write MB/s | read MB/s | to tensors: disk ms | link ms |\n|---|---|---|---|---|---|")
+    codecs: dict[str, tuple[bytes, int, int]] = {
+        "none": (b"lz4", 0, blosc.NOSHUFFLE),
+        "blosc-lz4-5": (b"lz4", 5, blosc.SHUFFLE),
+        **{f"blosc-zstd-{level}": (b"zstd", level, blosc.SHUFFLE) for level in range(1, 10)},
+        "blosc-zstd-1 bitshuffle": (b"zstd", 1, blosc.BITSHUFFLE),
+        "blosc-zstd-5 bitshuffle": (b"zstd", 5, blosc.BITSHUFFLE),
+    }
+    for name, (cname, level, shuffle) in codecs.items():
+
+        def encode() -> list[bytes]:
+            return [blosc.compress(rows, cname, level, shuffle) for _, rows in chunks]  # noqa: B023  called here
+
+        encoded = encode()
+        write = seconds(encode, 1 if level > 6 else 2)
+
+        def to_tensors(data: list[bytes]) -> None:
+            for (_, rows), chunk in zip(chunks, data, strict=True):
+                crc32c.crc32c(chunk)
+                as_float32(np.frombuffer(bytearray(blosc.decompress(chunk)), rows.dtype))
+
+        read = seconds(lambda: to_tensors(encoded), 5)  # noqa: B023  called here
+        # A draw takes the share of each domain's chunks that its count is of the points.
+        nbytes = sum(
+            len(chunk) * DRAWN[domain] / points[domain] for (domain, _), chunk in zip(chunks, encoded, strict=True)
+        )
+        drawn_raw = sum(rows.nbytes * DRAWN[domain] / points[domain] for domain, rows in chunks)
+        disk = read * drawn_raw / raw
+        total = sum(map(len, encoded))
+        print(
+            f"| {name} | {100 * total / raw:.1f} | {raw / write / 1e6:.0f} | {raw / read / 1e6:.0f} "
+            f"| {disk * 1e3:.2f} | {(disk + nbytes / LINK_BYTES_A_SECOND) * 1e3:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
