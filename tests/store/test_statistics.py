@@ -66,6 +66,14 @@ class TestStatisticsAreThoseOfAllRows:
         steps = np.random.default_rng(seed).integers(-ulps, ulps + 1, rows)
         check_against_exact_arithmetic(mean + steps * np.spacing(mean), cut)
 
+    @settings(deadline=None)  # the machine may be busy
+    @given(st.floats(1e-90, 1e90), st.integers(2, 20_000), st.sampled_from([np.float64, np.float16]))
+    def test_of_a_constant_field_that_has_no_variance(self, value: float, rows: int, dtype: type) -> None:
+        constant = float(dtype(value % 1000))
+        stats = pushed(np.full(rows, constant, dtype))
+        assert stats.mean.item() == stats.min.item() == stats.max.item() == constant
+        assert stats.std.item() <= 1e-20 * constant
+
     def test_of_many_rows_in_float32(self) -> None:
         values = np.random.default_rng(1).standard_normal((50_001, 3)).astype(np.float32) * 100 + 5_000
         stats, exact = pushed(torch.from_numpy(values)), values.astype(np.longdouble)
@@ -172,6 +180,15 @@ class TestRunningStats:
             assert columns(pushed(np.array([0.0, -0.0], dtype))) == columns(pushed(np.array([-0.0, 0.0], dtype)))
             assert math.copysign(1, pushed(np.array([-0.0, -0.0], dtype)).min.item()) == 1
 
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    def test_takes_more_rows_after_it_was_asked(self, dtype: type) -> None:
+        stats = pushed(np.array([1], dtype))
+        assert stats.max.tolist() == [1]
+        stats.push_tensor(np.array([5], dtype))
+        assert stats.max.tolist() == [5]
+        stats.merge(pushed(np.array([9], dtype)))
+        assert stats.max.tolist() == [9]
+
     def test_pickles_with_its_counts(self) -> None:
         stats = pushed(np.array([1, 2, 4], np.float16), [0.5])
         assert columns(pickle.loads(pickle.dumps(stats))) == columns(stats)
@@ -206,8 +223,8 @@ class TestMergeEqualsPushingBoth:
         merged.merge(other)
         merged.merge(other)
         merged.push_tensor(np.array([60_000], np.float16))
-        assert columns(other) == before
-        assert merged.count == 7
+        assert columns(pickle.loads(pickle.dumps(other))) == columns(other) == before
+        assert (other.count, merged.count) == (3, 7)
 
     def test_also_with_itself(self) -> None:
         stats = pushed(np.array([1, 2], np.float16), [7.0, 8.0])

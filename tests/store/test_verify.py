@@ -201,6 +201,14 @@ class TestDamageIsFound:
         (root / "a/two.zarr" / name).unlink()
         assert places(problems(root)) == [("a/two", field, None)]
 
+    @pytest.mark.parametrize(("name", "field"), [("volume", None), ("volume/velocity", "volume_velocity")])
+    def test_of_metadata_that_contradicts_itself(self, root: Path, name: str, field: str | None) -> None:
+        file = root / "a/two.zarr" / name / "zarr.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"attributes": {"unit": "m"}}))
+        (found,) = problems(root)
+        assert (found.sample, found.field) == ("a/two", field)
+        assert f"zarr.json of {name} in sample 'a/two' disagrees" in found.message
+
     def test_of_a_group_that_is_gone(self, root: Path) -> None:
         shutil.rmtree(root / "a/one.zarr")
         assert places(problems(root)) == [("a/one", None, None)]
