@@ -87,7 +87,15 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
 
 def open_app(settings: Settings) -> FastAPI:
     """Open the stores that the settings name and build their application: what a worker process begins with."""
-    return create_app({name: OpenStore(store.root) for name, store in settings.stores.items()}, settings)
+    return create_app(open_stores(settings), settings)
+
+
+def open_stores(settings: Settings) -> dict[str, OpenStore]:
+    """Open the stores that the settings name; raises what StoreManifest.load raises."""
+    return {
+        name: OpenStore(store.root, chunk_cache_bytes=store.chunk_cache_bytes)
+        for name, store in settings.stores.items()
+    }
 
 
 async def lead_to_docs() -> Response:

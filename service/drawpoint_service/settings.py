@@ -49,6 +49,7 @@ class StoreSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: Annotated[str, Field(min_length=1)]
+    chunk_cache_bytes: int = Field(default=0, ge=0)
 
 
 class Settings(BaseModel):

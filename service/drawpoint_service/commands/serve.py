@@ -17,9 +17,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
-from drawpoint_service.app import create_app, open_app
+from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings, check_store_id, load_settings
-from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     except InvalidSettings as error:
         sys.stderr.write(f"drawpoint serve: {error}\n")
         return WRONG_USAGE
-    stores = {name: OpenStore(store.root) for name, store in settings.stores.items()}
+    stores = open_stores(settings)
     app = create_app(stores, settings)
     listener = listen(settings.host, settings.port)
     sys.stdout.write(introduce({name: store.manifest for name, store in stores.items()}, settings, listener))
