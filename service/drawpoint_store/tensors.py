@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import fsspec.implementations.local
 import numpy as np
 
-from drawpoint.errors import InvalidSample
+from drawpoint.errors import InvalidSample, StoreUnreadable
+from drawpoint_store import stores
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,8 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
     """Return the tensor in a .pt file as an array of its dtype, bfloat16 and the like as float32.
 
     A local file is mapped into memory, not copied. Raises InvalidSample, naming the file, for one that cannot be
-    read or holds anything but a dense tensor of real numbers.
+    read or holds anything but a dense tensor of real numbers, and StoreUnreadable where a remote storage does not
+    answer, which says nothing of the file.
     """
     name = posixpath.basename(path)
     try:
@@ -29,8 +31,8 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
         problem = _problem(tensor)
         if problem is None:
             return _as_array(tensor)
-    except MemoryError:
-        raise  # says nothing about the file
+    except (MemoryError, StoreUnreadable):
+        raise  # nor does this
     except pickle.UnpicklingError as error:
         raise InvalidSample(
             f"{name} is refused: it is damaged, or holds objects other than tensors, which are not loaded for safety"
@@ -63,8 +65,9 @@ def _load(filesystem: Any, path: str) -> torch.Tensor:
         # The format before torch 1.6 is no zip file and cannot be mapped.
         mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)  # type: ignore[no-any-return]
-    body = io.BytesIO(filesystem.cat_file(path))
-    return torch.load(body, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    with stores.translated_errors("read", path, may_be_missing=True):
+        body = filesystem.cat_file(path)
+    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 
 
 def _problem(value: object) -> str | None:
@@ -90,6 +93,8 @@ def _as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is gone"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
 
-from drawpoint.errors import InvalidSample, StoreUnreadable
+from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.layout import present_specs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drawpoint_store.layout import FileMap
 
 # What file systems call the thing that changes with a file's content; `created` is all that memory:// has.
-_STAMPS = ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
+_STAMPS = ("mtime", "ETag", "etag", "e_tag", "LastModified", "last_modified", "updated", "created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,21 @@ class SourceTree:
     def scan(cls, location: str | os.PathLike[str]) -> Self:
         """List `location`; directories whose names begin with a dot are left out, links are followed.
 
-        Raises StoreUnreadable where it cannot be listed, and FileNotFoundError where there is nothing.
+        Raises StoreUnreadable where it cannot be listed, FileNotFoundError where there is nothing, and
+        NotADirectoryError where there is a file.
         """
         location = str(location)
+        if not stores.is_remote(location) and stores.local_path(location).is_file():
+            raise NotADirectoryError(f"{location} is a file; give a directory of samples as SOURCE.")
         folders: dict[str, dict[str, SourceFile]] = {}
         try:
-            filesystem, root = fsspec.core.url_to_fs(location)
-            files = _remote_files(filesystem, root) if stores.is_remote(location) else _local_files(root)
-            for folder, name, file in files:
-                folders.setdefault(folder, {})[name] = file
+            with stores.translated_errors("listed", location, may_be_missing=True):
+                filesystem, root = open_filesystem(location)
+                files = _remote_files(filesystem, root) if stores.is_remote(location) else _local_files(root)
+                for folder, name, file in files:
+                    folders.setdefault(folder, {})[name] = file
         except FileNotFoundError:
             raise FileNotFoundError(f"{location} does not exist; give a directory of samples as SOURCE.") from None
-        except (OSError, ValueError, ImportError) as error:
-            raise StoreUnreadable(f"{location} cannot be listed: {str(error).rstrip('.')}.") from error
         return cls(location, folders)
 
     @property
@@ -105,14 +107,31 @@ class SourceTree:
 
     @property
     def _root(self) -> str:
-        root: str = fsspec.core.url_to_fs(self.location)[1]
-        return root.rstrip("/")
+        return open_filesystem(self.location)[1].rstrip("/")
+
+
+def open_filesystem(location: str) -> tuple[Any, str]:
+    """Return the fsspec file system of `location`, and the path that it has there.
+
+    Buckets for which fsspec has no driver are read through obstore's.
+    """
+    try:
+        filesystem, path = fsspec.core.url_to_fs(location)
+    except ImportError:
+        if not stores.uses_obstore(location):
+            raise
+    else:
+        return filesystem, str(path)
+    from obstore.fsspec import FsspecStore  # noqa: PLC0415  only sources in buckets need it
+
+    driver: Any = FsspecStore  # typed by scheme, which is a literal only there
+    scheme, _, path = location.partition("://")
+    # Plain http is allowed, but used only where the endpoint itself says so.
+    return driver(scheme, client_options={"allow_http": True}), path
 
 
 def _local_files(root: str) -> Iterator[tuple[str, str, SourceFile]]:
     # fsspec's own walk neither follows links to directories nor reports what it may not list.
-    if Path(root).is_file():
-        raise NotADirectoryError("it is a file, not a directory of samples")
     pending = [("", frozenset[tuple[int, int]]())]
     while pending:
         folder, above = pending.pop()

@@ -9,14 +9,14 @@ import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import fsspec
 
 from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.journal import Finished, Journal, count_bytes
 from drawpoint_store.tensors import check_finite, read_tensor
+from drawpoint_store.tree import open_filesystem
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class SampleConverter:
 
     def __init__(self, conversion: Conversion) -> None:
         self._conversion = conversion
-        self._filesystem = fsspec.core.url_to_fs(conversion.location)[0]
+        self._filesystem = open_filesystem(conversion.location)[0]
         self._writer = ZarrStoreWriter(**conversion.writer)
         self._journal = Journal(self._writer.store_root)
 
@@ -106,7 +106,9 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(conversion,))
+    pool = ProcessPoolExecutor(
+        workers, context, initializer=_start, initargs=(conversion, str(Path.cwd()), dict(os.environ))
+    )
     ours: set[BaseProcess] = set()
     try:
         futures = [pool.submit(_convert, task) for task in tasks]
@@ -128,8 +130,10 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
 _converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
 
 
-def _start(conversion: Conversion) -> None:
+def _start(conversion: Conversion, directory: str, environment: dict[str, str]) -> None:
     global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
+    os.chdir(directory)  # the server has those of the time when it was first used
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; it is the parent that ends us
     # numcodecs makes a lock in each process; one of this kind needs nobody to remove it when we are ended.
     multiprocessing.set_start_method("fork", force=True)

@@ -114,9 +114,9 @@ class TestTrees:
             convert(tmp_path / "runs", writer_at(tmp_path / "store"))
         assert not (tmp_path / "store").exists()
 
-    def test_a_location_that_cannot_be_listed_is_named(self, tmp_path: Path) -> None:
+    def test_locations_that_cannot_be_listed_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(StoreUnreadable, match=r"file cannot be listed: it is a file"):
+        with pytest.raises(NotADirectoryError, match=r"file is a file; give a directory"):
             SourceTree.scan(tmp_path / "file")
         with pytest.raises(StoreUnreadable, match=r"nonsense://runs cannot be listed: Protocol not known"):
             SourceTree.scan("nonsense://runs")
@@ -342,6 +342,22 @@ def test_several_workers_are_refused_on_memory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         check_workers(0)
     check_workers(1, "memory://source", "memory://store")
+
+
+def test_workers_stand_where_their_parent_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("here", "there"):  # the second time, the server of the workers stands elsewhere
+        write_runs(tmp_path / place / "runs", 2)
+        monkeypatch.chdir(tmp_path / place)
+        assert convert("runs", writer_at("store"), workers=2).broken == {}
+        assert (tmp_path / place / "store" / "run_1.zarr").is_dir()
+
+
+def test_a_file_that_vanishes_breaks_its_sample(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 2)
+    source = SourceTree.scan(tmp_path / "runs")
+    (tmp_path / "runs" / "run_0" / "surface_pressure.pt").unlink()
+    report = convert(source, writer_at(tmp_path / "store"))
+    assert report.broken == {"run_0": "surface_pressure.pt cannot be read: it is gone"}
 
 
 def test_sizes_of_the_report_are_those_of_the_files(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
+from drawpoint_service.commands.wording import count
 from drawpoint_store import stores
 from drawpoint_store.agreement import writer_settings
 from drawpoint_store.convert import Existing, check_target, check_workers, convert, load_manifest
@@ -187,21 +188,21 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         remedy = (
             "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
         )
-        sys.stderr.write(f"{len(report.broken)} of {_count(total, 'sample')} are broken and left out: {remedy}.\n")
+        sys.stderr.write(f"{len(report.broken)} of {count(total, 'sample')} are broken and left out: {remedy}.\n")
     if report.skipped:
-        sys.stdout.write(f"skipped {_count(len(report.skipped), 'sample')} that the store holds already\n")
+        sys.stdout.write(f"skipped {count(len(report.skipped), 'sample')} that the store holds already\n")
     if report.revision is None:
         return
     resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
     sys.stdout.write(
-        f"converted {_count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
+        f"converted {count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
         f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
         f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
     )
     if report.replaced:
         shown = ", ".join(report.replaced[:SHOWN]) + (", ..." if len(report.replaced) > SHOWN else "")
         sys.stdout.write(
-            f"{_count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; delete "
+            f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; delete "
             f"them when nobody does: {shown}\n"
         )
 
@@ -256,10 +257,6 @@ def _describe_presets() -> str:
         files = ", ".join(getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap))
         blocks.append(textwrap.fill(files, 110, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15))
     return "\n".join(blocks)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _megabytes(nbytes: int) -> str:
