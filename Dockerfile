@@ -6,6 +6,9 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
+# With it Python ties bytecode to what sources hold and not to their times. Some engines round the times of files that
+# they copy, and with stale bytecode under a read-only root every process compiles everything anew.
+ENV SOURCE_DATE_EPOCH=1577836800
 WORKDIR /src
 RUN python -m venv --without-pip /opt/drawpoint
 COPY pyproject.toml constraints.txt README.md LICENSE ./
