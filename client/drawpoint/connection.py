@@ -55,7 +55,9 @@ def connect(
         raise ValueError(f"deadline must be more than 0 seconds, not {deadline!r}.")
     if client is not None and options:
         raise TypeError(f"{', '.join(options)} belong to the client that is given; set them there.")
-    return Connection(Transport(Settings(url.rstrip("/"), token, float(deadline), client, options)))
+    transport = Transport(Settings(url.rstrip("/"), token, float(deadline), client, options))
+    transport.start()
+    return Connection(transport)
 
 
 class Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
@@ -10,9 +11,10 @@ import httpx
 import drawpoint
 from drawpoint.lean import LeanEngine
 from drawpoint.through_httpx import HttpxEngine
+from drawpoint.transport import NOT_SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from drawpoint.transport import Settings
     from drawpoint.wire import Engine
@@ -28,8 +30,7 @@ def start_engines(settings: Settings) -> dict[str, Engine]:
     """Return the engines of one process: `httpx` and `hot`, which are the same one unless all is plain."""
     address = httpx.URL(settings.url)
     if settings.client is not None:
-        client = settings.client if isinstance(settings.client, httpx.Client) else settings.client()
-        through = HttpxEngine(client, address, client.timeout)
+        through = _engine_of(settings.client, settings.pid, address)
         return {"httpx": through, "hot": through}
     options = dict(settings.options)
     trust_env = options.get("trust_env", True)
@@ -38,12 +39,21 @@ def start_engines(settings: Settings) -> dict[str, Engine]:
     options["headers"].setdefault("user-agent", f"drawpoint/{drawpoint.__version__}")
     options.setdefault("timeout", DEFAULT_TIMEOUT)
     client = httpx.Client(verify=context, **options)
-    through = HttpxEngine(client, address, client.timeout)
+    through = HttpxEngine(client, address, client.timeout, owned=True)
     if not is_plain(address, settings.options):
         return {"httpx": through, "hot": through}
     headers = client.build_request("GET", address).headers.raw
     tls = context if address.scheme == "https" else None
     return {"httpx": through, "hot": LeanEngine(address, headers, client.timeout, tls)}
+
+
+def _engine_of(client: httpx.Client | Callable[[], httpx.Client], pid: int, address: httpx.URL) -> HttpxEngine:
+    if isinstance(client, httpx.Client):
+        if pid != os.getpid():
+            raise RuntimeError(f"the httpx.Client that was given to connect() belongs to another process; {NOT_SHARED}")
+        return HttpxEngine(client, address, client.timeout, owned=False)
+    made = client()
+    return HttpxEngine(made, address, made.timeout, owned=True)
 
 
 def is_plain(address: httpx.URL, options: Mapping[str, object]) -> bool:

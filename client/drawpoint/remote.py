@@ -141,8 +141,8 @@ class RemoteReader:
         statistics: dict[str, Any] = self._read_document("statistics", "the statistics")
         if statistics["revision"] != self._revision:
             raise RevisionChanged(
-                f"the statistics of store {self.store_id!r} are of revision {statistics['revision']}, this reader is of "
-                f"{self._revision}; open it anew with connection.store({self.store_id!r}).",
+                f"the statistics of store {self.store_id!r} are of revision {statistics['revision']}, this reader is "
+                f"of {self._revision}; open it anew with connection.store({self.store_id!r}).",
                 store=self.store_id,
             )
         return statistics

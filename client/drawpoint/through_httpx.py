@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import ssl
 import threading
 from typing import TYPE_CHECKING
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
 
 
 class HttpxEngine:
-    """Sends requests through `client`; `address` is the service's, `timeout` bounds the steps of an attempt."""
+    """Sends requests through `client`; `address` is the service's, `timeout` bounds the steps of an attempt.
 
-    def __init__(self, client: httpx.Client, address: httpx.URL, timeout: httpx.Timeout) -> None:
+    `owned` tells whether the client is this engine's to close.
+    """
+
+    def __init__(self, client: httpx.Client, address: httpx.URL, timeout: httpx.Timeout, *, owned: bool) -> None:
         self._client = client
         self._prefix = str(address).rstrip("/")
         self._timeout = timeout
+        self._owned = owned
+        self._pid = os.getpid()
 
     def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
         # httpx has no total timeout: a service that drips its headers, and a name that does not resolve, hold
@@ -40,10 +46,15 @@ class HttpxEngine:
         return attempt.answer
 
     def drop_idle(self) -> None:
-        """Do nothing: httpx never reuses a connection on which more came than was asked for."""
+        """Do nothing: httpx reuses no connection that broke the rules, and none of a parent process is used at all."""
 
     def close(self) -> None:
-        self._client.close()
+        # In a forked child the client's lock may be held by a thread that exists in the parent only.
+        if self._owned and os.getpid() == self._pid:
+            self._client.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Attempt:

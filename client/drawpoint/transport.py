@@ -30,6 +30,8 @@ FIRST_CONTACT_SECONDS = 15.0
 BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_CAP_SECONDS = 10.0
 
+NOT_SHARED = "give connect() the client's options, or a function of a module that returns it (client=make_client)."
+
 _log = logging.getLogger("drawpoint")
 # Not the global generator: it is the caller's to seed, and forked workers share its state.
 _jitter = random.SystemRandom()
@@ -44,6 +46,7 @@ class Settings:
     deadline: float = 300.0
     client: httpx.Client | Callable[[], httpx.Client] | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    pid: int = field(default_factory=os.getpid, repr=False)
 
 
 class Transport:
@@ -64,10 +67,7 @@ class Transport:
         if isinstance(self.settings.client, httpx.Client) or any(
             isinstance(value, ssl.SSLContext) for value in self.settings.options.values()
         ):
-            raise TypeError(
-                "a connection made with an httpx.Client or an SSLContext does not pickle; give connect() a function "
-                "of a module that returns the client (client=make_client), or the options themselves."
-            )
+            raise TypeError(f"a connection made with an httpx.Client or an SSLContext does not pickle; {NOT_SHARED}")
         return {"settings": self.settings, "_engines": {}, "_reached": self._reached}
 
     def fetch(
@@ -105,6 +105,10 @@ class Transport:
                 _log.log(level, "%s: %s; trying again in %.1f s.", request.about, failure, pause)
                 time.sleep(pause)
 
+    def start(self) -> None:
+        """Make the engines of this process, so that an option that cannot be meant is told at once."""
+        self._engine("hot")
+
     def close(self) -> None:
         """Close this process's idle connections; another request opens new ones."""
         for engine in self._engines.pop(os.getpid(), {}).values():
@@ -115,11 +119,11 @@ class Transport:
         if engines is None:
             from drawpoint.engines import start_engines  # noqa: PLC0415  httpx is loaded when it is needed
 
-            # After a fork what was inherited is dropped unused. Of two threads that get here one's engines are kept.
-            inherited = [pid for pid in self._engines if pid != os.getpid()]
+            for inherited in tuple(self._engines.values()):
+                for engine in inherited.values():
+                    engine.drop_idle()
+            # Of two threads that get here at once, the engines of one are kept.
             engines = self._engines.setdefault(os.getpid(), start_engines(self.settings))
-            for pid in inherited:
-                self._engines.pop(pid, None)
         return engines[name]
 
     def _headers(self, request: Request, request_id: str) -> dict[str, str]:

@@ -119,7 +119,7 @@ class Engine(Protocol):
         """Ask for `target`, a quoted path and query below the service's address."""
 
     def drop_idle(self) -> None:
-        """Forget the connections that wait for reuse: what came over one of them made no sense."""
+        """Let go of the connections that wait for reuse: what came made no sense, or they are a parent process's."""
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close what is idle, for good."""

@@ -1,0 +1,34 @@
+"""What tests run in processes of their own; spawned ones import it by name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+    import torch
+
+    from drawpoint import RemoteReader
+
+
+def tell_pid() -> int:
+    """Return the process's id."""
+    return os.getpid()
+
+
+def draw_bytes(reader: RemoteReader, sample_id: str, counts: dict[str, int], seed: int) -> dict[str, bytes]:
+    """Return the bytes of a draw's tensors; sharing tensors between processes is torch's business, not ours."""
+    return to_bytes(reader.read_sample(sample_id, counts, seed=seed))
+
+
+def to_bytes(tensors: dict[str, torch.Tensor]) -> dict[str, bytes]:
+    """Return the bytes of tensors by name."""
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def make_client() -> httpx.Client:
+    """Make a client that tells by a header that it was asked for."""
+    import httpx  # noqa: PLC0415  only the processes that call it need it
+
+    return httpx.Client(headers={"x-made": "here"})

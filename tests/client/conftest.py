@@ -1,0 +1,50 @@
+"""A live service with a real store, proxies that spoil its answers, and readers over both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import drawpoint
+from drawpoint_store import ZarrChunkReader
+from faulty import FaultyProxy
+from live import LiveService
+
+OpenStore = Callable[..., drawpoint.RemoteReader]
+
+
+@pytest.fixture(scope="session")
+def service(store_root: Path) -> Iterator[LiveService]:
+    with LiveService({"made": store_root}) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def local(store_root: Path) -> ZarrChunkReader:
+    return ZarrChunkReader(store_root)
+
+
+@pytest.fixture
+def proxy(service: LiveService) -> Iterator[FaultyProxy]:
+    with FaultyProxy(service.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=["lean", "httpx"])
+def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    """Opens the store `made` of the service at an address; what holds of one engine holds of the other."""
+    # Told of anything but plain HTTP/1.1, be it to leave HTTP/2 off, all goes through httpx.
+    told: dict[str, Any] = {} if request.param == "lean" else {"http2": False}
+    connections = []
+
+    def open_store(url: str, **options: Any) -> drawpoint.RemoteReader:
+        connection = drawpoint.connect(url, **{**told, **options})
+        connections.append(connection)
+        return connection.store("made")
+
+    yield open_store
+    for connection in connections:
+        connection.close()

@@ -1,0 +1,148 @@
+"""A draw over HTTP is the draw of the local reader, tensor for tensor, and leaves the generator where that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import drawpoint
+from conftest import FILEMAP, sample_arrays
+from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
+from live import LiveService
+
+SAMPLE = "param1/run"
+DRAWS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "full by name": {"num_points": {"surface": None, "volume": None}},
+    "subsampled": {"num_points": {"surface": 300, "volume": 1000}},
+    "partly full": {"num_points": {"surface": 300, "volume": None}},
+    "of more points than there are": {"num_points": {"surface": 10**9, "volume": 10**12}},
+    "of one point": {"num_points": {"surface": 1, "volume": 1}},
+    "restricted": {"num_points": {"volume": 1000}, "fields": ["volume_sdf", "surface_pressure", "volume_sdf"]},
+    "restricted to one domain": {"num_points": {"volume": 1000, "surface": 5}, "fields": {"volume_velocity"}},
+}
+
+
+@pytest.fixture
+def reader(service: LiveService, open_store: Callable[..., drawpoint.RemoteReader]) -> drawpoint.RemoteReader:
+    return open_store(service.url)
+
+
+def assert_equal(remote: dict[str, torch.Tensor], local: dict[str, torch.Tensor]) -> None:
+    assert list(remote) == list(local)
+    for field, tensor in local.items():
+        assert remote[field].dtype == tensor.dtype == torch.float32
+        assert torch.equal(remote[field], tensor), field
+
+
+class TestADrawIsTheLocalOne:
+    @pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
+    def test_for_equal_generator_state(
+        self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, arguments: dict[str, Any]
+    ) -> None:
+        ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
+        for _ in range(2):
+            remote = reader.read_sample(SAMPLE, generator=ours, **arguments)
+            assert_equal(remote, local.read_sample(SAMPLE, generator=theirs, **arguments))
+        assert torch.equal(ours.get_state(), theirs.get_state())
+
+    @pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
+    def test_for_an_equal_seed(
+        self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, arguments: dict[str, Any]
+    ) -> None:
+        remote = reader.read_sample(SAMPLE, seed=2**63 - 1, **arguments)
+        assert_equal(remote, local.read_sample(SAMPLE, seed=2**63 - 1, **arguments))
+
+    @pytest.mark.parametrize("part", [0, 3, 24, 25, 10**15])
+    def test_for_equal_parts(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, part: int) -> None:
+        counts = {"surface": 400, "volume": 417}
+        remote = reader.read_sample(SAMPLE, counts, seed=3, part=part)
+        assert_equal(remote, local.read_sample(SAMPLE, counts, seed=3, part=part))
+
+    @pytest.mark.parametrize("count", [1, 700, 1500, 10**6, None])
+    def test_of_coordinates(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, count: int | None) -> None:
+        ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
+        remote = reader.read_coords(SAMPLE, "surface", count, ours)
+        assert torch.equal(remote, local.read_coords(SAMPLE, "surface", count, theirs))
+        assert torch.equal(ours.get_state(), theirs.get_state())
+        remote = reader.read_coords(SAMPLE, "volume", count, seed=8)
+        assert torch.equal(remote, local.read_coords(SAMPLE, "volume", count, seed=8))
+
+    def test_and_a_fresh_one_each_time_without_seed_and_generator(self, reader: drawpoint.RemoteReader) -> None:
+        first, second = (reader.read_coords(SAMPLE, "volume", 500) for _ in range(2))
+        assert not torch.equal(first, second)
+
+
+class TestTensorsBelongToTheCaller:
+    def test_they_can_be_written(self, reader: drawpoint.RemoteReader) -> None:
+        tensors = reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1)
+        for tensor in tensors.values():
+            tensor.add_(1)
+        assert not torch.equal(tensors["surface_position"], reader.read_coords(SAMPLE, "surface", 300, seed=1))
+
+    def test_a_tensor_has_a_storage_of_its_own_size(self, reader: drawpoint.RemoteReader) -> None:
+        # torch.save writes whole storages.
+        for tensor in reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1).values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("kinds")
+    wide = ZarrStoreWriter(
+        folder / "wide",
+        FILEMAP,
+        "wide",
+        chunk_points=300,
+        coords_dtype="float64",
+        values_dtype="float32",
+        field_dtypes={"volume_velocity": "float64"},
+    )
+    wide.write_sample("a", sample_arrays(1))
+    wide.save_manifest()
+    odd = ZarrStoreWriter(folder / "odd", FILEMAP, "odd", chunk_points=300)
+    arrays = sample_arrays(2)
+    odd.write_sample("50% ?#&+=/ü ñ,(1)~", arrays)
+    odd.write_sample("flat", {field: array for field, array in arrays.items() if field.startswith("surface")})
+    odd.save_manifest()
+    one = ZarrStoreWriter(folder / "one", FileMap(surface_position="p.pt"), "one")
+    one.write_sample("a", {"surface_position": arrays["surface_position"]})
+    one.save_manifest()
+    return {"wide": folder / "wide", "odd": folder / "odd", "one": folder / "one"}
+
+
+@pytest.fixture(scope="module")
+def kinds(roots: dict[str, Path]) -> Iterator[LiveService]:
+    with LiveService(roots) as service:
+        yield service
+
+
+class TestStoresOfOtherKinds:
+    @pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["lean", "httpx"])
+    @pytest.mark.parametrize(
+        ("store", "sample"), [("wide", "a"), ("odd", "50% ?#&+=/ü ñ,(1)~"), ("odd", "flat"), ("one", "a")]
+    )
+    def test_draw_alike(
+        self, kinds: LiveService, roots: dict[str, Path], store: str, sample: str, options: dict[str, Any]
+    ) -> None:
+        local = ZarrChunkReader(roots[store])
+        with drawpoint.connect(kinds.url, **options) as connection:
+            reader = connection.store(store)
+            counts = dict.fromkeys(local.manifest.domains, 400)
+            assert_equal(reader.read_sample(sample, counts, seed=4), local.read_sample(sample, counts, seed=4))
+            remote = reader.read_coords(sample, "surface", 50, seed=4)
+            assert torch.equal(remote, local.read_coords(sample, "surface", 50, seed=4))
+
+
+class TestAReaderShowsWhatTheLocalOneShows:
+    def test_its_manifest(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader) -> None:
+        assert isinstance(reader.manifest, drawpoint.StoreManifest)
+        assert reader.manifest.revision == local.manifest.revision
+        assert reader.manifest.to_json() == local.manifest.to_json()
+
+    def test_its_address(self, reader: drawpoint.RemoteReader, service: LiveService) -> None:
+        assert reader.store_root == f"{service.url}/stores/made"
