@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample, StoreNotFound
-from drawpoint.manifest import DomainSample, SampleEntry
+from drawpoint.manifest import DomainSample, SampleEntry, SampleTable
+from drawpoint.samples import check_path
 from drawpoint_store import stores
 from drawpoint_store.group import ArrayContent, write_group
 from drawpoint_store.layout import build_domain_layouts
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from drawpoint_store.layout import FileMap
 
 _SHUFFLE_RULE = "shuffle/1"
+_REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
+"""How the group of a sample that is written anew ends, before `.zarr`; no sample id may end so."""
 
 
 class ZarrStoreWriter:
@@ -54,10 +58,10 @@ class ZarrStoreWriter:
         compression_level: int = 5,
     ) -> None:
         for name, value in (("chunk_points", chunk_points), ("shard_points", shard_points)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}.")
-        if not 0 <= compression_level <= 9:  # noqa: PLR2004  blosc's levels
-            raise ValueError(f"compression_level must be in 0..9, not {compression_level}.")
+            if value is not None and (not _is_whole(value) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not _is_whole(compression_level) or not 0 <= compression_level <= 9:  # noqa: PLR2004  blosc's levels
+            raise ValueError(f"compression_level must be a whole number in 0..9, not {compression_level!r}.")
         self.store_root = str(store_root)
         self.filemap = filemap
         self.chunk_points = chunk_points
@@ -75,7 +79,7 @@ class ZarrStoreWriter:
             compressor=f"blosc-zstd-{compression_level}",
             domains=self.layouts,
         )
-        self._published: frozenset[str] | None = None
+        self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
     def write_group(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> SampleEntry:
@@ -126,7 +130,10 @@ class ZarrStoreWriter:
 
     def save_manifest(self) -> str:
         """Publish the manifest, whole or not at all, and return its path or URL."""
-        return self.manifest.save(self.store_root)
+        place = self.manifest.save(self.store_root)
+        with self._lock:
+            self._published = None
+        return place
 
     def grid(self, n_points: int) -> DomainSample:
         """Return the chunks and shards that a domain of `n_points` rows is cut into."""
@@ -166,20 +173,21 @@ class ZarrStoreWriter:
         return by_domain
 
     def _free_relpath(self, sample_id: str) -> str:
-        """Return a path that no published entry points at: what readers of the old revision read stays as it is."""
+        """Return a path that no published revision has pointed at: what its readers read stays as it is."""
         with self._lock:
             if self._published is None:
                 try:
-                    published = StoreManifest.load(self.store_root).samples.values()
+                    samples = StoreManifest.load(self.store_root).samples
                 except StoreNotFound:
-                    self._published = frozenset()
-                else:
-                    self._published = frozenset(entry.relpath for entry in published)
-        taken = self._published
-        relpath, rewrite = f"{sample_id}.zarr", 0
-        while relpath in taken:
+                    samples = SampleTable()
+                self._published = samples, frozenset(entry.relpath for entry in samples.values())
+            samples, taken = self._published
+        rewrite = 0
+        if sample_id in samples:
+            numbered = _REWRITTEN.search(samples[sample_id].relpath.removesuffix(".zarr"))
+            rewrite = int(numbered[1]) + 1 if numbered else 1
+        while (relpath := f"{sample_id}.rewritten-{rewrite}.zarr" if rewrite else f"{sample_id}.zarr") in taken:
             rewrite += 1
-            relpath = f"{sample_id}.r{rewrite}.zarr"
         return relpath
 
 
@@ -194,13 +202,29 @@ def check_sample_id(sample_id: str) -> None:
         reason = "it names a scheme or a drive"
     elif any(segment.endswith(".zarr") for segment in segments[:-1]):
         reason = "it would lie inside another sample's group"
+    elif _REWRITTEN.search(sample_id):
+        reason = "it ends like the group of a sample that is written anew"
     else:
-        return
+        try:
+            check_path(f"{sample_id}.zarr")
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return
     raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that need a gradient
+        raise InvalidSample(
+            f"sample {sample_id!r}: {layout.field} is no array: {error}.", sample=sample_id, field=layout.field
+        ) from error
     allowed = f"(N, {layout.dim})" if layout.dim > 1 else "(N,) or (N, 1)"
     rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array
     if rows.ndim != 2 or rows.shape[1] != layout.dim:  # noqa: PLR2004  rows and components
@@ -243,10 +267,11 @@ def _cast(sample_id: str, field: str, values: np.ndarray[Any, Any], dtype: str) 
     lost = np.isinf(stored) & np.isfinite(values)
     if lost.any():
         peak = float(np.abs(values[lost].astype(np.float64)).max())
+        wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
         raise InvalidSample(
             f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
-            f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: 'float32'}} "
-            f"(--field-dtype {field}=float32).",
+            f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
+            f"(--field-dtype {field}={wider}).",
             sample=sample_id,
             field=field,
         )
