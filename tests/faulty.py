@@ -58,7 +58,7 @@ class FaultyProxy:
     """Forwards to the service at `upstream`, and lets `script` have its way with answers to draws, one fault each."""
 
     def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._tls = tls
         self._closing = threading.Event()
         self.script: deque[Fault] = deque()
@@ -117,7 +117,7 @@ class FaultyProxy:
         return send(reply)
 
     def _forward(self, request: Seen, connection: socket.socket) -> Reply:
-        address = urlsplit(request.target if request.target.startswith("http") else self._upstream)
+        address = urlsplit(request.target if request.target.startswith("http") else self.upstream)
         target = request.target.removeprefix(f"{address.scheme}://{address.netloc}")
         upstream = http.client.HTTPConnection(address.hostname or "", address.port)
         try:
