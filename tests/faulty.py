@@ -63,6 +63,7 @@ class FaultyProxy:
         self._closing = threading.Event()
         self.script: deque[Fault] = deque()
         self.always: Fault = send
+        self.prefix = ""
         self.seen: list[Seen] = []
         self._connections: set[socket.socket] = set()
         proxy = self
@@ -118,7 +119,7 @@ class FaultyProxy:
 
     def _forward(self, request: Seen, connection: socket.socket) -> Reply:
         address = urlsplit(request.target if request.target.startswith("http") else self.upstream)
-        target = request.target.removeprefix(f"{address.scheme}://{address.netloc}")
+        target = request.target.removeprefix(f"{address.scheme}://{address.netloc}").removeprefix(self.prefix)
         upstream = http.client.HTTPConnection(address.hostname or "", address.port)
         try:
             upstream.request("GET", target, headers={**request.headers, "connection": "close"})

@@ -99,6 +99,8 @@ class _Attempt:
             raise _name_connect_failure(error) from error
         except httpx.TimeoutException as error:
             raise TimedOut("the body stopped coming" if answered else "it did not answer in time") from error
+        except httpx.LocalProtocolError as error:
+            raise ValueError(f"the request cannot be sent: {_reason(error)}.") from error
         except httpx.TransportError as error:
             if answered:
                 raise Truncated(f"the connection broke in the body: {_reason(error)}") from error

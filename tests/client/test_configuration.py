@@ -1,0 +1,296 @@
+"""What httpx can be told holds, and the lean engine is used exactly where it honours all that was told."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+import trustme
+
+import drawpoint
+from children import make_client
+from drawpoint import errors
+from drawpoint.engines import start_engines
+from drawpoint.lean import LeanEngine
+from drawpoint.transport import Settings
+from drawpoint_store import ZarrChunkReader
+from faulty import FaultyProxy
+from live import LiveService
+
+SAMPLE = "param0/run"
+
+OpenStore = Callable[..., drawpoint.RemoteReader]
+
+
+def is_lean(url: str, **options: Any) -> bool:
+    engines = start_engines(Settings(url, options=options))
+    for engine in engines.values():
+        engine.close()
+    return isinstance(engines["hot"], LeanEngine)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+class TestTheLeanEngine:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"timeout": 5},
+            {"timeout": httpx.Timeout(5, connect=1)},
+            {"headers": {"x-a": "b"}},
+            {"cookies": {"a": "b"}},
+            {"verify": False},
+            {"trust_env": False},
+        ],
+        ids=str,
+    )
+    def test_carries_what_is_plain(self, options: dict[str, Any]) -> None:
+        assert is_lean("http://host:8000", **options)
+        assert is_lean("https://host", **options)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"proxy": "http://proxy:3128"},
+            {"auth": ("user", "word")},
+            {"event_hooks": {}},
+            {"mounts": {}},
+            {"transport": httpx.HTTPTransport()},
+            {"http2": False},
+            {"follow_redirects": True},
+            {"params": {"a": "b"}},
+            {"limits": httpx.Limits()},
+        ],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_leaves_the_rest_to_httpx(self, options: dict[str, Any]) -> None:
+        assert not is_lean("http://host:8000", **options)
+
+    def test_leaves_addresses_with_credentials_to_httpx(self) -> None:
+        assert not is_lean("http://user:word@host:8000")
+
+    def test_leaves_a_client_to_itself(self) -> None:
+        engines = start_engines(Settings("http://host", client=make_client))
+        assert not isinstance(engines["hot"], LeanEngine)
+        engines["hot"].close()
+
+
+class TestProxiesOfTheEnvironment:
+    @pytest.mark.parametrize(
+        ("variables", "address"),
+        [
+            ({"HTTP_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
+            ({"ALL_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
+            ({"http_proxy": "{bare}"}, "http://127.0.0.1:{port}"),
+            ({"HTTPS_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "127.0.0.1"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "example.com, 127.0.0.1"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "localhost"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "LOCALHOST"}, "http://localhost:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "localhost:1"}, "http://localhost:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "http://localhost"}, "http://localhost:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "0.0.1"}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": ""}, "http://127.0.0.1:{port}"),
+            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": ",,"}, "http://127.0.0.1:{port}"),
+        ],
+        ids=str,
+    )
+    def test_are_used_where_httpx_uses_them(
+        self,
+        proxy: FaultyProxy,
+        service: LiveService,
+        monkeypatch: pytest.MonkeyPatch,
+        variables: dict[str, str],
+        address: str,
+    ) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value.format(proxy=proxy.url, bare=f"127.0.0.1:{proxy.port}"))
+        url = address.format(port=service.port)
+        httpx.get(f"{url}/healthz")
+        used = bool(proxy.seen)
+        proxy.seen.clear()
+        drawpoint.connect(url).store("made").read_coords(SAMPLE, "surface", 5)
+        assert bool(proxy.draws) == used
+        assert len(proxy.seen) == (2 if used else 0)
+
+    def test_are_not_used_if_the_environment_is_not_trusted(
+        self, proxy: FaultyProxy, service: LiveService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        drawpoint.connect(service.url, trust_env=False).store("made").read_coords(SAMPLE, "surface", 5)
+        assert not proxy.seen
+        assert is_lean(service.url, trust_env=False)
+
+    @pytest.mark.parametrize(
+        ("host", "exempt", "other"),
+        [
+            ("host.example.com", "example.com", "host.notexample.com"),
+            ("host.example.com", ".example.com", "example.com"),
+            ("host", "host", "nothost"),
+        ],
+    )
+    def test_leave_hosts_of_the_exempt_domains_to_the_lean_engine(
+        self, monkeypatch: pytest.MonkeyPatch, host: str, exempt: str, other: str
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+        assert not is_lean(f"http://{host}")
+        monkeypatch.setenv("NO_PROXY", exempt)
+        assert is_lean(f"http://{host}")
+        assert not is_lean(f"http://{other}")
+
+
+class TestHeaders:
+    def test_are_the_same_from_both_engines(self, proxy: FaultyProxy) -> None:
+        options = {"headers": {"X-Site": "cfd", "User-Agent": "job/1"}, "cookies": {"a": "b"}, "token": "secret"}
+        for more in ({}, {"http2": False}):
+            with drawpoint.connect(proxy.url, **options, **more) as connection:  # type: ignore[arg-type]
+                connection.store("made").read_coords(SAMPLE, "surface", 5, seed=1)
+        lean, through = ({**seen.headers, "x-request-id": ""} for seen in proxy.draws)
+        assert lean == through
+        assert lean["x-site"] == "cfd"
+        assert lean["user-agent"] == "job/1"
+        assert lean["authorization"] == "Bearer secret"
+        assert lean["accept-encoding"] == "identity"
+        assert len({seen.target for seen in proxy.draws}) == 1
+
+    def test_name_drawpoint_by_default(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
+        open_store(proxy.url).read_coords(SAMPLE, "surface", 5)
+        assert {seen.headers["user-agent"] for seen in proxy.seen} == {f"drawpoint/{drawpoint.__version__}"}
+
+    def test_have_another_request_id_each(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
+        reader = open_store(proxy.url)
+        for _ in range(3):
+            reader.read_coords(SAMPLE, "surface", 5)
+        assert len({seen.headers["x-request-id"] for seen in proxy.seen}) == len(proxy.seen) == 4
+
+
+class TestWhatIsSent:
+    def test_names_the_draw_completely(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
+        reader = open_store(proxy.url)
+        reader.read_sample(SAMPLE, {"volume": 7, "surface": 5}, fields=["volume_sdf", "surface_area"], seed=3, part=1)
+        reader.read_sample(SAMPLE, {"surface": None}, seed=3)
+        reader.read_coords(SAMPLE, "surface", None, seed=3)
+        end = f"dtype=stored&revision={reader.manifest.revision}"
+        assert [seen.target for seen in proxy.draws] == [
+            f"/stores/made/samples/param0/run?surface=5&volume=7&fields=surface_area,volume_sdf&seed=3&part=1&{end}",
+            f"/stores/made/samples/param0/run?seed=3&{end}",
+            f"/stores/made/coords/param0/run?surface=all&seed=3&{end}",
+        ]
+
+    def test_goes_below_the_address_given(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
+        proxy.prefix = "/cfd/v1"
+        open_store(f"{proxy.url}/cfd/v1/").read_coords(SAMPLE, "surface", 5)
+        assert len(proxy.seen) == 2
+        assert all(seen.target.startswith("/cfd/v1/stores/made/") for seen in proxy.seen)
+
+    def test_fetches_a_manifest_once(self, proxy: FaultyProxy) -> None:
+        connection = drawpoint.connect(proxy.url)
+        first, second = connection.store("made"), connection.store("made")
+        assert second.manifest is first.manifest
+        assert proxy.seen[0].headers.keys() ^ proxy.seen[1].headers.keys() == {"if-none-match"}
+        assert "gzip" in proxy.seen[0].headers["accept-encoding"]
+
+
+class TestAClient:
+    def test_that_is_given_carries_everything_and_stays_open(self, proxy: FaultyProxy) -> None:
+        with httpx.Client(headers={"x-mine": "yes"}) as client:
+            with drawpoint.connect(proxy.url, client=client) as connection:
+                connection.store("made").read_coords(SAMPLE, "surface", 5)
+            assert not client.is_closed
+        assert [seen.headers["x-mine"] for seen in proxy.seen] == ["yes", "yes"]
+
+    def test_that_is_made_carries_everything(self, proxy: FaultyProxy) -> None:
+        with drawpoint.connect(proxy.url, client=make_client) as connection:
+            connection.store("made").read_coords(SAMPLE, "surface", 5)
+        assert [seen.headers["x-made"] for seen in proxy.seen] == ["here", "here"]
+
+    def test_keeps_its_auth(self, proxy: FaultyProxy) -> None:
+        with drawpoint.connect(proxy.url, auth=("user", "word")) as connection:
+            connection.store("made").read_coords(SAMPLE, "surface", 5)
+        assert {seen.headers["authorization"] for seen in proxy.seen} == {"Basic dXNlcjp3b3Jk"}
+
+
+class TestTls:
+    @pytest.fixture(scope="session")
+    @staticmethod
+    def authority() -> trustme.CA:
+        return trustme.CA()
+
+    @pytest.fixture
+    def secure(self, service: LiveService, authority: trustme.CA) -> Iterator[FaultyProxy]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        with FaultyProxy(service.url, tls=context) as proxy:
+            yield proxy
+
+    def test_is_checked_against_the_authority_given(
+        self,
+        secure: FaultyProxy,
+        local: ZarrChunkReader,
+        authority: trustme.CA,
+        open_store: OpenStore,
+        tmp_path: Path,
+    ) -> None:
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        reader = open_store(secure.url, verify=ssl.create_default_context(cafile=tmp_path / "ca.pem"))
+        for seed in range(3):
+            remote = reader.read_sample(SAMPLE, seed=seed)
+            assert torch.equal(remote["volume_velocity"], local.read_sample(SAMPLE)["volume_velocity"])
+        assert len({seen.port for seen in secure.draws}) == 1
+
+    def test_refuses_a_certificate_that_it_does_not_know_at_once(
+        self, secure: FaultyProxy, open_store: OpenStore
+    ) -> None:
+        with pytest.raises(errors.RequestFailed, match="certificate") as caught:
+            open_store(secure.url)
+        assert caught.type is errors.RequestFailed
+        assert "attempts" not in str(caught.value)
+
+    def test_of_the_hot_path_refuses_it_too(self, secure: FaultyProxy, service: LiveService) -> None:
+        manifest = drawpoint.connect(service.url).store("made").manifest
+        transport = drawpoint.connect(secure.url)._transport  # noqa: SLF001  only its manifest came another way
+        with pytest.raises(errors.RequestFailed, match="certificate"):
+            drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
+
+
+class TestConnect:
+    @pytest.mark.parametrize("url", ["", "host:8000", "ftp://host", "http://", "http://host?x=1", "http://host#x"])
+    def test_refuses_what_is_no_address(self, url: str) -> None:
+        with pytest.raises(ValueError, match="is not the address of a service"):
+            drawpoint.connect(url)
+
+    @pytest.mark.parametrize("deadline", [0, -1, float("nan")])
+    def test_refuses_a_deadline_that_has_passed(self, deadline: float) -> None:
+        with pytest.raises(ValueError, match="deadline"):
+            drawpoint.connect("http://host", deadline=deadline)
+
+    def test_refuses_options_that_httpx_does_not_know(self) -> None:
+        with pytest.raises(TypeError, match="tiemout"):
+            drawpoint.connect("http://host", tiemout=5)
+
+    def test_refuses_options_beside_a_client(self) -> None:
+        with pytest.raises(TypeError, match="timeout"):
+            drawpoint.connect("http://host", client=make_client, timeout=5)
+
+    @pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["lean", "httpx"])
+    @pytest.mark.parametrize("headers", [{"x-a": "b\r\nx-evil: 1"}, {"x-a\r\nx-evil": "b"}], ids=["value", "name"])
+    def test_sends_no_header_that_holds_another(
+        self, proxy: FaultyProxy, service: LiveService, headers: dict[str, str], options: dict[str, Any]
+    ) -> None:
+        manifest = drawpoint.connect(service.url).store("made").manifest
+        transport = drawpoint.connect(proxy.url, headers=headers, **options)._transport  # noqa: SLF001  for a draw without a manifest fetched
+        with pytest.raises(ValueError, match="cannot"):
+            drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
+        assert not proxy.seen
