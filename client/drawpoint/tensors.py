@@ -19,7 +19,7 @@ _THREADED = 4_000_000
 
 
 def as_float32(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Return `array` (of a float dtype, contiguous, writable) as a float32 tensor; shares its memory if it is float32."""
+    """Return `array` (of floats, contiguous, writable) as a float32 tensor; shares its memory if it is float32."""
     import torch  # noqa: PLC0415  only who reads tensors needs torch
 
     tensor = torch.from_numpy(array)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
-from drawpoint.seeds import check_count, check_part
+from drawpoint.errors import InvalidDraw, UnknownDomain
+from drawpoint.seeds import check_part
+from drawpoint.selection import check_counts, check_fields, find_sample
 from drawpoint_store.draw import RowRange, Stream, all_rows, count_rows, draw_rows, part_rows
 
 if TYPE_CHECKING:
-    from drawpoint.manifest import ArrayLayout, DomainSample, SampleEntry, StoreManifest
+    from collections.abc import Collection, Mapping
+
+    from drawpoint.manifest import ArrayLayout, DomainSample, StoreManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,12 @@ def plan_sample(
     store that this sample lacks is left out of the answer. Raises SampleNotFound, UnknownDomain, UnknownField
     (also for a field of a domain that this sample lacks, if `fields` names it) and InvalidDraw.
     """
-    entry = _entry(manifest, sample_id)
-    counts = _counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id)
+    counts = check_counts(manifest, num_points)
     if part is not None:
         check_part(part)
     if fields is not None:
-        _check_fields(manifest, sample_id, entry, fields)
+        check_fields(manifest, sample_id, entry, fields)
     draws: dict[str, DomainDraw] = {}
     arrays: dict[str, ArrayDraw] = {}
     for domain, layout in manifest.domains.items():
@@ -106,8 +108,8 @@ def plan_coords(
     Raises SampleNotFound, InvalidDraw (also if no domain is named) and UnknownDomain, also for a domain that this
     sample lacks.
     """
-    entry = _entry(manifest, sample_id)
-    counts = _counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id)
+    counts = check_counts(manifest, num_points)
     if not counts:
         raise InvalidDraw(f"coordinates need at least one domain; the store has: {', '.join(manifest.domains)}.")
     draws: dict[str, DomainDraw] = {}
@@ -124,36 +126,3 @@ def plan_coords(
         layout = manifest.domains[domain]
         arrays[layout.position] = ArrayDraw(layout.arrays[layout.position], draws[domain])
     return ReadPlan(sample_id, entry.relpath, "coords", seed, None, draws, arrays)
-
-
-def _entry(manifest: StoreManifest, sample_id: str) -> SampleEntry:
-    entry = manifest.samples.get(sample_id)
-    if entry is None:
-        raise SampleNotFound.among(
-            "sample", sample_id, manifest.samples, where=f"store {manifest.dataset_name!r}", sample=sample_id
-        )
-    return entry
-
-
-def _counts(manifest: StoreManifest, num_points: Mapping[str, int | None] | None) -> dict[str, int | None]:
-    if num_points is not None and not isinstance(num_points, Mapping):
-        raise InvalidDraw(f"num_points maps domains to counts, such as {{'surface': 4096}}; not {num_points!r}.")
-    counts: dict[str, int | None] = {}
-    for domain, count in (num_points or {}).items():
-        if domain not in manifest.domains:
-            raise UnknownDomain.among("domain", domain, manifest.domains, where=f"store {manifest.dataset_name!r}")
-        counts[domain] = None if count is None else check_count(domain, count)
-    return counts
-
-
-def _check_fields(manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str]) -> None:
-    # An iterator would be used up here and select nothing afterwards.
-    if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
-        raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
-    known = manifest.fields
-    held = [field for domain in entry.domains for field in manifest.domains[domain].arrays]
-    for field in fields:
-        if field not in known:
-            raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
-        if field not in held:
-            raise UnknownField.among("field", field, held, where=f"sample {sample_id!r}", sample=sample_id)
