@@ -3,7 +3,7 @@
     python draw_from_two_stores.py http://127.0.0.1:8000 directory bucket
 
 compose.yaml runs it as its client: one store lies in a directory, the other in a bucket, and this program has
-neither the data nor the credentials. It exits with 1 if a tensor differs.
+neither the data nor the credentials. It exits with 1 if a tensor differs or a store cannot be read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 import drawpoint
+from drawpoint.errors import DrawpointError
 
 POINTS = 4096
 SEED = 0
@@ -30,4 +31,7 @@ def main(url: str, first: str, second: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except DrawpointError as error:
+        sys.exit(str(error))
