@@ -21,7 +21,6 @@ from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from multiprocessing.process import BaseProcess
 
     from drawpoint_store.tree import SourceSample
 
@@ -109,19 +108,17 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
     pool = ProcessPoolExecutor(
         workers, context, initializer=_start, initargs=(conversion, str(Path.cwd()), dict(os.environ))
     )
-    ours: set[BaseProcess] = set()
     try:
-        futures = [pool.submit(_convert, task) for task in tasks]
-        ours = set(multiprocessing.active_children()) - others
-        for future in as_completed(futures):
+        for future in as_completed([pool.submit(_convert, task) for task in tasks]):
             yield future.result()
-    except BrokenProcessPool as error:
-        raise DrawpointError(
-            f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
-        ) from error
-    except BaseException:
-        for process in ours:
+    except BaseException as error:
+        # The pool ends its processes itself if one dies, but may miss one that it was starting at that moment.
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise DrawpointError(
+                f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
+            ) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)

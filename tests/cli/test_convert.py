@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -44,6 +45,15 @@ def test_real_runs_convert_with_no_options(command: Command, store: Path) -> Non
         rf"store {re.escape(str(store))}: dataset ahmed, revision {revision}\n",
         ended.out,
     )
+
+
+def test_progress_is_drawn_on_a_terminal_only(
+    command: Command, runs: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("convert", runs, store).err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ended = command("convert", runs, tmp_path / "other")
+    assert re.search(r"100%.* 2/2 .*MB/s", ended.err)
 
 
 def test_workers_do_not_show_in_the_bytes(command: Command, runs: Path, store: Path, tmp_path: Path) -> None:

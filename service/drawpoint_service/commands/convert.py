@@ -185,10 +185,11 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         sys.stderr.write(f"broken: {sample_id}: {reason}\n")
     if report.broken:
         total = len(report.broken) + len(report.converted) + len(report.skipped)
+        verb = "is" if len(report.broken) == 1 else "are"
         remedy = (
             "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
         )
-        sys.stderr.write(f"{len(report.broken)} of {count(total, 'sample')} are broken and left out: {remedy}.\n")
+        sys.stderr.write(f"{len(report.broken)} of {count(total, 'sample')} {verb} broken and left out: {remedy}.\n")
     if report.skipped:
         sys.stdout.write(f"skipped {count(len(report.skipped), 'sample')} that the store holds already\n")
     if report.revision is None:
