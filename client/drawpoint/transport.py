@@ -92,8 +92,10 @@ class Transport:
                 check_answer(answer, request, request_id)
                 return read(answer)
             except (ResponseDamaged, DataDamaged) as error:
-                if damaged:
+                if damaged and isinstance(error, ResponseDamaged):
                     raise _place(error, request, request_id) from error
+                if damaged:
+                    raise
                 damaged = True
                 sender.drop_idle()
                 _log.info("%s: %s Asking again.", request.about, error)
@@ -166,15 +168,12 @@ def _pause(failure: TransportFailure, attempts: int) -> float:
     return _jitter.uniform(0, ceiling) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
 
 
-def _place(error: ResponseDamaged | DataDamaged, request: Request, request_id: str) -> Exception:
-    """Return the error with what it is about, unless the service has said so itself."""
-    if isinstance(error, DataDamaged):
-        return error
+def _place(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:
+    """Return the error with what it is about."""
     placed = ResponseDamaged(
         f"{request.about}: {str(error).rstrip('.')}, also when asked for again (request {request_id}).",
         store=request.store,
         sample=request.sample,
     )
     placed.request_id = request_id
-    placed.status = error.status
     return placed
