@@ -34,6 +34,11 @@ def check_path(path: str) -> str:
     return path
 
 
+MAX_POINTS = 2**40
+MAX_CHUNKS = 2**20
+"""Bounds of a grid: what a draw costs grows with its chunks, and a manifest is not trusted. 2**20 chunks of the default
+size are 4e9 points."""
+
 RelativePath = Annotated[str, AfterValidator(check_path)]
 
 
@@ -46,10 +51,10 @@ class DomainSample(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    n_points: int = Field(gt=0)
-    chunk_points: int = Field(gt=0)
-    shard_points: int = Field(gt=0)
-    n_chunks: int = Field(gt=0)
+    n_points: int = Field(gt=0, le=MAX_POINTS)
+    chunk_points: int = Field(gt=0, le=MAX_POINTS)
+    shard_points: int = Field(gt=0, le=2 * MAX_POINTS)
+    n_chunks: int = Field(gt=0, le=MAX_CHUNKS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -192,6 +197,8 @@ def _compact_grid(found: dict[str, Any]) -> Any:
         and type(chunk) is int
         and type(shard) is int
         and min(n_points, chunk, shard) > 0
+        and max(n_points, chunk, shard) <= MAX_POINTS
+        and -(-n_points // chunk) <= MAX_CHUNKS
         and shard % chunk == 0
         and found.get("n_chunks") == -(-n_points // chunk)
     ):

@@ -11,7 +11,7 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.manifest import DomainSample, SampleEntry, SampleTable
-from drawpoint.samples import check_path
+from drawpoint.samples import MAX_CHUNKS, check_path
 from drawpoint_store import stores
 from drawpoint_store.group import ArrayContent, write_group
 from drawpoint_store.layout import build_domain_layouts
@@ -139,6 +139,11 @@ class ZarrStoreWriter:
         """Return the chunks and shards that a domain of `n_points` rows is cut into."""
         chunk = min(self.chunk_points, n_points)
         n_chunks = math.ceil(n_points / chunk)
+        if n_chunks > MAX_CHUNKS:
+            raise InvalidSample(
+                f"{n_points} points in chunks of {chunk} are more than {MAX_CHUNKS} chunks; write with chunk_points of "
+                f"{math.ceil(n_points / MAX_CHUNKS)} or more (--chunk-points)."
+            )
         chunks_per_shard = n_chunks
         if self.shard_points is not None:
             chunks_per_shard = min(n_chunks, max(1, self.shard_points // chunk))
@@ -229,6 +234,8 @@ def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarr
     rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array
     if rows.ndim != 2 or rows.shape[1] != layout.dim:  # noqa: PLR2004  rows and components
         problem = f"must have shape {allowed}, has {array.shape}"
+    elif np.ma.isMaskedArray(values):
+        problem = "is masked, and a store has no place for a mask; fill it, or leave its points out"
     elif array.dtype.kind not in "fiu":
         problem = f"must hold real numbers, holds {array.dtype}"
     elif not len(array):

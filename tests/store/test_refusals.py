@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidSample, StoreUnreadable
 from drawpoint.samples import check_path
-from drawpoint_store import ZarrChunkReader
+from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.writer import check_sample_id
 from small import small_arrays, small_writer
 
@@ -136,3 +137,18 @@ def test_a_root_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreUnreadable, match="file"):
         small_writer(tmp_path / "file").write_group("run", small_arrays())
+
+
+def test_a_masked_array_is_refused_because_its_mask_would_be_lost(tmp_path: Path) -> None:
+    arrays = sample_arrays()
+    arrays["surface_pressure"] = np.ma.masked_less(arrays["surface_pressure"], 0)
+    with pytest.raises(InvalidSample, match="surface_pressure is masked"):
+        ZarrStoreWriter(tmp_path, FILEMAP, "masked").write_group("run", arrays)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_chunks_than_a_draw_can_permute_are_refused_with_the_size_to_choose(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FILEMAP, "tiny", chunk_points=1)
+    with pytest.raises(InvalidSample, match=r"write with chunk_points of 2 or more"):
+        writer.grid(2**20 + 1)
+    assert writer.grid(2**20).n_chunks == 2**20
