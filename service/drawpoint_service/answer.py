@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import ResponseTooLarge, RevisionChanged
 from drawpoint.payload import PAYLOAD_VERSION, TensorSpec
-from drawpoint_store.draw import DRAW_VERSION
+from drawpoint.rows import DRAW_VERSION
 
 if TYPE_CHECKING:
     from drawpoint_service.query import DrawQuery

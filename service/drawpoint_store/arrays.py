@@ -52,7 +52,7 @@ class ShardedArray:
         return self.key_format.format(shard)
 
 
-class ForeignArray(ValueError):  # noqa: N818  it is no error but the sign to read another way
+class ForeignArray(ValueError):
     """The array is valid Zarr, but not in a form that is read directly; zarr-python reads it."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from drawpoint_store.draw import count_rows
+from drawpoint.rows import count_rows
 from drawpoint_store.plan import ArrayDraw, DomainDraw, plan_sample
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from drawpoint.manifest import StoreManifest
-    from drawpoint_store.draw import RowRange
+    from drawpoint.rows import RowRange
     from drawpoint_store.plan import ReadPlan
     from drawpoint_store.store import OpenStore
 

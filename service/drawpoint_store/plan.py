@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drawpoint.errors import InvalidDraw, UnknownDomain
+from drawpoint.rows import RowRange, Stream, all_rows, count_rows, draw_rows, part_rows
 from drawpoint.seeds import check_part
 from drawpoint.selection import check_counts, check_fields, find_sample
-from drawpoint_store.draw import RowRange, Stream, all_rows, count_rows, draw_rows, part_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint.errors import MetadataDamaged
+from drawpoint.rows import draw_rows
 from drawpoint_store import stores
-from drawpoint_store.draw import draw_rows
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing
-from drawpoint_store.draw import row_indices
+from drawpoint.rows import row_indices
 from drawpoint_store.sample import REMEDY
 
 if TYPE_CHECKING:

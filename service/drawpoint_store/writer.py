@@ -12,11 +12,11 @@ import numpy as np
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.samples import MAX_CHUNKS, check_path
+from drawpoint.words import Words
 from drawpoint_store import stores
 from drawpoint_store.group import ArrayContent, write_group
 from drawpoint_store.layout import build_domain_layouts
 from drawpoint_store.manifest import StoreManifest
-from drawpoint_store.words import Words
 
 if TYPE_CHECKING:
     import os

@@ -22,7 +22,7 @@ from made import FIELDS, RUN
 from numcodecs import blosc
 
 from drawpoint.tensors import as_float32
-from drawpoint_store.words import Words
+from drawpoint.words import Words
 
 CHUNK = 4096
 DRAWN = {"surface": 4096, "volume": 16384}
@@ -60,7 +60,7 @@ def main() -> None:
     chunks = [chunk for run in parser.parse_args().runs for chunk in chunks_of(run)]
     raw = sum(rows.nbytes for _, rows in chunks)
     values = {domain: sum(rows.size for name, rows in chunks if name == domain) for domain in DRAWN}
-    components = {domain: 3 + 1 + 3 + 3 + 1 for domain in DRAWN}  # of the five fields that either domain has
+    components = dict.fromkeys(DRAWN, 3 + 1 + 3 + 3 + 1)  # of the five fields that either domain has
     points = {domain: values[domain] / components[domain] for domain in DRAWN}
     print(f"{len(chunks)} chunks, {raw / 1e6:.1f} MB as stored\n")
     print("| codec | % of raw | write MB/s | read MB/s | to tensors: disk ms | link ms |\n|---|---|---|---|---|---|")

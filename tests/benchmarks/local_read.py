@@ -25,9 +25,9 @@ import zarr
 from made import write_store
 from numcodecs import blosc
 
+from drawpoint.rows import row_indices
 from drawpoint.tensors import as_float32
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.draw import row_indices
 from drawpoint_store.plan import ReadPlan, plan_sample
 
 COUNTS = {"surface": 4096, "volume": 16384}

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawpoint import rows as rule
 from drawpoint.draws import Draw, count_rows
 from drawpoint.errors import ResponseDamaged
 from drawpoint.manifest import ArrayLayout, DomainSample
 from drawpoint.payload import TensorSpec, allocate
 from drawpoint.tensors import as_float32, as_float32_each
-from drawpoint_store import draw
 
 LAYOUTS = {
     "surface_position": ArrayLayout(array_name="p", field="surface_position", dtype="float32", dim=3),
@@ -94,12 +94,12 @@ def test_rows_are_counted_as_they_are_drawn(n_points: int, chunk: int, count: in
     chunks = -(-n_points // chunk)
     grid = DomainSample(n_points=n_points, chunk_points=chunk, shard_points=chunks * chunk, n_chunks=chunks)
     if count is None:
-        rows = draw.all_rows(grid)
+        rows = rule.all_rows(grid)
     elif part is None:
-        rows = draw.draw_rows(grid, count, seed=1, sample_id="a", domain="d", stream="fields")
+        rows = rule.draw_rows(grid, count, seed=1, sample_id="a", domain="d", stream="fields")
     else:
-        rows = draw.part_rows(grid, count, seed=1, part=part, sample_id="a", domain="d")
-    assert count_rows(n_points, count, part) == draw.count_rows(rows)
+        rows = rule.part_rows(grid, count, seed=1, part=part, sample_id="a", domain="d")
+    assert count_rows(n_points, count, part) == rule.count_rows(rows)
 
 
 @pytest.mark.parametrize("points", [1, 10_000, 40_000, 1_500_000])

@@ -16,6 +16,7 @@ from zarr.storage import LocalStore
 
 from conftest import REPOSITORY
 from drawpoint.errors import MetadataDamaged
+from drawpoint.rows import row_indices
 from drawpoint_store import (
     FileMap,
     SampleEntry,
@@ -24,7 +25,6 @@ from drawpoint_store import (
     ZarrStoreWriter,
     build_domain_layouts,
 )
-from drawpoint_store.draw import row_indices
 from drawpoint_store.plan import plan_sample
 
 FILEMAP = FileMap(

@@ -12,8 +12,8 @@ import pytest
 from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
 from drawpoint.manifest import StoreManifest
+from drawpoint.rows import all_rows, draw_rows, part_rows
 from drawpoint_store import ZarrStoreWriter
-from drawpoint_store.draw import all_rows, draw_rows, part_rows
 from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.store import OpenStore
 

@@ -16,9 +16,9 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint.rows import row_indices
 from drawpoint.samples import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.draw import row_indices
 from drawpoint_store.plan import plan_sample
 from drawpoint_store.sample import OpenSample
 from drawpoint_store.store import OpenStore

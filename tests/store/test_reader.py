@@ -23,8 +23,8 @@ from zarr.storage import LocalStore
 
 from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.errors import InvalidDraw, SampleNotFound, StoreNotFound, UnknownDomain
+from drawpoint.rows import row_indices
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.draw import row_indices
 from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.store import open_read_only
 from travel import draw_lists

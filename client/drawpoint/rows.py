@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from drawpoint_store.words import Words
+from drawpoint.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
