@@ -39,9 +39,9 @@ tests: $(READY) ## run all tests
 	@sh .ci/system
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-bench: $(READY) ## run the benchmarks
-	@for script in tests/benchmarks/*.py; do \
-	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: $(READY) ## run the benchmarks against their peers, and write docs/performance.md
+	$(BIN)/pip install --quiet -e '.[bench]' -c constraints.txt
+	$(BIN)/python tests/benchmarks/report.py
 
 clean: ## remove what the commands made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,83 @@
+"""Writing a sample: ours against the same work through zarr-python, at the writer's default level.
+
+    python tests/benchmarks/conversion.py [--rounds 5]
+
+Both shuffle, cast, chunk, compress (blosc-zstd-5), checksum and write the same arrays of 150k + 600k points, in one
+process, interleaved. zarr-python shuffles with torch.randperm and writes with `array[...] = values`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from made import FILEMAP, resampled
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
+
+from drawpoint_store import ZarrStoreWriter
+
+CHUNK = 4096
+
+
+def write_through_zarr(root: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a sample the way that noether's writer does, with checksums."""
+    group = zarr.create_group(store=LocalStore(root))
+    layouts = ZarrStoreWriter(root.parent / "layout", FILEMAP, "layout").layouts
+    for layout in layouts.values():
+        n_points = len(arrays[layout.position])
+        order = torch.randperm(n_points, generator=torch.Generator().manual_seed(0)).numpy()
+        shard = -(-n_points // CHUNK) * CHUNK
+        for field, array in layout.arrays.items():
+            values = arrays[field].reshape(n_points, array.dim)
+            created = group.create_array(
+                name=array.array_name,
+                shape=values.shape,
+                chunks=(CHUNK, array.dim),
+                shards=(shard, array.dim),
+                dtype=array.dtype,
+                compressors=[BloscCodec(cname="zstd", clevel=5), Crc32cCodec()],
+            )
+            created[...] = np.ascontiguousarray(values[order], dtype=array.dtype)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    arrays = resampled(150_000, 600_000)
+    times: dict[str, list[float]] = {"drawpoint": [], "zarr-python": []}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+
+        def write_ours() -> None:
+            ZarrStoreWriter(root / "ours", FILEMAP, "bench").write_sample("run", arrays)
+
+        def write_theirs() -> None:
+            write_through_zarr(root / "theirs", arrays)
+
+        calls: dict[str, Callable[[], None]] = {"drawpoint": write_ours, "zarr-python": write_theirs}
+        for number in range(rounds + 1):
+            for name, call in calls.items():
+                shutil.rmtree(root / "ours", ignore_errors=True)
+                shutil.rmtree(root / "theirs", ignore_errors=True)
+                begin = time.perf_counter()
+                call()
+                if number:
+                    times[name].append(time.perf_counter() - begin)
+    ours = statistics.median(times["drawpoint"])
+    print("| way | p50 ms a sample | over drawpoint |\n|---|---|---|")
+    for name, values in times.items():
+        print(f"| {name} | {statistics.median(values) * 1e3:.0f} | {statistics.median(values) / ours:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Runs all benchmarks and writes what they print into docs/performance.md, with a figure.
+
+    python tests/benchmarks/report.py          (or: make bench)
+
+Peers come with the `bench` extra; nginx and wrk are Debian packages. A benchmark that fails fails the report.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+DOCS = FOLDER.parents[1] / "docs"
+PAGE = DOCS / "performance.md"
+FIGURE = DOCS / "images" / "performance.png"
+SECTIONS = {
+    "Local draws": "local_read.py",
+    "Served draws": "served_read.py",
+    "Client": "client_cpu.py",
+    "Scale": "scale.py",
+    "Conversion": "conversion.py",
+    "Statistics": "store_statistics.py",
+    "Compression": "compression.py",
+}
+
+
+def run(script: str) -> str:
+    """Return what a benchmark prints."""
+    return subprocess.run(
+        [sys.executable, str(FOLDER / script)], stdout=subprocess.PIPE, text=True, check=True, cwd=FOLDER
+    ).stdout.strip()
+
+
+def machine() -> str:
+    """Return a line about where the figures come from."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return (
+        f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.processor()}), Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m')}"
+    )
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of the body rows of the Markdown tables in a text."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def number(cell: str) -> float | None:
+    """Return the number that a cell begins with, or None."""
+    found = re.match(r"[\d.]+", cell)
+    return float(found[0]) if found else None
+
+
+def plot(outputs: dict[str, str]) -> None:
+    """Draw local and served draws as bars, and throughput over connections."""
+    import matplotlib as mpl  # noqa: PLC0415  only the report needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))
+    shown = [row for name in ("Local draws", "Served draws") for row in rows(outputs[name]) if len(row) in (3, 4)]
+    values = {row[0]: number(row[1]) for row in shown if number(row[1]) is not None}
+    names = sorted(values, key=lambda name: values[name] or 0.0, reverse=True)
+    drawn = bars.barh(names, [values[name] or 0.0 for name in names], color="#8aa4c8")
+    for bar, name in zip(drawn, names, strict=True):
+        if name in ("drawpoint", "local read", "served to tensors"):
+            bar.set_color("#1f4e8c")
+    bars.bar_label(drawn, fmt="%.2f", padding=3)
+    bars.set_xscale("log")
+    bars.set_xlabel("p50, ms a draw of 4096 + 16384 points (log)")
+    load = [row for row in rows(outputs["Served draws"]) if len(row) == 6 and number(row[0]) is not None]
+    for column, label in ((1, "1 worker"), (3, "2 workers")):
+        lines.plot([number(row[0]) for row in load], [number(row[column]) for row in load], "o-", label=label)
+    lines.set_xscale("log", base=2)
+    lines.set_xlabel("connections")
+    lines.set_ylabel("draws a second")
+    lines.set_ylim(bottom=0)
+    lines.legend()
+    for axes in (bars, lines):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    FIGURE.parent.mkdir(exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
+
+
+def main() -> None:
+    outputs = {}
+    for title, script in SECTIONS.items():
+        print(f"== {title}: {script}", flush=True)
+        outputs[title] = run(script)
+        print(outputs[title], flush=True)
+    plot(outputs)
+    origin = (
+        f"Written by `make bench` (tests/benchmarks/report.py) on {machine()}. Ratios are taken in one run on one "
+        "machine; times drift with the machine and the hour. Rows that drawpoint loses stay in."
+    )
+    page = [
+        "# Performance",
+        origin,
+        "![p50 of one draw by way, and draws a second over connections](images/performance.png)",
+    ]
+    for title, script in SECTIONS.items():
+        page += [f"## {title}", f"`python tests/benchmarks/{script}`", outputs[title]]
+    PAGE.write_text("\n\n".join(page) + "\n")
+    print(f"\nwrote {PAGE} and {FIGURE}")
+
+
+if __name__ == "__main__":
+    main()

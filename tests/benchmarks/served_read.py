@@ -1,0 +1,204 @@
+"""Served draws: client tensors over loopback against the local read and a static transfer of the same bytes.
+
+    python tests/benchmarks/served_read.py [--rounds 200] [--seconds 4]
+
+The service and nginx run in processes of their own, warm; one draw is surface 4096 + volume 16384 points with all
+fields of a sample of 150k + 600k points. Throughput is measured with wrk (Debian's `wrk`), each request with a seed of
+its own, from the same machine: the load takes its share of the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from made import write_store
+
+import drawpoint
+from drawpoint_store import ZarrChunkReader
+
+COUNTS = {"surface": 4096, "volume": 16384}
+SAMPLES = 8
+WRK_SCRIPT = """
+local n = 0
+request = function()
+  n = n + 1
+  local path = "/stores/bench/samples/run_" .. (n % 8) .. "?surface=4096&volume=16384&dtype=stored&seed="
+  return wrk.format("GET", path .. math.random(1, 1000000000))
+end
+"""
+
+
+@contextlib.contextmanager
+def serving(root: Path, workers: int, *, ready: bool = True) -> Iterator[str]:
+    """Run `drawpoint serve` and give its address, once it is ready to read unless that is not asked for."""
+    command = [sys.executable, "-m", "drawpoint_service", "serve", "--store", f"bench={root}", "--port", "0"]
+    service = subprocess.Popen(
+        [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert service.stdout is not None
+        found = re.search(r"http://\S+", service.stdout.readline())
+        assert found, "the service did not say where it is"
+        until_answered(f"{found[0]}/{'readyz' if ready else 'healthz'}")
+        yield found[0]
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def fetch(url: str) -> bytes:
+    """Return the body of a page; raises OSError unless it is there."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def until_answered(url: str) -> None:
+    """Wait until the service answers."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            fetch(url)
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{url} was not answered within 30 s")
+
+
+@contextlib.contextmanager
+def static(folder: Path) -> Iterator[str | None]:
+    """Serve a folder with nginx and give its address, or None where nginx is not installed."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        yield None
+        return
+    port = 18_080
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; user root;\n"
+        "events {} http { access_log off; sendfile on; keepalive_requests 1000000;\n"
+        f"client_body_temp_path {folder};\n"
+        f"proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};\n"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}"
+    )
+    server = subprocess.Popen([nginx, "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def static_get(connection: http.client.HTTPConnection, buffer: bytearray) -> None:
+    """Transfer the static body once, into a buffer."""
+    connection.request("GET", "/body")
+    response = connection.getresponse()
+    view = memoryview(buffer)
+    while view:
+        view = view[response.readinto(view) :]
+    response.read()
+
+
+def compare_latency(root: Path, rounds: int) -> None:
+    """Print p50 and p95 of one draw, local, served, and as a static transfer, interleaved."""
+    local = ZarrChunkReader(root)
+    with serving(root, 1) as url, tempfile.TemporaryDirectory() as folder, static(Path(folder)) as static_url:
+        remote = drawpoint.connect(url).store("bench")
+        tensors = remote.read_sample("run_0", COUNTS, seed=0)
+        layout = local.manifest.fields
+        nbytes = sum(tensor.numel() * (2 if layout[f].dtype == "float16" else 4) for f, tensor in tensors.items())
+        times: dict[str, list[float]] = {"local read": [], "served to tensors": [], "static transfer (nginx)": []}
+        if static_url:
+            Path(folder, "body").write_bytes(os.urandom(nbytes))
+            Path(folder).chmod(0o755)  # nginx reads as a user of its own
+            connection = http.client.HTTPConnection(urlsplit(static_url).netloc)
+            buffer = bytearray(nbytes)
+        for number in range(rounds + 20):
+            sample_id = f"run_{number % SAMPLES}"
+            begin = time.perf_counter()
+            local.read_sample(sample_id, COUNTS, seed=number)
+            middle = time.perf_counter()
+            remote.read_sample(sample_id, COUNTS, seed=number)
+            end = time.perf_counter()
+            if static_url:
+                static_get(connection, buffer)
+            last = time.perf_counter()
+            if number >= 20:  # warm
+                times["local read"].append(middle - begin)
+                times["served to tensors"].append(end - middle)
+                times["static transfer (nginx)"].append(last - end)
+    print(f"One draw of {nbytes / 1e3:.0f} kB\n\n| way | p50 ms | p95 ms |\n|---|---|---|")
+    p50 = {}
+    for name, values in times.items():
+        if any(values):
+            p50[name] = statistics.median(values) * 1e3
+            print(f"| {name} | {p50[name]:.2f} | {sorted(values)[int(len(values) * 0.95)] * 1e3:.2f} |")
+    allowed = p50["local read"] + 2 * p50.get("static transfer (nginx)", float("nan"))
+    print(f"| goal: local read + 2 x static | {allowed:.2f} | |\n")
+
+
+def compare_throughput(root: Path, seconds: int) -> None:
+    """Print requests a second over concurrency, for one and two workers."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        print("wrk is not installed: no throughput table (apt-get install wrk)")
+        return
+    script = root / "draws.lua"
+    script.write_text(WRK_SCRIPT)
+    print("| connections | 1 worker, requests/s | p99 ms | 2 workers, requests/s | p99 ms | ratio |")
+    print("|---|---|---|---|---|---|")
+    with serving(root, 1) as one, serving(root, 2) as two:
+        for connections in (1, 2, 4, 8, 16, 32, 64):
+            rates, tails = [], []
+            for url in (one, two):
+                threads = min(2, connections)
+                command = [
+                    wrk,
+                    f"-t{threads}",
+                    f"-c{connections}",
+                    f"-d{seconds}s",
+                    "--latency",
+                    "-s",
+                    str(script),
+                    url,
+                ]
+                text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+                tail = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+                assert rate, text
+                assert tail, text
+                assert "Non-2xx" not in text, text
+                rates.append(float(rate[1]))
+                tails.append(float(tail[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[tail[2]])
+            print(
+                f"| {connections} | {rates[0]:.0f} | {tails[0]:.1f} | {rates[1]:.0f} | {tails[1]:.1f} "
+                f"| {rates[1] / rates[0]:.2f} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seconds", type=int, default=4, help="of load a cell of the throughput table")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_store(Path(folder), SAMPLES)
+        compare_latency(root, args.rounds)
+        compare_throughput(root, args.seconds)
+
+
+if __name__ == "__main__":
+    main()
