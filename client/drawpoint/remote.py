@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.documents import read_json
 from drawpoint.draws import Draw, count_rows
-from drawpoint.errors import InvalidDraw, ResponseTooLarge, RevisionChanged, UnknownDomain
+from drawpoint.errors import DrawpointError, InvalidDraw, ResponseTooLarge, RevisionChanged, UnknownDomain
 from drawpoint.seeds import check_part, resolve_seed
 from drawpoint.selection import check_counts, check_fields, find_sample
 from drawpoint.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     import torch
 
+    from drawpoint.batch import BatchItem, BatchSelection
     from drawpoint.manifest import StoreManifest
     from drawpoint.transport import Transport
 
@@ -132,6 +134,41 @@ class RemoteReader:
             rows={layout.position: count_rows(entry.domains[domain].n_points, counts[domain], None)},
         )
         return self._fetch(draw)[layout.position]
+
+    def read_batch(
+        self,
+        samples: Sequence[Mapping[str, Any] | str],
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        coords: Mapping[str, int | None] | None = None,
+    ) -> list[dict[str, torch.Tensor] | DrawpointError]:
+        """Read many draws: for each of `samples`, in order, what read_sample returns or the error that it met.
+
+        Each of `samples` is a sample id or `{"id", "seed", "part"}`. `coords` maps domains to counts, and adds to
+        each what read_coords returns for them under the same seed, as `coords/<position field>`
+        (`coords/surface_position`).
+
+        Raises only what concerns all of them: UnknownDomain, UnknownField and InvalidDraw for `num_points`,
+        `fields` and `coords`.
+        """
+        selection = check_selection(self.manifest, num_points, fields, coords)
+        return [self._read_item(item, selection) for item in list_items(samples)]
+
+    def _read_item(
+        self, item: BatchItem | DrawpointError, selection: BatchSelection
+    ) -> dict[str, torch.Tensor] | DrawpointError:
+        if isinstance(item, DrawpointError):
+            return item
+        counts, fields, coords = selection
+        try:
+            drawn = self.read_sample(item.sample_id, counts, fields=fields, seed=item.seed, part=item.part)
+            for domain, count in coords.items():
+                position = f"{COORDS_PREFIX}{self.manifest.domains[domain].position}"
+                drawn[position] = self.read_coords(item.sample_id, domain, count, seed=item.seed)
+        except DrawpointError as error:
+            return error
+        return drawn
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics that the store ships, of this reader's revision.

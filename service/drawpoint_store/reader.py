@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint.errors import InvalidDraw
+from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
+from drawpoint.errors import DrawpointError, InvalidDraw
 from drawpoint.seeds import check_count, resolve_seed
 from drawpoint.tensors import as_float32
 from drawpoint_store.plan import plan_coords, plan_sample
@@ -14,12 +15,13 @@ from drawpoint_store.store import OpenStore, open_read_only
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import torch
     from zarr.abc.store import Store
 
     import drawpoint.manifest
+    from drawpoint.batch import BatchItem, BatchSelection
     from drawpoint_store.plan import ReadPlan
 
 
@@ -98,6 +100,41 @@ class ZarrChunkReader:
         drawn = resolve_seed(seed, generator)
         tensors = self._read(plan_coords(self.manifest, sample_id, {domain: num_points}, seed=drawn))
         return tensors[self.manifest.domains[domain].position]
+
+    def read_batch(
+        self,
+        samples: Sequence[Mapping[str, Any] | str],
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        coords: Mapping[str, int | None] | None = None,
+    ) -> list[dict[str, torch.Tensor] | DrawpointError]:
+        """Read many draws: for each of `samples`, in order, what read_sample returns or the error that it met.
+
+        Each of `samples` is a sample id or `{"id", "seed", "part"}`. `coords` maps domains to counts, and adds to
+        each what read_coords returns for them under the same seed, as `coords/<position field>`
+        (`coords/surface_position`).
+
+        Raises only what concerns all of them: UnknownDomain, UnknownField and InvalidDraw for `num_points`,
+        `fields` and `coords`.
+        """
+        selection = check_selection(self.manifest, num_points, fields, coords)
+        return [self._read_item(item, selection) for item in list_items(samples)]
+
+    def _read_item(
+        self, item: BatchItem | DrawpointError, selection: BatchSelection
+    ) -> dict[str, torch.Tensor] | DrawpointError:
+        if isinstance(item, DrawpointError):
+            return item
+        counts, fields, coords = selection
+        try:
+            drawn = self.read_sample(item.sample_id, counts, fields=fields, seed=item.seed, part=item.part)
+            for domain, count in coords.items():
+                position = f"{COORDS_PREFIX}{self.manifest.domains[domain].position}"
+                drawn[position] = self.read_coords(item.sample_id, domain, count, seed=item.seed)
+        except DrawpointError as error:
+            return error
+        return drawn
 
     def _read(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
         arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
