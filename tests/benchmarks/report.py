@@ -65,8 +65,9 @@ def plot(outputs: dict[str, str]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
+    level_5, _, _ = outputs["Served draws"].partition("level 0")
     figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))
-    shown = [row for name in ("Local draws", "Served draws") for row in rows(outputs[name]) if len(row) in (3, 4)]
+    shown = [row for text in (outputs["Local draws"], level_5) for row in rows(text) if len(row) in (3, 4)]
     values = {row[0]: number(row[1]) for row in shown if number(row[1]) is not None}
     names = sorted(values, key=lambda name: values[name] or 0.0, reverse=True)
     drawn = bars.barh(names, [values[name] or 0.0 for name in names], color="#8aa4c8")
@@ -76,7 +77,7 @@ def plot(outputs: dict[str, str]) -> None:
     bars.bar_label(drawn, fmt="%.2f", padding=3)
     bars.set_xscale("log")
     bars.set_xlabel("p50, ms a draw of 4096 + 16384 points (log)")
-    load = [row for row in rows(outputs["Served draws"]) if len(row) == 6 and number(row[0]) is not None]
+    load = [row for row in rows(level_5) if len(row) == 7 and number(row[0]) is not None]
     for column, label in ((1, "1 worker"), (3, "2 workers")):
         lines.plot([number(row[0]) for row in load], [number(row[column]) for row in load], "o-", label=label)
     lines.set_xscale("log", base=2)

@@ -150,7 +150,28 @@ def compare_latency(root: Path, rounds: int) -> None:
     print(f"| goal: local read + 2 x static | {allowed:.2f} | |\n")
 
 
-def compare_throughput(root: Path, seconds: int) -> None:
+def busy_seconds() -> float:
+    """Return how long the cores have worked since the machine started, together."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def load(wrk: str, script: Path, url: str, connections: int, seconds: int) -> tuple[float, float, float]:
+    """Return requests a second, p99 in ms and the share of all cores that was busy, under wrk's load."""
+    threads = min(2, connections)
+    options = [f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    busy, begin = busy_seconds(), time.perf_counter()
+    text = subprocess.run([wrk, *options, url], capture_output=True, text=True, check=True).stdout
+    share = (busy_seconds() - busy) / (time.perf_counter() - begin) / (os.cpu_count() or 1)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    tail = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    assert rate, text
+    assert tail, text
+    assert "Non-2xx" not in text, text
+    return float(rate[1]), float(tail[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[tail[2]], share
+
+
+def compare_throughput(root: Path, seconds: int, concurrencies: tuple[int, ...]) -> None:
     """Print requests a second over concurrency, for one and two workers."""
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -158,35 +179,17 @@ def compare_throughput(root: Path, seconds: int) -> None:
         return
     script = root / "draws.lua"
     script.write_text(WRK_SCRIPT)
-    print("| connections | 1 worker, requests/s | p99 ms | 2 workers, requests/s | p99 ms | ratio |")
-    print("|---|---|---|---|---|---|")
+    print("| connections | 1 worker, requests/s | p99 ms | 2 workers, requests/s | p99 ms | cores busy | ratio |")
+    print("|---|---|---|---|---|---|---|")
     with serving(root, 1) as one, serving(root, 2) as two:
-        for connections in (1, 2, 4, 8, 16, 32, 64):
-            rates, tails = [], []
-            for url in (one, two):
-                threads = min(2, connections)
-                command = [
-                    wrk,
-                    f"-t{threads}",
-                    f"-c{connections}",
-                    f"-d{seconds}s",
-                    "--latency",
-                    "-s",
-                    str(script),
-                    url,
-                ]
-                text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-                rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-                tail = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-                assert rate, text
-                assert tail, text
-                assert "Non-2xx" not in text, text
-                rates.append(float(rate[1]))
-                tails.append(float(tail[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[tail[2]])
+        for connections in concurrencies:
+            rate, tail, _ = load(wrk, script, one, connections, seconds)
+            rate_two, tail_two, busy = load(wrk, script, two, connections, seconds)
             print(
-                f"| {connections} | {rates[0]:.0f} | {tails[0]:.1f} | {rates[1]:.0f} | {tails[1]:.1f} "
-                f"| {rates[1] / rates[0]:.2f} |"
+                f"| {connections} | {rate:.0f} | {tail:.1f} | {rate_two:.0f} | {tail_two:.1f} | {busy:.0%} "
+                f"| {rate_two / rate:.2f} |"
             )
+    print()
 
 
 def main() -> None:
@@ -194,10 +197,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=4, help="of load a cell of the throughput table")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = write_store(Path(folder), SAMPLES)
-        compare_latency(root, args.rounds)
-        compare_throughput(root, args.seconds)
+    for level, concurrencies in ((5, (1, 2, 4, 8, 16, 32, 64)), (0, (1, 8))):
+        print(f"Chunks at blosc-zstd level {level}{' (what `drawpoint convert` writes)' if level == 0 else ''}.\n")
+        with tempfile.TemporaryDirectory() as folder:
+            root = write_store(Path(folder), SAMPLES, level)
+            compare_latency(root, args.rounds)
+            compare_throughput(root, args.seconds, concurrencies)
 
 
 if __name__ == "__main__":
