@@ -38,10 +38,12 @@ def resampled(n_surface: int, n_volume: int, seed: int = 0) -> dict[str, np.ndar
     return arrays
 
 
-def write_store(root: Path, n_samples: int, compression_level: int = 5) -> Path:
-    """Write a store of `n_samples` samples of 150k + 600k points, named run_0, run_1 and so on."""
+def write_store(
+    root: Path, n_samples: int, compression_level: int = 5, *, n_surface: int = 150_000, n_volume: int = 600_000
+) -> Path:
+    """Write a store of `n_samples` samples of so many points, named run_0, run_1 and so on."""
     writer = ZarrStoreWriter(root, FILEMAP, "resampled", compression_level=compression_level)
     for number in range(n_samples):
-        writer.write_sample(f"run_{number}", resampled(150_000, 600_000, number))
+        writer.write_sample(f"run_{number}", resampled(n_surface, n_volume, number))
     writer.save_manifest()
     return root

@@ -60,7 +60,7 @@ def main() -> None:
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
-        root = write_store(Path(folder), SAMPLES, n_surface, n_volume)
+        root = write_store(Path(folder), SAMPLES, n_surface=n_surface, n_volume=n_volume)
         for _ in range(ROUNDS):
             means = []
             for way, measure in ways.items():
