@@ -47,11 +47,11 @@ def name_answer(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) 
     return f'"{hashlib.sha256(_compact(key).encode()).hexdigest()[:32]}"'
 
 
-def check_revision(store_id: str, revision: str, query: DrawQuery) -> None:
-    """Raise RevisionChanged if the query is meant for another revision of the store."""
-    if query.revision is not None and query.revision != revision:
+def check_revision(store_id: str, revision: str, asked: str | None) -> None:
+    """Raise RevisionChanged if a request is meant for another revision of the store."""
+    if asked is not None and asked != revision:
         raise RevisionChanged(
-            f"store {store_id!r} is at revision {revision}, not {query.revision[:200]!r}; fetch its manifest again, "
+            f"store {store_id!r} is at revision {revision}, not {asked[:200]!r}; fetch its manifest again, "
             "or leave revision= out."
         )
 

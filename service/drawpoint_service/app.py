@@ -20,6 +20,7 @@ from drawpoint_service.exchange import Exchanges, exchange_of
 from drawpoint_service.pool import ReadPool
 from drawpoint_service.readiness import Readiness
 from drawpoint_service.responses import problem_response
+from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.draws import draw_routes
 from drawpoint_service.routes.health import health_routes
 from drawpoint_service.routes.stores import store_routes
@@ -71,6 +72,7 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     )
     app.include_router(store_routes(catalog, pool))
     app.include_router(draw_routes(catalog, settings, pool))
+    app.include_router(batch_routes(catalog, settings, pool))
     app.include_router(health_routes(readiness, draining))
     app.add_api_route("/", lead_to_docs, include_in_schema=False)
     explain_errors(app, settings)
@@ -119,8 +121,9 @@ def explain_errors(app: FastAPI, settings: Settings) -> None:
         if error.status_code == HTTPStatus.NOT_FOUND:
             detail = f"there is nothing at {request.url.path[:200]!r}; /docs lists what there is."
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = "GET, HEAD"
-            detail = f"{request.method} is not allowed here; GET and HEAD are."
+            allowed = headers["Allow"].replace("GET", "GET, HEAD")
+            headers["Allow"] = allowed
+            detail = f"{request.method} is not allowed here; allowed: {allowed}."
         else:
             detail = str(error.detail)
         problem = problems.plain(error.status_code, detail, exchange_of(request).request_id)

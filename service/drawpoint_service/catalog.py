@@ -172,6 +172,7 @@ def _summarise(store_id: str, manifest: drawpoint.manifest.StoreManifest) -> Sto
         **{name: f"{here}/{name}" for name in ("manifest", "samples", "statistics", "splits")},
         "sample": f"{here}/samples/{{sample}}",
         "coords": f"{here}/coords/{{sample}}",
+        "batch": f"{here}/batch",
     }
     return StoreSummary(
         id=store_id,

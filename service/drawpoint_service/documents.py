@@ -21,13 +21,14 @@ _DESCRIPTIONS = {
     401: "A token is wanted.",
     403: "The token is not known.",
     404: "There is no such store, sample, split or document.",
-    409: "The store is at another revision than `revision=` says.",
+    409: "The store is at another revision than `revision` says.",
     413: "The answer would exceed what is sent at once.",
     422: "An unknown or repeated parameter, domain or field, or a value out of place.",
     502: "The stored data is damaged or cannot be read.",
     503: "The service is busy: try again after the time that Retry-After names.",
 }
 _SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+_NAMES = {"type": "array", "minItems": 1, "items": {"type": "string"}}
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "fields": {
         "description": "Canonical fields to send, with commas between them; all unless given.",
@@ -112,6 +113,54 @@ def document_payload() -> dict[str, Any]:
             "Content-Digest": {"description": "The crc32c of the body (RFC 9530).", **text},
             "ETag": {"description": "With an explicit seed: names the answer.", **text},
         },
+    }
+
+
+def document_batch(domains: Iterable[str], most_samples: int) -> dict[str, Any]:
+    """Return the OpenAPI of the body of a batch."""
+    count = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": query.ALL}, {"type": "null"}]}
+    names = ", ".join(domains)
+    item = {
+        "type": "object",
+        "required": ["id"],
+        "properties": {"id": {"type": "string"}, "seed": _SEED, "part": _SEED},
+        "additionalProperties": False,
+    }
+    members = {
+        "samples": {
+            "description": "The draws, in order; one without a seed gets a fresh one, which the metadata name.",
+            "type": "array",
+            "minItems": 1,
+            "maxItems": most_samples,
+            "items": item,
+        },
+        "num_points": {
+            "description": f"Counts by domain ({names}); a domain that is left out comes in full.",
+            "type": "object",
+            "additionalProperties": count,
+        },
+        "coords": {
+            "description": "Counts by domain of positions that are drawn independently, under the same seed.",
+            "type": "object",
+            "additionalProperties": count,
+        },
+        "fields": {"description": "Canonical fields to send; all unless given.", **_NAMES},
+        "dtype": _PARAMETERS["dtype"]["schema"],
+        "revision": {"description": _PARAMETERS["revision"]["description"], "type": "string"},
+    }
+    schema = {"type": "object", "required": ["samples"], "properties": members, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def document_batch_payload() -> dict[str, Any]:
+    """Return the OpenAPI of an answer that holds a batch."""
+    document = document_payload()
+    headers = {name: each for name, each in document["headers"].items() if name not in ("X-Drawpoint-Seed", "ETag")}
+    return {
+        **document,
+        "headers": headers,
+        "description": "A safetensors file: `<index>/<field>`, and `<index>/coords/<domain>_position` for coordinates. "
+        "Its metadata hold, as JSON, `seeds` (a list) and `errors` (a problem by index, for what is missing).",
     }
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from drawpoint.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
@@ -24,6 +25,7 @@ class ReadPool:
     """
 
     def __init__(self, threads: int, max_requests: int) -> None:
+        self._width = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._max_requests = max_requests
         self._admitted = 0
@@ -46,6 +48,23 @@ class ReadPool:
         """Run `call(*args, **kwargs)` in a thread; the event loop goes on meanwhile."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    async def run_each(self, call: Callable[[Item], Result], items: Iterable[Item]) -> dict[Item, Result]:
+        """Return what `call` returns for each of `items`.
+
+        As many run at once as there are threads; the calls of other requests take their turn between them.
+        """
+        results: dict[Item, Result] = {}
+        waiting = iter(items)
+
+        async def work() -> None:
+            for item in waiting:
+                results[item] = await self.run(call, item)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._width):
+                group.create_task(work())
+        return results
 
     def close(self) -> None:
         """Let calls that run end, and drop those that wait."""

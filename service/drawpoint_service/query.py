@@ -18,6 +18,7 @@ ALL = "all"
 DTYPES = ("float32", "stored")
 SAMPLE_PARAMETERS = ("fields", "domains", "seed", "part", "dtype", "revision")
 COORDS_PARAMETERS = ("seed", "dtype", "revision")
+BATCH_PARAMETERS = ("revision",)
 PAGE_PARAMETERS = ("limit", "after")
 PAGE_SAMPLES = 100
 MAX_PAGE_SAMPLES = 1000
@@ -73,6 +74,11 @@ def parse_page_query(pairs: Iterable[tuple[str, str]]) -> PageQuery:
     values = _collect(pairs, PAGE_PARAMETERS)
     limit = _integer("limit", values.get("limit", str(PAGE_SAMPLES)), 1, MAX_PAGE_SAMPLES)
     return PageQuery(limit, values.get("after"))
+
+
+def parse_batch_query(pairs: Iterable[tuple[str, str]]) -> str | None:
+    """Return the revision that a batch is meant for, if it names one; raises UnknownParameter and InvalidParameter."""
+    return _collect(pairs, BATCH_PARAMETERS).get("revision")
 
 
 def refuse_parameters(pairs: Iterable[tuple[str, str]]) -> None:

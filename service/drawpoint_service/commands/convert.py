@@ -15,11 +15,11 @@ from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
 from drawpoint_service.commands.wording import count
 from drawpoint_store import stores
-from drawpoint_store.agreement import writer_settings
+from drawpoint_store.conversion.agreement import writer_settings
+from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
+from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import Existing, check_target, check_workers, convert, load_manifest
-from drawpoint_store.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
 from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS, FileMap, present_specs
-from drawpoint_store.tree import SourceTree
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: Re
         """Send the fields of a sample; a domain without a count comes in full."""
         store = enter_store(request, catalog, store_id)
         asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
-        answer.check_revision(store.id, store.revision, asked)
+        answer.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id)
         seed = resolve_seed(request, asked)
         plan = plan_sample(store.manifest, sample_id, asked.counts, seed=seed, part=asked.part, fields=fields)
@@ -56,7 +56,7 @@ def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: Re
         """Send positions of each domain with a count, drawn independently of the sample's fields."""
         store = enter_store(request, catalog, store_id)
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
-        answer.check_revision(store.id, store.revision, asked)
+        answer.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
         plan = plan_coords(store.manifest, sample_id, asked.counts, seed=seed)
         return await send_draw(request, store, asked, plan)

@@ -1,0 +1,64 @@
+"""Batches: many draws in one request, each item with its tensors or its error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from drawpoint.payload import CONTENT_TYPE
+from drawpoint_service import answer, query, responses
+from drawpoint_service.batch import allocate_batch, finish_batch, plan_batch, read_item
+from drawpoint_service.body import parse_batch, receive_body
+from drawpoint_service.documents import document_batch, document_batch_payload, document_parameters, document_problems
+from drawpoint_service.exchange import exchange_of
+from drawpoint_service.routes.entry import enter_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint.errors import DrawpointError
+    from drawpoint_service.batch import BatchPlan
+    from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.pool import ReadPool
+    from drawpoint_service.settings import Settings
+
+
+def batch_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: ReadPool) -> APIRouter:
+    """Make the route that sends batches."""
+    router = APIRouter(tags=["draws"])
+    domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
+
+    @router.post(
+        "/stores/{store_id}/batch",
+        response_class=Response,
+        responses={200: document_batch_payload(), **document_problems(404, 409, 413, 422, 503)},
+        openapi_extra={
+            **document_parameters(query.BATCH_PARAMETERS),
+            **document_batch(domains, settings.max_batch_samples),
+        },
+    )
+    async def read_batch(store_id: str, request: Request) -> Response:
+        """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
+        store = enter_store(request, catalog, store_id)
+        revision = query.parse_batch_query(request.query_params.multi_items())
+        asked = parse_batch(await receive_body(request.stream()), store.manifest, settings.max_batch_samples)
+        for wanted in (revision, asked.revision):
+            answer.check_revision(store.id, store.revision, wanted)
+        exchange_of(request).until_sent.enter_context(pool.admit())
+        plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
+        body, digest = await read_plan(store, plan)
+        headers = {"Cache-Control": "no-store", "Content-Digest": digest}
+        return responses.BufferResponse(body, CONTENT_TYPE, headers)
+
+    async def read_plan(store: ServedStore, plan: BatchPlan) -> tuple[bytearray, str]:
+        filled = await pool.run(allocate_batch, store, plan)
+
+        def read(index: int) -> DrawpointError | None:
+            return read_item(store, plan.reads[index], filled.tensors)
+
+        outcomes = await pool.run_each(read, plan.reads)
+        failures = {index: error for index, error in outcomes.items() if error is not None}
+        return await pool.run(finish_batch, store, plan, filled, failures)
+
+    return router

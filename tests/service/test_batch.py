@@ -1,0 +1,354 @@
+"""A batch is many draws in one answer: in order, each as it would come alone, or with the error it would meet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from drawpoint.payload import content_digest, parse
+from drawpoint_store import ZarrChunkReader
+from drawpoint_store.plan import ReadPlan
+from drawpoint_store.store import OpenStore
+from live import LiveService
+
+PATH = "/stores/made/batch"
+COUNTS = {"surface": 300, "volume": 500}
+ITEMS = [
+    {"id": "param0/run", "seed": 1},
+    {"id": "param1/run", "seed": 2, "part": 3},
+    {"id": "param0/run", "seed": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def service(store_root: Path) -> Iterator[LiveService]:
+    with LiveService({"made": store_root}, max_response_bytes=2_000_000, max_batch_samples=40) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def http(service: LiveService) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reader(store_root: Path) -> ZarrChunkReader:
+    return ZarrChunkReader(store_root)
+
+
+def open_body(answer: httpx.Response) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Return the tensors and the metadata of a batch, those that are JSON decoded."""
+    assert answer.status_code == 200, answer.text
+    tensors, metadata = parse(bytearray(answer.content))
+    listed = ("samples", "seeds", "parts", "num_points", "coords", "errors")
+    return tensors, {**metadata, **{name: json.loads(metadata[name]) for name in listed}}
+
+
+def expect_item(reader: ZarrChunkReader, item: Mapping[str, Any], **kwargs: Any) -> dict[str, torch.Tensor]:
+    return reader.read_sample(item["id"], COUNTS, seed=item["seed"], part=item.get("part"), **kwargs)
+
+
+class TestABatch:
+    def test_holds_what_each_draw_would_hold_alone(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
+        answer = http.post(PATH, json={"samples": ITEMS, "num_points": COUNTS, "coords": {"surface": 77}})
+        tensors = safetensors.torch.load(answer.content)
+        expected = {}
+        for index, item in enumerate(ITEMS):
+            expected.update({f"{index}/{name}": each for name, each in expect_item(reader, item).items()})
+            coords = reader.read_coords(str(item["id"]), "surface", 77, seed=int(str(item["seed"])))
+            expected[f"{index}/coords/surface_position"] = coords
+        assert tensors.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert tensors[name].dtype == torch.float32
+            assert tensors[name].equal(tensor), name
+
+    def test_says_what_it_is(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
+        answer = http.post(
+            PATH,
+            json={"samples": ITEMS, "num_points": COUNTS, "coords": {"volume": "all"}},
+            headers={"X-Request-ID": "of-this-test"},
+        )
+        _, metadata = open_body(answer)
+        assert metadata == {
+            "store": "made",
+            "revision": reader.manifest.revision,
+            "draw_version": "1",
+            "dtype": "float32",
+            "samples": ["param0/run", "param1/run", "param0/run"],
+            "seeds": [1, 2, 3],
+            "parts": [None, 3, None],
+            "num_points": [COUNTS] * 3,
+            "coords": [{"volume": 10_000}] * 3,
+            "errors": {},
+        }
+        assert answer.headers["X-Drawpoint-Revision"] == reader.manifest.revision
+        assert answer.headers["X-Request-ID"] == "of-this-test"
+        assert answer.headers["Content-Digest"] == content_digest(answer.content)
+        assert answer.headers["Content-Type"] == "application/vnd.safetensors"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "ETag" not in answer.headers
+
+    def test_comes_as_it_is_stored_if_asked_so_and_with_the_fields_named(self, http: httpx.Client) -> None:
+        body = {"samples": ITEMS, "num_points": COUNTS, "fields": ["surface_pressure", "volume_velocity"]}
+        tensors, _ = open_body(http.post(PATH, json={**body, "dtype": "stored"}))
+        assert {name: each.dtype for name, each in tensors.items()} == {
+            f"{index}/{name}": np.float16 for index in range(3) for name in ("surface_pressure", "volume_velocity")
+        }
+
+    def test_without_counts_reads_all_points(self, http: httpx.Client) -> None:
+        body = {"samples": [{"id": "param0/run"}], "fields": ["surface_area", "volume_sdf"]}
+        for counts in (None, {}, {"surface": None, "volume": "all"}):
+            tensors, _ = open_body(http.post(PATH, json={**body, "num_points": counts}))
+            assert {name: len(each) for name, each in tensors.items()} == {
+                "0/surface_area": 1500,
+                "0/volume_sdf": 10_000,
+            }
+
+    def test_with_explicit_seeds_is_the_same_bytes_from_any_replica(self, http: httpx.Client, store_root: Path) -> None:
+        body = {"samples": [*ITEMS, {"id": "nothing", "seed": 1}], "num_points": COUNTS}
+        with LiveService({"made": store_root}, read_threads=1) as other:
+            bodies = {
+                http.post(PATH, json=body).content,
+                httpx.post(other.url + PATH, content=json.dumps(body, indent=3)).content,
+            }
+        assert len(bodies) == 1
+
+    def test_draws_anew_where_no_seed_is_given_and_tells_which_it_took(
+        self, http: httpx.Client, reader: ZarrChunkReader
+    ) -> None:
+        body = {"samples": [{"id": "param0/run"}, {"id": "param0/run", "seed": None}], "num_points": COUNTS}
+        tensors, metadata = open_body(http.post(PATH, json=body))
+        first, second = metadata["seeds"]
+        assert first != second
+        for index, seed in enumerate((first, second)):
+            expected = expect_item(reader, {"id": "param0/run", "seed": seed})
+            assert torch.from_numpy(tensors[f"{index}/volume_position"]).equal(expected["volume_position"])
+
+
+class TestWhatFails:
+    def test_is_told_in_its_place_and_the_rest_is_sent(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
+        samples = [ITEMS[0], {"id": "param0/rum", "seed": 5}, ITEMS[2]]
+        tensors, metadata = open_body(http.post(PATH, json={"samples": samples, "num_points": COUNTS}))
+        assert {name.split("/")[0] for name in tensors} == {"0", "2"}
+        assert torch.from_numpy(tensors["2/volume_sdf"]).equal(expect_item(reader, ITEMS[2])["volume_sdf"])
+        assert metadata["errors"]["1"] == {
+            "type": "urn:drawpoint:sample-not-found",
+            "title": "Sample not found",
+            "status": 404,
+            "detail": "store 'made' has no sample 'param0/rum'; near names: param0/run, param1/run.",
+            "near": ["param0/run", "param1/run"],
+            "store": "made",
+            "sample": "param0/rum",
+        }
+        assert metadata["num_points"] == [COUNTS, {}, COUNTS]
+
+    def test_may_be_everything(self, http: httpx.Client) -> None:
+        answer = http.post(PATH, json={"samples": [{"id": "x"}, {"id": "y"}]})
+        assert open_body(answer)[0] == {}
+        assert safetensors.torch.load(answer.content) == {}
+
+    def test_is_not_searched_for_near_names_for_ever(self, http: httpx.Client) -> None:
+        _, metadata = open_body(http.post(PATH, json={"samples": [{"id": f"run{index}"} for index in range(20)]}))
+        searched = [index for index, problem in metadata["errors"].items() if "near" in problem]
+        assert sorted(map(int, searched)) == list(range(8))
+        assert metadata["errors"]["19"]["detail"] == "store 'made' has no sample 'run19'."
+
+    def test_while_it_is_read_leaves_nothing_of_itself(
+        self, store_root: Path, tmp_path: Path, reader: ZarrChunkReader
+    ) -> None:
+        root = Path(shutil.copytree(store_root, tmp_path / "store"))
+        shard = root / "param1/run.zarr/volume/vorticity/c/0/0"
+        shard.write_bytes(bytes(shard.stat().st_size))
+        with LiveService({"made": root}) as service:
+            answer = httpx.post(service.url + PATH, json={"samples": ITEMS, "num_points": COUNTS})
+            alone = httpx.post(
+                service.url + PATH,
+                json={"samples": [{"id": "param1/run", "seed": 2}], "num_points": COUNTS, "fields": ["volume_sdf"]},
+            )
+        tensors, metadata = open_body(answer)
+        assert answer.headers["Content-Digest"] == content_digest(answer.content)
+        expected = {
+            f"{index}/{name}": tensor for index in (0, 2) for name, tensor in expect_item(reader, ITEMS[index]).items()
+        }
+        assert tensors.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert torch.from_numpy(tensors[name]).equal(tensor), name
+        (problem,) = metadata["errors"].values()
+        assert list(metadata["errors"]) == ["1"]
+        assert problem["type"] == "urn:drawpoint:metadata-damaged"
+        assert (problem["sample"], problem["field"], problem["status"]) == ("param1/run", "volume_vorticity", 502)
+        assert str(root) not in json.dumps(metadata)
+        # The field that is not damaged still comes.
+        assert open_body(alone)[1]["errors"] == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "sentences"),
+    [
+        ("", "invalid-parameter", ["the body is no JSON"]),
+        ("[" * 100_000, "invalid-parameter", ["the body is no JSON"]),
+        (b"\xff", "invalid-parameter", ["the body is no JSON"]),
+        ('{"samples": [{"id": "\\ud800"}]}', "invalid-parameter", ["the body is no JSON", "surrogates"]),
+        ('{"samples": [], "samples": []}', "invalid-parameter", ["a key stands there twice"]),
+        ('{"samples": [{"id": "a", "seed": NaN}]}', "invalid-parameter", ["NaN is no number of JSON"]),
+        ("9" * 5000, "invalid-parameter", ["the body is no JSON"]),
+        ([], "invalid-parameter", ["body='[]'", "an object such as"]),
+        ({}, "invalid-parameter", ["samples='null'", "at least one"]),
+        ({"samples": []}, "invalid-parameter", ["samples='[]'", "at least one"]),
+        ({"samples": "a"}, "invalid-parameter", ["samples='\"a\"'"]),
+        ({"sampels": [{"id": "a"}]}, "unknown-parameter", ["the body has no key 'sampels'", "near names: samples"]),
+        ({"samples": ["a"]}, "invalid-parameter", ["samples[0]", '{"id", "seed", "part"}']),
+        ({"samples": [{"id": "a"}, {}]}, "invalid-parameter", ["samples[1].id='null'", "the id of a sample"]),
+        (
+            {"samples": [{"id": "a", "sed": 1}]},
+            "unknown-parameter",
+            ["samples[0] has no key 'sed'", "near names: seed"],
+        ),
+        ({"samples": [{"id": "a", "seed": -1}]}, "invalid-parameter", ["samples[0].seed='-1'", "integer in 0.."]),
+        ({"samples": [{"id": "a", "seed": 2**63}]}, "invalid-parameter", ["samples[0].seed="]),
+        ({"samples": [{"id": "a", "seed": True}]}, "invalid-parameter", ["samples[0].seed='true'"]),
+        ({"samples": [{"id": "a", "seed": 1.0}]}, "invalid-parameter", ["samples[0].seed='1.0'"]),
+        ({"samples": [{"id": "a", "seed": "1"}]}, "invalid-parameter", ["samples[0].seed='\"1\"'"]),
+        ({"samples": [{"id": "a", "part": 1}]}, "invalid-draw", ["samples[0]: part needs seed"]),
+        (
+            {"samples": [{"id": "a"}], "num_points": {"surfac": 1}},
+            "unknown-domain",
+            ["'surfac'", "near names: surface"],
+        ),
+        ({"samples": [{"id": "a"}], "num_points": {"surface": 0}}, "invalid-parameter", ["num_points.surface='0'"]),
+        ({"samples": [{"id": "a"}], "num_points": {"surface": False}}, "invalid-parameter", ["num_points.surface="]),
+        ({"samples": [{"id": "a"}], "num_points": [1]}, "invalid-parameter", ["num_points='[1]'", "by domain"]),
+        ({"samples": [{"id": "a"}], "coords": {"volum": 1}}, "unknown-domain", ["'volum'", "near names: volume"]),
+        ({"samples": [{"id": "a"}], "coords": {"volume": "x"}}, "invalid-parameter", ["coords.volume", '"all"']),
+        ({"samples": [{"id": "a"}], "fields": []}, "invalid-parameter", ["fields='[]'", "left out"]),
+        ({"samples": [{"id": "a"}], "fields": [1]}, "invalid-parameter", ["fields='[1]'"]),
+        ({"samples": [{"id": "a"}], "fields": ["surface_presure"]}, "unknown-field", ["near names: surface_pressure"]),
+        ({"samples": [{"id": "a"}], "dtype": "float16"}, "invalid-parameter", ["dtype", "float32 or stored"]),
+        ({"samples": [{"id": "a"}], "dtype": []}, "invalid-parameter", ["dtype='[]'"]),
+        ({"samples": [{"id": "a"}], "revision": 1}, "invalid-parameter", ["revision='1'", "a text"]),
+    ],
+)
+def test_what_cannot_be_meant_is_422_and_named(http: httpx.Client, body: Any, kind: str, sentences: list[str]) -> None:
+    answer = http.post(PATH, content=body if isinstance(body, str | bytes) else json.dumps(body))
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:drawpoint:{kind}"
+    for sentence in sentences:
+        assert sentence in problem["detail"]
+    assert len(answer.content) < 2000
+
+
+def test_an_unknown_store_or_parameter_is_told(http: httpx.Client) -> None:
+    body = {"samples": ITEMS}
+    assert http.post("/stores/mde/batch", json=body).status_code == 404
+    answer = http.post(f"{PATH}?dtype=stored", json=body)
+    assert answer.status_code == 422
+    assert "'dtype'" in answer.json()["detail"]
+
+
+def test_another_revision_is_409_wherever_it_is_asked_for(http: httpx.Client, reader: ZarrChunkReader) -> None:
+    body = {"samples": ITEMS, "num_points": COUNTS}
+    revision = reader.manifest.revision
+    assert http.post(f"{PATH}?revision={revision}", json={**body, "revision": revision}).status_code == 200
+    for path, asked in ((f"{PATH}?revision=abc", body), (PATH, {**body, "revision": "abc"})):
+        answer = http.post(path, json=asked)
+        assert answer.status_code == 409
+        assert answer.json()["type"] == "urn:drawpoint:revision-changed"
+
+
+class TestTooMuchAtOnceIs413:
+    def test_in_bytes_of_all_answers_together(self, http: httpx.Client) -> None:
+        one: dict[str, Any] = {"samples": [{"id": "param0/run"}]}  # 10,000 points of 11 values, 1,500 of 11: 506,000
+        assert http.post(PATH, json={"samples": one["samples"] * 3}).status_code == 200
+        answer = http.post(PATH, json={"samples": one["samples"] * 4})
+        assert answer.status_code == 413
+        assert "samples 0 to 3 of the batch would have 2,024,000 bytes" in answer.json()["detail"]
+        assert "2,000,000" in answer.json()["detail"]
+        assert http.post(PATH, json={"samples": one["samples"] * 4, "dtype": "stored"}).status_code == 200
+
+    def test_in_samples(self, http: httpx.Client) -> None:
+        body: dict[str, Any] = {"samples": [{"id": "param0/run"}] * 41, "num_points": {"surface": 1, "volume": 1}}
+        answer = http.post(PATH, json=body)
+        assert answer.status_code == 413
+        assert "41 samples and at most 40" in answer.json()["detail"]
+        assert http.post(PATH, json={**body, "samples": body["samples"][1:]}).status_code == 200
+
+    def test_in_the_request_itself_of_which_no_more_is_taken(self, service: LiveService) -> None:
+        def endless() -> Iterator[bytes]:
+            for _ in range(1000):
+                yield b" " * 100_000
+
+        try:
+            answer = httpx.post(service.url + PATH, content=endless())
+        except httpx.TransportError:
+            return  # it was told and hung up on while it was still sending
+        assert answer.status_code == 413
+        assert answer.json()["detail"].startswith("the request has more than 1,048,576 bytes")
+
+
+class Slow(OpenStore):
+    """A store that counts how many reads go on at once, and holds them until as many as expected are there."""
+
+    def __init__(self, root: Path, expected: int) -> None:
+        super().__init__(str(root))
+        self.meeting = threading.Barrier(expected)
+
+    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.meeting.wait(30)
+        super().read(plan, out)
+
+
+def test_the_samples_of_a_batch_are_read_by_all_threads_at_once(store_root: Path) -> None:
+    body = {"samples": [{"id": "param0/run", "seed": seed} for seed in range(6)], "num_points": COUNTS}
+    with LiveService({"made": Slow(store_root, 3)}, read_threads=3) as service:
+        answer = httpx.post(service.url + PATH, json=body, timeout=60)
+    assert open_body(answer)[1]["errors"] == {}
+
+
+def test_a_batch_needs_a_token_where_one_is_wanted(store_root: Path) -> None:
+    with LiveService({"made": store_root}, token="t") as service:
+        assert httpx.post(service.url + PATH, json={"samples": ITEMS}).status_code == 401
+        allowed = {"Authorization": "Bearer t"}
+        assert httpx.post(service.url + PATH, json={"samples": ITEMS}, headers=allowed).status_code == 200
+
+
+def test_a_client_that_leaves_in_its_body_is_no_failure_of_the_service(
+    store_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="drawpoint")
+    with LiveService({"made": store_root}, max_requests=1) as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as leaver:
+            leaver.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        while not any(f"POST {PATH}" in record.message for record in caplog.records):
+            assert httpx.post(service.url + PATH, json={"samples": [{"id": "x"}]}).status_code == 200
+            caplog.records[:] = [record for record in caplog.records if " 200 " not in record.message]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_only_posting_makes_sense(http: httpx.Client) -> None:
+    for method in ("GET", "HEAD", "PUT"):
+        answer = http.request(method, PATH)
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "POST"
+
+
+def test_it_is_documented_as_it_is(http: httpx.Client) -> None:
+    operation = http.get("/openapi.json").json()["paths"]["/stores/{store_id}/batch"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"samples", "num_points", "coords", "fields", "dtype", "revision"}
+    assert schema["properties"]["samples"]["maxItems"] == 40
+    assert {each["name"] for each in operation["parameters"]} == {"store_id", "revision"}
+    assert {"200", "404", "409", "413", "422", "503"} <= set(operation["responses"])
