@@ -18,18 +18,18 @@ from tqdm import tqdm
 
 import drawpoint
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound
-from drawpoint_store.agreement import check_agreement
-from drawpoint_store.journal import Journal, fingerprint, lock_store
+from drawpoint_store.conversion.agreement import check_agreement
+from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
+from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
 from drawpoint_store.manifest import StoreManifest
-from drawpoint_store.tree import SourceTree
-from drawpoint_store.workers import GO_ON, Conversion, Outcome, Task, run_tasks
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
     from drawpoint.manifest import SampleEntry
-    from drawpoint_store.tree import SourceSample
+    from drawpoint_store.conversion.tree import SourceSample
     from drawpoint_store.writer import ZarrStoreWriter
 
 Existing = Literal["refuse", "append", "overwrite"]

@@ -17,9 +17,9 @@ import pytest
 
 from drawpoint.errors import DrawpointError
 from drawpoint_store import StoreManifest, ZarrStoreWriter
+from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.convert import convert
-from drawpoint_store.filemaps import detect_filemap
-from drawpoint_store.journal import Journal
 from trees import files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:

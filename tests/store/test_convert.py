@@ -14,10 +14,10 @@ import torch
 from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.journal import Journal, lock_store
+from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import check_workers, convert
-from drawpoint_store.filemaps import detect_filemap
-from drawpoint_store.journal import Journal, lock_store
-from drawpoint_store.tree import SourceTree
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawpoint_store import FIELD_SPECS, FileMap, build_domain_layouts, present_specs
-from drawpoint_store.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets, load_filemap
+from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets, load_filemap
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
 from drawpoint_store import stores
-from drawpoint_store.journal import Finished, Journal, count_bytes
-from drawpoint_store.tensors import check_finite, read_tensor
-from drawpoint_store.tree import open_filesystem
+from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
+from drawpoint_store.conversion.tensors import check_finite, read_tensor
+from drawpoint_store.conversion.tree import open_filesystem
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from drawpoint_store.tree import SourceSample
+    from drawpoint_store.conversion.tree import SourceSample
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
 
