@@ -82,8 +82,10 @@ class Transport:
         deadline = Deadline(self.settings.deadline)
         attempts = 0
         damaged = False
+        before: TransportFailure | None = None
         while True:
             attempts += 1
+            begun = deadline.elapsed()
             request_id = secrets.token_hex(8)
             sender = self._engine(engine)
             try:
@@ -102,7 +104,9 @@ class Transport:
             except TransportFailure as failure:
                 pause = _pause(failure, attempts)
                 if isinstance(failure, Untrusted) or deadline.elapsed() + pause >= self._patience(failure):
-                    raise self._give_up(failure, request, request_id, attempts, deadline) from failure
+                    cause = _blame(failure, before, deadline.elapsed() - begun, deadline)
+                    raise self._give_up(cause, request, request_id, attempts, deadline) from failure
+                before = failure
                 level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
                 _log.log(level, "%s: %s; trying again in %.1f s.", request.about, failure, pause)
                 time.sleep(pause)
@@ -166,6 +170,14 @@ def _pause(failure: TransportFailure, attempts: int) -> float:
     # Full jitter: workers that failed together must not come back together.
     ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempts - 1, 30))
     return _jitter.uniform(0, ceiling) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
+
+
+def _blame(
+    failure: TransportFailure, before: TransportFailure | None, seconds: float, deadline: Deadline
+) -> TransportFailure:
+    """Return the failure to report: a last attempt that began too late says less than the one before it."""
+    late = isinstance(failure, TimedOut) and deadline.remaining() <= 0 and seconds < deadline.seconds / 2
+    return before if late and before is not None else failure
 
 
 def _place(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:

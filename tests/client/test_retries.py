@@ -254,7 +254,7 @@ class TestGivingUp:
     def test_comes_with_the_total_deadline(
         self, proxy: FaultyProxy, open_store: OpenStore, fault: Fault, kind: type[errors.RequestFailed]
     ) -> None:
-        reader = open_store(proxy.url, deadline=0.5)
+        reader = open_store(proxy.url, deadline=0.8)
         proxy.always = fault
         with pytest.raises(kind, match="sample 'param0/run' of store 'made' at http") as caught:
             reader.read_sample(SAMPLE, COUNTS, seed=5)
@@ -262,6 +262,16 @@ class TestGivingUp:
         assert not isinstance(caught.value, LookupError)  # an outage is no missing sample
         assert (caught.value.store, caught.value.sample) == ("made", SAMPLE)
         assert caught.value.request_id == proxy.draws[-1].headers["x-request-id"]
+
+    def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
+        self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reader = open_store(proxy.url, deadline=0.8)
+        proxy.script += [faulty.with_answer(503)]
+        proxy.always = faulty.stall
+        monkeypatch.setattr(transport, "_pause", lambda *_: 0.5)  # leaves the second try less than half the time
+        with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
+            reader.read_sample(SAMPLE, COUNTS, seed=5)
 
     def test_comes_at_once_where_the_service_asks_for_more_patience_than_there_is(
         self, proxy: FaultyProxy, open_store: OpenStore
