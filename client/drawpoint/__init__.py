@@ -10,26 +10,50 @@ from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEn
 
 if TYPE_CHECKING:
     from drawpoint.connection import Connection, connect
+    from drawpoint.dataset import SampleDataset
+    from drawpoint.estimates import Estimate, estimate
+    from drawpoint.loader import LoaderReport, SampleLoader
+    from drawpoint.normalisation import Normaliser
+    from drawpoint.parts import Part, iter_parts
     from drawpoint.remote import RemoteReader
+    from drawpoint.sampler import ResumableSampler
 
 __all__ = [
     "ArrayLayout",
     "Connection",
     "DomainLayout",
     "DomainSample",
+    "Estimate",
+    "LoaderReport",
+    "Normaliser",
+    "Part",
     "RemoteReader",
+    "ResumableSampler",
+    "SampleDataset",
     "SampleEntry",
+    "SampleLoader",
     "StoreManifest",
     "__version__",
     "connect",
     "errors",
+    "estimate",
+    "iter_parts",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Connection": "drawpoint.connection",
+    "Estimate": "drawpoint.estimates",
+    "LoaderReport": "drawpoint.loader",
+    "Normaliser": "drawpoint.normalisation",
+    "Part": "drawpoint.parts",
     "RemoteReader": "drawpoint.remote",
+    "ResumableSampler": "drawpoint.sampler",
+    "SampleDataset": "drawpoint.dataset",
+    "SampleLoader": "drawpoint.loader",
     "connect": "drawpoint.connection",
+    "estimate": "drawpoint.estimates",
+    "iter_parts": "drawpoint.parts",
 }
 
 

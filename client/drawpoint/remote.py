@@ -9,12 +9,13 @@ from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.documents import read_json
 from drawpoint.draws import Draw, count_rows
 from drawpoint.errors import DrawpointError, InvalidDraw, ResponseTooLarge, RevisionChanged, UnknownDomain
+from drawpoint.parts import Part, iter_parts
 from drawpoint.seeds import check_part, resolve_seed
 from drawpoint.selection import check_counts, check_fields, find_sample
 from drawpoint.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import torch
 
@@ -154,6 +155,22 @@ class RemoteReader:
         """
         selection = check_selection(self.manifest, num_points, fields, coords)
         return [self._read_item(item, selection) for item in list_items(samples)]
+
+    def iter_parts(
+        self,
+        sample_id: str,
+        domain: str,
+        num_points: int,
+        *,
+        fields: Collection[str] | None = None,
+        seed: int = 0,
+    ) -> Iterator[Part]:
+        """Read one domain of a sample in parts of `num_points` points, each point exactly once.
+
+        One part, a mapping of tensors by canonical field that can `scatter` values back to stored order, is in memory
+        at a time. Raises what `drawpoint.iter_parts` raises.
+        """
+        return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
 
     def _read_item(
         self, item: BatchItem | DrawpointError, selection: BatchSelection

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
-from drawpoint.errors import DrawpointError, InvalidDraw
+from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, SplitNotFound, StatisticsNotFound
+from drawpoint.parts import Part, iter_parts
 from drawpoint.seeds import check_count, resolve_seed
 from drawpoint.tensors import as_float32
 from drawpoint_store.plan import plan_coords, plan_sample
+from drawpoint_store.splits import list_splits, read_split
+from drawpoint_store.statistics import read_statistics
 from drawpoint_store.store import OpenStore, open_read_only
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import torch
     from zarr.abc.store import Store
@@ -120,6 +123,52 @@ class ZarrChunkReader:
         """
         selection = check_selection(self.manifest, num_points, fields, coords)
         return [self._read_item(item, selection) for item in list_items(samples)]
+
+    def iter_parts(
+        self,
+        sample_id: str,
+        domain: str,
+        num_points: int,
+        *,
+        fields: Collection[str] | None = None,
+        seed: int = 0,
+    ) -> Iterator[Part]:
+        """Read one domain of a sample in parts of `num_points` points, each point exactly once.
+
+        One part, a mapping of tensors by canonical field that can `scatter` values back to stored order, is in memory
+        at a time. Raises what `drawpoint.iter_parts` raises.
+        """
+        return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the statistics that the store ships, of this reader's revision.
+
+        Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
+        """
+        statistics = read_statistics(self.store_root)
+        if statistics is None:
+            raise StatisticsNotFound(
+                f"the store at {self.store_root} ships no statistics; measure it with `drawpoint stats`.",
+                store=self.store_root,
+            )
+        if statistics["revision"] != self.manifest.revision:
+            raise RevisionChanged(
+                f"the statistics of the store at {self.store_root} are of revision {statistics['revision']}, this "
+                f"reader is of {self.manifest.revision}; measure it again with `drawpoint stats`.",
+                store=self.store_root,
+            )
+        return statistics
+
+    def splits(self) -> list[str]:
+        """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
+        names = list_splits(self.store_root)
+        if not names:
+            raise SplitNotFound(f"the store at {self.store_root} ships no splits.", store=self.store_root)
+        return names
+
+    def split(self, name: str) -> list[str]:
+        """Return the sample ids of a split; raises SplitNotFound naming near ones."""
+        return read_split(self.store_root, name)
 
     def _read_item(
         self, item: BatchItem | DrawpointError, selection: BatchSelection

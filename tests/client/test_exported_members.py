@@ -13,12 +13,21 @@ def test_the_public_names_are_pinned() -> None:
         "Connection",
         "DomainLayout",
         "DomainSample",
+        "Estimate",
+        "LoaderReport",
+        "Normaliser",
+        "Part",
         "RemoteReader",
+        "ResumableSampler",
+        "SampleDataset",
         "SampleEntry",
+        "SampleLoader",
         "StoreManifest",
         "__version__",
         "connect",
         "errors",
+        "estimate",
+        "iter_parts",
     ]
 
 

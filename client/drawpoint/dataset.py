@@ -1,0 +1,290 @@
+"""A store as a map-style dataset of torch: each item is a draw, named by seed, epoch and sample id."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+from torch.utils.data import Dataset
+
+from drawpoint.batch import COORDS_PREFIX
+from drawpoint.errors import DataDamaged, DrawpointError, InvalidDraw, InvalidParameter, UnknownDomain, UnknownField
+from drawpoint.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
+from drawpoint.seeds import check_count, check_part, check_seed, derive_seed
+from drawpoint.selection import check_counts, find_sample
+
+if TYPE_CHECKING:
+    from drawpoint.manifest import StoreManifest
+
+MOST_DAMAGED = 8
+"""So many damaged samples one after another are no accident, also where damaged ones may be passed over."""
+
+_NAMED = 3  # of the ids in a warning; a split may lack thousands
+_log = logging.getLogger("drawpoint")
+
+Transform = Callable[[dict[str, Any]], Any]
+
+
+class Reader(Protocol):
+    """What a dataset needs of a reader; ours, local and remote, have it."""
+
+    @property
+    def manifest(self) -> StoreManifest: ...
+
+    def read_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        generator: torch.Generator | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        seed: int | None = None,
+        part: int | None = None,
+    ) -> dict[str, torch.Tensor]: ...
+
+    def read_coords(
+        self,
+        sample_id: str,
+        domain: str,
+        num_points: int | None,
+        generator: torch.Generator | None = None,
+        *,
+        seed: int | None = None,
+    ) -> torch.Tensor: ...
+
+
+class SampleDataset(Dataset[Any]):
+    """Draws of the samples of a store, one an item: a dict of float32 tensors by canonical field.
+
+    `reader` is a RemoteReader, a ZarrChunkReader or anything with their `manifest`, `read_sample` and `read_coords`.
+    The samples are `sample_ids`, or those of the store's split `split`, or all, sorted. `num_points` and `fields`
+    are those of `read_sample`; `num_geometry_points` adds `geometry_position`, that many surface positions drawn
+    independently of the rest, float32 (T, 3). `normalise` is a Normaliser, statistics that make one, or True for
+    those that the store ships. `with_sample_id` adds the id as `sample_id`. `transform` is called last, with the
+    dict, and its result is the item.
+
+    What an item holds depends on `seed`, the epoch and the sample's id and on nothing else: not on workers, ranks,
+    order or restarts. `set_epoch` reaches worker processes too, persistent ones included. In the mode
+    `independent` each epoch draws anew; in the mode `parts` epoch e takes part e of each sample, so that a domain of
+    n points drawn T at a time is seen in full every ceil(n / T) epochs (the last part of a cycle is shorter).
+
+    `on_error="skip"` puts the next sample that can be read in the place of one whose stored data is damaged, so
+    that the number of items stays what it is on each rank, and tells the logger `drawpoint`. All other failures
+    are raised under both policies.
+
+    Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for what cannot be meant,
+    RevisionChanged for statistics of another revision, and warns (UserWarning) of samples that a split names and
+    the store lacks. Items raise what the reader raises.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        sample_ids: Iterable[str] | None = None,
+        *,
+        split: str | None = None,
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Collection[str] | None = None,
+        num_geometry_points: int | None = None,
+        normalise: Normaliser | Mapping[str, Any] | bool | None = None,
+        transform: Transform | None = None,
+        seed: int = 0,
+        mode: Literal["independent", "parts"] = "independent",
+        on_error: Literal["raise", "skip"] = "raise",
+        with_sample_id: bool = False,
+    ) -> None:
+        for name, value, allowed in (
+            ("mode", mode, ("independent", "parts")),
+            ("on_error", on_error, ("raise", "skip")),
+        ):
+            if value not in allowed:
+                raise InvalidParameter.of(name, str(value), *allowed)
+        self.reader = reader
+        self.sample_ids = _choose_samples(reader, sample_ids, split)
+        self.num_points = check_counts(reader.manifest, num_points)
+        self.fields = None if fields is None else _check_fields(reader.manifest, fields)
+        self.num_geometry_points = _check_geometry(reader.manifest, num_geometry_points)
+        self.seed = check_seed(seed)
+        self.mode = mode
+        self.on_error = on_error
+        self.with_sample_id = with_sample_id
+        self.transform = transform
+        self.normaliser = _make_normaliser(reader, normalise)
+        if self.normaliser is not None:
+            drawn = list(reader.manifest.fields if self.fields is None else self.fields)
+            self.normaliser.check(
+                reader.manifest, drawn if num_geometry_points is None else [*drawn, GEOMETRY_POSITION]
+            )
+        # Shared memory, so that set_epoch reaches workers that are alive: they hold copies of the dataset.
+        self._epoch = _share(torch.zeros((), dtype=torch.int64))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch = _share(self._epoch)  # a plain pickle holds its value; workers of the copy share another one
+
+    def __repr__(self) -> str:
+        return f"<drawpoint.SampleDataset of {len(self)} samples, {self.mode}, epoch {self.epoch}>"
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make items those of `epoch`, an integer >= 0, here and in all worker processes.
+
+        To be called between epochs: what workers have read ahead stays as it was read. Raises InvalidDraw.
+        """
+        self._epoch.fill_(check_part(epoch))
+
+    def __getitem__(self, index: int) -> Any:
+        index = range(len(self))[index]  # as a list has it: negative from the end, IndexError outside
+        return self._finish(index, self._read_or_fail(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the items of a batch: in one request where the reader has `read_batch`, else one by one."""
+        places = [range(len(self))[index] for index in indices]
+        return [self._finish(place, found) for place, found in zip(places, self._read_batch(places), strict=True)]
+
+    def _finish(self, index: int, found: dict[str, torch.Tensor] | DrawpointError) -> Any:
+        """Return the item of what was read, or the one that takes its place; raises what must be raised."""
+        for step in range(1, min(MOST_DAMAGED, len(self))):
+            if not (isinstance(found, DataDamaged) and self.on_error == "skip"):
+                break
+            instead = (index + step) % len(self)
+            _log.warning("%s Sample %r takes its place.", found, self.sample_ids[instead])
+            found = self._read_or_fail(instead)
+            if not isinstance(found, DrawpointError):
+                index = instead
+        if isinstance(found, DrawpointError):
+            raise found
+        item: dict[str, Any] = dict(found) if self.normaliser is None else {**self.normaliser.normalise(found)}
+        if self.with_sample_id:
+            item["sample_id"] = self.sample_ids[index]
+        return item if self.transform is None else self.transform(item)
+
+    def _read_or_fail(self, index: int) -> dict[str, torch.Tensor] | DrawpointError:
+        """Read one sample; damage is returned, not raised, as `read_batch` has it."""
+        sample_id = self.sample_ids[index]
+        seed, part = self._name_draw(sample_id)
+        try:
+            tensors = self.reader.read_sample(sample_id, self.num_points, fields=self.fields, seed=seed, part=part)
+        except DataDamaged as error:
+            return error
+        return self._add_geometry(sample_id, tensors)
+
+    def _read_batch(self, places: list[int]) -> list[dict[str, torch.Tensor] | DrawpointError]:
+        read_batch = getattr(self.reader, "read_batch", None)
+        if read_batch is None:
+            return [self._read_or_fail(place) for place in places]
+        ids = [self.sample_ids[place] for place in places]
+        requests = [dict(zip(("id", "seed", "part"), (each, *self._name_draw(each)), strict=True)) for each in ids]
+        # Parts keep their seed from epoch to epoch, which the geometry must not; a request of a batch has one seed.
+        together = self.num_geometry_points is not None and self.mode == "independent"
+        coords = {GEOMETRY_DOMAIN: self.num_geometry_points} if together else None
+        found: list[dict[str, torch.Tensor] | DrawpointError] = []
+        for sample_id, answer in zip(
+            ids, read_batch(requests, self.num_points, self.fields, coords=coords), strict=True
+        ):
+            if isinstance(answer, DrawpointError):
+                found.append(answer)
+            elif together:
+                position = self.reader.manifest.domains[GEOMETRY_DOMAIN].position
+                answer[GEOMETRY_POSITION] = answer.pop(f"{COORDS_PREFIX}{position}")
+                found.append(answer)
+            else:
+                found.append(self._add_geometry(sample_id, answer))
+        return found
+
+    def _name_draw(self, sample_id: str) -> tuple[int, int | None]:
+        """Return seed and part of a sample's draw in this epoch; the parts of a sample belong to one seed."""
+        if self.mode == "parts":
+            return derive_seed("dataset/1", "parts", self.seed, sample_id), self.epoch
+        return self._name_geometry(sample_id), None
+
+    def _name_geometry(self, sample_id: str) -> int:
+        return derive_seed("dataset/1", "independent", self.seed, self.epoch, sample_id)
+
+    def _add_geometry(
+        self, sample_id: str, tensors: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor] | DrawpointError:
+        if self.num_geometry_points is not None:
+            seed = self._name_geometry(sample_id)
+            try:
+                positions = self.reader.read_coords(sample_id, GEOMETRY_DOMAIN, self.num_geometry_points, seed=seed)
+            except DataDamaged as error:
+                return error
+            tensors[GEOMETRY_POSITION] = positions
+        return tensors
+
+
+def _share(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor in memory that processes share; one that is there already stays where it is."""
+    shared: torch.Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return shared
+
+
+def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str | None) -> list[str]:
+    if isinstance(sample_ids, str):
+        raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+    samples = reader.manifest.samples
+    if sample_ids is not None and split is not None:
+        raise ValueError("sample_ids and split both choose the samples; give one of them.")
+    if split is not None:
+        if not hasattr(reader, "split"):
+            raise ValueError(f"{type(reader).__name__} knows no splits; give their sample_ids.")
+        named = reader.split(split)
+        # A split may well name samples that were broken and so never converted.
+        absent = [sample_id for sample_id in named if sample_id not in samples]
+        if absent:
+            shown = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
+            warnings.warn(
+                f"{len(absent)} samples of split {split!r} are not in the store and left out: {shown}.", stacklevel=3
+            )
+        chosen = [sample_id for sample_id in named if sample_id in samples]
+    elif sample_ids is not None:
+        chosen = list(sample_ids)
+        for sample_id in chosen:
+            find_sample(reader.manifest, sample_id)
+    else:
+        chosen = sorted(samples)
+    if not chosen:
+        raise ValueError(f"No samples are left, of the {len(samples)} in the store.")
+    return chosen
+
+
+def _check_fields(manifest: StoreManifest, fields: Collection[str]) -> tuple[str, ...]:
+    known = manifest.fields
+    if isinstance(fields, str) or not fields:
+        raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
+    for field in fields:
+        if field not in known:
+            raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
+    return tuple(fields)
+
+
+def _check_geometry(manifest: StoreManifest, count: int | None) -> int | None:
+    if count is None:
+        return None
+    if GEOMETRY_DOMAIN not in manifest.domains:
+        raise UnknownDomain.among("domain", GEOMETRY_DOMAIN, manifest.domains, where=f"store {manifest.dataset_name!r}")
+    return check_count("geometry", count)
+
+
+def _make_normaliser(reader: Reader, normalise: Normaliser | Mapping[str, Any] | bool | None) -> Normaliser | None:
+    if normalise is None or normalise is False:
+        return None
+    if isinstance(normalise, Normaliser):
+        return normalise
+    if normalise is True:
+        if not hasattr(reader, "statistics"):
+            raise ValueError(f"{type(reader).__name__} brings no statistics; give them as normalise=.")
+        normalise = reader.statistics()
+    if not isinstance(normalise, Mapping):
+        raise ValueError(f"normalise is statistics, a Normaliser or True, not {normalise!r}.")  # noqa: TRY004  as all that is chosen wrongly
+    return Normaliser(normalise)
