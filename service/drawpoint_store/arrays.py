@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from drawpoint.manifest import ArrayLayout, DomainSample
 
-_INDEX_ENTRY_BYTES = 16
-_CRC_BYTES = 4
+INDEX_ENTRY_BYTES = 16
+CRC_BYTES = 4
 MISSING = 2**64 - 1
 """Offset and length of a chunk that a shard's index declares absent: all of it is the fill value."""
 
@@ -40,7 +40,7 @@ class ShardedArray:
     @property
     def index_bytes(self) -> int:
         """Bytes of a shard's index, its checksum included."""
-        return self.chunks_per_shard * _INDEX_ENTRY_BYTES + (_CRC_BYTES if self.index_has_crc else 0)
+        return self.chunks_per_shard * INDEX_ENTRY_BYTES + (CRC_BYTES if self.index_has_crc else 0)
 
     @property
     def most_encoded_bytes(self) -> int:

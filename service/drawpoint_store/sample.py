@@ -9,17 +9,25 @@ import crc32c
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
-from drawpoint_store.arrays import MISSING, ForeignArray, ShardedArray, parse_array, parse_group
+from drawpoint_store.arrays import (
+    CRC_BYTES,
+    INDEX_ENTRY_BYTES,
+    MISSING,
+    ForeignArray,
+    ShardedArray,
+    parse_array,
+    parse_group,
+)
 from drawpoint_store.codecs import Buffer, UndecodableError
 from drawpoint_store.sources import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Any
 
-    from drawpoint.manifest import SampleEntry
+    from drawpoint.manifest import ArrayLayout, SampleEntry
     from drawpoint_store.plan import ArrayDraw
-    from drawpoint_store.sources import Source
+    from drawpoint_store.sources import Fetching, Source
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
@@ -46,45 +54,67 @@ class OpenSample:
         # Our own writer stores every chunk (and a digest), so a gap in its shards is damage; other writers leave out
         # chunks that are nothing but the fill value, and say so in the shard's checksummed index.
         self._may_omit_chunks = entry.digest is None
-        self._nodes = self._read_group()
+        self._nodes: dict[str, Any] | None = None
         self._arrays: dict[str, ShardedArray | None] = {}
         self._indexes: dict[tuple[str, int], ShardIndex] = {}
-        n_chunks = sum(grid.n_chunks * 16 for grid in entry.domains.values())
-        self.nbytes = 10_000 + (len(self._nodes) + 1) * 4_000 + n_chunks * 5
+        self._ahead: dict[Span, Buffer] = {}
+        self._n_chunks = sum(grid.n_chunks for grid in entry.domains.values())
+
+    @property
+    def nbytes(self) -> int:
         """About what it holds in memory when all of its indexes have been read."""
+        return 10_000 + (len(self._nodes or ()) + 1) * 4_000 + self._n_chunks * 80
+
+    def read_metadata(self, draws: Collection[ArrayDraw]) -> Fetching[bool]:
+        """Read what describes the arrays of `draws`, and tell whether that was the first time.
+
+        Raises MetadataDamaged.
+        """
+        is_first = self._nodes is None
+        if self._nodes is None:
+            # Where a fetch costs a round trip, the indexes are fetched along, from where our own writer puts them.
+            self._nodes = yield from self._read_group(_usual_indexes(draws) if self.source.far else [])
+        lacking = [draw.layout for draw in draws if draw.layout.array_name not in self._nodes]
+        if lacking:  # not consolidated: each array brings its own
+            yield from self._read_nodes(self._nodes, lacking)
+        return is_first
 
     def array(self, draw: ArrayDraw) -> ShardedArray | None:
         """Return how to read an array, or None where only zarr-python can. Raises MetadataDamaged."""
         name = draw.layout.array_name
         if name not in self._arrays:
             try:
-                self._arrays[name] = parse_array(self._node(draw), draw.layout, draw.draw.grid)
+                self._arrays[name] = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
             except ForeignArray:
                 self._arrays[name] = None
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise self._damaged(draw.layout.field, f"the metadata of {name} is damaged: {error}") from error
         return self._arrays[name]
 
-    def read_indexes(self, wanted: Sequence[tuple[ShardedArray, str, Iterable[int]]]) -> None:
+    def read_indexes(self, wanted: Sequence[tuple[ShardedArray, str, Iterable[int]]]) -> Fetching[None]:
         """Read the indexes of (array, field, shards) that are not known yet, all in one fetch."""
-        missing = [
-            (array, field, shard)
+        missing = {
+            Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes): (
+                array,
+                field,
+                shard,
+            )
             for array, field, shards in wanted
             for shard in shards
             if (array.name, shard) not in self._indexes
-        ]
-        spans = [
-            Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes)
-            for array, _, shard in missing
-        ]
-        try:
-            for (array, field, shard), data in zip(missing, self.source.fetch(spans), strict=True):
-                self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
-        except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
-            for array, field, shard in missing:
-                if array.shard_key(shard) == str(error):
-                    raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
-            raise
+        }
+        if not missing:
+            return
+        ahead, self._ahead = self._ahead, {}
+        found = [span for span in missing if span in ahead]
+        self._keep_indexes([missing[span] for span in found], [ahead[span] for span in found])
+        spans = [span for span in missing if span not in ahead]
+        if spans:
+            try:
+                self._keep_indexes([missing[span] for span in spans], (yield spans))
+            except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
+                array, field, shard = next(missing[span] for span in spans if span.key == str(error))
+                raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
 
     def places(self, array: ShardedArray, field: str, chunks: Iterable[int]) -> list[ChunkPlace]:
         """Return where chunks lie; their shards' indexes must have been read. Raises ChunkMissing."""
@@ -125,25 +155,35 @@ class OpenSample:
         """Build the error for a shard whose object is gone."""
         return self._missing(field, place.chunk, array.shard_key(place.chunk // array.chunks_per_shard))
 
-    def _read_group(self) -> dict[str, Any]:
+    def _read_group(self, ahead: list[Span]) -> Fetching[dict[str, Any]]:
         try:
-            (data,) = self.source.fetch([Span("zarr.json", 0, None)])
-            return parse_group(bytes(data))
+            data, *found = yield [Span("zarr.json", 0, None), *ahead]
         except FileNotFoundError as error:
+            if ahead:  # it may be one of these: what the group's metadata leads to decides
+                return (yield from self._read_group([]))
             raise self._damaged(None, "its zarr.json is missing") from error
+        self._ahead = dict(zip(ahead, found, strict=True))
+        try:
+            return parse_group(bytes(data))
         except (ValueError, AttributeError) as error:
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
 
-    def _node(self, draw: ArrayDraw) -> dict[str, Any]:
-        name = draw.layout.array_name
-        if name not in self._nodes:  # not consolidated: each array brings its own
-            try:
-                (data,) = self.source.fetch([Span(f"{name}/zarr.json", 0, None)])
-            except FileNotFoundError as error:
-                raise self._damaged(draw.layout.field, f"there is no array {name}") from error
-            self._nodes[name] = json.loads(bytes(data))
-        node: dict[str, Any] = self._nodes[name]
-        return node
+    def _read_nodes(self, nodes: dict[str, Any], lacking: Sequence[ArrayLayout]) -> Fetching[None]:
+        spans = [Span(f"{layout.array_name}/zarr.json", 0, None) for layout in lacking]
+        try:
+            for layout, data in zip(lacking, (yield spans), strict=True):
+                try:
+                    nodes[layout.array_name] = json.loads(bytes(data))
+                except ValueError as error:
+                    reason = f"the metadata of {layout.array_name} is damaged: {error}"
+                    raise self._damaged(layout.field, reason) from error
+        except FileNotFoundError as error:
+            lost = next(layout for layout, span in zip(lacking, spans, strict=True) if span.key == str(error))
+            raise self._damaged(lost.field, f"there is no array {lost.array_name}") from error
+
+    def _keep_indexes(self, read: Iterable[tuple[ShardedArray, str, int]], found: Iterable[Buffer]) -> None:
+        for (array, field, shard), data in zip(read, found, strict=True):
+            self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
 
     def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:
         key = array.shard_key(shard)
@@ -166,3 +206,17 @@ class OpenSample:
             field=field,
             chunk=chunk,
         )
+
+
+def _usual_indexes(draws: Iterable[ArrayDraw]) -> list[Span]:
+    """Return where the indexes that `draws` need lie in a group of our own writer."""
+    spans = []
+    for array in draws:
+        grid, name = array.draw.grid, array.layout.array_name
+        slots = grid.shard_points // grid.chunk_points
+        nbytes = slots * INDEX_ENTRY_BYTES + CRC_BYTES
+        spans += [
+            Span(f"{name}/c/{shard}/0", -nbytes, nbytes)
+            for shard in sorted({rows.chunk // slots for rows in array.draw.rows})
+        ]
+    return spans

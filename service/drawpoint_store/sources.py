@@ -11,19 +11,25 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from drawpoint.errors import StoreUnreadable
+from drawpoint_store.buckets import access_of, explain, open_object_store, refuse_fork, tells_no_bucket, tells_short
+from drawpoint_store.event_loop import submit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
-    import obstore.store
     from obstore import GetOptions
     from zarr.abc.store import ByteRequest, Store
 
     from drawpoint_store.codecs import Buffer
+
+    Result = TypeVar("Result")
+    Fetching: TypeAlias = Generator[Sequence["Span"], Iterable[Buffer], Result]
+    """Work that yields what it needs fetched and is sent the bytes, so that threads and event loops share it."""
 
 
 class Span(NamedTuple):
@@ -35,9 +41,39 @@ class Span(NamedTuple):
 
 
 class Source(Protocol):
-    """Reads spans of the objects of one sample's group."""
+    """Reads spans of the objects of one sample's group; where it is `far` a fetch costs a round trip."""
+
+    @property
+    def far(self) -> bool: ...
 
     def fetch(self, spans: Sequence[Span]) -> Iterable[Buffer]: ...
+
+
+def fetch_for(work: Fetching[Result], source: Source) -> Result:
+    """Do `work` with the bytes that `source` fetches."""
+    try:
+        spans = next(work)
+        while True:
+            spans = work.send(source.fetch(spans))
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+async def fetch_soon_for(work: Fetching[Result], source: ObjectSource) -> Result:
+    """Do `work` with the bytes that `source` fetches, while the event loop goes on."""
+    try:
+        spans = next(work)
+        while True:
+            try:
+                found = await source.fetch_soon(spans)
+            except (FileNotFoundError, StoreUnreadable) as error:
+                spans = work.throw(error)
+            else:
+                spans = work.send(found)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
 
 
 class OpenFiles:
@@ -78,6 +114,8 @@ class _File:
 class LocalSource:
     """Positioned reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
 
+    far = False
+
     def __init__(self, root: Path, files: OpenFiles) -> None:
         self._root = root
         self._files = files
@@ -111,84 +149,120 @@ def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:
     return data
 
 
-_IN_FLIGHT = 64
-"""Requests of one fetch that are under way together: enough to hide latency, few enough for any bucket."""
+class Bucket:
+    """The connections to a bucket, shared by all samples of a store: at most `bucket_requests` under way at once."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        access = access_of(root)
+        self.client = open_object_store(root, read_only=True)
+        self.deadline_seconds = access.deadline_seconds
+        self.places = asyncio.Semaphore(max(1, access.bucket_requests // _RANGES))
+
+
+_RANGES = 8
+"""Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""
 
 
 class ObjectSource:
-    """Reads from object storage through obstore: one ranged multi-get per object, all objects together.
+    """Reads from object storage through obstore: all spans of a fetch are under way together.
 
-    `prefix` is the sample's group below the root of `client`, whose connections all samples share.
+    `prefix` is the sample's group below the root of the bucket. A fetch ends by the bucket's deadline, retries
+    included. Threads wait for it, or tasks of an event loop.
     """
 
-    def __init__(self, client: obstore.store.ObjectStore, prefix: str) -> None:
-        self._client = client
+    far = True
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket = bucket
         self._prefix = prefix
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
         """Yield the bytes of each span."""
-        from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
+        if spans:
+            refuse_fork()
+            yield from submit(self._fetch(spans)).result()
 
-        yield from sync(self._fetch(spans))
+    async def fetch_soon(self, spans: Sequence[Span]) -> list[Buffer]:
+        """Return the bytes of each span; for tasks, whose loop goes on meanwhile."""
+        refuse_fork()
+        return await asyncio.wrap_future(submit(self._fetch(spans)))
 
     async def _fetch(self, spans: Sequence[Span]) -> list[Buffer]:
-        by_key: dict[str, list[int]] = {}
-        for place, span in enumerate(spans):
-            # Only ranges that count from the start can share a request.
-            by_key.setdefault(span.key if _is_range(span) else f"{span.key} {place}", []).append(place)
-        places = asyncio.Semaphore(_IN_FLIGHT)
-        groups = [[spans[place] for place in members] for members in by_key.values()]
-        answers = await asyncio.gather(*(self._get(group, places) for group in groups))
+        lots = _lots(spans)
         found: list[Buffer] = [b""] * len(spans)
-        for members, buffers in zip(by_key.values(), answers, strict=True):
-            for place, buffer in zip(members, buffers, strict=True):
-                found[place] = buffer
+        try:
+            async with asyncio.timeout(self._bucket.deadline_seconds), asyncio.TaskGroup() as group:
+                for lot in lots:
+                    group.create_task(self._get_lot(spans, lot, found))
+        except TimeoutError:
+            seconds = self._bucket.deadline_seconds
+            message = (
+                f"{self._prefix} cannot be read: the storage does not answer within {seconds:g} s, retries included."
+            )
+            raise StoreUnreadable(message) from None
+        except BaseExceptionGroup as errors:
+            # An outage shows that what else failed says nothing of what is there.
+            raise min(errors.exceptions, key=lambda error: isinstance(error, FileNotFoundError)) from None
         return found
 
-    async def _get(self, spans: Sequence[Span], places: asyncio.Semaphore) -> list[Buffer]:
+    async def _get_lot(self, spans: Sequence[Span], lot: list[int], found: list[Buffer]) -> None:
+        async with self._bucket.places:
+            for place, buffer in zip(lot, await self._get([spans[place] for place in lot]), strict=True):
+                found[place] = buffer
+
+    async def _get(self, spans: Sequence[Span]) -> list[Buffer]:
         import obstore  # noqa: PLC0415  only stores in buckets need it
 
         path = f"{self._prefix}/{spans[0].key}"
         try:
-            async with places:
-                if _is_range(spans[0]):
-                    starts, lengths = [span.start for span in spans], [span.nbytes or 0 for span in spans]
-                    # coalesce=0: chunks side by side are one span already, and gaps are not worth their bytes.
-                    ranges = await obstore.get_ranges_async(
-                        self._client, path, starts=starts, lengths=lengths, coalesce=0
-                    )
-                    return [memoryview(each) for each in ranges]
-                options: GetOptions = {} if spans[0].nbytes is None else {"range": {"suffix": spans[0].nbytes}}
-                answer = await obstore.get_async(self._client, path, options=options)
-                return [memoryview(await answer.bytes_async())]
-        except FileNotFoundError as error:
-            raise FileNotFoundError(spans[0].key) from error
-        except Exception as error:
-            if await self._is_short(path, spans):
+            if _is_range(spans[0]):
+                starts, lengths = [span.start for span in spans], [span.nbytes or 0 for span in spans]
+                # coalesce=0: chunks side by side are one span already, and gaps are not worth their bytes.
+                ranges = await obstore.get_ranges_async(
+                    self._bucket.client, path, starts=starts, lengths=lengths, coalesce=0
+                )
+                return [memoryview(each) for each in ranges]
+            options: GetOptions = {} if spans[0].nbytes is None else {"range": {"suffix": spans[0].nbytes}}
+            answer = await obstore.get_async(self._bucket.client, path, options=options)
+            return [memoryview(await answer.bytes_async())]
+        except Exception as error:  # noqa: BLE001  obstore's errors have no common base
+            if isinstance(error, FileNotFoundError) and not tells_no_bucket(error):
+                raise FileNotFoundError(spans[0].key) from None
+            if tells_short(error):
                 return [b""] * len(spans)
-            raise StoreUnreadable(f"{path} cannot be read: {_reason(error)}.") from error
+            raise StoreUnreadable(f"{path} cannot be read: {explain(error)}.") from None
 
-    async def _is_short(self, path: str, spans: Sequence[Span]) -> bool:
-        """Tell whether a request failed because the object ends before its spans do."""
-        import obstore  # noqa: PLC0415  only stores in buckets need it
 
-        try:
-            size = (await obstore.head_async(self._client, path))["size"]
-        except Exception:  # noqa: BLE001  the first error is the one to report
-            return False
-        return any(max(span.start, 0) + (span.nbytes or 0) > size for span in spans)
+def _lots(spans: Sequence[Span]) -> list[list[int]]:
+    """Return the places of the spans that share a call: ranges of one object, a few each."""
+    by_key: dict[str, list[int]] = {}
+    lots = []
+    for place, span in enumerate(spans):
+        if _is_range(span):
+            by_key.setdefault(span.key, []).append(place)
+        else:
+            lots.append([place])
+    for places in by_key.values():
+        n_lots = -(-len(places) // _RANGES)
+        lots += [places[first::n_lots] for first in range(n_lots)]
+    return lots
 
 
 def _is_range(span: Span) -> bool:
     return span.start >= 0 and span.nbytes is not None
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+_IN_FLIGHT = 64
+"""Requests of one fetch through a zarr Store that are under way together: the Store may be any."""
 
 
 class ZarrSource:
-    """Reads through the `get` of any zarr Store; all spans of a fetch are under way together."""
+    """Reads through the `get` of any zarr Store; all spans of a fetch are under way together.
+
+    It counts as near, so that who wraps a Store sees it asked for what is needed and nothing else.
+    """
+
+    far = False
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -212,7 +286,7 @@ class ZarrSource:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(span.key) from error
         except Exception as error:
-            raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {_reason(error)}.") from error
+            raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {explain(error)}.") from error
         if found is None:
             raise FileNotFoundError(span.key)
         return memoryview(found.to_bytes())

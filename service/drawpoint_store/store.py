@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint_store import stores
+from drawpoint_store.buckets import Location
 from drawpoint_store.cache import ByteBoundedCache
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.sample import ChunkPlace, OpenSample
-from drawpoint_store.sources import LocalSource, ObjectSource, OpenFiles, Span, ZarrSource
+from drawpoint_store.sources import Bucket, LocalSource, ObjectSource, OpenFiles, Span, ZarrSource, fetch_for
 from drawpoint_store.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import obstore.store
     from zarr.abc.store import Store
 
     import drawpoint.manifest
     from drawpoint_store.arrays import ShardedArray
     from drawpoint_store.plan import DomainDraw, ReadPlan
-    from drawpoint_store.sources import Source
+    from drawpoint_store.sources import Fetching, Source
 
 _MOST_RUN_BYTES = 8 * 2**20
 """Chunks that lie side by side are fetched in one span of at most this size, which bounds what a read holds."""
@@ -84,13 +84,14 @@ class OpenStore:
 
     def __init__(
         self,
-        root: str,
+        root: str | Location,
         manifest: drawpoint.manifest.StoreManifest | None = None,
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
         chunk_cache_bytes: int = 0,
     ) -> None:
-        self.root = root
+        self.location = root
+        self.root = str(root)
         self.manifest = StoreManifest.load(root) if manifest is None else manifest
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
@@ -98,7 +99,7 @@ class OpenStore:
         self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
         self._files = OpenFiles(_OPEN_FILES)
-        self._client: obstore.store.ObjectStore | None = None
+        self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_pid = 0
 
@@ -109,38 +110,45 @@ class OpenStore:
         StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
         """
         sample = self._sample(plan)
-        direct = []
-        for field, draw in plan.arrays.items():
-            array = sample.array(draw)
-            if array is None:
-                path = stores.join(self.root, plan.relpath)
-                out[field][...] = read_through_zarr(self.store_factory(path), plan.sample_id, draw)
-            else:
-                direct.append((field, draw.draw, array, out[field]))
-        shards = [
-            (array, field, sorted({rows.chunk // array.chunks_per_shard for rows in draw.rows}))
-            for field, draw, array, _ in direct
-        ]
-        sample.read_indexes(shards)
-        destinations = {id(draw): _destinations(draw) for draw in plan.draws.values()}
-        runs: list[Run] = []
-        for field, rows, array, filled in direct:
-            target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
-            wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
-            runs += _runs(sample, target, wanted)
-        if self.read_concurrency == 1 or len(runs) <= 1:
+        runs = fetch_for(self._find_runs(sample, plan, out), sample.source)
+        if self.read_concurrency == 1 or len(runs) <= 1 or sample.source.far:
             _read_runs(sample, runs, self._chunks)
         else:
             groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
             for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
                 assert done is None
 
+    def _find_runs(
+        self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
+    ) -> Fetching[list[Run]]:
+        """Return what is to be fetched of the chunks, having read what tells where they lie."""
+        if (yield from sample.read_metadata(plan.arrays.values())):
+            self._samples.put(plan.relpath, sample, sample.nbytes)
+        direct = []
+        for field, draw in plan.arrays.items():
+            array = sample.array(draw)
+            if array is None:
+                out[field][...] = read_through_zarr(self._group(plan.relpath), plan.sample_id, draw)
+            else:
+                direct.append((field, draw.draw, array, out[field]))
+        yield from sample.read_indexes(
+            [
+                (array, field, sorted({rows.chunk // array.chunks_per_shard for rows in draw.rows}))
+                for field, draw, array, _ in direct
+            ]
+        )
+        destinations = {id(draw): _destinations(draw) for draw in plan.draws.values()}
+        runs: list[Run] = []
+        for field, rows, array, filled in direct:
+            target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
+            wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
+            runs += _runs(sample, target, wanted)
+        return runs
+
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
         if sample is None:
-            entry = self.manifest.samples[plan.sample_id]
-            sample = OpenSample(plan.sample_id, entry, self._source(plan.relpath))
-            self._samples.put(plan.relpath, sample, sample.nbytes)
+            sample = OpenSample(plan.sample_id, self.manifest.samples[plan.sample_id], self._source(plan.relpath))
         return sample
 
     def _source(self, relpath: str) -> Source:
@@ -148,10 +156,15 @@ class OpenStore:
         if self.store_factory is open_read_only and not stores.is_remote(path):
             return LocalSource(stores.local_path(path), self._files)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
-            if self._client is None:
-                self._client = stores.open_object_store(self.root)
-            return ObjectSource(self._client, relpath)
-        return ZarrSource(self.store_factory(path))
+            if self._bucket is None:
+                self._bucket = Bucket(self.location)
+            return ObjectSource(self._bucket, relpath)
+        return ZarrSource(self._group(relpath))
+
+    def _group(self, relpath: str) -> Store:
+        if self.store_factory is open_read_only and isinstance(self.location, Location):
+            return stores.make_store(self.location.below(relpath), read_only=True)
+        return self.store_factory(stores.join(self.root, relpath))
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._pool_pid != os.getpid():  # threads do not survive a fork
@@ -160,7 +173,7 @@ class OpenStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "root": self.root,
+            "root": self.location,
             "manifest": self.manifest,
             "store_factory": self.store_factory,
             "read_concurrency": self.read_concurrency,

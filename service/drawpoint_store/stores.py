@@ -11,25 +11,22 @@ import importlib.util
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import fsspec
 
 from drawpoint.errors import StoreUnreadable
+from drawpoint_store.buckets import OBJECT_SCHEMES, explain, open_object_store, scheme_of, tells_no_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import obstore.store
     from zarr.abc.store import Store
-
-OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 
 
 def is_remote(store_root: str | os.PathLike[str]) -> bool:
     """Tell whether `store_root` is a URL of something other than local files."""
-    scheme = _scheme(store_root)
+    scheme = scheme_of(store_root)
     return scheme not in ("", "file")
 
 
@@ -56,21 +53,8 @@ def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     if not is_remote(path):
         return LocalStore(local_path(path), read_only=read_only)
     if uses_obstore(path):
-        return ObjectStore(open_object_store(path), read_only=read_only)
+        return ObjectStore(open_object_store(path, read_only=read_only), read_only=read_only)
     return FsspecStore.from_url(str(path), read_only=read_only)
-
-
-def open_object_store(url: str | os.PathLike[str]) -> obstore.store.ObjectStore:
-    """Open the obstore store rooted at an object URL; plain http only where the endpoint itself says so."""
-    from obstore.store import from_url  # noqa: PLC0415  only stores in buckets need it
-
-    options: dict[str, Any] = {}
-    endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
-    if next(filter(None, endpoints), "").startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    # obstore unquotes a URL, reads `..` out of `%2e%2e` and ends it at `?` and `#`; to everyone else here it is text.
-    bucket, slash, path = str(url).partition("://")[2].partition("/")
-    return from_url(f"{_scheme(url)}://{bucket}{slash}{quote(path)}", **options)
 
 
 def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
@@ -84,7 +68,7 @@ def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
             if not is_remote(root):
                 return local_path(place).read_bytes()
             if uses_obstore(root):
-                return bytes(open_object_store(root).get(name).bytes())
+                return bytes(open_object_store(root, read_only=True).get(name).bytes())
             filesystem, path = fsspec.core.url_to_fs(place)
             return bytes(filesystem.cat_file(path))
     except FileNotFoundError:
@@ -125,7 +109,7 @@ def _list(root: str | os.PathLike[str], folder: str) -> tuple[list[str], list[st
                 with os.scandir(local_path(place)) as entries:
                     kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
             elif uses_obstore(root):
-                listing = open_object_store(root).list_with_delimiter(folder or None)
+                listing = open_object_store(root, read_only=True).list_with_delimiter(folder or None)
                 kinds = [(path, True) for path in listing["common_prefixes"]]
                 kinds += [(entry["path"], False) for entry in listing["objects"]]
             else:
@@ -153,14 +137,9 @@ def _write_file(path: Path, data: bytes) -> None:
         raise
 
 
-def _scheme(path: str | os.PathLike[str]) -> str:
-    scheme, separator, _ = str(path).partition("://")
-    return scheme.lower() if separator else ""
-
-
 def uses_obstore(path: str | os.PathLike[str]) -> bool:
     """Tell whether `path` is in object storage that obstore reads, and obstore is installed."""
-    return _scheme(path) in OBJECT_SCHEMES and _obstore_available()
+    return scheme_of(path) in OBJECT_SCHEMES and _obstore_available()
 
 
 def _obstore_available() -> bool:
@@ -173,7 +152,8 @@ def translated_errors(done: str, place: str, *, may_be_missing: bool = False) ->
     try:
         yield
     except Exception as error:  # obstore's, fsspec's and each driver's errors have no common base
-        if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise FileNotFoundError(place) from error
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise StoreUnreadable(f"{place} cannot be {done}: {reason}.") from error
+        if isinstance(error, StoreUnreadable):
+            raise
+        if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError) and not tells_no_bucket(error):
+            raise FileNotFoundError(place) from None
+        raise StoreUnreadable(f"{place} cannot be {done}: {explain(error)}.") from None

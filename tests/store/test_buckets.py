@@ -10,7 +10,7 @@ import pytest
 
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store, stores
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, buckets, make_store
 from s3 import Bucket, run_s3
 
 COUNTS = {"surface": 300, "volume": 1000}
@@ -32,7 +32,7 @@ def credentials(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
 def bucket_root(bucket: Bucket, credentials: None, store_root: Path) -> str:
     """The store of the fixtures, copied into the bucket object by object."""
     root = f"s3://{bucket.name}/made"
-    client = stores.open_object_store(root)
+    client = buckets.open_object_store(root)
     for path in sorted(store_root.rglob("*")):
         if path.is_file():
             client.put(str(path.relative_to(store_root)), path.read_bytes())
@@ -63,7 +63,7 @@ def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
         manifests.append(StoreManifest.load(root).revision)
     assert manifests[0] == manifests[1]
     on_disk = {str(path.relative_to(roots[0])): path for path in Path(roots[0]).rglob("*") if path.is_file()}
-    client = stores.open_object_store(roots[1])
+    client = buckets.open_object_store(roots[1])
     in_bucket = {entry["path"] for page in client.list() for entry in page}
     assert in_bucket == on_disk.keys()
     assert all(bytes(client.get(key).bytes()) == path.read_bytes() for key, path in on_disk.items())
@@ -85,7 +85,7 @@ def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(bucket: B
 
 
 def test_a_damaged_object_is_named(bucket_root: str) -> None:
-    client = stores.open_object_store(bucket_root)
+    client = buckets.open_object_store(bucket_root)
     key = "param0/run.zarr/volume/velocity/c/0/0"
     whole = bytes(client.get(key).bytes())
     client.put(key, whole[:5] + bytes([whole[5] ^ 1]) + whole[6:])
@@ -94,7 +94,7 @@ def test_a_damaged_object_is_named(bucket_root: str) -> None:
 
 
 def test_an_object_cut_short_after_its_index_was_read_is_damage(bucket_root: str) -> None:
-    client = stores.open_object_store(bucket_root)
+    client = buckets.open_object_store(bucket_root)
     key = "param0/run.zarr/volume/velocity/c/0/0"
     reader = ZarrChunkReader(bucket_root)
     reader.read_sample("param0/run", {"volume": 10}, seed=0)
@@ -104,7 +104,7 @@ def test_an_object_cut_short_after_its_index_was_read_is_damage(bucket_root: str
 
 
 def test_a_deleted_object_is_missing(bucket_root: str) -> None:
-    obstore.delete(stores.open_object_store(bucket_root), "param1/run.zarr/surface/area/c/0/0")
+    obstore.delete(buckets.open_object_store(bucket_root), "param1/run.zarr/surface/area/c/0/0")
     with pytest.raises(ChunkMissing, match="surface_area in sample 'param1/run' is missing"):
         ZarrChunkReader(bucket_root).read_sample("param1/run")
 

@@ -9,11 +9,11 @@ import pytest
 from obstore.fsspec import FsspecStore
 
 from drawpoint.errors import StoreExists, StoreUnreadable
-from drawpoint_store import StoreManifest, ZarrStoreWriter, stores
+from drawpoint_store import StoreManifest, ZarrStoreWriter, buckets, stores
+from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import convert
-from drawpoint_store.filemaps import detect_filemap
-from drawpoint_store.journal import Journal
-from drawpoint_store.tree import SourceTree
 from s3 import Bucket, run_s3
 from trees import files_below, run_tensors, write_runs
 
@@ -36,7 +36,7 @@ def writer_at(root: object) -> ZarrStoreWriter:
 
 
 def objects_below(root: str) -> dict[str, bytes]:
-    client = stores.open_object_store(root)
+    client = buckets.open_object_store(root)
     return {entry["path"]: bytes(client.get(entry["path"]).bytes()) for page in client.list() for entry in page}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from drawpoint.errors import StoreUnreadable
-from drawpoint_store import is_remote, make_store, stores
+from drawpoint_store import buckets, is_remote, make_store, stores
 from drawpoint_store.manifest import StoreManifest
 
 URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
@@ -86,12 +86,12 @@ def test_names_are_joined_to_any_root(root: str, joined: str) -> None:
 def test_what_a_name_in_a_bucket_says_is_taken_as_it_is(name: str) -> None:
     # Else `?` and `#` would end it, so that two samples could share a place, and `%2e%2e` would leave the root.
     if name not in (".", ".."):
-        store = stores.open_object_store(f"s3://bucket/root/{name}/b")
+        store = buckets.open_object_store(f"s3://bucket/root/{name}/b")
         assert getattr(store, "prefix") == f"root/{name}/b"  # noqa: B009  only some kinds of store have one
 
 
 def test_a_quoted_parent_does_not_leave_the_root_of_a_bucket() -> None:
-    store = stores.open_object_store("s3://bucket/root/%2e%2e/%2E%2E/other.zarr")
+    store = buckets.open_object_store("s3://bucket/root/%2e%2e/%2E%2E/other.zarr")
     assert getattr(store, "prefix") == "root/%2e%2e/%2E%2E/other.zarr"  # noqa: B009
 
 
@@ -155,9 +155,9 @@ def test_plain_http_is_spoken_only_where_the_endpoint_says_so(monkeypatch: pytes
     for each in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert _client_options(stores.open_object_store("s3://bucket/root")).get("allow_http") is not None
+    assert _client_options(buckets.open_object_store("s3://bucket/root")).get("allow_http") is not None
     monkeypatch.setenv(name, "https://127.0.0.1:1")
-    assert _client_options(stores.open_object_store("s3://bucket/root")).get("allow_http") is None
+    assert _client_options(buckets.open_object_store("s3://bucket/root")).get("allow_http") is None
 
 
 def _client_options(store: Any) -> dict[str, Any]:
