@@ -68,6 +68,12 @@ def assert_drawn(reader: drawpoint.RemoteReader, local: ZarrChunkReader, seed: i
     assert all(torch.equal(remote[field], expected[field]) for field in expected)
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "BACKOFF_BASE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("short_pauses")
 class TestADrawSurvives:
     @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
     def test_what_passes(self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore, fault: Fault) -> None:
@@ -222,6 +228,7 @@ class TestConnections:
         assert len({seen.port for seen in proxy.draws}) == 2
 
 
+@pytest.mark.usefixtures("short_pauses")
 class TestGivingUp:
     @pytest.mark.parametrize("fault", DAMAGED.values(), ids=DAMAGED.keys())
     def test_on_damage_comes_after_one_more_try(self, proxy: FaultyProxy, open_store: OpenStore, fault: Fault) -> None:
@@ -254,7 +261,7 @@ class TestGivingUp:
     def test_comes_with_the_total_deadline(
         self, proxy: FaultyProxy, open_store: OpenStore, fault: Fault, kind: type[errors.RequestFailed]
     ) -> None:
-        reader = open_store(proxy.url, deadline=0.8)
+        reader = open_store(proxy.url, deadline=0.5)
         proxy.always = fault
         with pytest.raises(kind, match="sample 'param0/run' of store 'made' at http") as caught:
             reader.read_sample(SAMPLE, COUNTS, seed=5)
