@@ -27,6 +27,8 @@ class Seen:
     target: str
     headers: dict[str, str]
     port: int
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass
@@ -97,8 +99,8 @@ class FaultyProxy:
 
     @property
     def draws(self) -> list[Seen]:
-        """Requests for samples and coordinates."""
-        return [seen for seen in self.seen if "/samples/" in seen.target or "/coords/" in seen.target]
+        """Requests for samples, coordinates and batches."""
+        return [seen for seen in self.seen if _is_draw(seen)]
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -113,7 +115,7 @@ class FaultyProxy:
 
     def _answer(self, request: Seen, connection: socket.socket) -> bool:
         reply = replace(self._forward(request, connection), closing=self._closing)
-        if "/samples/" in request.target or "/coords/" in request.target:
+        if _is_draw(request):
             return (self.script.popleft() if self.script else self.always)(reply)
         return send(reply)
 
@@ -122,7 +124,8 @@ class FaultyProxy:
         target = request.target.removeprefix(f"{address.scheme}://{address.netloc}").removeprefix(self.prefix)
         upstream = http.client.HTTPConnection(address.hostname or "", address.port)
         try:
-            upstream.request("GET", target, headers={**request.headers, "connection": "close"})
+            headers = {**request.headers, "connection": "close"}
+            upstream.request(request.method, target, body=request.body or None, headers=headers)
             response = upstream.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             headers.pop("connection", None)
@@ -138,7 +141,13 @@ def _read_request(incoming: BufferedReader, connection: socket.socket) -> Seen |
     if not lines:
         return None
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    return Seen(lines[0].split(" ")[1], headers, connection.getpeername()[1])
+    method, target, _ = lines[0].split(" ")
+    body = incoming.read(int(headers.get("content-length", "0")))
+    return Seen(target, headers, connection.getpeername()[1], method, body)
+
+
+def _is_draw(request: Seen) -> bool:
+    return any(part in request.target for part in ("/samples/", "/coords/", "/batch"))
 
 
 def send(reply: Reply) -> bool:

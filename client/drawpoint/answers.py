@@ -66,7 +66,7 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
     problem = _parse_problem(answer)
     status = answer.status
     detail = str(problem.get("detail") or problem.get("title") or f"the service answered {status}").rstrip(".")
-    kind = _name_error(status, problem)
+    kind = name_error(status, problem)
     if status in _OVERLOADED or (status in _GATEWAY and not problem) or kind is errors.StoreUnreadable:
         # What a gateway says, and what a storage that does not answer says, may both pass.
         busy = Busy(detail, status, _parse_retry_after(answer.headers.get("retry-after")))
@@ -80,16 +80,40 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
         detail += "; give connect() a token= that the service knows"
     elif kind is errors.RevisionChanged:
         detail += f"; open it anew with connection.store({request.store!r})"
+    error = report_problem(
+        {**problem, "detail": detail},
+        kind,
+        about=request.about,
+        store=request.store,
+        sample=request.sample,
+        request_id=request_id,
+    )
+    if isinstance(error, errors.RequestFailed):
+        error.status = status
+    return error
+
+
+def report_problem(
+    problem: dict[str, Any],
+    kind: type[errors.DrawpointError],
+    *,
+    about: str,
+    store: str | None,
+    sample: str | None,
+    request_id: str,
+) -> errors.DrawpointError:
+    """Return the error of `kind` that a problem document reports; `about` says in words what was asked for."""
+    detail = str(problem.get("detail") or problem.get("title") or "it failed").rstrip(".")
     chunk = problem.get("chunk")
     error = kind(
-        f"{request.about}: {detail} (request {request_id}).",
-        store=request.store,
-        sample=problem.get("sample", request.sample),
+        f"{about}: {detail} (request {request_id}).",
+        store=store,
+        sample=problem.get("sample", sample),
         field=problem.get("field"),
         chunk=chunk if isinstance(chunk, int) else None,
     )
     if isinstance(error, errors.RequestFailed):
-        error.status, error.request_id = status, request_id
+        error.request_id = request_id
     if isinstance(error, errors.UnknownName):
         error.near = tuple(problem.get("near") or ())
     return error
@@ -106,7 +130,7 @@ def _parse_problem(answer: Answer) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {}
 
 
-def _name_error(status: int, problem: dict[str, Any]) -> type[errors.DrawpointError]:
+def name_error(status: int, problem: dict[str, Any]) -> type[errors.DrawpointError]:
     """Return the error that the problem's type names, or else what its status means."""
     name = re.split("[/#:]", str(problem.get("type", "")))[-1].replace("-", "").lower()
     return _BY_NAME.get(name) or _BY_STATUS.get(status, errors.RequestFailed)

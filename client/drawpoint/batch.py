@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from drawpoint.manifest import StoreManifest
 
 ITEM_KEYS = ("id", "seed", "part")
+MAX_BODY_BYTES = 2**20
+"""Of a request for a batch: thousands of samples with ids of ordinary length."""
+
 COORDS_PREFIX = "coords/"
 """Stands before the position field in the key of positions that were drawn independently of an item's fields."""
 

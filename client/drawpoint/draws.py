@@ -59,16 +59,23 @@ class Draw:
         Raises ResponseDamaged unless the body holds exactly this draw.
         """
         arrays, metadata = parse(body)
-        self._check(arrays, metadata)
+        self._check(metadata)
+        return self.take(arrays)
+
+    def take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+        """Return `arrays` as this draw's tensors; raises ResponseDamaged unless they are exactly its fields."""
+        self._check_arrays(arrays)
         return as_float32_each({field: arrays[field] for field in self.arrays})
 
-    def _check(self, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
+    def _check(self, metadata: Mapping[str, str]) -> None:
         asked = {"store": self.store, "revision": self.revision, "sample": self.sample, "seed": str(self.seed)}
         if self.part is not None:
             asked["part"] = str(self.part)
         for name, value in asked.items():
             if metadata.get(name) != value:
                 raise ResponseDamaged(f"the answer is for {name} {metadata.get(name)!r}, asked for was {value!r}.")
+
+    def _check_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         if arrays.keys() != self.arrays.keys():
             raise ResponseDamaged(f"the answer holds {', '.join(arrays)}; asked for was {', '.join(self.arrays)}.")
         for field, layout in self.arrays.items():

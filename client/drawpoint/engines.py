@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
 import httpx
 
 import drawpoint
 from drawpoint.lean import LeanEngine
-from drawpoint.through_httpx import HttpxEngine
+from drawpoint.through_httpx import AsyncHttpxEngine, HttpxEngine
 from drawpoint.transport import NOT_SHARED
 
 if TYPE_CHECKING:
@@ -32,19 +32,32 @@ def start_engines(settings: Settings) -> dict[str, Engine]:
     if settings.client is not None:
         through = _engine_of(settings.client, settings.pid, address)
         return {"httpx": through, "hot": through}
-    options = dict(settings.options)
-    trust_env = options.get("trust_env", True)
-    context = httpx.create_ssl_context(options.pop("verify", True), options.pop("cert", None), trust_env)
-    options["headers"] = httpx.Headers(options.get("headers"))
-    options["headers"].setdefault("user-agent", f"drawpoint/{drawpoint.__version__}")
-    options.setdefault("timeout", DEFAULT_TIMEOUT)
-    client = httpx.Client(verify=context, **options)
+    options = _client_options(settings)
+    client = httpx.Client(**options)
     through = HttpxEngine(client, address, client.timeout, owned=True)
     if not is_plain(address, settings.options):
         return {"httpx": through, "hot": through}
     headers = client.build_request("GET", address).headers.raw
-    tls = context if address.scheme == "https" else None
+    tls = options["verify"] if address.scheme == "https" else None
     return {"httpx": through, "hot": LeanEngine(address, headers, client.timeout, tls)}
+
+
+def start_async_engine(settings: Settings) -> AsyncHttpxEngine:
+    """Return an engine for the event loop that runs; raises TypeError where a ready client was given."""
+    if settings.client is not None:
+        raise TypeError("async_store() makes its own httpx.AsyncClient; give connect() options instead of client=.")
+    return AsyncHttpxEngine(httpx.AsyncClient(**_client_options(settings)), httpx.URL(settings.url))
+
+
+def _client_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of the httpx client that the settings ask for."""
+    options = dict(settings.options)
+    trust_env = options.get("trust_env", True)
+    options["verify"] = httpx.create_ssl_context(options.pop("verify", True), options.pop("cert", None), trust_env)
+    options["headers"] = httpx.Headers(options.get("headers"))
+    options["headers"].setdefault("user-agent", f"drawpoint/{drawpoint.__version__}")
+    options.setdefault("timeout", DEFAULT_TIMEOUT)
+    return options
 
 
 def _engine_of(client: httpx.Client | Callable[[], httpx.Client], pid: int, address: httpx.URL) -> HttpxEngine:

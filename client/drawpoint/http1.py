@@ -1,4 +1,4 @@
-"""HTTP/1.1 as text: the head of a GET, and the head of what answers it; pure.
+"""HTTP/1.1 as text: a request, and the head of what answers it; pure.
 
 Rules: RFC 9112, sections 4 to 7. What breaks them is refused, not repaired: two readings of where a body ends would
 let one answer be taken for another.
@@ -39,13 +39,16 @@ class Head:
     persistent: bool
 
 
-def render_head(target: str, headers: Mapping[str, str]) -> bytes:
-    """Return the bytes of a GET; raises ValueError for characters that a head cannot hold."""
-    lines = [f"GET {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+def render_request(target: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+    """Return the bytes of a GET, or of a POST of `body`; raises ValueError for characters that a head cannot hold."""
+    lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body is not None:
+        lines.append(f"content-length: {len(body)}")
     for line in lines:
         if _OUT_OF_PLACE.search(line):
             raise ValueError("a header or the address holds characters that HTTP cannot send.")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
 
 
 def parse_head(data: bytes | bytearray) -> Head:

@@ -12,7 +12,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from drawpoint.http1 import MAX_HEAD_BYTES, Head, parse_chunk_size, parse_head, render_head
+from drawpoint.http1 import MAX_HEAD_BYTES, Head, parse_chunk_size, parse_head, render_request
 from drawpoint.wire import Answer, Interrupted, TimedOut, Truncated, Unreachable, Untrusted
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ class LeanEngine:
         # A list: its append and pop are atomic, and the last one used is the one most likely alive.
         self._idle: list[_Connection] = []
 
-    def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
-        head = render_head(self._prefix + target, {**self._headers, **headers})
+    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
+        request = render_request(self._prefix + target, {**self._headers, **headers}, body)
         connection = self._take() or _Connection(self._place, self._context, self._timeout, deadline)
         try:
-            answer = connection.exchange(head, deadline)
+            answer = connection.exchange(request, deadline)
         except BaseException:
             # Whatever interrupted it (a signal, too), the rest of that answer must never be read as the next one.
             connection.close()
@@ -102,13 +102,13 @@ class _Connection:
         self._socket = _open(place, context, timeout.connect, deadline)
         self.reusable = False
 
-    def exchange(self, head: bytes, deadline: Deadline) -> Answer:
+    def exchange(self, request: bytes, deadline: Deadline) -> Answer:
         """Send a request and return the whole answer to it."""
         self._deadline = deadline
         self.reusable = False
         try:
             self._socket.settimeout(deadline.clip(self._timeout.write))
-            self._socket.sendall(head)
+            self._socket.sendall(request)
             answer = self._read_head()
         except TimeoutError as error:
             raise TimedOut("it did not answer in time") from error

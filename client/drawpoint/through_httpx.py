@@ -1,7 +1,9 @@
-"""The engine that goes through httpx: whatever can be configured there (proxies, auth flows, hooks) holds here."""
+"""The engines that go through httpx: whatever can be configured there (proxies, auth flows, hooks) holds here."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
 import os
 import ssl
@@ -13,7 +15,7 @@ import httpx
 from drawpoint.wire import Answer, Deadline, Interrupted, TimedOut, TransportFailure, Truncated, Unreachable, Untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class HttpxEngine:
@@ -29,10 +31,10 @@ class HttpxEngine:
         self._owned = owned
         self._pid = os.getpid()
 
-    def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
         # httpx has no total timeout: a service that drips its headers, and a name that does not resolve, hold
         # `send` for as long as they like. In a thread of its own it holds nobody.
-        attempt = _Attempt(self._client, self._prefix + target, headers, self._timeout, deadline)
+        attempt = _Attempt(self._client, self._prefix + target, headers, body, self._timeout, deadline)
         thread = threading.Thread(target=contextvars.copy_context().run, args=(attempt.run,), daemon=True)
         thread.start()
         try:
@@ -65,12 +67,14 @@ class _Attempt:
         client: httpx.Client,
         url: str,
         headers: Mapping[str, str],
+        body: bytes | None,
         timeout: httpx.Timeout,
         deadline: Deadline,
     ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
+        self._body = body
         self._timeout = timeout
         self._deadline = deadline
         self.abandoned = False
@@ -90,21 +94,15 @@ class _Attempt:
             write=self._deadline.clip(self._timeout.write),
             pool=self._deadline.clip(self._timeout.pool),
         )
-        answered = False
-        try:
-            with self._client.stream("GET", self._url, headers=self._headers, timeout=limits) as response:
-                answered = True
-                return Answer(response.status_code, _headers(response), self._read_body(response))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise _name_connect_failure(error) from error
-        except httpx.TimeoutException as error:
-            raise TimedOut("the body stopped coming" if answered else "it did not answer in time") from error
-        except httpx.LocalProtocolError as error:
-            raise ValueError(f"the request cannot be sent: {_reason(error)}.") from error
-        except httpx.TransportError as error:
-            if answered:
-                raise Truncated(f"the connection broke in the body: {_reason(error)}") from error
-            raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
+        method = "GET" if self._body is None else "POST"
+        with (
+            _named_failures() as answered,
+            self._client.stream(
+                method, self._url, content=self._body, headers=self._headers, timeout=limits
+            ) as response,
+        ):
+            answered.set()
+            return Answer(response.status_code, _headers(response), self._read_body(response))
 
     def _read_body(self, response: httpx.Response) -> bytearray:
         body = bytearray()
@@ -113,6 +111,61 @@ class _Attempt:
             if self.abandoned or self._deadline.remaining() <= 0:
                 raise TimedOut("the answer was not complete in time")
         return body
+
+
+class AsyncHttpxEngine:
+    """Sends requests through `client`, from the event loop that it belongs to; it closes the client with itself."""
+
+    def __init__(self, client: httpx.AsyncClient, address: httpx.URL) -> None:
+        self._client = client
+        self._prefix = str(address).rstrip("/")
+
+    async def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
+        """GET `target`, a quoted path and query below the service's address, or POST `body` to it."""
+        timeout = self._client.timeout
+        limits = httpx.Timeout(
+            connect=deadline.clip(timeout.connect),
+            read=deadline.clip(timeout.read),
+            write=deadline.clip(timeout.write),
+            # Many calls at once wait for one another here, which is no failure.
+            pool=deadline.clip(None),
+        )
+        method, url = "GET" if body is None else "POST", self._prefix + target
+        try:
+            # httpx has no total timeout.
+            async with asyncio.timeout(deadline.remaining()):
+                with _named_failures() as answered:
+                    stream = self._client.stream(method, url, content=body, headers=headers, timeout=limits)
+                    async with stream as response:
+                        answered.set()
+                        received = bytearray()
+                        async for chunk in response.aiter_raw():
+                            received += chunk
+                        return Answer(response.status_code, _headers(response), received)
+        except TimeoutError as error:
+            raise TimedOut("the answer was not complete in time") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+@contextlib.contextmanager
+def _named_failures() -> Iterator[threading.Event]:
+    """Make transport failures of httpx's errors; the event is to be set once there is an answer."""
+    answered = threading.Event()
+    try:
+        yield answered
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise _name_connect_failure(error) from error
+    except httpx.TimeoutException as error:
+        raise TimedOut("the body stopped coming" if answered.is_set() else "it did not answer in time") from error
+    except httpx.LocalProtocolError as error:
+        raise ValueError(f"the request cannot be sent: {_reason(error)}.") from error
+    except httpx.TransportError as error:
+        if answered.is_set():
+            raise Truncated(f"the connection broke in the body: {_reason(error)}") from error
+        raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from drawpoint.answers import check_answer
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
-from drawpoint.wire import Busy, Deadline, TimedOut, TransportFailure, Unreachable, Untrusted
+from drawpoint.wire import Busy, Deadline, Pause, Sending, TimedOut, TransportFailure, Unreachable, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import httpx
 
-    from drawpoint.wire import Answer, Engine, Request
+    from drawpoint.wire import Answer, Engine, Request, Steps
 
 Result = TypeVar("Result")
 
@@ -70,26 +70,34 @@ class Transport:
             raise TypeError(f"a connection made with an httpx.Client or an SSLContext does not pickle; {NOT_SHARED}")
         return {"settings": self.settings, "_engines": {}, "_reached": self._reached}
 
-    def fetch(
-        self, request: Request, read: Callable[[Answer], Result], *, engine: Literal["hot", "httpx"] = "httpx"
-    ) -> Result:
-        """Return what `read` makes of the answer to `request`.
+    def ask(
+        self,
+        request: Request,
+        read: Callable[[Answer], Result],
+        *,
+        hot: bool = False,
+        deadline: Deadline | None = None,
+    ) -> Steps[Result]:
+        """Take the steps that bring what `read` makes of the answer to `request`.
 
         What may pass is tried again with growing pauses until the deadline; what is damaged, once. `read` raises
         ResponseDamaged for a body that is not what was asked for. Raises what the service reports as an error of
         `drawpoint.errors`, and RequestFailed (one of its kinds) where there is no answer.
         """
-        deadline = Deadline(self.settings.deadline)
+        deadline = deadline or self.begin()
         attempts = 0
-        damaged = False
+        damaged = afresh = False
         before: TransportFailure | None = None
         while True:
             attempts += 1
             begun = deadline.elapsed()
             request_id = secrets.token_hex(8)
-            sender = self._engine(engine)
+            sending = Sending(
+                request.target, self._headers(request, request_id), request.body, deadline, hot=hot, afresh=afresh
+            )
+            afresh = False
             try:
-                answer = sender.get(request.target, self._headers(request, request_id), deadline)
+                answer = yield sending
                 self._reached = True
                 check_answer(answer, request, request_id)
                 return read(answer)
@@ -98,8 +106,7 @@ class Transport:
                     raise _place(error, request, request_id) from error
                 if damaged:
                     raise
-                damaged = True
-                sender.drop_idle()
+                damaged = afresh = True
                 _log.info("%s: %s Asking again.", request.about, error)
             except TransportFailure as failure:
                 pause = _pause(failure, attempts)
@@ -109,7 +116,30 @@ class Transport:
                 before = failure
                 level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
                 _log.log(level, "%s: %s; trying again in %.1f s.", request.about, failure, pause)
-                time.sleep(pause)
+                yield Pause(pause)
+
+    def carry_out(self, steps: Steps[Result]) -> Result:
+        """Take `steps` one after another, and return what they come to."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._take(step)
+                except TransportFailure as failure:
+                    step = steps.throw(failure)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def fetch(self, request: Request, read: Callable[[Answer], Result]) -> Result:
+        """Return what `read` makes of the answer to `request`; see `ask`."""
+        return self.carry_out(self.ask(request, read))
+
+    def begin(self) -> Deadline:
+        """Return the deadline of a call that begins now."""
+        return Deadline(self.settings.deadline)
 
     def start(self) -> None:
         """Make the engines of this process, so that an option that cannot be meant is told at once."""
@@ -119,6 +149,15 @@ class Transport:
         """Close this process's idle connections; another request opens new ones."""
         for engine in self._engines.pop(os.getpid(), {}).values():
             engine.close()
+
+    def _take(self, step: Sending | Pause) -> Answer | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        engine = self._engine("hot" if step.hot else "httpx")
+        if step.afresh:
+            engine.drop_idle()
+        return engine.send(step.target, step.headers, step.body, step.deadline)
 
     def _engine(self, name: Literal["hot", "httpx"]) -> Engine:
         engines = self._engines.get(os.getpid())
@@ -134,6 +173,8 @@ class Transport:
 
     def _headers(self, request: Request, request_id: str) -> dict[str, str]:
         headers = {"x-request-id": request_id}
+        if request.body is not None:
+            headers["content-type"] = "application/json"
         if request.sealed:
             headers["accept-encoding"] = "identity"
         if request.etag is not None:
@@ -166,10 +207,14 @@ class Transport:
         return error
 
 
-def _pause(failure: TransportFailure, attempts: int) -> float:
+def pause_before(attempt: int) -> float:
+    """Return the seconds to wait before the second attempt of something, the third and so on."""
     # Full jitter: workers that failed together must not come back together.
-    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempts - 1, 30))
-    return _jitter.uniform(0, ceiling) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
+    return _jitter.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 2, 30)))
+
+
+def _pause(failure: TransportFailure, attempts: int) -> float:
+    return pause_before(attempts + 1) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
 
 
 def _blame(

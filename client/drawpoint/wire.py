@@ -1,4 +1,4 @@
-"""The seam between what the client asks and how the bytes travel: one GET, its answer, and how it can fail.
+"""The seam between what the client asks and how the bytes travel: one request, its answer, and how it can fail.
 
     TransportFailure
     +-- Unreachable     no connection: nothing is known of the service
@@ -14,13 +14,16 @@ These never leave the client: `transport` retries them, and makes one of `drawpo
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from drawpoint.errors import DeadlineExceeded, DrawpointError, RequestFailed, ResponseDamaged, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Result = TypeVar("Result")
 
 
 class TransportFailure(Exception):
@@ -88,7 +91,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET of `target` (quoted path and query below the service's address).
+    """A GET of `target` (quoted path and query below the service's address), or a POST of `body` (JSON) to it.
 
     `about` says in an error's words what is asked for, of which `store` and `sample`. `revision` is the one that
     the answer must carry, `sealed` tells that it must carry its digest, `etag` that 304 is an answer too.
@@ -101,6 +104,7 @@ class Request:
     revision: str | None = None
     sealed: bool = False
     etag: str | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,37 @@ class Answer:
     body: bytearray
 
 
-class Engine(Protocol):
-    """Sends a GET and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A step of a call: send this attempt of a request, and go on with its Answer or its TransportFailure.
 
-    def get(self, target: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
-        """Ask for `target`, a quoted path and query below the service's address."""
+    `hot` allows the lean engine. `afresh` wants a new connection: what came over the old ones made no sense.
+    """
+
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    deadline: Deadline
+    hot: bool
+    afresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step of a call: wait, and go on with nothing."""
+
+    seconds: float
+
+
+Steps = Generator[Sending | Pause, Any, Result]
+"""A call as the steps that it takes, for whoever carries them out: a thread that blocks, or an event loop."""
+
+
+class Engine(Protocol):
+    """Sends a request and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
+
+    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
+        """GET `target`, a quoted path and query below the service's address, or POST `body` to it."""
 
     def drop_idle(self) -> None:
         """Let go of the connections that wait for reuse: what came made no sense, or they are a parent process's."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
-from drawpoint.batch import ITEM_KEYS, BatchItem, BatchSelection, check_selection
+from drawpoint.batch import ITEM_KEYS, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection
 from drawpoint.errors import InvalidDraw, InvalidParameter, ResponseTooLarge, UnknownParameter
 from drawpoint.seeds import MAX_SEED, fresh_seed
 from drawpoint_service.query import ALL, DTYPES
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from drawpoint.manifest import StoreManifest
-
-MAX_BODY_BYTES = 2**20
-"""Of a request: thousands of samples with ids of ordinary length."""
 
 BATCH_KEYS = ("samples", "num_points", "coords", "fields", "dtype", "revision")
 _SHOWN = 200

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint.http1 import parse_chunk_size, parse_head, render_head
+from drawpoint.http1 import parse_chunk_size, parse_head, render_request
 from drawpoint.wire import Interrupted, Truncated
 
 NAMES = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1, max_size=12)
@@ -130,12 +130,12 @@ class TestAChunk:
 class TestARequest:
     def test_is_rendered_as_it_is_meant(self) -> None:
         expected = b"GET /a%20b?c=d HTTP/1.1\r\nhost: h:80\r\nx: \xfc y\r\n\r\n"
-        assert render_head("/a%20b?c=d", {"host": "h:80", "x": "ü y"}) == expected
+        assert render_request("/a%20b?c=d", {"host": "h:80", "x": "ü y"}) == expected
 
     @given(st.text(min_size=1, max_size=10), st.text(max_size=10), st.text(max_size=10))
     def test_never_holds_another_line(self, target: str, name: str, value: str) -> None:
         try:
-            head = render_head(target, {name: value})
+            head = render_request(target, {name: value})
         except ValueError:
             return
         assert head.count(b"\n") == head.count(b"\r") == 3
