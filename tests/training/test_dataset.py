@@ -1,0 +1,332 @@
+"""What an item of a dataset is depends on seed, epoch and sample id, and on nothing else."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+import drawpoint
+from drawpoint import SampleDataset, StoreManifest
+from drawpoint.errors import (
+    ChunkDamaged,
+    InvalidDraw,
+    InvalidParameter,
+    RevisionChanged,
+    SampleNotFound,
+    ServiceUnavailable,
+    SplitNotFound,
+    UnknownDomain,
+    UnknownField,
+)
+from drawpoint.seeds import derive_seed
+from drawpoint_store import ZarrChunkReader
+from live import LiveService
+
+from .conftest import IDS, SPLIT, Reader, tear
+
+COUNTS = {"surface": 4, "volume": 5}
+Item = dict[str, torch.Tensor]
+
+
+def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for field, tensor in expected.items():
+        assert torch.equal(found[field], tensor), field
+
+
+class PlainReader:
+    """Nothing but what a dataset needs of a reader, and a record of what it was asked."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.asked: list[tuple[Any, ...]] = []
+
+    @property
+    def manifest(self) -> StoreManifest:
+        return self._reader.manifest
+
+    def read_sample(self, *args: Any, **kwargs: Any) -> Item:
+        self.asked.append(("sample", args, kwargs))
+        return self._reader.read_sample(*args, **kwargs)
+
+    def read_coords(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.asked.append(("coords", args, kwargs))
+        return self._reader.read_coords(*args, **kwargs)
+
+
+class BatchReader(PlainReader):
+    def read_batch(self, *args: Any, **kwargs: Any) -> list[Item | drawpoint.errors.DrawpointError]:
+        self.asked.append(("batch", args, kwargs))
+        return self._reader.read_batch(*args, **kwargs)
+
+
+class TestAnItem:
+    def test_is_the_draw_that_seed_epoch_and_sample_name(self, reader: Reader, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=11)
+        for epoch in (0, 1, 2**62):
+            dataset.set_epoch(epoch)
+            for index, sample_id in enumerate(IDS):
+                seed = derive_seed("dataset/1", "independent", 11, epoch, sample_id)
+                expected = local.read_sample(sample_id, COUNTS, seed=seed)
+                expected["geometry_position"] = local.read_coords(sample_id, "surface", 3, seed=seed)
+                assert_equal(dataset[index], expected)
+
+    def test_has_a_name_that_stays_for_ever(self) -> None:
+        # A training that is resumed with another drawpoint must go on with the same samples.
+        assert derive_seed("dataset/1", "independent", 0, 0, "run/0") == 3233694958294259144
+        assert derive_seed("dataset/1", "parts", 3, "größe/läuft ✓") == 5719243832232732934
+
+    def test_of_the_next_epoch_is_not_that_of_the_next_seed(self, local: ZarrChunkReader) -> None:
+        first, second = (SampleDataset(local, num_points=COUNTS, seed=seed) for seed in (0, 1))
+        first.set_epoch(1)
+        assert not torch.equal(first[0]["volume_position"], second[0]["volume_position"])
+
+    def test_is_the_same_wherever_it_stands(self, reader: Reader) -> None:
+        whole = SampleDataset(reader, num_points=COUNTS, seed=1)
+        chosen = SampleDataset(reader, ["run/6", "run/2"], num_points=COUNTS, seed=1)
+        assert len(chosen) == 2
+        assert_equal(chosen[0], whole[6])
+        assert_equal(chosen[-1], whole[2])
+        with pytest.raises(IndexError):
+            chosen[2]
+
+    def test_has_the_fields_asked_for_and_can_carry_its_id(self, reader: Reader) -> None:
+        dataset = SampleDataset(reader, fields=["surface_pressure"], num_points=COUNTS, with_sample_id=True)
+        assert dataset[3].keys() == {"surface_pressure", "sample_id"}
+        assert [batch["sample_id"] for batch in DataLoader(dataset, 4)] == [IDS[:4], IDS[4:]]
+
+    def test_is_what_the_transform_makes_of_it(self, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(
+            local, num_points=COUNTS, with_sample_id=True, transform=lambda item: (item["sample_id"], len(item))
+        )
+        assert dataset[4] == ("run/4", 5)
+        assert dataset.__getitems__([1]) == [("run/1", 5)]
+
+
+class TestParts:
+    def test_show_every_point_once_a_cycle_and_group_them_anew(self, reader: Reader, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(reader, num_points={"surface": 5, "volume": 5}, mode="parts", seed=2)
+        for index, sample_id in enumerate(IDS):
+            everything = local.read_sample(sample_id)
+            seen = []
+            for epoch in range(12):
+                dataset.set_epoch(epoch)
+                seen.append(dataset[index])
+            for field, cycle in (("surface_pressure", 2), ("volume_velocity", 4)):
+                expected = everything[field].reshape(len(everything[field]), -1).sort(dim=0).values
+                cycles = [torch.cat([item[field] for item in seen[at : at + cycle]]) for at in range(0, 12, cycle)]
+                for found in cycles:
+                    assert torch.equal(found.reshape(len(found), -1).sort(dim=0).values, expected)
+                assert not all(torch.equal(found, cycles[0]) for found in cycles)
+
+    def test_draw_the_geometry_anew_each_epoch(self, reader: Reader, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode="parts")
+        for epoch in range(3):
+            dataset.set_epoch(epoch)
+            seed = derive_seed("dataset/1", "independent", 0, epoch, "run/1")
+            expected = local.read_coords("run/1", "surface", 3, seed=seed)
+            assert torch.equal(dataset[1]["geometry_position"], expected)
+            assert torch.equal(dataset.__getitems__([1])[0]["geometry_position"], expected)
+
+
+class TestABatch:
+    @pytest.mark.parametrize("mode", ["independent", "parts"])
+    def test_holds_the_items_in_order(self, reader: Reader, mode: Any) -> None:
+        dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode=mode, with_sample_id=True)
+        dataset.set_epoch(1)
+        indices = [3, 0, 3, -1]
+        for item, index in zip(dataset.__getitems__(indices), indices, strict=True):
+            expected = dataset[index]
+            assert item.pop("sample_id") == expected.pop("sample_id")
+            assert_equal(item, expected)
+
+    def test_is_one_request_where_the_reader_can(self, local: ZarrChunkReader) -> None:
+        reader = BatchReader(local)
+        dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3)
+        batches = list(DataLoader(dataset, 3))
+        assert [kind for kind, *_ in reader.asked] == ["batch"] * 3
+        assert batches[0]["geometry_position"].shape == (3, 3, 3)
+        assert batches[2]["volume_velocity"].shape == (1, 5, 3)
+
+    def test_is_read_one_by_one_where_it_cannot(self, local: ZarrChunkReader) -> None:
+        plain, whole = (SampleDataset(reader, num_points=COUNTS) for reader in (PlainReader(local), local))
+        for found, expected in zip(DataLoader(plain, 3), DataLoader(whole, 3), strict=True):
+            assert_equal(found, expected)
+
+
+class TestTheSamples:
+    def test_are_all_of_the_store_sorted(self, reader: Reader) -> None:
+        assert SampleDataset(reader).sample_ids == IDS
+
+    def test_are_those_of_a_split_in_its_order(self, reader: Reader) -> None:
+        assert SampleDataset(reader, split="train").sample_ids == SPLIT
+
+    def test_that_only_a_split_knows_are_left_out_with_a_warning(self, reader: Reader) -> None:
+        with pytest.warns(UserWarning, match=r"1 samples of split 'torn' .* left out: run/99"):
+            assert SampleDataset(reader, split="torn").sample_ids == ["run/5"]
+
+    def test_that_are_not_there_are_an_error_when_named(self, reader: Reader) -> None:
+        with pytest.raises(SampleNotFound, match="near names"):
+            SampleDataset(reader, ["run/1", "run/77"])
+
+    def test_of_a_split_that_is_not_there_neither(self, reader: Reader) -> None:
+        with pytest.raises(SplitNotFound):
+            SampleDataset(reader, split="trian")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"sample_ids": ["run/1"], "split": "train"}, ValueError, "both choose"),
+        ({"sample_ids": "run/1"}, ValueError, "not one string"),
+        ({"sample_ids": []}, ValueError, "No samples are left"),
+        ({"num_points": {"surfaces": 3}}, UnknownDomain, "surface"),
+        ({"num_points": {"surface": 0}}, InvalidDraw, "point count"),
+        ({"num_geometry_points": 0}, InvalidDraw, "geometry"),
+        ({"fields": ["surface_presure"]}, UnknownField, "surface_pressure"),
+        ({"fields": "surface_pressure"}, InvalidDraw, "collection"),
+        ({"fields": []}, InvalidDraw, "at least one"),
+        ({"seed": -1}, InvalidDraw, "seed"),
+        ({"mode": "part"}, InvalidParameter, "independent or parts"),
+        ({"on_error": "ignore"}, InvalidParameter, "raise or skip"),
+        ({"normalise": 3}, ValueError, "normalise"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_at_once(
+    local: ZarrChunkReader, options: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        SampleDataset(local, **options)
+
+
+def test_splits_and_statistics_must_come_from_somewhere(local: ZarrChunkReader) -> None:
+    with pytest.raises(ValueError, match="give their sample_ids"):
+        SampleDataset(PlainReader(local), split="train")
+    with pytest.raises(ValueError, match="give them as normalise="):
+        SampleDataset(PlainReader(local), normalise=True)
+
+
+def test_an_epoch_is_a_number_from_0_on(local: ZarrChunkReader) -> None:
+    dataset = SampleDataset(local)
+    dataset.set_epoch(3)
+    assert dataset.epoch == 3
+    for epoch in (-1, 1.5):
+        with pytest.raises(InvalidDraw):
+            dataset.set_epoch(epoch)  # type: ignore[arg-type]
+
+
+class TestNormalisedItems:
+    def test_follow_the_statistics_that_the_store_ships(self, reader: Reader) -> None:
+        plain = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3)
+        normalised = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, normalise=True)
+        assert normalised.normaliser is not None
+        assert_equal(normalised[2], normalised.normaliser.normalise(plain[2]))
+        assert not torch.equal(normalised[2]["geometry_position"], plain[2]["geometry_position"])
+        assert_equal(normalised.__getitems__([2])[0], normalised[2])
+
+    def test_refuse_statistics_of_another_revision(self, reader: Reader) -> None:
+        statistics = reader.statistics() | {"revision": "0" * 64}
+        with pytest.raises(RevisionChanged, match="drawpoint stats"):
+            SampleDataset(reader, normalise=statistics)
+
+    def test_refuse_statistics_that_lack_a_field(self, reader: Reader) -> None:
+        statistics = reader.statistics()
+        del statistics["fields"]["volume_velocity"]
+        with pytest.raises(UnknownField, match="volume_velocity"):
+            SampleDataset(reader, normalise=statistics)
+        assert SampleDataset(reader, fields=["surface_pressure"], normalise=statistics)[0]
+
+
+class TestDamage:
+    def test_is_raised_by_default(self, torn_root: Path) -> None:
+        dataset = SampleDataset(ZarrChunkReader(torn_root))
+        with pytest.raises(ChunkDamaged, match="run/2"):
+            dataset[2]
+        with pytest.raises(ChunkDamaged, match="run/3"):
+            dataset.__getitems__([0, 3])
+
+    def test_is_passed_over_if_told_to_and_told(
+        self, torn_root: Path, local: ZarrChunkReader, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with LiveService({"torn": torn_root}) as service, drawpoint.connect(service.url) as connection:
+            for reader in (ZarrChunkReader(torn_root), connection.store("torn")):
+                caplog.clear()
+                dataset = SampleDataset(reader, on_error="skip", with_sample_id=True)
+                with caplog.at_level(logging.WARNING, "drawpoint"):
+                    (batch,) = DataLoader(dataset, 7)
+                assert batch["sample_id"] == ["run/0", "run/1", "run/4", "run/4", "run/4", "run/5", "run/6"]
+                whole = SampleDataset(local)
+                assert torch.equal(batch["volume_position"][2], whole[4]["volume_position"])
+                assert dataset[2]["sample_id"] == "run/4"
+                assert "run/2" in caplog.text
+                assert "takes its place" in caplog.text
+
+    def test_of_everything_is_raised_all_the_same(self, torn_root: Path) -> None:
+        for sample_id in (*IDS[:2], *IDS[4:]):
+            tear(torn_root, sample_id)
+        with pytest.raises(ChunkDamaged):
+            SampleDataset(ZarrChunkReader(torn_root), on_error="skip")[0]
+
+    def test_is_not_what_an_outage_is(self, small_root: Path) -> None:
+        with LiveService({"small": small_root}) as service:
+            reader = drawpoint.connect(service.url, deadline=0.5).store("small")
+            dataset = SampleDataset(reader, on_error="skip", num_points=COUNTS)
+            assert dataset[0]
+        for read in (lambda: dataset[0], lambda: dataset.__getitems__([0, 1])):
+            with pytest.raises(ServiceUnavailable):
+                read()
+
+
+class TestTorch:
+    def test_takes_it_for_a_dataset(self, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(local, ["run/0"]) + SampleDataset(local, ["run/1"])
+        assert isinstance(dataset, Dataset)
+        assert_equal(dataset[1], SampleDataset(local)[1])
+
+    def test_shares_it_among_ranks(self, reader: Reader) -> None:
+        alone = SampleDataset(reader, num_points=COUNTS, with_sample_id=True)
+        alone.set_epoch(4)
+        items = {item.pop("sample_id"): item for item in (alone[index] for index in range(7))}
+        seen = []
+        for rank in range(2):
+            dataset = SampleDataset(reader, num_points=COUNTS, with_sample_id=True)
+            dataset.set_epoch(4)
+            sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=2, rank=rank, seed=5)
+            sampler.set_epoch(4)
+            for item in DataLoader(dataset, None, sampler=sampler):
+                sample_id = item.pop("sample_id")
+                seen.append(sample_id)
+                assert_equal(item, items[sample_id])
+        assert len(seen) == 8  # 7 do not divide: the sampler shows one again
+        assert set(seen) == set(IDS)
+
+    @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning")  # there is no accelerator to pin for
+    def test_may_pin_its_batches(self, local: ZarrChunkReader) -> None:
+        dataset = SampleDataset(local, num_points=COUNTS, with_sample_id=True)
+        for pinned, plain in zip(DataLoader(dataset, 4, pin_memory=True), DataLoader(dataset, 4), strict=True):
+            assert pinned.pop("sample_id") == plain.pop("sample_id")
+            assert_equal(pinned, plain)
+
+    def test_may_copy_it_and_each_copy_has_an_epoch_of_its_own(self, reader: Reader) -> None:
+        dataset = SampleDataset(reader, num_points=COUNTS, normalise=True)
+        dataset.set_epoch(2)
+        for twin in (pickle.loads(pickle.dumps(dataset)), copy.deepcopy(dataset)):
+            assert twin.epoch == 2
+            assert_equal(twin[1], dataset[1])
+            twin.set_epoch(3)
+            assert dataset.epoch == 2
+
+
+def test_a_reader_needs_no_more_than_it_is_asked_for(local: ZarrChunkReader) -> None:
+    reader = PlainReader(local)
+    samples: Sequence[Any] = [SampleDataset(reader, num_points=COUNTS)[0]]
+    assert samples
+    assert [kind for kind, *_ in reader.asked] == ["sample"]

@@ -1,0 +1,71 @@
+"""What an epoch was said to cost is what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import drawpoint
+from drawpoint import SampleDataset, SampleLoader, estimate
+from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
+from drawpoint_store import ZarrChunkReader
+
+from .conftest import IDS, Reader
+
+COUNTS = {"surface": 4, "volume": 5}
+
+
+def test_bytes_and_points_are_those_as_stored(local: ZarrChunkReader) -> None:
+    told = estimate(local.manifest, COUNTS, num_geometry_points=3)
+    # Positions are stored in 4 bytes a component, pressure and velocity in 2.
+    assert told.nbytes == 7 * (4 * (12 + 2) + 5 * (12 + 6) + 3 * 12)
+    assert (told.samples, told.points, told.requests) == (7, 7 * (4 + 5 + 3), 14)
+    assert told.seconds is None
+    assert str(told) == "7 samples, 84 points, 14 requests, 0.0 MB, time not measured"
+
+
+def test_domains_without_a_count_are_read_in_full(local: ZarrChunkReader) -> None:
+    told = estimate(local.manifest, {"surface": 100}, sample_ids=IDS[:2], fields=["volume_velocity"])
+    assert (told.samples, told.points, told.requests, told.nbytes) == (2, 34, 2, 2 * 17 * 6)
+
+
+def test_what_a_loader_then_takes_is_what_was_told(reader: Reader) -> None:
+    told = estimate(reader, COUNTS, num_geometry_points=3, batch_size=3)
+    loader = SampleLoader(SampleDataset(reader, num_points=COUNTS, num_geometry_points=3), 3)
+    assert len(list(loader)) == told.requests == 3
+    assert loader.report.samples == told.samples
+    assert loader.report.nbytes == 7 * 4 * (4 * 4 + 5 * 6 + 3 * 3)  # as float32
+
+
+def test_a_reader_is_timed(reader: Reader) -> None:
+    told = estimate(reader, COUNTS, num_geometry_points=3)
+    assert told.seconds is not None
+    assert told.seconds > 0
+    assert "about" in str(told)
+    assert estimate(reader, COUNTS, probes=0).seconds is None
+
+
+def test_more_readers_at_once_take_less_time(local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    assert estimate(local, COUNTS).seconds == 7
+    assert estimate(local, COUNTS, concurrency=2).seconds == 3.5
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"num_points": {"surfaces": 1}}, UnknownDomain),
+        ({"sample_ids": ["run/77"]}, SampleNotFound),
+        ({"sample_ids": []}, InvalidDraw),
+        ({"fields": ["surface_friction"]}, UnknownField),
+        ({"concurrency": 0}, InvalidDraw),
+        ({"batch_size": 0}, InvalidDraw),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(
+    local: ZarrChunkReader, options: dict[str, Any], error: type[drawpoint.errors.DrawpointError]
+) -> None:
+    with pytest.raises(error):
+        estimate(local.manifest, **options)

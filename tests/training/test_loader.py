@@ -1,0 +1,157 @@
+"""A training that was interrupted goes on with the tensors that it would have had, and knows what they cost."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from drawpoint import LoaderReport, SampleDataset, SampleLoader
+from drawpoint.errors import InvalidParameter
+from drawpoint_store import ZarrChunkReader
+
+from .conftest import Reader
+
+COUNTS = {"surface": 4, "volume": 5}
+EPOCHS = 3
+BATCHES = 4  # an epoch: 7 samples, 2 at a time
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+def make_loader(reader: Reader, **options: Any) -> SampleLoader:
+    dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=2, seed=4, with_sample_id=True)
+    return SampleLoader(dataset, 2, **options)
+
+
+def train(loader: SampleLoader, epochs: int = EPOCHS) -> list[dict[str, Any]]:
+    return [batch for _ in range(loader.epoch, epochs) for batch in loader]
+
+
+def assert_equal_batches(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert [batch["sample_id"] for batch in found] == [batch["sample_id"] for batch in expected]
+    for batch, other in zip(found, expected, strict=True):
+        for field in batch.keys() - {"sample_id"}:
+            assert torch.equal(batch[field], other[field])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(local: ZarrChunkReader) -> list[dict[str, Any]]:
+    return train(make_loader(local))
+
+
+def test_each_pass_is_an_epoch_of_its_own(uninterrupted: list[dict[str, Any]], local: ZarrChunkReader) -> None:
+    epochs = [uninterrupted[at : at + BATCHES] for at in range(0, EPOCHS * BATCHES, BATCHES)]
+    orders = [[sample_id for batch in epoch for sample_id in batch["sample_id"]] for epoch in epochs]
+    assert all(sorted(order) == sorted(local.manifest.samples) for order in orders)
+    assert len({tuple(order) for order in orders}) == EPOCHS
+    loader = make_loader(local)
+    loader.set_epoch(2)
+    assert_equal_batches(list(loader), epochs[2])
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 4, 5, 8, 12])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    local: ZarrChunkReader, uninterrupted: list[dict[str, Any]], step: int
+) -> None:
+    first = make_loader(local)
+    before: list[dict[str, Any]] = []
+    state = first.state_dict()
+    while len(before) < step:
+        for batch in first:
+            before.append(batch)
+            state = first.state_dict()
+            if len(before) == step:
+                break
+    second = make_loader(local)
+    second.load_state_dict(json.loads(json.dumps(state)))
+    assert_equal_batches([*before, *train(second)], uninterrupted)
+
+
+def test_workers_and_readers_may_change_at_an_interruption(reader: Reader, uninterrupted: list[dict[str, Any]]) -> None:
+    # Workers read ahead; what counts is what came out.
+    first = make_loader(reader, num_workers=2, multiprocessing_context="fork", persistent_workers=True)
+    before = []
+    for batch in first:
+        before.append(batch)
+        if len(before) == 2:
+            break
+    second = make_loader(reader)
+    second.load_state_dict(first.state_dict())
+    assert_equal_batches([*before, *train(second)], uninterrupted)
+    # The same loader goes on where it was left, too, with the workers that it has.
+    assert_equal_batches([*before, *train(first)], uninterrupted)
+
+
+def test_ranks_see_the_same_epochs_together(local: ZarrChunkReader, uninterrupted: list[dict[str, Any]]) -> None:
+    seen = [list(make_loader(local, rank=rank, world_size=2)) for rank in range(2)]
+    assert [len(batches) for batches in seen] == [2, 2]
+    items = {
+        sample_id: batch["volume_velocity"][place]
+        for batch in uninterrupted[:BATCHES]
+        for place, sample_id in enumerate(batch["sample_id"])
+    }
+    found = [
+        (sample_id, batch["volume_velocity"][place])
+        for batches in seen
+        for batch in batches
+        for place, sample_id in enumerate(batch["sample_id"])
+    ]
+    assert {sample_id for sample_id, _ in found} == set(items)
+    assert all(torch.equal(tensor, items[sample_id]) for sample_id, tensor in found)
+
+
+def test_a_last_batch_that_is_short_may_be_dropped(local: ZarrChunkReader) -> None:
+    loader = make_loader(local, drop_last=True)
+    assert len(loader) == 3
+    assert [len(batch["sample_id"]) for batch in loader] == [2, 2, 2]
+    assert loader.epoch == 1
+    assert len(loader) == 3
+
+
+def test_single_items_come_without_a_batch(local: ZarrChunkReader) -> None:
+    loader = SampleLoader(SampleDataset(local, num_points=COUNTS), None, shuffle=False, drop_last=True)
+    assert len(loader) == 7
+    expected = SampleDataset(local, num_points=COUNTS)
+    for index, item in enumerate(loader):
+        assert torch.equal(item["volume_position"], expected[index]["volume_position"])
+        assert loader.state_dict()["done"] == index + 1
+
+
+def test_a_state_of_other_samples_is_refused(local: ZarrChunkReader) -> None:
+    state = make_loader(local).state_dict()
+    fewer = SampleLoader(SampleDataset(local, ["run/1"], seed=4))
+    with pytest.raises(InvalidParameter, match="n_samples 7, this sampler of 1"):
+        fewer.load_state_dict(state)
+
+
+class TestTheReport:
+    def test_counts_samples_and_the_bytes_of_their_tensors(self, local: ZarrChunkReader) -> None:
+        loader = make_loader(local)
+        list(loader)
+        # float32: positions and pressure of 4, positions and velocity of 5, geometry of 2
+        assert loader.report.samples == 7
+        assert loader.report.nbytes == 7 * 4 * (4 * 4 + 5 * 6 + 2 * 3)
+        list(loader)
+        assert loader.report.samples == 14
+
+    def test_tells_waiting_from_training(self, local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = iter([0.0, *(float(second) for second in range(100))])
+        monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+        loader = make_loader(local)
+        list(loader)
+        # The clock ticks at the start, and for each batch when it is asked for, when it came, and when it is done.
+        assert loader.report.waiting == BATCHES
+        assert loader.report.seconds == BATCHES * 3 - 1
+
+    def test_reads_as_a_sentence(self) -> None:
+        report = LoaderReport(samples=20, nbytes=4_000_000, seconds=2.0, waiting=0.5)
+        assert report.samples_per_second == 10
+        assert report.bytes_per_second == 2_000_000
+        assert str(report) == (
+            "20 samples, 4.0 MB in 2.0 s: 10.0 samples/s, 2.0 MB/s; 25% of the time was spent waiting for data"
+        )
+        assert str(LoaderReport()).startswith("0 samples")

@@ -1,0 +1,121 @@
+"""Normalised fields have the moments that they should, and come back as they were."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+
+from drawpoint import Normaliser
+from drawpoint.errors import InvalidParameter, RevisionChanged, UnknownField
+from drawpoint_store import ZarrChunkReader, calculate_store_statistics
+
+from .conftest import IDS, Reader
+
+PRESSURE = {"mean": [2.0], "std": [4.0], "logmean": [1.0], "logstd": [0.5]}
+VELOCITY = {"mean": [1.0, 5.0, -1.0], "std": [2.0, 0.0, None], "logmean": [0, 0, 0], "logstd": [1, 1, 1]}
+STATISTICS = {"revision": "r", "fields": {"surface_pressure": PRESSURE, "volume_velocity": VELOCITY}}
+
+
+def everything(reader: Reader) -> dict[str, torch.Tensor]:
+    read = [reader.read_sample(sample_id) for sample_id in IDS]
+    return {field: torch.cat([tensors[field] for tensors in read]) for field in read[0]}
+
+
+class TestTheStatisticsOfAStore:
+    def test_give_zero_mean_and_unit_deviation(self, reader: Reader) -> None:
+        for tensor in Normaliser(reader.statistics()).normalise(everything(reader)).values():
+            assert torch.allclose(tensor.mean(dim=0), torch.zeros(()), atol=1e-5)
+            assert torch.allclose(tensor.std(dim=0), torch.ones(()), atol=1e-5)
+
+    def test_do_so_on_a_logarithmic_scale(self, reader: Reader) -> None:
+        normalised = Normaliser(reader.statistics(), log=["volume_velocity"]).normalise(everything(reader))
+        assert torch.allclose(normalised["volume_velocity"].mean(dim=0), torch.zeros(()), atol=1e-5)
+        assert torch.allclose(normalised["volume_velocity"].std(dim=0), torch.ones(()), atol=1e-5)
+
+    def test_may_be_measured_on_the_spot(self, local: ZarrChunkReader) -> None:
+        shipped, measured = Normaliser(local.statistics()), Normaliser(calculate_store_statistics(local.store_root))
+        tensors = everything(local)
+        for field, tensor in shipped.normalise(tensors).items():
+            assert torch.equal(measured.normalise(tensors)[field], tensor)
+
+
+@pytest.mark.parametrize("log", [(), ("volume_velocity", "surface_pressure")])
+def test_what_is_normalised_comes_back(log: tuple[str, ...]) -> None:
+    normaliser: Normaliser = pickle.loads(pickle.dumps(Normaliser(STATISTICS, log=log)))
+    tensors = {"surface_pressure": torch.linspace(-9, 9, 20), "volume_velocity": torch.linspace(-5, 5, 60).view(20, 3)}
+    kept = {field: tensor.clone() for field, tensor in tensors.items()}
+    back = normaliser.denormalise(normaliser.normalise(tensors))
+    for field, tensor in tensors.items():
+        assert torch.allclose(back[field], tensor, atol=1e-5)
+        assert torch.equal(tensor, kept[field])  # nothing is done in place: readers share memory among tensors
+
+
+def test_each_component_has_its_own_numbers_also_in_a_batch() -> None:
+    normaliser = Normaliser(STATISTICS)
+    assert normaliser.normalise({"surface_pressure": torch.tensor([[2.0, 6.0]])})["surface_pressure"].tolist() == [
+        [0.0, 1.0]
+    ]
+    velocity = normaliser.normalise({"volume_velocity": torch.tensor([[[3.0, 5.0, -1.0]]])})["volume_velocity"]
+    assert velocity.tolist() == [[[1.0, 0.0, 0.0]]]
+
+
+def test_what_does_not_vary_is_shifted_and_stays_finite() -> None:
+    values = torch.tensor([[1.0, 5.0, -1.0], [1.0, 5.5, 3.0]])
+    normalised = Normaliser(STATISTICS).normalise({"volume_velocity": values})["volume_velocity"]
+    assert normalised.tolist() == [[0.0, 0.0, 0.0], [0.0, 0.5, 4.0]]
+
+
+def test_a_logarithm_keeps_the_sign() -> None:
+    normaliser = Normaliser(STATISTICS, log=["surface_pressure"])
+    values = normaliser.normalise({"surface_pressure": torch.tensor([math.e - 1, 1 - math.e])})["surface_pressure"]
+    assert torch.allclose(values, torch.tensor([0.0, -4.0]))
+
+
+def test_fields_may_be_left_as_they_are() -> None:
+    normaliser = Normaliser(STATISTICS, leave=["surface_normals", "surface_position"])
+    tensors = {"surface_normals": torch.ones(2, 3), "geometry_position": torch.ones(2, 3)}
+    for move in (normaliser.normalise, normaliser.denormalise):
+        assert all(torch.equal(tensor, tensors[field]) for field, tensor in move(tensors).items())
+
+
+def test_geometry_is_scaled_as_the_surface_is(local: ZarrChunkReader) -> None:
+    normaliser = Normaliser(local.statistics())
+    positions = local.read_coords("run/0", "surface", 5, seed=0)
+    both = normaliser.normalise({"surface_position": positions, "geometry_position": positions})
+    assert torch.equal(both["surface_position"], both["geometry_position"])
+
+
+@pytest.mark.parametrize(
+    ("statistics", "options", "error", "match"),
+    [
+        ({"fields": {"surface_pressure": {"mean": [1.0]}}}, {}, InvalidParameter, "no mean and std"),
+        ({"fields": {"surface_pressure": {"mean": [1.0], "std": [1.0, 2.0]}}}, {}, InvalidParameter, "mean and std"),
+        ({"fields": {"surface_pressure": 3}}, {}, InvalidParameter, "mean and std"),
+        (STATISTICS, {"log": ["volume_vorticity"]}, UnknownField, "volume_vorticity"),
+        (STATISTICS, {"log": "volume_velocity"}, InvalidParameter, "a list of field names"),
+        (STATISTICS, {"leave": "volume_velocity"}, InvalidParameter, "a list of field names"),
+    ],
+)
+def test_what_is_no_statistics_is_refused(
+    statistics: dict[str, Any], options: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        Normaliser(statistics, **options)
+
+
+def test_a_field_without_statistics_is_never_passed_through(local: ZarrChunkReader) -> None:
+    normaliser = Normaliser({"fields": STATISTICS["fields"]})
+    assert normaliser.fields == ["surface_pressure", "volume_velocity"]
+    with pytest.raises(UnknownField, match="leave="):
+        normaliser.normalise({"surface_friction": torch.ones(2, 3)})
+    with pytest.raises(UnknownField, match="surface_position"):
+        normaliser.check(local.manifest, ["surface_pressure", "surface_position"])
+
+
+def test_statistics_of_another_revision_are_refused(local: ZarrChunkReader) -> None:
+    with pytest.raises(RevisionChanged, match="are of revision r"):
+        Normaliser(STATISTICS).check(local.manifest, [])
