@@ -9,17 +9,20 @@ from drawpoint import errors
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 
 if TYPE_CHECKING:
+    from drawpoint.asynchronous import AsyncRemoteReader
     from drawpoint.connection import Connection, connect
     from drawpoint.dataset import SampleDataset
     from drawpoint.estimates import Estimate, estimate
     from drawpoint.loader import LoaderReport, SampleLoader
     from drawpoint.normalisation import Normaliser
     from drawpoint.parts import Part, iter_parts
+    from drawpoint.prefetching import prefetch
     from drawpoint.remote import RemoteReader
     from drawpoint.sampler import ResumableSampler
 
 __all__ = [
     "ArrayLayout",
+    "AsyncRemoteReader",
     "Connection",
     "DomainLayout",
     "DomainSample",
@@ -38,10 +41,12 @@ __all__ = [
     "errors",
     "estimate",
     "iter_parts",
+    "prefetch",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncRemoteReader": "drawpoint.asynchronous",
     "Connection": "drawpoint.connection",
     "Estimate": "drawpoint.estimates",
     "LoaderReport": "drawpoint.loader",
@@ -54,6 +59,7 @@ _HOMES = {
     "connect": "drawpoint.connection",
     "estimate": "drawpoint.estimates",
     "iter_parts": "drawpoint.parts",
+    "prefetch": "drawpoint.prefetching",
 }
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
+from drawpoint.asynchronous import AsyncRemoteReader, carry_out
 from drawpoint.documents import decode_body, read_json
 from drawpoint.errors import ResponseDamaged
 from drawpoint.manifest import StoreManifest
+from drawpoint.reads import Reads
 from drawpoint.remote import RemoteReader
 from drawpoint.transport import Settings, Transport
 from drawpoint.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     import httpx
 
-    from drawpoint.wire import Answer
+    from drawpoint.wire import Answer, Steps
 
 
 def connect(
@@ -95,6 +98,24 @@ class Connection:
 
         Raises StoreNotFound naming near ones, and RequestFailed where the service gives no answer.
         """
+        return RemoteReader(self._transport, store_id, self._transport.carry_out(self._open(store_id)))
+
+    @asynccontextmanager
+    async def async_store(self, store_id: str) -> AsyncIterator[AsyncRemoteReader]:
+        """Open a store for the event loop that runs; its reads are awaited, and its connections end with the block.
+
+        Raises what `store` raises, and TypeError where connect() was given a client.
+        """
+        from drawpoint.engines import start_async_engine  # noqa: PLC0415  httpx is loaded when it is needed
+
+        engine = start_async_engine(self._transport.settings)
+        try:
+            manifest = await carry_out(self._open(store_id), engine)
+            yield AsyncRemoteReader(Reads(self._transport, store_id, manifest), engine)
+        finally:
+            await engine.close()
+
+    def _open(self, store_id: str) -> Steps[StoreManifest]:
         etag, known = self._manifests.get(store_id, (None, None))
         path = f"/stores/{quote(store_id, safe='')}"
         request = Request(f"{path}/manifest", f"store {store_id!r}", store_id, etag=etag)
@@ -107,8 +128,7 @@ class Connection:
                 self._manifests[store_id] = answer.headers["etag"], manifest
             return manifest
 
-        manifest = self._transport.fetch(request, read)
-        return RemoteReader(self._transport, store_id, manifest)
+        return (yield from self._transport.ask(request, read))
 
 
 def _read_manifest(answer: Answer, about: str) -> StoreManifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from drawpoint.batch import COORDS_PREFIX, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection, list_items
 from drawpoint.batch_draws import AskedBatch, BatchDraw
@@ -42,6 +43,11 @@ class Reads:
         self.store_id = store_id
         self.manifest = manifest
         self._revision = manifest.revision
+
+    @property
+    def store_root(self) -> str:
+        """The address of the store."""
+        return f"{self.transport.settings.url}/stores/{quote(self.store_id, safe='')}"
 
     def sample(
         self,

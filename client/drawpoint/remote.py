@@ -42,7 +42,7 @@ class RemoteReader:
     @property
     def store_root(self) -> str:
         """The address of the store."""
-        return f"{self._transport.settings.url}/stores/{quote(self.store_id, safe='')}"
+        return self._reads.store_root
 
     @property
     def manifest(self) -> StoreManifest:

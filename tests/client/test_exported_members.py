@@ -10,6 +10,7 @@ import drawpoint
 def test_the_public_names_are_pinned() -> None:
     assert drawpoint.__all__ == [
         "ArrayLayout",
+        "AsyncRemoteReader",
         "Connection",
         "DomainLayout",
         "DomainSample",
@@ -28,6 +29,7 @@ def test_the_public_names_are_pinned() -> None:
         "errors",
         "estimate",
         "iter_parts",
+        "prefetch",
     ]
 
 
