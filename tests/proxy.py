@@ -6,7 +6,6 @@ python tests/proxy.py UPSTREAM_PORT LATENCY_SECONDS      # prints its port, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import socket
 import struct
@@ -118,6 +117,7 @@ class BucketProxy:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # the connections are closed in the loop's next round
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._serve(reader, writer))
@@ -131,13 +131,11 @@ class BucketProxy:
             while await self._exchange(reader, writer, back, there):
                 pass
         except (OSError, asyncio.IncompleteReadError):
-            pass
+            pass  # either end has hung up
         finally:
             for end in (writer, there):
                 if end is not None:
                     end.close()
-                    with contextlib.suppress(OSError):
-                        await end.wait_closed()
 
     async def _exchange(
         self,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from drawpoint.errors import StoreUnreadable
+from drawpoint.errors import InvalidSettings, StoreUnreadable
 
 if TYPE_CHECKING:
     import obstore.store
@@ -121,7 +121,8 @@ def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) 
     """Open the obstore store rooted at an object URL; plain http only where the endpoint itself says so.
 
     Requests are tried again after 429, 5xx, and connections that fail, break or stall. Raises StoreUnreadable in a
-    process that was forked from one that has used obstore, whose threads are not there: it would wait for ever.
+    process that was forked from one that has used obstore: its threads are not there, and it would wait for ever.
+    Raises InvalidSettings for an endpoint that the environment would override.
     """
     from obstore.store import from_url  # noqa: PLC0415  only stores in buckets need it
 
@@ -162,8 +163,11 @@ def _credentials(access: BucketAccess, scheme: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if access.endpoint is not None:
         options["endpoint"] = access.endpoint
-        if scheme in _S3 and "AWS_ENDPOINT_URL_S3" in os.environ:
-            options["aws_endpoint_url_s3"] = access.endpoint  # the variable would win otherwise
+        if scheme in _S3 and os.environ.get(_ENDPOINT_VARIABLES[0], access.endpoint) != access.endpoint:
+            raise InvalidSettings(
+                f"the environment's {_ENDPOINT_VARIABLES[0]} would win over the endpoint of the store; unset it, or "
+                f"name the environment's endpoint in {_ENDPOINT_VARIABLES[1]}."
+            )
     if access.region is not None:
         options["region"] = access.region
     if access.path_style is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 
-from drawpoint.errors import StoreUnreadable
+from drawpoint.errors import InvalidSettings, StoreUnreadable
 from drawpoint_store.buckets import OBJECT_SCHEMES, explain, open_object_store, scheme_of, tells_no_bucket
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def translated_errors(done: str, place: str, *, may_be_missing: bool = False) ->
     try:
         yield
     except Exception as error:  # obstore's, fsspec's and each driver's errors have no common base
-        if isinstance(error, StoreUnreadable):
+        if isinstance(error, (StoreUnreadable, InvalidSettings)):
             raise
         if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError) and not tells_no_bucket(error):
             raise FileNotFoundError(place) from None

@@ -1,0 +1,235 @@
+"""What a bucket does wrong gives the right tensors after a retry, or an error that says so; through a proxy."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from drawpoint.errors import (
+    ChunkMissing,
+    DrawpointError,
+    InvalidSettings,
+    MetadataDamaged,
+    StoreNotFound,
+    StoreUnreadable,
+)
+from drawpoint_store import StoreManifest, buckets
+from drawpoint_store.buckets import BucketAccess, Location
+from drawpoint_store.plan import plan_sample
+from drawpoint_store.store import OpenStore
+from proxy import BucketProxy, Fault, Passed, status
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
+
+COUNTS: dict[str, int | None] = {"surface": 700, "volume": 5000}
+QUICK = {"retries": 3, "stall_seconds": 0.3, "deadline_seconds": 3.0}
+"""Faults that last end within the deadline; a test waits for it only where nothing else can end them."""
+
+TRANSIENT = {
+    "a slow answer": Fault("blackhole"),
+    "a reset connection": Fault("reset"),
+    "a truncated body": Fault("truncate"),
+    "500": status(500, "InternalError"),
+    "503": status(503, "SlowDown"),
+    "429": status(429, "TooManyRequests"),
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(store_root: Path) -> Iterator[Bucket]:
+    with run_s3("cars") as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        client = buckets.open_object_store(f"s3://{running.name}/made")
+        for path in sorted(store_root.rglob("*")):
+            if path.is_file():
+                client.put(str(path.relative_to(store_root)), path.read_bytes())
+        yield running
+
+
+@pytest.fixture
+def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
+    with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
+        yield running
+
+
+def location(proxy: BucketProxy, **settings: Any) -> Location:
+    return Location(
+        "s3://cars/made",
+        BucketAccess(
+            endpoint=proxy.url,
+            region="us-east-1",
+            access_key_id=SecretStr(ACCESS_KEY),
+            secret_access_key=SecretStr(SECRET_KEY),
+            **{**QUICK, **settings},
+        ),
+    )
+
+
+def read(store: OpenStore, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    plan = plan_sample(store.manifest, "param0/run", counts, seed=seed)
+    arrays = {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()}
+    store.read(plan, arrays)
+    return arrays
+
+
+def same(found: dict[str, np.ndarray[Any, Any]], expected: dict[str, np.ndarray[Any, Any]]) -> bool:
+    return found.keys() == expected.keys() and all(np.array_equal(found[field], expected[field]) for field in found)
+
+
+@pytest.mark.parametrize("counts", [COUNTS, {}], ids=["some points", "all points"])
+def test_a_first_read_is_two_round_trips_and_a_later_one_is_one(
+    proxy: BucketProxy, store_root: Path, counts: dict[str, int | None]
+) -> None:
+    store = OpenStore(location(proxy, stall_seconds=30, deadline_seconds=60))
+    proxy.latency = 0.25
+    for seed, round_trips in ((0, 2), (1, 1)):
+        proxy.passed.clear()
+        found = read(store, counts, seed)
+        assert proxy.round_trips() == round_trips
+        assert len(proxy.passed) >= 10
+        assert same(found, read(OpenStore(str(store_root)), counts, seed))
+
+
+def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: BucketProxy) -> None:
+    most = 0
+    store = OpenStore(location(proxy, bucket_requests=16))
+    proxy.latency = 0.02
+
+    def count(_: Passed) -> None:
+        nonlocal most
+        most = max(most, sum(passed.answered == float("inf") for passed in proxy.passed))
+
+    proxy.fault = count
+    read(store, COUNTS)
+    assert 8 < most <= 16
+
+
+@pytest.mark.parametrize("where", ["manifest.json", "zarr.json", "/c/0"])
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
+def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault: Fault, where: str) -> None:
+    proxy.fail_first(2, fault, where)
+    assert same(read(OpenStore(location(proxy)), COUNTS), read(OpenStore(str(store_root)), COUNTS))
+    assert sum(where in passed.target for passed in proxy.passed) > 2 or where == "/c/0"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("blackhole"), "does not answer"),
+        (Fault("drip"), "does not answer within 1 s, retries included"),
+        (Fault("reset"), "the connection breaks off"),
+        (Fault("truncate"), "the connection breaks off"),
+        (status(403, "AccessDenied"), r"answers 403 Forbidden \(AccessDenied\)"),
+        (status(500, "InternalError"), r"answers 500 Internal Server Error \(InternalError\)"),
+        (status(503, "SlowDown"), r"answers 503 Service Unavailable \(SlowDown\)"),
+        (status(404, "NoSuchBucket"), r"answers 404 Not Found \(NoSuchBucket\)"),
+    ],
+)
+@pytest.mark.parametrize("where", ["zarr.json", "pressure/c/0"])
+def test_an_outage_while_a_sample_is_read_is_no_damage(
+    proxy: BucketProxy, fault: Fault, reason: str, where: str
+) -> None:
+    store = OpenStore(location(proxy, retries=1, deadline_seconds=1.0))
+    proxy.fault = lambda passed: fault if where in passed.target else None
+    began = time.monotonic()
+    with pytest.raises(StoreUnreadable, match=reason):
+        read(store, COUNTS)
+    assert time.monotonic() - began < 10  # hung for ever otherwise
+    proxy.fault = lambda _: None
+    assert read(store, COUNTS)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("blackhole"), Fault("reset"), status(403, "AccessDenied"), status(503, "SlowDown")]
+)
+def test_an_outage_while_the_manifest_is_read_is_no_missing_store(proxy: BucketProxy, fault: Fault) -> None:
+    proxy.fault = lambda _: fault
+    with pytest.raises(StoreUnreadable, match=r"made/manifest\.json cannot be read"):
+        StoreManifest.load(location(proxy, retries=1))
+    proxy.fault = lambda _: status(404, "NoSuchBucket")
+    with pytest.raises(StoreUnreadable, match="NoSuchBucket"):
+        StoreManifest.load(location(proxy))
+    proxy.fault = lambda _: status(404, "NoSuchKey")
+    with pytest.raises(StoreNotFound):
+        StoreManifest.load(location(proxy))
+
+
+def test_an_object_that_is_gone_is_missing(proxy: BucketProxy) -> None:
+    gone = status(404, "NoSuchKey")
+    store = OpenStore(location(proxy))
+    proxy.fault = lambda passed: gone if "volume/velocity/c" in passed.target else None
+    with pytest.raises(ChunkMissing, match="of volume_velocity in sample 'param0/run' is missing"):
+        read(store, COUNTS)
+    proxy.fault = lambda _: None
+    read(store, COUNTS)  # and now with the index known
+    proxy.fault = lambda passed: gone if "volume/velocity/c" in passed.target else None
+    with pytest.raises(ChunkMissing, match="of volume_velocity in sample 'param0/run' is missing"):
+        read(store, COUNTS)
+    proxy.fault = lambda passed: gone if "zarr.json" in passed.target else None
+    with pytest.raises(MetadataDamaged, match=r"zarr\.json is missing"):
+        read(OpenStore(location(proxy)), COUNTS)
+
+
+@pytest.mark.parametrize(
+    "action", [StoreManifest.load, lambda at: read(OpenStore(at, manifest=StoreManifest.load(at)), {})]
+)
+def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callable[[Location], object]) -> None:
+    said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
+    proxy.fault = lambda _: status(403, "SignatureDoesNotMatch", said)
+    with pytest.raises(DrawpointError) as caught:
+        action(location(proxy))
+    shown = f"{caught.value!r} {caught.value} {caught.value.__cause__}"
+    for secret in ("AKIAQUOTED", "5ca1ab1e", "Signature=", "127.0.0.1", SECRET_KEY):
+        assert secret not in shown.replace("SignatureDoesNotMatch", "")
+
+
+def test_a_location_pickles_and_shows_no_secret(proxy: BucketProxy, store_root: Path) -> None:
+    store = OpenStore(location(proxy))
+    again = pickle.loads(pickle.dumps(store))
+    assert same(read(again, COUNTS), read(OpenStore(str(store_root)), COUNTS))
+    shown = f"{again.location!r} {again.location} {location(proxy).access!r} {again.root}"
+    assert f"'{SECRET_KEY}'" not in shown
+    assert SECRET_KEY in pickle.dumps(location(proxy)).decode("latin-1")  # the workers of a service need it
+
+
+def _read_in_child(store: OpenStore, answers: Any) -> None:
+    try:
+        read(store, COUNTS)
+    except StoreUnreadable as error:
+        answers.put(str(error))
+
+
+@pytest.mark.parametrize("opened", ["before", "after"])
+def test_a_process_that_was_forked_after_a_read_says_so_instead_of_waiting(proxy: BucketProxy, opened: str) -> None:
+    store = OpenStore(location(proxy))
+    read(store, COUNTS)
+    if opened == "after":
+        store = pickle.loads(pickle.dumps(store))
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=_read_in_child, args=(store, answers))
+    child.start()
+    child.join(30)
+    child.kill()
+    assert child.exitcode == 0
+    assert "was forked after a bucket had been read" in answers.get()
+
+
+def test_keys_that_are_named_are_used_without_those_of_the_environment(
+    proxy: BucketProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "another's")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert StoreManifest.load(location(proxy)).dataset_name == "made"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    with pytest.raises(InvalidSettings, match="AWS_ENDPOINT_URL_S3 would win"):
+        OpenStore(location(proxy))
