@@ -1,0 +1,155 @@
+"""Draws out of a bucket under injected latency: ours, and zarr-python over obstore and over fsspec at their best.
+
+    python tests/benchmarks/bucket_read.py [--latencies 0 5 30 100] [--samples 4]
+
+A real S3 server (SeaweedFS) stands behind a proxy of our own that adds a round trip to each request. One draw is
+surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points. Cold: the first draw from a sample by a reader that has read another one before; warm: a later one from the same sample, other points.
+The work itself is what the same draws take at latency 0. zarr-python opens a group once, reads
+fields in so many threads, with its own concurrency raised to 128; over s3fs where that is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from made import write_store
+from zarr.storage import FsspecStore, ObjectStore
+
+from drawpoint.rows import row_indices
+from drawpoint_store.buckets import BucketAccess, Location, open_object_store
+from drawpoint_store.plan import ReadPlan, plan_sample
+from drawpoint_store.store import OpenStore
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from s3 import ACCESS_KEY, SECRET_KEY, run_s3
+
+COUNTS = {"surface": 4096, "volume": 16384}
+THREADS = {"obstore": (1, 8), "s3fs": (8,)}
+"""One is how noether reads; with 8 fields more than 8 have nothing to do. One over s3fs takes as long as over obstore."""
+ROOT = "s3://cars/made"
+Read = Callable[[ReadPlan], Any]
+
+
+@contextmanager
+def delayed(endpoint: str, latency: float) -> Iterator[str]:
+    """Run the proxy in a process of its own, so that it takes no time from the readers' interpreter."""
+    command = [sys.executable, str(Path(__file__).parents[1] / "proxy.py"), endpoint.rpartition(":")[2], str(latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
+        try:
+            assert proxy.stdout is not None
+            yield f"http://127.0.0.1:{proxy.stdout.readline().strip()}"
+        finally:
+            proxy.kill()
+
+
+def ours(endpoint: str, store: OpenStore) -> Read:
+    access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    opened = OpenStore(Location(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
+
+    def read(plan: ReadPlan) -> None:
+        opened.read(plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()})
+
+    return read
+
+
+def through_zarr(open_group: Callable[[str], Any], threads: int) -> Read:
+    """Read as zarr's users do: `oindex` of each field, fields in threads; a group is opened once."""
+    pool = ThreadPoolExecutor(threads)
+    groups: dict[str, Any] = {}
+
+    def read(plan: ReadPlan) -> None:
+        if plan.relpath not in groups:
+            groups[plan.relpath] = zarr.open_group(open_group(plan.relpath), mode="r", use_consolidated=True)
+        group = groups[plan.relpath]
+
+        def read_field(field: str) -> Any:
+            draw = plan.arrays[field]
+            return group[draw.layout.array_name].oindex[row_indices(draw.draw.rows, draw.draw.grid.chunk_points)]
+
+        list(pool.map(read_field, plan.arrays))
+
+    return read
+
+
+def obstore_group(endpoint: str) -> Callable[[str], Any]:
+    access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    location = Location(ROOT, BucketAccess.model_validate(access))
+    return lambda relpath: ObjectStore(open_object_store(location.below(relpath)), read_only=True)
+
+
+def fsspec_group(endpoint: str) -> Callable[[str], Any]:
+    options = {"key": ACCESS_KEY, "secret": SECRET_KEY, "endpoint_url": endpoint}
+    return lambda relpath: FsspecStore.from_url(f"{ROOT}/{relpath}", storage_options=options, read_only=True)
+
+
+def measure(read: Read, store: OpenStore) -> tuple[float, float]:
+    """Return the median milliseconds of cold and of warm draws."""
+    cold: list[float] = []
+    warm: list[float] = []
+    first, *others = store.manifest.samples
+    read(plan_sample(store.manifest, first, COUNTS, seed=0))
+    for sample in others:
+        for times, seed in ((cold, 0), (warm, 1), (warm, 2)):
+            plan = plan_sample(store.manifest, sample, COUNTS, seed=seed)
+            began = time.perf_counter()
+            read(plan)
+            times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(cold), statistics.median(warm)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latencies", type=int, nargs="+", default=[0, 5, 30, 100], help="milliseconds; 0 is added")
+    parser.add_argument("--samples", type=int, default=4, help="samples in the store, of which one is for warming up")
+    arguments = parser.parse_args()
+    zarr.config.set({"async.concurrency": 128})
+    kinds = {"obstore": obstore_group, **({"s3fs": fsspec_group} if importlib.util.find_spec("s3fs") else {})}
+    others = {f"zarr-python, {kind}, {threads} threads": (kind, threads) for kind in kinds for threads in THREADS[kind]}
+    with tempfile.TemporaryDirectory() as folder, run_s3("cars") as bucket:
+        os.environ.update(bucket.environment)
+        root = write_store(Path(folder, "store"), arguments.samples)
+        client = open_object_store(ROOT)
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                client.put(str(path.relative_to(root)), path.read_bytes())
+        store = OpenStore(str(root))
+        times: dict[tuple[str, int], tuple[float, float]] = {}
+        latencies = sorted({0, *arguments.latencies})
+        for latency in reversed(latencies):  # the work itself last, when the server is warm
+            with delayed(bucket.endpoint, latency / 1e3) as endpoint:
+                times["drawpoint", latency] = measure(ours(endpoint, store), store)
+                for way, (kind, threads) in others.items():
+                    times[way, latency] = measure(through_zarr(kinds[kind](endpoint), threads), store)
+    show(times, ["drawpoint", *others], latencies)
+
+
+def show(times: dict[tuple[str, int], tuple[float, float]], ways: list[str], latencies: list[int]) -> None:
+    print("| way, ms cold / warm |", " | ".join(f"L = {latency} ms" for latency in latencies), "|")
+    print("|---|" + "---|" * len(latencies))
+    for way in ways:
+        cells = [f"{times[way, latency][0]:.0f} / {times[way, latency][1]:.0f}" for latency in latencies]
+        print(f"| {way} |", " | ".join(cells), "|")
+    print("\n| round trips of drawpoint beyond the work itself | cold (goal 3) | warm (goal 1.3) |\n|---|---|---|")
+    work = times[ways[0], 0]
+    for latency in latencies[1:]:
+        over = [(times[ways[0], latency][kind] - work[kind]) / latency for kind in (0, 1)]
+        print(f"| L = {latency} ms | {over[0]:.2f} | {over[1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
