@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 from conftest import FILEMAP, REPOSITORY, sample_arrays
 from drawpoint import errors
@@ -33,10 +34,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_it_has_blocks() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 6
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["first", "client", "workers"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["first", "client", "workers", "batch", "prefetch", "async"])
 def test_a_block_runs(block: str, url: str) -> None:
     code = block.replace("http://127.0.0.1:8000", url)
     # DataLoader forks a process with threads, of which Python 3.12 and later warn; torch's business.
@@ -44,6 +45,16 @@ def test_a_block_runs(block: str, url: str) -> None:
     result = subprocess.run([sys.executable, *arguments], check=False, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert not result.stderr
+
+
+def test_the_batch_of_curl_is_what_it_is_said_to_hold(url: str, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^```bash\n(curl .*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+    code = command.replace("http://127.0.0.1:8000", url)
+    subprocess.run(code, shell=True, check=True, cwd=tmp_path, timeout=60)
+    tensors = safetensors.torch.load_file(tmp_path / "batch.safetensors")
+    assert len(tensors) == 22
+    assert {"0/surface_pressure", "0/coords/surface_position", "1/surface_pressure"} <= tensors.keys()
+    assert len(tensors["1/volume_sdf"]) == 2048
 
 
 def test_the_options_of_the_lean_engine_are_named() -> None:
