@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests bench clean
+.PHONY: help install demo train test lint types tests bench clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -22,6 +22,10 @@ install: $(READY) ## make .venv with everything that the commands below need
 
 demo: $(READY) ## convert the shipped runs, serve them, draw one sample; Ctrl-C ends it
 	@$(BIN)/drawpoint demo
+
+train: $(READY) ## train a small surrogate from files, a store and a served store, and draw docs/images/train_surrogate.png
+	$(BIN)/pip install --quiet -e '.[examples]' -c constraints.txt
+	$(BIN)/python examples/train_surrogate.py --figure docs/images/train_surrogate.png
 
 test: ## check style and types, then run all tests
 	@$(MAKE) --no-print-directory lint

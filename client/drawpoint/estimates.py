@@ -36,10 +36,10 @@ class Estimate:
     seconds: float | None
 
     def __str__(self) -> str:
-        last = "time not measured" if self.seconds is None else f"about {self.seconds:.1f} s"
+        last = "time not measured" if self.seconds is None else f"about {self.seconds:.3g} s"
         return (
             f"{self.samples} samples, {self.points} points, {self.requests} requests, "
-            f"{self.nbytes / 1e6:.1f} MB, {last}"
+            f"{self.nbytes / 1e6:.3g} MB, {last}"
         )
 
 

@@ -22,7 +22,7 @@ def test_bytes_and_points_are_those_as_stored(local: ZarrChunkReader) -> None:
     assert told.nbytes == 7 * (4 * (12 + 2) + 5 * (12 + 6) + 3 * 12)
     assert (told.samples, told.points, told.requests) == (7, 7 * (4 + 5 + 3), 14)
     assert told.seconds is None
-    assert str(told) == "7 samples, 84 points, 14 requests, 0.0 MB, time not measured"
+    assert str(told) == "7 samples, 84 points, 14 requests, 0.00127 MB, time not measured"
 
 
 def test_domains_without_a_count_are_read_in_full(local: ZarrChunkReader) -> None:
