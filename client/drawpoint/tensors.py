@@ -18,23 +18,11 @@ _THREADED = 4_000_000
 """From about here on the threads pay: full reads."""
 
 
-def as_float32(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Return `array` (of floats, contiguous, writable) as a float32 tensor; shares its memory if it is float32."""
-    import torch  # noqa: PLC0415  only who reads tensors needs torch
-
-    tensor = torch.from_numpy(array)
-    if tensor.dtype == torch.float32:
-        return tensor
-    converted = torch.empty(tensor.shape, dtype=torch.float32)
-    _convert(tensor, converted)
-    return converted
-
-
 def as_float32_each(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
-    """Return all `arrays` as float32 tensors, which as_float32 would give one by one.
+    """Return `arrays` (of floats, contiguous, writable) as float32 tensors; those that are float32 share their memory.
 
     What must be converted is put into one allocation that these tensors share, which for the sizes of a draw takes
-    half the time.
+    half the time of one for each.
     """
     import numpy as np  # noqa: PLC0415  at hand wherever there are arrays
     import torch  # noqa: PLC0415  only who reads tensors needs torch

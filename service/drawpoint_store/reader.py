@@ -10,7 +10,7 @@ from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, SplitNotFound, StatisticsNotFound
 from drawpoint.parts import Part, iter_parts
 from drawpoint.seeds import check_count, resolve_seed
-from drawpoint.tensors import as_float32
+from drawpoint.tensors import as_float32_each
 from drawpoint_store.plan import plan_coords, plan_sample
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
@@ -188,4 +188,4 @@ class ZarrChunkReader:
     def _read(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
         arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
         self._store.read(plan, arrays)
-        return {field: as_float32(array) for field, array in arrays.items()}
+        return as_float32_each(arrays)

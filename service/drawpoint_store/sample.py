@@ -118,18 +118,22 @@ class OpenSample:
 
     def places(self, array: ShardedArray, field: str, chunks: Iterable[int]) -> list[ChunkPlace]:
         """Return where chunks lie; their shards' indexes must have been read. Raises ChunkMissing."""
-        places = []
+        by_shard: dict[int, list[int]] = {}
         for chunk in chunks:
-            shard, slot = divmod(chunk, array.chunks_per_shard)
-            offset, nbytes = self._indexes[array.name, shard][slot].tolist()
-            key = array.shard_key(shard)
-            if offset == MISSING and nbytes == MISSING:
-                if not self._may_omit_chunks:
-                    raise self._missing(field, chunk, key)
-                nbytes = 0
-            elif nbytes > array.most_encoded_bytes or offset >= 2**63:
-                raise self._damaged(field, f"the index of {key} gives chunk {chunk} {nbytes} bytes at {offset}")
-            places.append(ChunkPlace(chunk, key, offset, nbytes))
+            by_shard.setdefault(chunk // array.chunks_per_shard, []).append(chunk)
+        places = []
+        for shard, members in by_shard.items():
+            key, first = array.shard_key(shard), shard * array.chunks_per_shard
+            entries = self._indexes[array.name, shard][[chunk - first for chunk in members]].tolist()
+            for chunk, (offset, nbytes) in zip(members, entries, strict=True):
+                if offset == MISSING and nbytes == MISSING:
+                    if not self._may_omit_chunks:
+                        raise self._missing(field, chunk, key)
+                    places.append(ChunkPlace(chunk, key, 0, 0))
+                elif nbytes > array.most_encoded_bytes or offset >= 2**63:
+                    raise self._damaged(field, f"the index of {key} gives chunk {chunk} {nbytes} bytes at {offset}")
+                else:
+                    places.append(ChunkPlace(chunk, key, offset, nbytes))
         return places
 
     def rows(self, array: ShardedArray, field: str, place: ChunkPlace, encoded: Buffer) -> np.ndarray[Any, Any]:

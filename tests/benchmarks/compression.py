@@ -21,7 +21,7 @@ import torch
 from made import FIELDS, RUN
 from numcodecs import blosc
 
-from drawpoint.tensors import as_float32
+from drawpoint.tensors import as_float32_each
 from drawpoint.words import Words
 
 CHUNK = 4096
@@ -82,7 +82,7 @@ def main() -> None:
         def to_tensors(data: list[bytes]) -> None:
             for (_, rows), chunk in zip(chunks, data, strict=True):
                 crc32c.crc32c(chunk)
-                as_float32(np.frombuffer(bytearray(blosc.decompress(chunk)), rows.dtype))
+                as_float32_each({"": np.frombuffer(bytearray(blosc.decompress(chunk)), rows.dtype)})
 
         read = seconds(lambda: to_tensors(encoded), 5)  # noqa: B023  called here
         # A draw takes the share of each domain's chunks that its count is of the points.

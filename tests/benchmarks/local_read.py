@@ -26,7 +26,7 @@ from made import write_store
 from numcodecs import blosc
 
 from drawpoint.rows import row_indices
-from drawpoint.tensors import as_float32
+from drawpoint.tensors import as_float32_each
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.plan import ReadPlan, plan_sample
 
@@ -62,7 +62,7 @@ class Floor:
         for descriptor, offset, nbytes, dtype in chunks:
             data = memoryview(os.pread(descriptor, nbytes, offset))
             assert crc32c.crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
-            as_float32(np.frombuffer(bytearray(blosc.decompress(data[:-4])), dtype))
+            as_float32_each({"": np.frombuffer(bytearray(blosc.decompress(data[:-4])), dtype)})
 
 
 def oindex(groups: dict[str, dict[str, Any]], plan: ReadPlan) -> dict[str, torch.Tensor]:
@@ -80,6 +80,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         reader = ZarrChunkReader(write_store(Path(folder), SAMPLES))
+        threaded = ZarrChunkReader(folder, read_concurrency=2)
         floor = Floor(reader)
         opened = {
             sample_id: {
@@ -97,6 +98,7 @@ def main() -> None:
 
         for number in range(SAMPLES):
             reader.read_sample(f"run_{number}", COUNTS, seed=0)
+            threaded.read_sample(f"run_{number}", COUNTS, seed=0)
         for number in range(rounds):
             for seed in range(5):
                 sample_id = f"run_{(number + seed) % SAMPLES}"
@@ -104,6 +106,9 @@ def main() -> None:
                 plan = plan_sample(reader.manifest, sample_id, COUNTS, seed=draw_seed)
                 chunks = floor.chunks(plan)
                 measure("drawpoint", lambda: reader.read_sample(sample_id, COUNTS, seed=draw_seed))  # noqa: B023
+                measure(
+                    "drawpoint, read_concurrency=2", lambda: threaded.read_sample(sample_id, COUNTS, seed=draw_seed)
+                )  # noqa: B023
                 measure("floor: pread + crc32c + blosc + cast", lambda: floor.read(chunks))  # noqa: B023
             measure("zarr-python oindex (noether's reader)", lambda: oindex(opened, plan))  # noqa: B023
             if importlib.util.find_spec("tensorstore"):

@@ -16,7 +16,7 @@ from drawpoint.draws import Draw, count_rows
 from drawpoint.errors import ResponseDamaged
 from drawpoint.manifest import ArrayLayout, DomainSample
 from drawpoint.payload import TensorSpec, allocate
-from drawpoint.tensors import as_float32, as_float32_each
+from drawpoint.tensors import as_float32_each
 
 LAYOUTS = {
     "surface_position": ArrayLayout(array_name="p", field="surface_position", dtype="float32", dim=3),
@@ -115,6 +115,6 @@ def test_tensors_converted_together_are_those_converted_one_by_one(points: int, 
     assert list(together) == list(arrays)
     for name, array in arrays.items():
         assert together[name].dtype == torch.float32
-        assert torch.equal(together[name], as_float32(array))
+        assert torch.equal(together[name], torch.from_numpy(array).to(torch.float32))
         assert torch.equal(together[name], torch.from_numpy(array).to(torch.float32))
         assert together[name].untyped_storage().nbytes() == together[name].nbytes
