@@ -91,9 +91,9 @@ def main() -> None:
         }
         times: dict[str, list[float]] = {}
 
-        def measure(name: str, call: Callable[[], object]) -> None:
+        def measure(name: str, call: Callable[..., object], *args: Any, **kwargs: Any) -> None:
             begin = time.perf_counter()
-            call()
+            call(*args, **kwargs)
             times.setdefault(name, []).append((time.perf_counter() - begin) * 1e3)
 
         for number in range(SAMPLES):
@@ -105,14 +105,12 @@ def main() -> None:
                 draw_seed = number * 5 + seed
                 plan = plan_sample(reader.manifest, sample_id, COUNTS, seed=draw_seed)
                 chunks = floor.chunks(plan)
-                measure("drawpoint", lambda: reader.read_sample(sample_id, COUNTS, seed=draw_seed))  # noqa: B023
-                measure(
-                    "drawpoint, read_concurrency=2", lambda: threaded.read_sample(sample_id, COUNTS, seed=draw_seed)
-                )  # noqa: B023
-                measure("floor: pread + crc32c + blosc + cast", lambda: floor.read(chunks))  # noqa: B023
-            measure("zarr-python oindex (noether's reader)", lambda: oindex(opened, plan))  # noqa: B023
+                measure("drawpoint", reader.read_sample, sample_id, COUNTS, seed=draw_seed)
+                measure("drawpoint, read_concurrency=2", threaded.read_sample, sample_id, COUNTS, seed=draw_seed)
+                measure("floor: pread + crc32c + blosc + cast", floor.read, chunks)
+            measure("zarr-python oindex (noether's reader)", oindex, opened, plan)
             if importlib.util.find_spec("tensorstore"):
-                measure("tensorstore, all chunks in flight", lambda: tensorstore_read(folder, plan))  # noqa: B023
+                measure("tensorstore, all chunks in flight", tensorstore_read, folder, plan)
         ours = statistics.median(times["drawpoint"])
         print("| way | p50 ms a sample | p95 ms | over drawpoint |\n|---|---|---|---|")
         for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
