@@ -1,0 +1,44 @@
+"""A reader for PhysicsNeMo's datapipes: its Dataset, transforms and DataLoader on top of a SampleDataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from physicsnemo.datapipes.readers.base import Reader
+
+from drawpoint.seeds import MAX_SEED
+
+if TYPE_CHECKING:
+    import torch
+
+    from drawpoint.dataset import SampleDataset
+
+
+class SampleReader(Reader):  # type: ignore[misc]  # PhysicsNeMo need not be installed where types are checked
+    """The samples of a SampleDataset as PhysicsNeMo reads samples: a TensorDict and metadata, which hold the id.
+
+    The epoch that PhysicsNeMo's DataLoader sets is the dataset's, and the generator that it is given names the seed
+    of the draws. `options` are those of its Reader (`pin_memory`, `include_index_in_metadata`).
+    """
+
+    def __init__(self, dataset: SampleDataset, **options: Any) -> None:
+        super().__init__(**options)
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def _load_sample(self, index: int) -> dict[str, torch.Tensor]:
+        sample: dict[str, torch.Tensor] = self.dataset[index]
+        return sample
+
+    def _get_sample_metadata(self, index: int) -> dict[str, Any]:
+        return {"sample_id": self.dataset.sample_ids[index]}
+
+    def set_generator(self, generator: torch.Generator) -> None:
+        super().set_generator(generator)
+        self.dataset.seed = generator.initial_seed() & MAX_SEED
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.dataset.set_epoch(epoch)

@@ -1,0 +1,188 @@
+"""Other libraries read through us: stand-ins that make their calls get what our own reader gives."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import drawpoint
+from drawpoint import Part, SampleDataset, StoreManifest
+from drawpoint.adapters.noether import write_metadata
+from drawpoint.errors import UnknownDomain
+from drawpoint.export import write_vtp
+from drawpoint_store import ZarrChunkReader
+from drawpoint_store.manifest import StoreManifest as StoredManifest
+
+from .conftest import IDS, SPLIT, Reader
+
+COUNTS = {"surface": 4, "volume": 5}
+
+
+class AeroDataset:
+    """Makes the calls of noether's ZarrAeroDataset and ZarrDrivAerNetDataset: root, manifest, splits, reader."""
+
+    def __init__(self, root: Path, sampling_seed: int | None) -> None:
+        self.store_root = root
+        self.manifest = StoredManifest.load(root)
+        self.reader: Any = ZarrChunkReader(self.store_root, self.manifest, read_concurrency=1)
+        self.sampling_seed = sampling_seed
+        blacklist = {line for name in ("blacklist.txt", "blacklist2.txt") for line in self._read_lines(name)}
+        splits = {name: self._read_lines(f"{name}_design_ids.txt") for name in ("train", "test", "val")}
+        self.design_ids = [each for each in splits["train"] if each not in blacklist]
+        missing = [each for each in self.design_ids if each not in self.manifest.samples]
+        assert not missing
+        self.fields = {field for layout in self.manifest.domains.values() for field in layout.arrays}
+
+    def _read_lines(self, name: str) -> list[str]:
+        return [line.strip() for line in (self.store_root / name).read_text().splitlines() if line.strip()]
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        generator = None
+        if self.sampling_seed is not None:
+            generator = torch.Generator().manual_seed(self.sampling_seed + index)
+        sample_id = self.design_ids[index]
+        fields: dict[str, torch.Tensor] = self.reader.read_sample(sample_id, num_points=COUNTS, generator=generator)
+        fields["geometry_position"] = self.reader.read_coords(sample_id, "surface", 3, generator)
+        assert set(fields) == self.fields | {"geometry_position"}
+        return fields
+
+
+class TestNoether:
+    def test_takes_our_reader_and_gets_what_its_own_gives(
+        self, small_root: Path, remote: drawpoint.RemoteReader, tmp_path: Path
+    ) -> None:
+        served = AeroDataset(write_metadata(remote, tmp_path), sampling_seed=7)
+        served.reader = remote
+        assert served.design_ids == SPLIT
+        own = ZarrChunkReader(small_root)
+        for index, sample_id in enumerate(SPLIT):
+            generator = torch.Generator().manual_seed(7 + index)
+            expected = own.read_sample(sample_id, COUNTS, generator)
+            expected["geometry_position"] = own.read_coords(sample_id, "surface", 3, generator)
+            found = served[index]
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[field], expected[field]) for field in expected)
+
+    def test_finds_all_that_it_reads_beside_the_fields(self, remote: drawpoint.RemoteReader, tmp_path: Path) -> None:
+        root = write_metadata(remote, tmp_path / "a" / "b")
+        assert StoreManifest.from_json((root / "manifest.json").read_bytes()).samples == remote.manifest.samples
+        assert (root / "val_design_ids.txt").read_text() == ""
+        assert sum(path.stat().st_size for path in root.iterdir()) < 20_000
+
+
+class StandInReader(ABC):
+    """Makes the calls of physicsnemo.datapipes.readers.base.Reader, with a dict in the place of a TensorDict."""
+
+    def __init__(self, *, include_index_in_metadata: bool = True) -> None:
+        self.include_index_in_metadata = include_index_in_metadata
+        self.seed_base: int | None = None
+        self.epoch = 0
+
+    @abstractmethod
+    def _load_sample(self, index: int) -> dict[str, torch.Tensor]: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _get_sample_metadata(self, index: int) -> dict[str, Any]: ...
+
+    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        metadata = self._get_sample_metadata(index)
+        if self.include_index_in_metadata:
+            metadata["index"] = index
+        return dict(self._load_sample(index)), metadata
+
+    def set_generator(self, generator: torch.Generator) -> None:
+        self.seed_base = generator.initial_seed()
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+@pytest.fixture
+def sample_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The adapter's class, on top of the stand-in."""
+    for name in ("physicsnemo", "physicsnemo.datapipes", "physicsnemo.datapipes.readers"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    base: Any = ModuleType("physicsnemo.datapipes.readers.base")
+    base.Reader = StandInReader
+    monkeypatch.setitem(sys.modules, base.__name__, base)
+    yield importlib.import_module("drawpoint.adapters.physicsnemo").SampleReader
+    del sys.modules["drawpoint.adapters.physicsnemo"]
+
+
+class TestPhysicsNeMo:
+    def test_reads_samples_with_their_ids(self, sample_reader: Any, reader: Reader) -> None:
+        dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3)
+        theirs = sample_reader(SampleDataset(reader, num_points=COUNTS, num_geometry_points=3))
+        assert len(theirs) == 7
+        for index, sample_id in enumerate(IDS):
+            tensors, metadata = theirs[index]
+            assert metadata == {"sample_id": sample_id, "index": index}
+            assert all(torch.equal(tensors[field], tensor) for field, tensor in dataset[index].items())
+        assert sample_reader(dataset, include_index_in_metadata=False)[0][1] == {"sample_id": "run/0"}
+
+    def test_sets_epoch_and_seed_of_the_draws(self, sample_reader: Any, local: ZarrChunkReader) -> None:
+        theirs = sample_reader(SampleDataset(local, num_points=COUNTS))
+        theirs.set_generator(torch.Generator().manual_seed(2**63 + 5))
+        theirs.set_epoch(3)
+        assert theirs.seed_base == 2**63 + 5
+        assert theirs.epoch == 3
+        expected = SampleDataset(local, num_points=COUNTS, seed=5)
+        expected.set_epoch(3)
+        assert torch.equal(theirs[1][0]["volume_position"], expected[1]["volume_position"])
+
+
+class TestExport:
+    @pytest.fixture
+    def pyvista(self) -> Any:
+        if importlib.util.find_spec("pyvista") is None:
+            pytest.skip("THE EXPORT TO .vtp IS NOT TESTED: pyvista is not installed; pip install 'drawpoint[viz]'")
+        return importlib.import_module("pyvista")
+
+    def test_writes_points_with_their_fields(self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path) -> None:
+        drawn = local.read_sample("run/0", COUNTS, seed=1)
+        drawn["volume_speed"] = drawn["volume_velocity"].norm(dim=1).requires_grad_()
+        found = pyvista.read(write_vtp(tmp_path / "draw.vtp", drawn, "volume"))
+        assert torch.equal(torch.from_numpy(found.points.copy()), drawn["volume_position"])
+        assert set(found.point_data) == {"velocity", "speed"}
+        assert torch.equal(torch.from_numpy(found.point_data["velocity"].copy()), drawn["volume_velocity"])
+        assert found.n_verts == 5
+
+    def test_writes_a_part(self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path) -> None:
+        part: Part = next(iter(local.iter_parts("run/0", "surface", 4)))
+        found = pyvista.read(write_vtp(tmp_path / "part.vtp", part))
+        assert found.n_points == 4
+        assert list(found.point_data) == ["pressure"]
+
+    @pytest.mark.usefixtures("pyvista")
+    def test_refuses_what_is_no_cloud_of_points(self, local: ZarrChunkReader, tmp_path: Path) -> None:
+        drawn = local.read_sample("run/0", COUNTS, seed=1)
+        with pytest.raises(UnknownDomain, match="'inlet'"):
+            write_vtp(tmp_path / "a.vtp", drawn, "inlet")
+        with pytest.raises(ValueError, match=r"a\.vtk' does not end in \.vtp"):
+            write_vtp(tmp_path / "a.vtk", drawn)
+        with pytest.raises(ValueError, match="surface_extra has 3 rows"):
+            write_vtp(tmp_path / "a.vtp", drawn | {"surface_extra": torch.zeros(3)})
+        assert not list(tmp_path.iterdir())
+
+    def test_says_what_to_install(self) -> None:
+        code = (
+            "import sys; sys.modules['pyvista'] = None\n"
+            "from drawpoint.export import write_vtp\n"
+            "try:\n    write_vtp('a.vtp', {})\nexcept ImportError as error:\n    print(repr(str(error)))\n"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "pip install 'drawpoint[viz]'" in json.dumps(result.stdout), result.stderr
