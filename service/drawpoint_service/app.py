@@ -20,6 +20,7 @@ from drawpoint_service.exchange import Exchanges, exchange_of
 from drawpoint_service.pool import ReadPool
 from drawpoint_service.readiness import Readiness
 from drawpoint_service.responses import problem_response
+from drawpoint_service.revisions import Catalog
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.draws import draw_routes
 from drawpoint_service.routes.health import health_routes
@@ -49,17 +50,20 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     Raises InvalidManifest for a store that cannot be served, RevisionChanged for one that has been rewritten since
     it was opened.
     """
-    catalog = {store_id: serve_store(store_id, opened) for store_id, opened in stores.items()}
+    served = (serve_store(store_id, opened) for store_id, opened in stores.items())
+    catalog = Catalog(served, settings.revalidate_seconds)
     pool = ReadPool(settings.read_threads, settings.max_requests)
-    readiness = Readiness(catalog.values(), settings.ready_timeout_seconds, settings.ready_cache_seconds)
+    readiness = Readiness(catalog, settings.ready_timeout_seconds, settings.ready_cache_seconds)
     draining = Draining(settings.drain_seconds)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
         draining.watch()
+        catalog.watch()
         try:
             yield
         finally:
+            await catalog.close()
             readiness.close()
             pool.close()
 
@@ -95,7 +99,7 @@ def open_app(settings: Settings) -> FastAPI:
 def open_stores(settings: Settings) -> dict[str, OpenStore]:
     """Open the stores that the settings name; raises what StoreManifest.load raises."""
     return {
-        name: OpenStore(store.root, chunk_cache_bytes=store.chunk_cache_bytes)
+        name: OpenStore(store.location(), chunk_cache_bytes=store.chunk_cache_bytes)
         for name, store in settings.stores.items()
     }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from drawpoint_service.body import BatchQuery
     from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.pool import ReadPool
     from drawpoint_store.plan import ReadPlan
 
 NEAR_SEARCHES = 8
@@ -76,13 +77,13 @@ def allocate_batch(store: ServedStore, plan: BatchPlan) -> payload.Payload:
     return payload.allocate(tensors, _describe(store, plan))
 
 
-def read_item(
-    store: ServedStore, reads: Mapping[str, ReadPlan], tensors: Mapping[str, np.ndarray[Any, Any]]
+async def read_item(
+    store: ServedStore, reads: Mapping[str, ReadPlan], tensors: Mapping[str, np.ndarray[Any, Any]], pool: ReadPool
 ) -> DrawpointError | None:
-    """Fill the tensors of one item, and return the error that it met, if any; blocks while it reads."""
+    """Fill the tensors of one item, and return the error that it met, if any."""
     try:
         for prefix, read in reads.items():
-            store.opened.read(read, {name: tensors[f"{prefix}{name}"] for name in read.arrays})
+            await store.opened.read_soon(read, {name: tensors[f"{prefix}{name}"] for name in read.arrays}, pool.run)
     except DrawpointError as error:
         return error
     return None

@@ -110,8 +110,8 @@ class ServedStore:
         return SamplePage(samples=page, next=ids[-1] if begin + limit < len(self.sample_ids) else None)
 
 
-def serve_store(store_id: str, opened: OpenStore) -> ServedStore:
-    """Prepare an opened store for serving.
+def serve_store(store_id: str, opened: OpenStore, manifest_json: bytes | None = None) -> ServedStore:
+    """Prepare an opened store for serving; `manifest_json` is what its manifest was read from, if that is at hand.
 
     Raises InvalidManifest if one of its domains has the name of a query parameter, RevisionChanged if its
     manifest has been rewritten since it was opened.
@@ -126,7 +126,7 @@ def serve_store(store_id: str, opened: OpenStore) -> ServedStore:
     return ServedStore(
         id=store_id,
         opened=opened,
-        manifest_json=_manifest_bytes(store_id, opened),
+        manifest_json=_manifest_bytes(store_id, opened) if manifest_json is None else manifest_json,
         sample_ids=sorted(manifest.samples),
         summary=_summarise(store_id, manifest),
     )
@@ -142,7 +142,7 @@ def find_store(catalog: Mapping[str, ServedStore], store_id: str) -> ServedStore
 
 def _manifest_bytes(store_id: str, opened: OpenStore) -> bytes:
     # As stored, byte for byte, because their hash is the revision; a manifest made in memory has no others.
-    for data in (stores.read_bytes(opened.root, StoreManifest.MANIFEST_NAME), opened.manifest.to_json()):
+    for data in (stores.read_bytes(opened.location, StoreManifest.MANIFEST_NAME), opened.manifest.to_json()):
         if data is not None and hashlib.sha256(data).hexdigest() == opened.manifest.revision:
             return data
     raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")

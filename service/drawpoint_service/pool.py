@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from drawpoint.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
+
+_FAR_AT_ONCE = 4
+"""A draw takes some 25 ms of work, and as much again for each 25 ms that the storage is away; 100 ms is far."""
 
 
 class ReadPool:
@@ -49,20 +52,23 @@ class ReadPool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
 
-    async def run_each(self, call: Callable[[Item], Result], items: Iterable[Item]) -> dict[Item, Result]:
+    async def run_each(
+        self, call: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, far: bool
+    ) -> dict[Item, Result]:
         """Return what `call` returns for each of `items`.
 
-        As many run at once as there are threads; the calls of other requests take their turn between them.
+        As many are under way at once as there are threads, so that the calls of other requests take their turn between
+        them; some more where they are `far` and wait for a storage most of the time.
         """
         results: dict[Item, Result] = {}
         waiting = iter(items)
 
         async def work() -> None:
             for item in waiting:
-                results[item] = await self.run(call, item)
+                results[item] = await call(item)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._width):
+            for _ in range(self._width * (_FAR_AT_ONCE if far else 1)):
                 group.create_task(work())
         return results
 

@@ -13,7 +13,7 @@ from drawpoint.errors import DrawpointError
 from drawpoint_store.plan import plan_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from drawpoint_service.catalog import ServedStore
 
@@ -25,11 +25,11 @@ class Readiness:
     another look unreadable.
     """
 
-    def __init__(self, stores: Iterable[ServedStore], timeout: float, cache_seconds: float) -> None:
-        self._stores = list(stores)
+    def __init__(self, catalog: Mapping[str, ServedStore], timeout: float, cache_seconds: float) -> None:
+        self._catalog = catalog
         self._timeout = timeout
         self._cache_seconds = cache_seconds
-        self._threads = ThreadPoolExecutor(max(1, len(self._stores)), thread_name_prefix="ready")
+        self._threads = ThreadPoolExecutor(max(1, len(catalog)), thread_name_prefix="ready")
         self._reads: dict[str, asyncio.Future[str | None]] = {}
         self._checked_at = -float("inf")
         self._failures: dict[str, str] = {}
@@ -39,10 +39,9 @@ class Readiness:
         """Return why each store that cannot be read cannot; empty when all can."""
         async with self._lock:
             if time.monotonic() - self._checked_at >= self._cache_seconds:
-                answers = await asyncio.gather(*(self._read(store) for store in self._stores))
-                self._failures = {
-                    store.id: why for store, why in zip(self._stores, answers, strict=True) if why is not None
-                }
+                stores = list(self._catalog.values())
+                answers = await asyncio.gather(*(self._read(store) for store in stores))
+                self._failures = {store.id: why for store, why in zip(stores, answers, strict=True) if why is not None}
                 self._checked_at = time.monotonic()
             return self._failures
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from drawpoint.errors import InvalidSettings, UnknownName
+from drawpoint_store.buckets import BucketAccess, Location
+from drawpoint_store.stores import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,13 +54,20 @@ StoreId = Annotated[str, AfterValidator(check_store_id)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 
 
-class StoreSettings(BaseModel):
-    """One store to serve."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class StoreSettings(BucketAccess):
+    """One store to serve, and how its bucket is reached."""
 
     root: Annotated[str, Field(min_length=1)]
     chunk_cache_bytes: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_storage(self) -> Self:
+        self.check_scheme(self.root)
+        return self
+
+    def location(self) -> str | Location:
+        """Return where the store lies, with what reaches it."""
+        return Location(self.root, self) if is_remote(self.root) else self.root
 
 
 class Settings(BaseModel):
@@ -68,6 +86,7 @@ class Settings(BaseModel):
     max_requests: int = Field(default=64, ge=1)
     retry_after_seconds: int = Field(default=1, ge=1)
     cache_seconds: int = Field(default=3600, ge=0)
+    revalidate_seconds: float = Field(default=30.0, ge=0)
     ready_timeout_seconds: float = Field(default=5.0, gt=0)
     ready_cache_seconds: float = Field(default=5.0, ge=0)
     drain_seconds: float = Field(default=1.0, ge=0)

@@ -13,16 +13,27 @@ from drawpoint_store.buckets import Location
 from drawpoint_store.cache import ByteBoundedCache
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.sample import ChunkPlace, OpenSample
-from drawpoint_store.sources import Bucket, LocalSource, ObjectSource, OpenFiles, Span, ZarrSource, fetch_for
+from drawpoint_store.sources import (
+    Bucket,
+    LocalSource,
+    ObjectSource,
+    OpenFiles,
+    Span,
+    ZarrSource,
+    fetch_for,
+    fetch_soon_for,
+)
 from drawpoint_store.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from zarr.abc.store import Store
 
     import drawpoint.manifest
+    from drawpoint.errors import ChunkMissing
     from drawpoint_store.arrays import ShardedArray
+    from drawpoint_store.codecs import Buffer
     from drawpoint_store.plan import DomainDraw, ReadPlan
     from drawpoint_store.sources import Fetching, Source
 
@@ -103,6 +114,17 @@ class OpenStore:
         self._pool: ThreadPoolExecutor | None = None
         self._pool_pid = 0
 
+    @property
+    def far(self) -> bool:
+        """Whether a read waits for a bucket most of its time."""
+        return self.store_factory is open_read_only and stores.uses_obstore(self.root)
+
+    def at(self, manifest: drawpoint.manifest.StoreManifest) -> OpenStore:
+        """Return the store at another revision, which shares the connections, and nothing that was read."""
+        other = OpenStore(self.location, manifest, self.store_factory, self.read_concurrency, self.chunk_cache_bytes)
+        other._bucket = self._bucket
+        return other
+
     def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Fill `out`, an array of the plan's shape for each of its fields, casting to the array's dtype.
 
@@ -110,7 +132,8 @@ class OpenStore:
         StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
         """
         sample = self._sample(plan)
-        runs = fetch_for(self._find_runs(sample, plan, out), sample.source)
+        runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
+        self._read_foreign(plan, foreign, out)
         if self.read_concurrency == 1 or len(runs) <= 1 or sample.source.far:
             _read_runs(sample, runs, self._chunks)
         else:
@@ -118,17 +141,38 @@ class OpenStore:
             for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
                 assert done is None
 
+    async def read_soon(
+        self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
+    ) -> None:
+        """Do what `read` does while the event loop goes on; `run_blocking` runs calls in threads.
+
+        Where a bucket is read no thread waits for it: they have the decoding only.
+        """
+        sample = self._sample(plan)
+        if not isinstance(sample.source, ObjectSource):
+            await run_blocking(self.read, plan, out)
+            return
+        runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), sample.source)
+        if foreign:
+            await run_blocking(self._read_foreign, plan, foreign, out)
+        try:
+            fetched = await sample.source.fetch_soon([run.span for run in runs])
+        except FileNotFoundError as error:
+            raise _lost(sample, runs, error) from error
+        await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
+
     def _find_runs(
         self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
-    ) -> Fetching[list[Run]]:
-        """Return what is to be fetched of the chunks, having read what tells where they lie."""
+    ) -> Fetching[tuple[list[Run], list[str]]]:
+        """Return what is to be fetched of the chunks, having read what tells where they lie; and foreign fields."""
         if (yield from sample.read_metadata(plan.arrays.values())):
             self._samples.put(plan.relpath, sample, sample.nbytes)
-        direct = []
+        direct: list[tuple[str, DomainDraw, ShardedArray, np.ndarray[Any, Any]]] = []
+        foreign = []
         for field, draw in plan.arrays.items():
             array = sample.array(draw)
             if array is None:
-                out[field][...] = read_through_zarr(self._group(plan.relpath), plan.sample_id, draw)
+                foreign.append(field)
             else:
                 direct.append((field, draw.draw, array, out[field]))
         yield from sample.read_indexes(
@@ -143,7 +187,11 @@ class OpenStore:
             target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
             wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
             runs += _runs(sample, target, wanted)
-        return runs
+        return runs, foreign
+
+    def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        for field in fields:
+            out[field][...] = read_through_zarr(self._group(plan.relpath), plan.sample_id, plan.arrays[field])
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
@@ -234,14 +282,24 @@ def _runs(sample: OpenSample, target: Target, chunks: Iterable[int]) -> Iterator
 def _read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
     """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
     try:
-        for run, data in zip(runs, sample.source.fetch([run.span for run in runs]), strict=True):
-            target, view = run.target, memoryview(data)
-            for place in run.places:
-                begin = place.offset - run.span.start
-                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
-                target.place(place.chunk, values)
-                if cache is not None:
-                    cache.put(sample.chunk_key(target.array, place.chunk), values, values.nbytes)
-    except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
-        lost = next(run for run in runs if run.span.key == str(error))
-        raise sample.shard_missing(lost.target.array, lost.target.field, lost.places[0]) from error
+        _place_runs(sample, runs, sample.source.fetch([run.span for run in runs]), cache)
+    except FileNotFoundError as error:
+        raise _lost(sample, runs, error) from error
+
+
+def _place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], cache: ChunkCache | None) -> None:
+    """Decode the chunks of `runs` and put their rows where they belong."""
+    for run, data in zip(runs, fetched, strict=True):
+        target, view = run.target, memoryview(data)
+        for place in run.places:
+            begin = place.offset - run.span.start
+            values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+            target.place(place.chunk, values)
+            if cache is not None:
+                cache.put(sample.chunk_key(target.array, place.chunk), values, values.nbytes)
+
+
+def _lost(sample: OpenSample, runs: list[Run], error: FileNotFoundError) -> ChunkMissing:
+    # The error names the object that is gone, whichever was being waited for.
+    lost = next(run for run in runs if run.span.key == str(error))
+    return sample.shard_missing(lost.target.array, lost.target.field, lost.places[0])

@@ -75,6 +75,24 @@ def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
         return None
 
 
+def read_stamp(root: str | os.PathLike[str], name: str) -> str | None:
+    """Return what changes whenever the object `name` below `root` does, or None where the storage keeps no such thing.
+
+    The ETag in a bucket, inode, size and time of a file. Raises StoreUnreadable; None, too, for a missing object.
+    """
+    place = join(root, name)
+    try:
+        with translated_errors("read", place, may_be_missing=True):
+            if not is_remote(root):
+                status = local_path(place).stat()
+                return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+            if uses_obstore(root):
+                return open_object_store(root, read_only=True).head(name)["e_tag"]
+    except FileNotFoundError:
+        pass
+    return None
+
+
 def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
     """Write the object `name` below `root`, whole or not at all, and return its path or URL."""
     place = join(root, name)

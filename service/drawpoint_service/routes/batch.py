@@ -15,16 +15,16 @@ from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from drawpoint.errors import DrawpointError
     from drawpoint_service.batch import BatchPlan
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
+    from drawpoint_service.revisions import Catalog
     from drawpoint_service.settings import Settings
 
 
-def batch_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: ReadPool) -> APIRouter:
+def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
     """Make the route that sends batches."""
     router = APIRouter(tags=["draws"])
     domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
@@ -40,7 +40,7 @@ def batch_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: R
     )
     async def read_batch(store_id: str, request: Request) -> Response:
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         revision = query.parse_batch_query(request.query_params.multi_items())
         asked = parse_batch(await receive_body(request.stream()), store.manifest, settings.max_batch_samples)
         for wanted in (revision, asked.revision):
@@ -54,10 +54,10 @@ def batch_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: R
     async def read_plan(store: ServedStore, plan: BatchPlan) -> tuple[bytearray, str]:
         filled = await pool.run(allocate_batch, store, plan)
 
-        def read(index: int) -> DrawpointError | None:
-            return read_item(store, plan.reads[index], filled.tensors)
+        async def read(index: int) -> DrawpointError | None:
+            return await read_item(store, plan.reads[index], filled.tensors, pool)
 
-        outcomes = await pool.run_each(read, plan.reads)
+        outcomes = await pool.run_each(read, plan.reads, far=store.opened.far)
         failures = {index: error for index, error in outcomes.items() if error is not None}
         return await pool.run(finish_batch, store, plan, filled, failures)
 

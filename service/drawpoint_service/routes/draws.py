@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
     from drawpoint_service.query import DrawQuery
+    from drawpoint_service.revisions import Catalog
     from drawpoint_service.settings import Settings
     from drawpoint_store.plan import ReadPlan
 
 
-def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: ReadPool) -> APIRouter:
+def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
     """Make the routes that send draws."""
     router = APIRouter(tags=["draws"])
     domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
@@ -38,7 +39,7 @@ def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: Re
     )
     async def read_sample(store_id: str, sample_id: str, request: Request) -> Response:
         """Send the fields of a sample; a domain without a count comes in full."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
         answer.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id)
@@ -54,7 +55,7 @@ def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: Re
     )
     async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
         """Send positions of each domain with a count, drawn independently of the sample's fields."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
         answer.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
@@ -73,7 +74,7 @@ def draw_routes(catalog: Mapping[str, ServedStore], settings: Settings, pool: Re
         if exchange.is_head:
             return responses.head_response(payload.measure(tensors, metadata), payload.CONTENT_TYPE, headers)
         exchange.until_sent.enter_context(pool.admit())
-        body, digest = await pool.run(read_draw, store, plan, tensors, metadata)
+        body, digest = await read_draw(store, plan, tensors, metadata, pool)
         return responses.BufferResponse(body, payload.CONTENT_TYPE, {**headers, "Content-Digest": digest})
 
     def cache_headers(store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> dict[str, str]:
@@ -95,10 +96,22 @@ def resolve_seed(request: Request, asked: DrawQuery) -> int:
     return seed
 
 
-def read_draw(
-    store: ServedStore, plan: ReadPlan, tensors: list[payload.TensorSpec], metadata: Mapping[str, str]
+async def read_draw(
+    store: ServedStore,
+    plan: ReadPlan,
+    tensors: list[payload.TensorSpec],
+    metadata: Mapping[str, str],
+    pool: ReadPool,
 ) -> tuple[bytearray, str]:
-    """Return the body of a draw, read from the store, and its Content-Digest; blocks while it reads."""
+    """Return the body of a draw, read from the store, and its Content-Digest."""
+
+    def read_here() -> tuple[bytearray, str]:
+        filled = payload.allocate(tensors, metadata)
+        store.opened.read(plan, filled.tensors)
+        return filled.body, payload.content_digest(filled.body)
+
+    if not store.opened.far:
+        return await pool.run(read_here)
     filled = payload.allocate(tensors, metadata)
-    store.opened.read(plan, filled.tensors)
-    return filled.body, payload.content_digest(filled.body)
+    await store.opened.read_soon(plan, filled.tensors, pool.run)
+    return filled.body, await pool.run(payload.content_digest, filled.body)

@@ -8,16 +8,20 @@ from drawpoint_service.catalog import find_store
 from drawpoint_service.exchange import exchange_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fastapi import Request
 
     from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.revisions import Catalog
 
 
-def enter_store(request: Request, catalog: Mapping[str, ServedStore], store_id: str) -> ServedStore:
-    """Return the store of that id, whose revision the answer will name; raises StoreNotFound."""
+async def enter_store(request: Request, catalog: Catalog, store_id: str) -> ServedStore:
+    """Return the store of that id, whose revision the answer will name; raises StoreNotFound.
+
+    A request that pins another revision than the one known here may come from who has seen a newer one.
+    """
     store = find_store(catalog, store_id)
+    if request.query_params.get("revision", store.revision) != store.revision:
+        store = await catalog.renew(store_id)
     exchange = exchange_of(request)
     exchange.store = store
     exchange.headers["X-Drawpoint-Revision"] = store.revision

@@ -18,10 +18,10 @@ from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
+    from drawpoint_service.revisions import Catalog
 
 
 class SplitSummary(BaseModel):
@@ -44,28 +44,28 @@ class Split(BaseModel):
     samples: list[str]
 
 
-def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRouter:
+def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     """Make the routes that tell what the stores hold."""
     router = APIRouter(tags=["stores"])
-    listing = b"[" + b",".join(store.summary_json for store in catalog.values()) + b"]"
 
     @router.get("/stores", responses={200: {"model": list[StoreSummary]}, **document_problems(422)})
     async def list_stores(request: Request) -> Response:
         """List the stores."""
         query.refuse_parameters(request.query_params.multi_items())
-        return responses.json_response(listing)
+        listing = b",".join(store.summary_json for store in catalog.values())
+        return responses.json_response(b"[" + listing + b"]")
 
     @router.get("/stores/{store_id}", responses={200: {"model": StoreSummary}, **document_problems(404, 422)})
     async def show_store(store_id: str, request: Request) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
     @router.get("/stores/{store_id}/manifest", responses={200: document_manifest(), **document_problems(404, 422)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         compressed = responses.accepts_gzip(request.headers.get("accept-encoding"))
         etags = {False: f'"{store.revision}"', True: f'"{store.revision}-gzip"'}
@@ -84,7 +84,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
     )
     async def list_samples(store_id: str, request: Request) -> Response:
         """List a page of samples with their grids, in the order of their ids."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         page = query.parse_page_query(request.query_params.multi_items())
         return responses.json_response(store.list_samples(page.limit, page.after).model_dump_json().encode())
 
@@ -94,7 +94,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
     )
     async def send_statistics(store_id: str, request: Request) -> Response:
         """Send the statistics of the store's fields, if there are any of its present revision."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         exchange_of(request).until_sent.enter_context(pool.admit())
         statistics = await pool.run(read_current_statistics, store)
@@ -106,7 +106,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
     )
     async def send_splits(store_id: str, request: Request) -> Response:
         """List the splits that the store ships."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         exchange_of(request).until_sent.enter_context(pool.admit())
         splits = await pool.run(read_splits, store)
@@ -118,7 +118,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
     )
     async def send_split(store_id: str, name: str, request: Request) -> Response:
         """Send the sample ids of a split."""
-        store = enter_store(request, catalog, store_id)
+        store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         exchange_of(request).until_sent.enter_context(pool.admit())
         split = await pool.run(read_one_split, store, name)
@@ -129,7 +129,7 @@ def store_routes(catalog: Mapping[str, ServedStore], pool: ReadPool) -> APIRoute
 
 def read_current_statistics(store: ServedStore) -> dict[str, Any]:
     """Return the store's statistics; raises StatisticsNotFound if it ships none of its present revision."""
-    statistics = read_statistics(store.opened.root)
+    statistics = read_statistics(store.opened.location)
     if statistics is None:
         raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
     if statistics["revision"] != store.revision:
@@ -142,18 +142,18 @@ def read_current_statistics(store: ServedStore) -> dict[str, Any]:
 
 def read_splits(store: ServedStore) -> SplitList:
     """Return the splits that the store ships; raises SplitNotFound if it ships none."""
-    names = list_splits(store.opened.root)
+    names = list_splits(store.opened.location)
     if not names:
         raise SplitNotFound(
             f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
         )
-    sizes = {name: len(read_split(store.opened.root, name)) for name in names}
+    sizes = {name: len(read_split(store.opened.location, name)) for name in names}
     return SplitList(splits=[SplitSummary(name=name, n_samples=size) for name, size in sizes.items()])
 
 
 def read_one_split(store: ServedStore, name: str) -> Split:
     """Return a split; raises SplitNotFound with near names."""
-    names = list_splits(store.opened.root)
+    names = list_splits(store.opened.location)
     if name not in names:
         raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
-    return Split(name=name, samples=read_split(store.opened.root, name))
+    return Split(name=name, samples=read_split(store.opened.location, name))
