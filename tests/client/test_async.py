@@ -103,7 +103,7 @@ class TestAnAwaitingReader:
         proxy.always = fault
 
         async def read() -> None:
-            async with drawpoint.connect(proxy.url, deadline=0.5).async_store("made") as reader:
+            async with drawpoint.connect(proxy.url, deadline=0.5, timeout=None).async_store("made") as reader:
                 await reader.read_sample(SAMPLE, COUNTS, seed=1)
 
         with pytest.raises(kind, match="sample 'param0/run' of store 'made'") as caught:

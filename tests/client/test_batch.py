@@ -275,7 +275,7 @@ class TestABatchSurvives:
     def test_no_outage_beyond_its_deadline_and_tells_it_as_one(
         self, proxy: FaultyProxy, open_store: OpenStore, fault: Fault, kind: type[errors.RequestFailed]
     ) -> None:
-        reader = open_store(proxy.url, deadline=0.5)
+        reader = open_store(proxy.url, deadline=0.5, timeout=None)
         proxy.always = fault
         with pytest.raises(kind, match="3 samples of store 'made' at http") as caught:
             reader.read_batch(ITEMS, COUNTS)

@@ -259,7 +259,8 @@ def outages(
     with ServeProcess(store_root, log / "killed") as killed, ServeProcess(store_root, log / "stopped") as stopped:
         outages = {}
         for name, service in (("killed", killed), ("stopped", stopped)):
-            connection = drawpoint.connect(service.url)
+            # Without a timeout of single steps: only the deadline ends a call.
+            connection = drawpoint.connect(service.url, timeout=None)
             outages[name] = connection, connection.store("made")
             # Only now: opening it may take its time.
             told = connection._transport  # noqa: SLF001
