@@ -42,7 +42,7 @@ class AskedBatch:
 
     @property
     def target(self) -> str:
-        return f"/stores/{quote(self.store, safe='')}/batch"
+        return f"/stores/{quote(self.store, safe='')}/batch?revision={self.revision}"
 
     @property
     def body(self) -> bytes:
@@ -56,7 +56,6 @@ class AskedBatch:
             "num_points": counts,
             "coords": coords,
             "dtype": "stored",
-            "revision": self.revision,
         }
         if fields is not None:
             asked["fields"] = fields

@@ -144,9 +144,10 @@ class TestABatch:
 
 class TestOneRequest:
     def test_is_what_a_batch_takes(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
-        open_store(proxy.url).read_batch(ITEMS, COUNTS, ["volume_sdf"], coords=COORDS)
+        reader = open_store(proxy.url)
+        reader.read_batch(ITEMS, COUNTS, ["volume_sdf"], coords=COORDS)
         (seen,) = proxy.draws
-        assert (seen.method, seen.target) == ("POST", "/stores/made/batch")
+        assert (seen.method, seen.target) == ("POST", f"/stores/made/batch?revision={reader.manifest.revision}")
         assert json.loads(seen.body)["samples"] == ITEMS
 
     def test_is_not_even_sent_where_no_item_names_a_draw(self, proxy: FaultyProxy, open_store: OpenStore) -> None:

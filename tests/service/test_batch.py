@@ -21,6 +21,7 @@ from drawpoint_store import ZarrChunkReader
 from drawpoint_store.plan import ReadPlan
 from drawpoint_store.store import OpenStore
 from live import LiveService
+from small import small_arrays, small_writer
 
 PATH = "/stores/made/batch"
 COUNTS = {"surface": 300, "volume": 500}
@@ -267,6 +268,24 @@ def test_another_revision_is_409_wherever_it_is_asked_for(http: httpx.Client, re
         answer = http.post(path, json=asked)
         assert answer.status_code == 409
         assert answer.json()["type"] == "urn:drawpoint:revision-changed"
+
+
+@pytest.mark.parametrize("place", ["query", "body"])
+def test_a_newer_revision_than_the_service_knows_makes_it_look(tmp_path: Path, place: str) -> None:
+    def write(seed: int) -> str:
+        writer = small_writer(tmp_path)
+        writer.write_sample("run", small_arrays(seed=seed))
+        writer.save_manifest()
+        return writer.manifest.revision
+
+    write(0)
+    with LiveService({"made": tmp_path}, revalidate_seconds=0) as service:
+        revision = write(1)
+        body = {"samples": [{"id": "run"}], **({"revision": revision} if place == "body" else {})}
+        path = f"{PATH}?revision={revision}" if place == "query" else PATH
+        answer = httpx.post(service.url + path, json=body)
+    _, metadata = open_body(answer)
+    assert metadata["revision"] == answer.headers["X-Drawpoint-Revision"] == revision
 
 
 class TestTooMuchAtOnceIs413:

@@ -15,7 +15,6 @@ from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
 
 if TYPE_CHECKING:
-
     from drawpoint.errors import DrawpointError
     from drawpoint_service.batch import BatchPlan
     from drawpoint_service.catalog import ServedStore
@@ -42,14 +41,18 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
         store = await enter_store(request, catalog, store_id)
         revision = query.parse_batch_query(request.query_params.multi_items())
-        asked = parse_batch(await receive_body(request.stream()), store.manifest, settings.max_batch_samples)
+        body = await receive_body(request.stream())
+        asked = parse_batch(body, store.manifest, settings.max_batch_samples)
+        if asked.revision not in (None, store.revision):
+            store = await enter_store(request, catalog, store_id, asked.revision)
+            asked = parse_batch(body, store.manifest, settings.max_batch_samples)
         for wanted in (revision, asked.revision):
             answer.check_revision(store.id, store.revision, wanted)
         exchange_of(request).until_sent.enter_context(pool.admit())
         plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
-        body, digest = await read_plan(store, plan)
+        filled, digest = await read_plan(store, plan)
         headers = {"Cache-Control": "no-store", "Content-Digest": digest}
-        return responses.BufferResponse(body, CONTENT_TYPE, headers)
+        return responses.BufferResponse(filled, CONTENT_TYPE, headers)
 
     async def read_plan(store: ServedStore, plan: BatchPlan) -> tuple[bytearray, str]:
         filled = await pool.run(allocate_batch, store, plan)

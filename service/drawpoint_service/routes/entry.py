@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from drawpoint_service.revisions import Catalog
 
 
-async def enter_store(request: Request, catalog: Catalog, store_id: str) -> ServedStore:
+async def enter_store(request: Request, catalog: Catalog, store_id: str, pinned: str | None = None) -> ServedStore:
     """Return the store of that id, whose revision the answer will name; raises StoreNotFound.
 
-    A request that pins another revision than the one known here may come from who has seen a newer one.
+    A request that pins another revision than the one known here, in its query or as `pinned` in its body, may come from
+    who has seen a newer one.
     """
     store = find_store(catalog, store_id)
-    if request.query_params.get("revision", store.revision) != store.revision:
+    if (pinned or request.query_params.get("revision", store.revision)) != store.revision:
         store = await catalog.renew(store_id)
     exchange = exchange_of(request)
     exchange.store = store
