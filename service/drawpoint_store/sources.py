@@ -14,15 +14,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from drawpoint.errors import StoreUnreadable
-from drawpoint_store.buckets import access_of, explain, open_object_store, refuse_fork, tells_no_bucket, tells_short
-from drawpoint_store.event_loop import submit
+from drawpoint_store.buckets import explain
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
-    from obstore import GetOptions
     from zarr.abc.store import ByteRequest, Store
 
     from drawpoint_store.codecs import Buffer
@@ -55,22 +53,6 @@ def fetch_for(work: Fetching[Result], source: Source) -> Result:
         spans = next(work)
         while True:
             spans = work.send(source.fetch(spans))
-    except StopIteration as done:
-        result: Result = done.value
-        return result
-
-
-async def fetch_soon_for(work: Fetching[Result], source: ObjectSource) -> Result:
-    """Do `work` with the bytes that `source` fetches, while the event loop goes on."""
-    try:
-        spans = next(work)
-        while True:
-            try:
-                found = await source.fetch_soon(spans)
-            except (FileNotFoundError, StoreUnreadable) as error:
-                spans = work.throw(error)
-            else:
-                spans = work.send(found)
     except StopIteration as done:
         result: Result = done.value
         return result
@@ -147,109 +129,6 @@ def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:
             break
         data += more
     return data
-
-
-class Bucket:
-    """The connections to a bucket, shared by all samples of a store: at most `bucket_requests` under way at once."""
-
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        access = access_of(root)
-        self.client = open_object_store(root, read_only=True)
-        self.deadline_seconds = access.deadline_seconds
-        self.places = asyncio.Semaphore(max(1, access.bucket_requests // _RANGES))
-
-
-_RANGES = 8
-"""Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""
-
-
-class ObjectSource:
-    """Reads from object storage through obstore: all spans of a fetch are under way together.
-
-    `prefix` is the sample's group below the root of the bucket. A fetch ends by the bucket's deadline, retries
-    included. Threads wait for it, or tasks of an event loop.
-    """
-
-    far = True
-
-    def __init__(self, bucket: Bucket, prefix: str) -> None:
-        self._bucket = bucket
-        self._prefix = prefix
-
-    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
-        """Yield the bytes of each span."""
-        if spans:
-            refuse_fork()
-            yield from submit(self._fetch(spans)).result()
-
-    async def fetch_soon(self, spans: Sequence[Span]) -> list[Buffer]:
-        """Return the bytes of each span; for tasks, whose loop goes on meanwhile."""
-        refuse_fork()
-        return await asyncio.wrap_future(submit(self._fetch(spans)))
-
-    async def _fetch(self, spans: Sequence[Span]) -> list[Buffer]:
-        lots = _lots(spans)
-        found: list[Buffer] = [b""] * len(spans)
-        try:
-            async with asyncio.timeout(self._bucket.deadline_seconds), asyncio.TaskGroup() as group:
-                for lot in lots:
-                    group.create_task(self._get_lot(spans, lot, found))
-        except TimeoutError:
-            seconds = self._bucket.deadline_seconds
-            message = (
-                f"{self._prefix} cannot be read: the storage does not answer within {seconds:g} s, retries included."
-            )
-            raise StoreUnreadable(message) from None
-        except BaseExceptionGroup as errors:
-            # An outage shows that what else failed says nothing of what is there.
-            raise min(errors.exceptions, key=lambda error: isinstance(error, FileNotFoundError)) from None
-        return found
-
-    async def _get_lot(self, spans: Sequence[Span], lot: list[int], found: list[Buffer]) -> None:
-        async with self._bucket.places:
-            for place, buffer in zip(lot, await self._get([spans[place] for place in lot]), strict=True):
-                found[place] = buffer
-
-    async def _get(self, spans: Sequence[Span]) -> list[Buffer]:
-        import obstore  # noqa: PLC0415  only stores in buckets need it
-
-        path = f"{self._prefix}/{spans[0].key}"
-        try:
-            if _is_range(spans[0]):
-                starts, lengths = [span.start for span in spans], [span.nbytes or 0 for span in spans]
-                # coalesce=0: chunks side by side are one span already, and gaps are not worth their bytes.
-                ranges = await obstore.get_ranges_async(
-                    self._bucket.client, path, starts=starts, lengths=lengths, coalesce=0
-                )
-                return [memoryview(each) for each in ranges]
-            options: GetOptions = {} if spans[0].nbytes is None else {"range": {"suffix": spans[0].nbytes}}
-            answer = await obstore.get_async(self._bucket.client, path, options=options)
-            return [memoryview(await answer.bytes_async())]
-        except Exception as error:  # noqa: BLE001  obstore's errors have no common base
-            if isinstance(error, FileNotFoundError) and not tells_no_bucket(error):
-                raise FileNotFoundError(spans[0].key) from None
-            if tells_short(error):
-                return [b""] * len(spans)
-            raise StoreUnreadable(f"{path} cannot be read: {explain(error)}.") from None
-
-
-def _lots(spans: Sequence[Span]) -> list[list[int]]:
-    """Return the places of the spans that share a call: ranges of one object, a few each."""
-    by_key: dict[str, list[int]] = {}
-    lots = []
-    for place, span in enumerate(spans):
-        if _is_range(span):
-            by_key.setdefault(span.key, []).append(place)
-        else:
-            lots.append([place])
-    for places in by_key.values():
-        n_lots = -(-len(places) // _RANGES)
-        lots += [places[first::n_lots] for first in range(n_lots)]
-    return lots
-
-
-def _is_range(span: Span) -> bool:
-    return span.start >= 0 and span.nbytes is not None
 
 
 _IN_FLIGHT = 64

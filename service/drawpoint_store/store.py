@@ -12,17 +12,9 @@ from drawpoint_store import stores
 from drawpoint_store.buckets import Location
 from drawpoint_store.cache import ByteBoundedCache
 from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.object_source import Bucket, ObjectSource, fetch_soon_for
 from drawpoint_store.sample import ChunkPlace, OpenSample
-from drawpoint_store.sources import (
-    Bucket,
-    LocalSource,
-    ObjectSource,
-    OpenFiles,
-    Span,
-    ZarrSource,
-    fetch_for,
-    fetch_soon_for,
-)
+from drawpoint_store.sources import LocalSource, OpenFiles, Span, ZarrSource, fetch_for
 from drawpoint_store.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
