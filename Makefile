@@ -12,16 +12,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train test lint types tests bench clean
+.PHONY: help install demo demo-s3 train test lint types tests bench clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
 	  printf '  %-14s %s\n' "$$name" "$$text"; done
 
 install: $(READY) ## make .venv with everything that the commands below need
 
 demo: $(READY) ## convert the shipped runs, serve them, draw one sample; Ctrl-C ends it
 	@$(BIN)/drawpoint demo
+
+demo-s3: $(READY) ## the same out of a bucket: a real S3 server is started on this machine
+	@$(BIN)/python tests/demo_s3.py
 
 train: $(READY) ## train a small surrogate from files, a store and a served store, and draw docs/images/train_surrogate.png
 	$(BIN)/pip install --quiet -e '.[examples]' -c constraints.txt

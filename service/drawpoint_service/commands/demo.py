@@ -103,7 +103,7 @@ def choose_port(preferred: int) -> int:
 
 
 @contextlib.contextmanager
-def serve(root: Path, port: int, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serve(root: Path | str, port: int, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the store in a process of its own while the context lasts; raises DrawpointError if it does not start."""
     started = time.monotonic()
     with log.open("wb") as output:
@@ -143,7 +143,7 @@ def stay_up(service: subprocess.Popen[bytes]) -> None:
         raise DrawpointError(f"the service has ended with status {status}; its log says why.")
 
 
-def show_draw(url: str, root: Path) -> None:
+def show_draw(url: str, root: Path | str) -> None:
     """Draw one sample through the client and print what came, what it cost, and what to try next."""
     importlib.import_module("torch")  # now, so that the second it takes to load is not counted as the draw's
     reader = drawpoint.connect(url, trust_env=False).store(STORE_ID)
