@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from drawpoint import LoaderReport, SampleDataset, SampleLoader
-from drawpoint.errors import InvalidParameter
+from drawpoint.errors import InvalidParameter, ServiceUnavailable
 from drawpoint_store import ZarrChunkReader
 
 from .conftest import Reader
@@ -27,8 +27,13 @@ def make_loader(reader: Reader, **options: Any) -> SampleLoader:
     return SampleLoader(dataset, 2, **options)
 
 
-def train(loader: SampleLoader, epochs: int = EPOCHS) -> list[dict[str, Any]]:
-    return [batch for _ in range(loader.epoch, epochs) for batch in loader]
+def train(loader: SampleLoader, seen: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """Go on to the end of the last epoch; what came before a failure is in `seen`, too."""
+    seen = [] if seen is None else seen
+    for _ in range(loader.epoch, EPOCHS):
+        for batch in loader:
+            seen.append(batch)  # noqa: PERF402  what came before a failure is to be kept
+    return seen
 
 
 def assert_equal_batches(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
@@ -84,6 +89,36 @@ def test_workers_and_readers_may_change_at_an_interruption(reader: Reader, unint
     assert_equal_batches([*before, *train(second)], uninterrupted)
     # The same loader goes on where it was left, too, with the workers that it has.
     assert_equal_batches([*before, *train(first)], uninterrupted)
+
+
+class Interrupted:
+    """A reader that fails once, as one does whose service stays away for longer than the deadline."""
+
+    def __init__(self, reader: ZarrChunkReader, batch: int) -> None:
+        self.manifest = reader.manifest
+        self._reader = reader
+        self._left = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def read_batch(self, *args: Any, **kwargs: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            raise ServiceUnavailable("store 'small': no connection.")
+        return self._reader.read_batch(*args, **kwargs)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 6])
+def test_an_outage_costs_no_sample_and_repeats_none(
+    local: ZarrChunkReader, uninterrupted: list[dict[str, Any]], batch: int
+) -> None:
+    loader = make_loader(Interrupted(local, batch))  # type: ignore[arg-type]
+    seen: list[dict[str, Any]] = []
+    with pytest.raises(ServiceUnavailable):
+        train(loader, seen)
+    assert len(seen) == batch - 1
+    assert_equal_batches([*seen, *train(loader)], uninterrupted)
 
 
 def test_ranks_see_the_same_epochs_together(local: ZarrChunkReader, uninterrupted: list[dict[str, Any]]) -> None:
