@@ -32,7 +32,7 @@ def train(loader: SampleLoader, seen: list[dict[str, Any]] | None = None) -> lis
     seen = [] if seen is None else seen
     for _ in range(loader.epoch, EPOCHS):
         for batch in loader:
-            seen.append(batch)  # noqa: PERF402  what came before a failure is to be kept
+            seen.append(batch)
     return seen
 
 
