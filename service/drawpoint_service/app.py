@@ -99,7 +99,7 @@ def open_app(settings: Settings) -> FastAPI:
 def open_stores(settings: Settings) -> dict[str, OpenStore]:
     """Open the stores that the settings name; raises what StoreManifest.load raises."""
     return {
-        name: OpenStore(store.location(), chunk_cache_bytes=store.chunk_cache_bytes)
+        name: OpenStore(store.location(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache())
         for name, store in settings.stores.items()
     }
 

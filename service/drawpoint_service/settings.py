@@ -19,7 +19,8 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint_store.buckets import BucketAccess, Location
-from drawpoint_store.stores import is_remote
+from drawpoint_store.disk_cache import DiskCache
+from drawpoint_store.stores import is_remote, uses_obstore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,15 +60,23 @@ class StoreSettings(BucketAccess):
 
     root: Annotated[str, Field(min_length=1)]
     chunk_cache_bytes: int = Field(default=0, ge=0)
+    disk_cache: str | None = None
+    disk_cache_bytes: int = Field(default=10 * 2**30, ge=2**20)
 
     @model_validator(mode="after")
     def _check_storage(self) -> Self:
         self.check_scheme(self.root)
+        if self.disk_cache is not None and not uses_obstore(self.root):
+            raise ValueError("disk_cache is for stores in buckets")
         return self
 
     def location(self) -> str | Location:
         """Return where the store lies, with what reaches it."""
         return Location(self.root, self) if is_remote(self.root) else self.root
+
+    def open_disk_cache(self) -> DiskCache | None:
+        """Open the cache of the store's bytes on disk, if it is to have one."""
+        return None if self.disk_cache is None else DiskCache(self.disk_cache, self.disk_cache_bytes)
 
 
 class Settings(BaseModel):

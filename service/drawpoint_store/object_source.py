@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from obstore import GetOptions
 
+    from drawpoint_store.cached_source import CachedSource
     from drawpoint_store.codecs import Buffer
     from drawpoint_store.sources import Fetching, Result, Span
 
@@ -70,6 +71,8 @@ class ObjectSource:
 
     async def fetch_soon(self, spans: Sequence[Span]) -> list[Buffer]:
         """Return the bytes of each span; for tasks, whose loop goes on meanwhile."""
+        if not spans:
+            return []
         refuse_fork()
         return await asyncio.wrap_future(submit(self._fetch(spans)))
 
@@ -130,7 +133,9 @@ def _lots(spans: Sequence[Span], most: int) -> list[list[int]]:
             lots.append([place])
     for places in by_key.values():
         n_lots = -(-len(places) // most)
-        lots += [places[first::n_lots] for first in range(n_lots)]
+        size = -(-len(places) // n_lots)
+        # In order: obstore makes one request of ranges that lie side by side.
+        lots += [places[first : first + size] for first in range(0, len(places), size)]
     return lots
 
 
@@ -138,7 +143,7 @@ def _is_range(span: Span) -> bool:
     return span.start >= 0 and span.nbytes is not None
 
 
-async def fetch_soon_for(work: Fetching[Result], source: ObjectSource) -> Result:
+async def fetch_soon_for(work: Fetching[Result], source: ObjectSource | CachedSource) -> Result:
     """Do `work` with the bytes that `source` fetches, while the event loop goes on."""
     try:
         spans = next(work)

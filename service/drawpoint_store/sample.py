@@ -18,11 +18,12 @@ from drawpoint_store.arrays import (
     parse_array,
     parse_group,
 )
+from drawpoint_store.cached_source import CachedSource
 from drawpoint_store.codecs import Buffer, UndecodableError
 from drawpoint_store.sources import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from drawpoint.manifest import ArrayLayout, SampleEntry
@@ -107,11 +108,11 @@ class OpenSample:
             return
         ahead, self._ahead = self._ahead, {}
         found = [span for span in missing if span in ahead]
-        self._keep_indexes([missing[span] for span in found], [ahead[span] for span in found])
+        self._keep_indexes({span: missing[span] for span in found}, [ahead[span] for span in found])
         spans = [span for span in missing if span not in ahead]
         if spans:
             try:
-                self._keep_indexes([missing[span] for span in spans], (yield spans))
+                self._keep_indexes({span: missing[span] for span in spans}, (yield spans))
             except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
                 array, field, shard = next(missing[span] for span in spans if span.key == str(error))
                 raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
@@ -170,6 +171,7 @@ class OpenSample:
         try:
             return parse_group(bytes(data))
         except (ValueError, AttributeError) as error:
+            self._forget([Span("zarr.json", 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
 
     def _read_nodes(self, nodes: dict[str, Any], lacking: Sequence[ArrayLayout]) -> Fetching[None]:
@@ -185,9 +187,17 @@ class OpenSample:
             lost = next(layout for layout, span in zip(lacking, spans, strict=True) if span.key == str(error))
             raise self._damaged(lost.field, f"there is no array {lost.array_name}") from error
 
-    def _keep_indexes(self, read: Iterable[tuple[ShardedArray, str, int]], found: Iterable[Buffer]) -> None:
-        for (array, field, shard), data in zip(read, found, strict=True):
-            self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
+    def _keep_indexes(self, read: Mapping[Span, tuple[ShardedArray, str, int]], found: Iterable[Buffer]) -> None:
+        for (array, field, shard), data in zip(read.values(), found, strict=True):
+            try:
+                self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
+            except MetadataDamaged:
+                self._forget(read)
+                raise
+
+    def _forget(self, spans: Iterable[Span]) -> None:
+        if isinstance(self.source, CachedSource):
+            self.source.forget(spans)
 
     def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:
         key = array.shard_key(shard)

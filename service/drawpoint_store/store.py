@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from drawpoint.errors import DataDamaged
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location
 from drawpoint_store.cache import ByteBoundedCache
+from drawpoint_store.cached_source import CachedSource
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.object_source import Bucket, ObjectSource, fetch_soon_for
-from drawpoint_store.sample import ChunkPlace, OpenSample
-from drawpoint_store.sources import LocalSource, OpenFiles, Span, ZarrSource, fetch_for
+from drawpoint_store.runs import Run, Target, find_destinations, join_chunks
+from drawpoint_store.sample import OpenSample
+from drawpoint_store.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
 from drawpoint_store.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    import numpy as np
     from zarr.abc.store import Store
 
     import drawpoint.manifest
     from drawpoint.errors import ChunkMissing
+    from drawpoint.manifest import SampleEntry
     from drawpoint_store.arrays import ShardedArray
     from drawpoint_store.codecs import Buffer
+    from drawpoint_store.disk_cache import DiskCache
     from drawpoint_store.plan import DomainDraw, ReadPlan
     from drawpoint_store.sources import Fetching, Source
 
@@ -37,36 +41,6 @@ _SAMPLE_CACHE_BYTES = 64 * 2**20
 
 _OPEN_FILES = 128
 """Shards that a store on disk keeps open, well below the usual limit of 1,024 descriptors a process."""
-
-
-class Destination(NamedTuple):
-    """Rows `start` to `stop` of a chunk belong at row `row` of the answer."""
-
-    row: int
-    start: int
-    stop: int
-
-
-class Target(NamedTuple):
-    """One array of a read: how it is stored, what it is called, and which chunks' rows belong where in `rows`."""
-
-    array: ShardedArray
-    field: str
-    rows: np.ndarray[Any, Any]
-    destinations: dict[int, list[Destination]]
-
-    def place(self, chunk: int, values: np.ndarray[Any, Any]) -> None:
-        """Put the drawn rows of a chunk where they belong."""
-        for row, start, stop in self.destinations[chunk]:
-            self.rows[row : row + stop - start] = values[start:stop]
-
-
-class Run(NamedTuple):
-    """Chunks of one array that lie side by side in one object."""
-
-    target: Target
-    span: Span
-    places: list[ChunkPlace]
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
@@ -82,7 +56,8 @@ class OpenStore:
 
     Local files are read directly; with another `store_factory`, and on other URLs, every byte comes through the
     `get` of the Store that it opens. `read_concurrency` threads share the work of one read. Up to `chunk_cache_bytes`
-    of decoded chunks are kept: worth it where the samples that are drawn from fit in, since each draw takes other rows.
+    of decoded chunks are kept in memory: worth it where the samples that are drawn from fit in, since each draw takes
+    other rows. `disk_cache` keeps what came from a bucket.
     """
 
     def __init__(
@@ -92,6 +67,7 @@ class OpenStore:
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
         chunk_cache_bytes: int = 0,
+        disk_cache: DiskCache | None = None,
     ) -> None:
         self.location = root
         self.root = str(root)
@@ -99,6 +75,7 @@ class OpenStore:
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
         self.chunk_cache_bytes = chunk_cache_bytes
+        self.disk_cache = disk_cache
         self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
         self._files = OpenFiles(_OPEN_FILES)
@@ -113,7 +90,7 @@ class OpenStore:
 
     def at(self, manifest: drawpoint.manifest.StoreManifest) -> OpenStore:
         """Return the store at another revision, which shares the connections, and nothing that was read."""
-        other = OpenStore(self.location, manifest, self.store_factory, self.read_concurrency, self.chunk_cache_bytes)
+        other = OpenStore(**{**self.__getstate__(), "manifest": manifest})
         other._bucket = self._bucket
         return other
 
@@ -141,7 +118,7 @@ class OpenStore:
         Where a bucket is read no thread waits for it: they have the decoding only.
         """
         sample = self._sample(plan)
-        if not isinstance(sample.source, ObjectSource):
+        if not isinstance(sample.source, (ObjectSource, CachedSource)):
             await run_blocking(self.read, plan, out)
             return
         runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), sample.source)
@@ -173,12 +150,12 @@ class OpenStore:
                 for field, draw, array, _ in direct
             ]
         )
-        destinations = {id(draw): _destinations(draw) for draw in plan.draws.values()}
+        destinations = {id(draw): find_destinations(draw) for draw in plan.draws.values()}
         runs: list[Run] = []
         for field, rows, array, filled in direct:
             target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
             wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
-            runs += _runs(sample, target, wanted)
+            runs += join_chunks(sample, target, wanted, most_bytes=0 if self.disk_cache else _MOST_RUN_BYTES)
         return runs, foreign
 
     def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -188,18 +165,23 @@ class OpenStore:
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
         if sample is None:
-            sample = OpenSample(plan.sample_id, self.manifest.samples[plan.sample_id], self._source(plan.relpath))
+            entry = self.manifest.samples[plan.sample_id]
+            sample = OpenSample(plan.sample_id, entry, self._source(entry))
         return sample
 
-    def _source(self, relpath: str) -> Source:
-        path = stores.join(self.root, relpath)
+    def _source(self, entry: SampleEntry) -> Source:
+        path = stores.join(self.root, entry.relpath)
         if self.store_factory is open_read_only and not stores.is_remote(path):
             return LocalSource(stores.local_path(path), self._files)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
             if self._bucket is None:
                 self._bucket = Bucket(self.location)
-            return ObjectSource(self._bucket, relpath)
-        return ZarrSource(self._group(relpath))
+            source = ObjectSource(self._bucket, entry.relpath)
+            if self.disk_cache is None:
+                return source
+            content = entry.digest or self.manifest.revision
+            return CachedSource(source, self.disk_cache, f"{path}\n{content}")
+        return ZarrSource(self._group(entry.relpath))
 
     def _group(self, relpath: str) -> Store:
         if self.store_factory is open_read_only and isinstance(self.location, Location):
@@ -218,20 +200,11 @@ class OpenStore:
             "store_factory": self.store_factory,
             "read_concurrency": self.read_concurrency,
             "chunk_cache_bytes": self.chunk_cache_bytes,
+            "disk_cache": self.disk_cache,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-
-def _destinations(draw: DomainDraw) -> dict[int, list[Destination]]:
-    """Return where the drawn rows of each chunk belong in the answer."""
-    destinations: dict[int, list[Destination]] = {}
-    row = 0
-    for chunk, start, stop in draw.rows:
-        destinations.setdefault(chunk, []).append(Destination(row, start, stop))
-        row += stop - start
-    return destinations
 
 
 def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
@@ -244,31 +217,6 @@ def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list
         else:
             target.place(chunk, values)
     return wanted
-
-
-def _runs(sample: OpenSample, target: Target, chunks: Iterable[int]) -> Iterator[Run]:
-    """Return what to fetch of one array, chunks that lie side by side together; gaps are never fetched.
-
-    Chunks that the index declares absent are nothing but the fill value, and are put in place here.
-    """
-    array = target.array
-    run: Run | None = None
-    for place in sorted(sample.places(array, target.field, chunks), key=lambda place: place[1:]):
-        if place.nbytes == 0:
-            target.place(place.chunk, np.full((array.chunk_points, array.dim), array.fill_value, array.dtype))
-            continue
-        if run is not None and run.span.key == place.key:
-            _, start, nbytes = run.span
-            assert nbytes is not None
-            if place.offset == start + nbytes and nbytes + place.nbytes <= _MOST_RUN_BYTES:
-                run.places.append(place)
-                run = run._replace(span=Span(place.key, start, nbytes + place.nbytes))
-                continue
-        if run is not None:
-            yield run
-        run = Run(target, Span(place.key, place.offset, place.nbytes), [place])
-    if run is not None:
-        yield run
 
 
 def _read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
@@ -285,7 +233,12 @@ def _place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], 
         target, view = run.target, memoryview(data)
         for place in run.places:
             begin = place.offset - run.span.start
-            values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+            try:
+                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+            except DataDamaged:
+                if isinstance(sample.source, CachedSource):
+                    sample.source.forget(run.span for run in runs)
+                raise
             target.place(place.chunk, values)
             if cache is not None:
                 cache.put(sample.chunk_key(target.array, place.chunk), values, values.nbytes)

@@ -1,0 +1,122 @@
+"""Bytes of a bucket kept on a local disk: bounded, checked, shared by workers, and whole after any crash.
+
+An entry is one file, named by the hash of its key: the bytes, then the crc32c of key and bytes. It comes by a
+rename, so that it is there whole or not at all, and what a disk or a crash does to it is noticed when it is read: there
+is nothing to repair. A read moves it to the front, which its time of modification tells, and the oldest go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import crc32c
+
+if TYPE_CHECKING:
+    from drawpoint_store.codecs import Buffer
+
+_CRC_BYTES = 4
+
+_FILL = 0.9
+"""What is left after the oldest were deleted: 0.1 of room makes listing the folder rare."""
+
+_SHARE = 64
+"""A worker lists the folder after it has written a 64th of the room: by so much each may overshoot the limit."""
+
+_UNFINISHED_SECONDS = 60
+"""A file that is being written is renamed within milliseconds; an older one was left behind by a process that died."""
+
+_BLOCK = 4096
+"""What a file takes on a disk is whole blocks."""
+
+
+class DiskCache:
+    """Bytes by key in `folder`, which workers may share: some `limit` bytes of the most recently used."""
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int) -> None:
+        self._folder = Path(folder)
+        self._limit = limit
+        self._written = 0
+        for number in range(256):
+            (self._folder / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        self._make_room()
+
+    def get(self, key: str) -> Buffer | None:
+        """Return the bytes of `key`, or None; also where they are not what was put."""
+        path = self._path(key)
+        try:
+            data = memoryview(path.read_bytes())
+        except OSError:  # not there, or a disk that fails: the bucket has it
+            return None
+        found = data[:-_CRC_BYTES]
+        if len(data) < _CRC_BYTES or data[-_CRC_BYTES:] != _checksum(key, found):
+            self.drop(key)
+            return None
+        with contextlib.suppress(OSError):  # another worker made room
+            os.utime(path)
+        return found
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Keep the bytes of `key`; a disk that does not take them is none of the reader's business."""
+        path = self._path(key)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.write(_checksum(key, data))
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            return
+        self._written += _size(len(data) + _CRC_BYTES)
+        if self._written > self._limit // _SHARE:
+            with contextlib.suppress(OSError):
+                self._make_room()
+
+    def drop(self, key: str) -> None:
+        """Forget `key`."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()[:40]
+        return self._folder / name[:2] / name[2:]
+
+    def _make_room(self) -> None:
+        """Delete the oldest entries where there are too many; one worker at a time, the others go on."""
+        self._written = 0
+        with (self._folder / "lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            entries = []
+            for number in range(256):
+                with os.scandir(self._folder / f"{number:02x}") as found:
+                    for entry in found:
+                        with contextlib.suppress(FileNotFoundError):
+                            status = entry.stat()
+                            entries.append((status.st_mtime_ns, _size(status.st_size), entry.path))
+            unfinished = (time.time() - _UNFINISHED_SECONDS) * 1e9
+            held = sum(size for _, size, _ in entries)
+            least = self._limit if held <= self._limit else int(self._limit * _FILL)
+            for at, size, path in sorted(entries):
+                if held > least or (path.endswith(".tmp") and at < unfinished):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)  # noqa: PTH108  a Path for each of a million files
+                    held -= size
+
+
+def _checksum(key: str, data: Buffer) -> bytes:
+    return crc32c.crc32c(data, crc32c.crc32c(key.encode())).to_bytes(_CRC_BYTES, "little")
+
+
+def _size(nbytes: int) -> int:
+    return -(-nbytes // _BLOCK) * _BLOCK
