@@ -199,14 +199,17 @@ def explain(error: BaseException) -> str:
     code = re.search(r"<Code>(\w{1,64})</Code>", text)
     status = re.search(r"status code: (\d{3}(?: [A-Z][A-Za-z]*)*)", text)
     if "169.254." in text or "metadata.google" in text:
-        return "there are no credentials for it, and no cloud machine that would have some"
+        return "there are no credentials for it; set AWS_ACCESS_KEY_ID and its kin, or those of the store (docs/buckets.md)"
     if status is not None:
-        return f"the storage answers {status[1]}" + (f" ({code[1]})" if code is not None else "")
+        remedy = "; check the credentials" if status[1].startswith(("401", "403")) else ""
+        return f"the storage answers {status[1]}" + (f" ({code[1]})" if code is not None else "") + remedy
     kind = re.search(r"kind: (Timeout|Connect|Interrupted|Decode)", text)
     if isinstance(error, TimeoutError) or (kind is not None and kind[1] == "Timeout"):
         return "the storage does not answer in time"
     if kind is not None:
-        return "the storage cannot be reached" if kind[1] == "Connect" else "the connection breaks off"
+        return (
+            "the storage cannot be reached; check the endpoint" if kind[1] == "Connect" else "the connection breaks off"
+        )
     if type(error).__module__.startswith("obstore"):
         return "the storage gives no usable answer"
     return re.sub(r"\?\S+", "", (text.strip().splitlines() or [type(error).__name__])[0]).rstrip(".")

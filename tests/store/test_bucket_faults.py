@@ -223,6 +223,22 @@ def test_a_process_that_was_forked_after_a_read_says_so_instead_of_waiting(proxy
     assert "was forked after a bucket had been read" in answers.get()
 
 
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "cannot be reached; check the endpoint"),
+        ({"AWS_SECRET_ACCESS_KEY": "another's"}, r"403 Forbidden \(SignatureDoesNotMatch\); check the credentials"),
+    ],
+)
+def test_the_remedy_is_told(
+    bucket: Bucket, environment: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StoreUnreadable, match=reason):
+        StoreManifest.load(Location("s3://cars/made", BucketAccess(retries=0)))
+
+
 def test_keys_that_are_named_are_used_without_those_of_the_environment(
     proxy: BucketProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
