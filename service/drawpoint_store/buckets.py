@@ -199,7 +199,7 @@ def explain(error: BaseException) -> str:
     code = re.search(r"<Code>(\w{1,64})</Code>", text)
     status = re.search(r"status code: (\d{3}(?: [A-Z][A-Za-z]*)*)", text)
     if "169.254." in text or "metadata.google" in text:
-        return "there are no credentials for it; set AWS_ACCESS_KEY_ID and its kin, or those of the store (docs/buckets.md)"
+        return "there are no credentials for it; set those of the environment or of the store (docs/buckets.md)"
     if status is not None:
         remedy = "; check the credentials" if status[1].startswith(("401", "403")) else ""
         return f"the storage answers {status[1]}" + (f" ({code[1]})" if code is not None else "") + remedy

@@ -3,9 +3,10 @@
     python tests/benchmarks/bucket_read.py [--latencies 0 5 30 100] [--samples 4]
 
 A real S3 server (SeaweedFS) stands behind a proxy of our own that adds a round trip to each request. One draw is
-surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points. Cold: the first draw from a sample by a reader that has read another one before; warm: a later one from the same sample, other points.
-The work itself is what the same draws take at latency 0. zarr-python opens a group once, reads
-fields in so many threads, with its own concurrency raised to 128; over s3fs where that is installed.
+surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points. Cold: the first draw from a sample
+by a reader that has read another one before; warm: a later one from the same sample, other points. The work itself is
+what the same draws take at latency 0. zarr-python opens a group once, reads fields in so many threads, with its own
+concurrency raised to 128; over s3fs where that is installed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from s3 import ACCESS_KEY, SECRET_KEY, run_s3
 
 COUNTS = {"surface": 4096, "volume": 16384}
 THREADS = {"obstore": (1, 8), "s3fs": (8,)}
-"""One is how noether reads; with 8 fields more than 8 have nothing to do. One over s3fs takes as long as over obstore."""
+"""One is how noether reads, and takes as long over s3fs; with 8 fields more than 8 have nothing to do."""
 ROOT = "s3://cars/made"
 Read = Callable[[ReadPlan], Any]
 
