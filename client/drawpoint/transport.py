@@ -30,6 +30,9 @@ FIRST_CONTACT_SECONDS = 15.0
 BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_CAP_SECONDS = 10.0
 
+LAST_TRY_SECONDS = 0.05
+"""With less than this left there is no use in asking again."""
+
 NOT_SHARED = "give connect() the client's options, or a function of a module that returns it (client=make_client)."
 
 _log = logging.getLogger("drawpoint")
@@ -109,8 +112,11 @@ class Transport:
                 damaged = afresh = True
                 _log.info("%s: %s Asking again.", request.about, error)
             except TransportFailure as failure:
-                pause = _pause(failure, attempts)
-                if isinstance(failure, Untrusted) or deadline.elapsed() + pause >= self._patience(failure):
+                remaining = self._patience(failure) - deadline.elapsed()
+                wish = failure.retry_after if isinstance(failure, Busy) else 0.0
+                # A pause that would outlast the deadline is cut: an outage may end in what is left.
+                pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
+                if isinstance(failure, Untrusted) or remaining < LAST_TRY_SECONDS or wish >= remaining:
                     cause = _blame(failure, before, deadline.elapsed() - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure
                 before = failure
@@ -211,10 +217,6 @@ def pause_before(attempt: int) -> float:
     """Return the seconds to wait before the second attempt of something, the third and so on."""
     # Full jitter: workers that failed together must not come back together.
     return _jitter.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 2, 30)))
-
-
-def _pause(failure: TransportFailure, attempts: int) -> float:
-    return pause_before(attempts + 1) + (failure.retry_after if isinstance(failure, Busy) else 0.0)
 
 
 def _blame(

@@ -276,9 +276,18 @@ class TestGivingUp:
         reader = open_store(proxy.url, deadline=0.8)
         proxy.script += [faulty.with_answer(503)]
         proxy.always = faulty.stall
-        monkeypatch.setattr(transport, "_pause", lambda *_: 0.5)  # leaves the second try less than half the time
+        monkeypatch.setattr(transport, "pause_before", lambda _: 0.5)  # leaves the second try less than half the time
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
+
+    def test_does_not_come_while_a_shorter_pause_still_fits(
+        self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reader = open_store(proxy.url, deadline=2.0)
+        proxy.script += [faulty.hang_up]
+        monkeypatch.setattr(transport, "pause_before", lambda _: 60.0)
+        assert reader.read_sample(SAMPLE, COUNTS, seed=5)
+        assert len(proxy.draws) == 2
 
     def test_comes_at_once_where_the_service_asks_for_more_patience_than_there_is(
         self, proxy: FaultyProxy, open_store: OpenStore
