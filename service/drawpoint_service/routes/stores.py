@@ -18,7 +18,6 @@ from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
 
 if TYPE_CHECKING:
-
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
     from drawpoint_service.revisions import Catalog
