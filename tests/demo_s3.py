@@ -6,7 +6,6 @@ python tests/demo_s3.py         # Ctrl-C ends it, and the bucket with it; DEMO_O
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,14 +23,14 @@ def main() -> int:
     with run_s3("drawpoint") as bucket, tempfile.TemporaryDirectory() as folder:
         os.environ.update(bucket.environment)
         demo.say(*(f"export {name}={value}" for name, value in bucket.environment.items()))
-        if status := subprocess.run(demo.announce("convert", str(RUNS), ROOT), check=False).returncode:
+        if status := demo.make_store(RUNS, ROOT):
             return status
         port = demo.choose_port(8000)
         url = f"http://127.0.0.1:{port}"
         with demo.serve(ROOT, port, url, Path(folder, "service.log")) as service:
-            demo.show_draw(url, ROOT)
+            address = demo.show_draw(url, ROOT)
             if os.environ.get("DEMO_ONCE", "") in ("", "0"):
-                demo.stay_up(service)
+                demo.stay_up(service, url, address)
     return 0
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint_store.buckets import BucketAccess, Location
-from drawpoint_store.disk_cache import DiskCache
+from drawpoint_store.reading.disk_cache import DiskCache
 from drawpoint_store.stores import is_remote, uses_obstore
 
 if TYPE_CHECKING:

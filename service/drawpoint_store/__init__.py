@@ -11,8 +11,8 @@ from drawpoint_store.layout import (
     present_specs,
 )
 from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.measuring.running import RunningStats
 from drawpoint_store.reader import ZarrChunkReader
-from drawpoint_store.running import RunningStats
 from drawpoint_store.statistics import calculate_store_statistics
 from drawpoint_store.stores import is_remote, make_store
 from drawpoint_store.writer import ZarrStoreWriter

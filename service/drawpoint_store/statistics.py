@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
 from drawpoint_store import stores
-from drawpoint_store.blocks import map_in_order, plan_blocks, read_block
-from drawpoint_store.running import RunningStats
+from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block
+from drawpoint_store.measuring.running import RunningStats
 from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
@@ -66,10 +67,15 @@ def choose_fields(
     excluded = set(exclude_fields or ())
     there = f"the store has: {', '.join(known)}"
     if not chosen <= known.keys():
-        raise UnknownField(f"Unknown fields {', '.join(sorted(chosen - known.keys()))}; {there}.")
+        strange = sorted(chosen - known.keys())
+        near = {close: None for name in strange for close in difflib.get_close_matches(name, known)}
+        hint = f"near names: {', '.join(near)}; " if near else ""
+        error = UnknownField(f"Unknown fields {', '.join(strange)}; {hint}{there}.")
+        error.near = tuple(near)
+        raise error
     if not excluded <= known.keys():
-        strange = ", ".join(sorted(excluded - known.keys()))
-        raise UnknownField(f"exclude_fields names non-existent fields {strange}; {there}.")
+        absent = ", ".join(sorted(excluded - known.keys()))
+        raise UnknownField(f"exclude_fields names non-existent fields {absent}; {there}.")
     left = [field for field in known if field in chosen and field not in excluded]
     if not left:
         raise ValueError(f"No fields are left to measure; {there}.")

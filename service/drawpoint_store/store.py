@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DataDamaged
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location
-from drawpoint_store.cache import ByteBoundedCache
-from drawpoint_store.cached_source import CachedSource
 from drawpoint_store.manifest import StoreManifest
-from drawpoint_store.object_source import Bucket, ObjectSource, fetch_soon_for
-from drawpoint_store.runs import Run, Target, find_destinations, join_chunks
-from drawpoint_store.sample import OpenSample
-from drawpoint_store.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
-from drawpoint_store.through_zarr import read_through_zarr
+from drawpoint_store.reading.cache import ByteBoundedCache
+from drawpoint_store.reading.cached_source import CachedSource
+from drawpoint_store.reading.object_source import Bucket, ObjectSource, fetch_soon_for
+from drawpoint_store.reading.runs import Run, Target, find_destinations, join_chunks
+from drawpoint_store.reading.sample import OpenSample
+from drawpoint_store.reading.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
+from drawpoint_store.reading.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import drawpoint.manifest
     from drawpoint.errors import ChunkMissing
     from drawpoint.manifest import SampleEntry
-    from drawpoint_store.arrays import ShardedArray
-    from drawpoint_store.codecs import Buffer
-    from drawpoint_store.disk_cache import DiskCache
     from drawpoint_store.plan import DomainDraw, ReadPlan
-    from drawpoint_store.sources import Fetching, Source
+    from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.codecs import Buffer
+    from drawpoint_store.reading.disk_cache import DiskCache
+    from drawpoint_store.reading.sources import Fetching, Source
 
 _MOST_RUN_BYTES = 8 * 2**20
 """Chunks that lie side by side are fetched in one span of at most this size, which bounds what a read holds."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import stores
-from drawpoint_store.blocks import map_in_order, plan_blocks, read_block, single_chunks
 from drawpoint_store.group import array_digest, content_digest
-from drawpoint_store.sample import REMEDY
+from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:

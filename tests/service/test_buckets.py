@@ -219,6 +219,7 @@ class TestARewrittenStore:
             for _ in range(3):
                 clients.submit(hammer, service.url)
             try:
+                wait_until(lambda: sum(seen.values()) > 20)
                 for seed in (1, 2):
                     revisions.append(write(root, seed))
                     wait_until(lambda: revision_of(service.url) == revisions[-1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
 from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from drawpoint.rows import row_indices
 from drawpoint.samples import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.plan import plan_sample
-from drawpoint_store.sample import OpenSample
+from drawpoint_store.reading.sample import OpenSample
 from drawpoint_store.store import OpenStore
 
 N_POINTS, CHUNK = 1000, 64

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint_store.moments import combine, count_halves, measure_counts, measure_values
+from drawpoint_store.measuring.moments import combine, count_halves, measure_counts, measure_values
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
-    from drawpoint_store.moments import Counts, Floats, Moments
+    from drawpoint_store.measuring.moments import Counts, Floats, Moments
 
 
 class RunningStats:

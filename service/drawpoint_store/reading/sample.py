@@ -9,7 +9,7 @@ import crc32c
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
-from drawpoint_store.arrays import (
+from drawpoint_store.reading.arrays import (
     CRC_BYTES,
     INDEX_ENTRY_BYTES,
     MISSING,
@@ -18,9 +18,9 @@ from drawpoint_store.arrays import (
     parse_array,
     parse_group,
 )
-from drawpoint_store.cached_source import CachedSource
-from drawpoint_store.codecs import Buffer, UndecodableError
-from drawpoint_store.sources import Span
+from drawpoint_store.reading.cached_source import CachedSource
+from drawpoint_store.reading.codecs import Buffer, UndecodableError
+from drawpoint_store.reading.sources import Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from drawpoint.manifest import ArrayLayout, SampleEntry
     from drawpoint_store.plan import ArrayDraw
-    from drawpoint_store.sources import Fetching, Source
+    from drawpoint_store.reading.sources import Fetching, Source
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest, Store
 
-    from drawpoint_store.codecs import Buffer
+    from drawpoint_store.reading.codecs import Buffer
 
     Result = TypeVar("Result")
     Fetching: TypeAlias = Generator[Sequence["Span"], Iterable[Buffer], Result]

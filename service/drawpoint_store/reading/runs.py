@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from drawpoint_store.sources import Span
+from drawpoint_store.reading.sources import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from drawpoint_store.arrays import ShardedArray
     from drawpoint_store.plan import DomainDraw
-    from drawpoint_store.sample import ChunkPlace, OpenSample
+    from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.sample import ChunkPlace, OpenSample
 
 
 class Destination(NamedTuple):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from drawpoint_store.codecs import Buffer
-    from drawpoint_store.disk_cache import DiskCache
-    from drawpoint_store.object_source import ObjectSource
-    from drawpoint_store.sources import Span
+    from drawpoint_store.reading.codecs import Buffer
+    from drawpoint_store.reading.disk_cache import DiskCache
+    from drawpoint_store.reading.object_source import ObjectSource
+    from drawpoint_store.reading.sources import Span
 
 
 class CachedSource:

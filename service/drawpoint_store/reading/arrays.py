@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint_store.codecs import Decoder, parse_codec
+from drawpoint_store.reading.codecs import Decoder, parse_codec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import StoreUnreadable
 from drawpoint_store.buckets import access_of, explain, open_object_store, refuse_fork, tells_no_bucket, tells_short
-from drawpoint_store.event_loop import submit
+from drawpoint_store.reading.event_loop import submit
 
 if TYPE_CHECKING:
     import os
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from obstore import GetOptions
 
-    from drawpoint_store.cached_source import CachedSource
-    from drawpoint_store.codecs import Buffer
-    from drawpoint_store.sources import Fetching, Result, Span
+    from drawpoint_store.reading.cached_source import CachedSource
+    from drawpoint_store.reading.codecs import Buffer
+    from drawpoint_store.reading.sources import Fetching, Result, Span
 
 _RANGES = 8
 """Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""

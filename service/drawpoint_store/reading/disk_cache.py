@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import crc32c
 
 if TYPE_CHECKING:
-    from drawpoint_store.codecs import Buffer
+    from drawpoint_store.reading.codecs import Buffer
 
 _CRC_BYTES = 4
 

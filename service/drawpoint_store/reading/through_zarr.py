@@ -9,7 +9,7 @@ import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing
 from drawpoint.rows import row_indices
-from drawpoint_store.sample import REMEDY
+from drawpoint_store.reading.sample import REMEDY
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
