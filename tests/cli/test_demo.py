@@ -16,6 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from conftest import FIELDS
+from drawpoint_store import StoreManifest
+from drawpoint_store.statistics import read_statistics
 
 DEMO = [sys.executable, "-m", "drawpoint_service", "demo"]
 
@@ -57,6 +59,27 @@ def staying_up(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen
 def address(lines: list[str]) -> str:
     (found,) = re.findall(r"^ready at (\S+)", "".join(lines), flags=re.MULTILINE)
     return str(found)
+
+
+def test_it_leaves_a_store_with_statistics_of_its_revision(first: tuple[Path, str]) -> None:
+    folder, output = first
+    root = folder / ".demo" / "ahmed"
+    statistics = read_statistics(root)
+    assert statistics is not None
+    assert statistics["revision"] == StoreManifest.load(root).revision
+    assert statistics["n_samples"] == 2
+    assert "\n$ drawpoint stats .demo/ahmed\nstatistics of 2 samples at revision " in output
+
+
+def test_what_needs_the_service_is_proposed_while_it_is_up(first: tuple[Path, str]) -> None:
+    folder, output = first
+    assert "curl" not in output
+    assert "Try, while the service is up" not in output
+    with staying_up(folder, "--port", "0") as (_, lines):
+        command = next(line for line in lines if "curl -o" in line)
+        assert command.split("'")[1].startswith(f"{address(lines)}/stores/ahmed/samples/slant_0?")
+        with urlopen(command.split("'")[1]) as answer:
+            assert answer.status == 200
 
 
 def test_it_prints_every_field_of_a_shipped_run(first: tuple[Path, str]) -> None:

@@ -42,8 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's arguments."""
     parser = subparsers.add_parser(
         "demo",
-        description="Convert the runs that the project ships, serve them, draw one sample and print what came. The "
-        "service stays up until Ctrl-C.",
+        description="Convert the runs that the project ships, measure and serve them, draw one sample and print what "
+        "came. The service stays up until Ctrl-C.",
     )
     parser.add_argument("--runs", metavar="DIR", type=Path, help=f"runs to convert (default: {SHIPPED_RUNS})")
     parser.add_argument("--folder", metavar="DIR", type=Path, default=Path(".demo"), help="where to work (%(default)s)")
@@ -63,14 +63,23 @@ def run(args: argparse.Namespace) -> int:
     port = choose_port(args.port)
     url = f"http://127.0.0.1:{port}"
     # --append takes up what an earlier demo has converted.
-    command = announce("convert", str(runs), str(root), "--append")
-    if status := subprocess.run(command, check=False).returncode:  # noqa: S603  it is this program
+    if status := make_store(runs, root, "--append"):
         return status
     with serve(root, port, url, args.folder / "service.log") as service:
-        show_draw(url, root)
+        address = show_draw(url, root)
         if not args.once:
-            stay_up(service)
+            stay_up(service, url, address)
     return 0
+
+
+def make_store(runs: Path, root: Path | str, *options: str) -> int:
+    """Convert `runs` to a store with statistics; returns the exit status of the step that failed, or 0."""
+    if status := subprocess.run(announce("convert", str(runs), str(root), *options), check=False).returncode:  # noqa: S603  it is this program
+        return status
+    measured = subprocess.run(announce("stats", str(root)), check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603  it is this program
+    # Its table is longer than the demo; the last line says where the numbers are.
+    say(*measured.stdout.splitlines()[-1:])
+    return measured.returncode
 
 
 def find_runs(named: Path | None) -> Path:
@@ -133,18 +142,30 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> N
     raise DrawpointError(f"the service does not get ready: {said[-1] if said else 'it says nothing'} (all: {log}).")
 
 
-def stay_up(service: subprocess.Popen[bytes]) -> None:
-    """Wait for Ctrl-C or SIGTERM, which end the service; raises DrawpointError if it ends in another way."""
+def stay_up(service: subprocess.Popen[bytes], url: str, address: str) -> None:
+    """Say what to try, and wait for Ctrl-C or SIGTERM, which end the service.
+
+    Raises DrawpointError if it ends in another way.
+    """
     # The handler acts by itself: a KeyboardInterrupt that arrives within a destructor would be lost.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.terminate())
-    say("Ctrl-C ends it.")
+    say(
+        "Try, while the service is up:",
+        f"  curl -o sample.safetensors '{address}'",
+        f"  {python()} -c \"from safetensors.torch import load_file; print(load_file('sample.safetensors'))\"",
+        f"  {url}/docs",
+        "Ctrl-C ends it.",
+    )
     if status := service.wait():
         raise DrawpointError(f"the service has ended with status {status}; its log says why.")
 
 
-def show_draw(url: str, root: Path | str) -> None:
-    """Draw one sample through the client and print what came, what it cost, and what to try next."""
+def show_draw(url: str, root: Path | str) -> str:
+    """Draw one sample through the client, print what came and what it cost; returns the address of the same draw.
+
+    Raises DrawpointError if the local reader draws anything else.
+    """
     importlib.import_module("torch")  # now, so that the second it takes to load is not counted as the draw's
     reader = drawpoint.connect(url, trust_env=False).store(STORE_ID)
     sample_id, entry = next(iter(reader.manifest.samples.items()))
@@ -168,13 +189,10 @@ def show_draw(url: str, root: Path | str) -> None:
         f"{statistics.median(later):.1f} ms",
         f"the local reader gives {'the same' if same else 'OTHER'} tensors for the same seed",
         "",
-        "Try, while the service is up:",
-        f"  curl -o sample.safetensors '{address}'",
-        f"  {python()} -c \"from safetensors.torch import load_file; print(load_file('sample.safetensors'))\"",
-        f"  {url}/docs",
     )
     if not same:
         raise DrawpointError("the client and the local reader disagree; please report it.")
+    return address
 
 
 def timed_read(
