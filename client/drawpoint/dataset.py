@@ -15,6 +15,7 @@ from drawpoint.errors import DataDamaged, DrawpointError, InvalidDraw, InvalidPa
 from drawpoint.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
 from drawpoint.seeds import check_count, check_part, check_seed, derive_seed
 from drawpoint.selection import check_counts, find_sample
+from drawpoint.stacking import warn_of_short_samples
 
 if TYPE_CHECKING:
     from drawpoint.manifest import StoreManifest
@@ -77,7 +78,8 @@ class SampleDataset(Dataset[Any]):
 
     Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for what cannot be meant,
     RevisionChanged for statistics of another revision, and warns (UserWarning) of samples that a split names and
-    the store lacks. Items raise what the reader raises.
+    the store lacks, and of a count that some samples have not the points for: those come in full, and batches of items
+    of unequal size cannot be stacked. Items raise what the reader raises.
     """
 
     def __init__(
@@ -107,6 +109,14 @@ class SampleDataset(Dataset[Any]):
         self.num_points = check_counts(reader.manifest, num_points)
         self.fields = None if fields is None else _check_fields(reader.manifest, fields)
         self.num_geometry_points = _check_geometry(reader.manifest, num_geometry_points)
+        drawn = reader.manifest.fields if self.fields is None else self.fields
+        counts = {
+            f"num_points[{domain!r}]": (domain, count)
+            for domain, count in self.num_points.items()
+            if not reader.manifest.domains[domain].arrays.keys().isdisjoint(drawn)
+        }
+        counts["num_geometry_points"] = (GEOMETRY_DOMAIN, self.num_geometry_points)
+        warn_of_short_samples(reader.manifest, self.sample_ids, counts)
         self.seed = check_seed(seed)
         self.mode = mode
         self.on_error = on_error
@@ -114,10 +124,8 @@ class SampleDataset(Dataset[Any]):
         self.transform = transform
         self.normaliser = _make_normaliser(reader, normalise)
         if self.normaliser is not None:
-            drawn = list(reader.manifest.fields if self.fields is None else self.fields)
-            self.normaliser.check(
-                reader.manifest, drawn if num_geometry_points is None else [*drawn, GEOMETRY_POSITION]
-            )
+            geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
+            self.normaliser.check(reader.manifest, [*drawn, *geometry])
         # Shared memory, so that set_epoch reaches workers that are alive: they hold copies of the dataset.
         self._epoch = _share(torch.zeros((), dtype=torch.int64))
 

@@ -30,6 +30,10 @@ def check_counts(manifest: StoreManifest, num_points: Mapping[str, int | None] |
     for domain, count in (num_points or {}).items():
         if domain not in manifest.domains:
             raise UnknownDomain.among("domain", domain, manifest.domains, where=f"store {manifest.dataset_name!r}")
+        if isinstance(count, str):
+            raise InvalidDraw(
+                f"the point count of {domain!r} must be an integer, or None for all points, not {count[:200]!r}."
+            )
         counts[domain] = None if count is None else check_count(domain, count)
     return counts
 

@@ -29,6 +29,7 @@ from drawpoint.errors import (
 from drawpoint.seeds import derive_seed
 from drawpoint_store import ZarrChunkReader
 from live import LiveService
+from small import small_arrays, small_writer
 
 from .conftest import IDS, SPLIT, Reader, tear
 
@@ -180,6 +181,56 @@ class TestTheSamples:
     def test_of_a_split_that_is_not_there_neither(self, reader: Reader) -> None:
         with pytest.raises(SplitNotFound):
             SampleDataset(reader, split="trian")
+
+
+def test_a_count_in_words_is_told_how_all_points_are_asked_for(reader: Reader) -> None:
+    counts: Any = {"surface": "all"}
+    told = r"^the point count of 'surface' must be an integer, or None for all points, not 'all'\.$"
+    with pytest.raises(InvalidDraw, match=told):
+        reader.read_sample("run/1", counts)
+    with pytest.raises(InvalidDraw, match=told):
+        reader.read_batch(["run/1"], counts)
+
+
+class TestItemsOfUnequalSize:
+    @pytest.fixture
+    def unequal(self, tmp_path: Path) -> ZarrChunkReader:
+        writer = small_writer(tmp_path)
+        for sample_id, n_points in (("long", 9), ("short", 6), ("longer", 12)):
+            arrays = {field: each[:n_points] for field, each in small_arrays(12).items()}
+            writer.write_sample(sample_id, arrays)
+        writer.save_manifest()
+        return ZarrChunkReader(tmp_path)
+
+    def test_are_foretold_with_the_sample_and_its_points(self, unequal: ZarrChunkReader) -> None:
+        told = (
+            r"^num_points\['volume'\] is 7 and sample 'short' has 6 points there.* take at most 6, .*collate_fn=list\.$"
+        )
+        with pytest.warns(UserWarning, match=told) as caught:
+            dataset = SampleDataset(unequal, num_points={"surface": 6, "volume": 7}, seed=3)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        with pytest.raises(RuntimeError, match="equal size"):
+            next(iter(DataLoader(dataset, 3)))
+        batch = next(iter(DataLoader(dataset, 3, collate_fn=list)))
+        assert [len(item["volume_velocity"]) for item in batch] == [7, 7, 6]
+
+    def test_are_foretold_of_the_geometry_too(self, unequal: ZarrChunkReader) -> None:
+        with pytest.warns(UserWarning, match=r"^num_geometry_points is 8 and sample 'short' has 6 points"):
+            SampleDataset(unequal, num_points={"surface": 6, "volume": 6}, num_geometry_points=8)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"num_points": {"surface": 6, "volume": 6}},
+            {"num_points": {"surface": 7}, "sample_ids": ["long", "longer"]},
+            {"num_points": {"surface": 99}, "sample_ids": ["short"]},
+            {"num_points": {"surface": 7}, "fields": ["volume_velocity"]},
+        ],
+        ids=["enough", "enough in those chosen", "a single one", "not drawn"],
+    )
+    def test_are_not_foretold_where_all_are_equal(self, unequal: ZarrChunkReader, options: Any) -> None:
+        SampleDataset(unequal, **options)  # a warning is an error
 
 
 @pytest.mark.parametrize(
