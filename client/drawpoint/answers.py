@@ -104,9 +104,11 @@ def report_problem(
 ) -> errors.DrawpointError:
     """Return the error of `kind` that a problem document reports; `about` says in words what was asked for."""
     detail = str(problem.get("detail") or problem.get("title") or "it failed").rstrip(".")
+    if store is None or f"store {store!r}" not in detail:  # else it says already what it is about
+        detail = f"{about}: {detail}"
     chunk = problem.get("chunk")
     error = kind(
-        f"{about}: {detail} (request {request_id}).",
+        f"{detail} (request {request_id}).",
         store=store,
         sample=problem.get("sample", sample),
         field=problem.get("field"),

@@ -58,6 +58,10 @@ class Normaliser:
         for field in sorted(self.log):
             self._find(field)
 
+    def __repr__(self) -> str:
+        names = "".join(f", {name}={sorted(value)}" for name in ("log", "leave") if (value := getattr(self, name)))
+        return f"<drawpoint.Normaliser of {len(self._moments)} fields{names}>"
+
     @property
     def fields(self) -> list[str]:
         """The fields that there are statistics of."""

@@ -49,6 +49,9 @@ class ZarrChunkReader:
             str(store_root), manifest, store_factory, check_count("read_concurrency", read_concurrency)
         )
 
+    def __repr__(self) -> str:
+        return f"<drawpoint_store.ZarrChunkReader {self.store_root}, {len(self.manifest.samples)} samples>"
+
     @property
     def store_root(self) -> str:
         return self._store.root

@@ -43,7 +43,13 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
         file = _ROOT_FILES.get(name.removesuffix("_design_ids"), "")
     data = stores.read_bytes(store_root, file) if file else None
     if data is None:
-        raise SplitNotFound.among("split", name, list_splits(store_root), where=f"the store at {store_root}")
+        names = list_splits(store_root)
+        if not names:
+            raise SplitNotFound(
+                f"the store at {store_root} has no split {name[:200]!r}, nor any other; list its sample ids, one a "
+                f"line, in {FOLDER}/{name[:200]}{_SUFFIX} below the store's root."
+            )
+        raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

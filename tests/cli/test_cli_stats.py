@@ -84,6 +84,11 @@ def test_output_names_a_file_or_stdout_and_leaves_the_store_as_it_is(
     ("arguments", "status", "sentence"),
     [
         (["--fields", "nope"], 1, "Unknown fields nope; the store has: surface_position"),
+        (
+            ["--fields", "volume_presure"],
+            1,
+            "Unknown fields volume_presure; near names: volume_pressure, ",
+        ),
         (["--fields", ","], 1, "No fields are left to measure"),
         (["--split", "nope"], 1, "has no split 'nope'; there is: empty"),
         (["--split", "empty"], 1, "No samples are left to measure"),
@@ -103,6 +108,17 @@ def test_what_cannot_be_done_is_one_sentence(
     assert sentence in err
     assert err.count("\n") == (1 if status == 1 else 2)
     assert not (root / "statistics.json").exists()
+
+
+def test_where_a_split_belongs_is_told_where_there_is_none(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(root), "--split", "train"]) == 1
+    assert capsys.readouterr().err == (
+        f"drawpoint stats: the store at {root} has no split 'train', nor any other; list its sample ids, one a line, "
+        "in splits/train.txt below the store's root.\n"
+    )
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("param1/run\n")
+    assert main(["stats", str(root), "--split", "train"]) == 0
 
 
 def test_damage_is_an_error_that_names_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

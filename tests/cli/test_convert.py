@@ -122,6 +122,24 @@ class TestBrokenSamples:
         assert files_below(store) == files_below(tmp_path / "whole")
 
 
+class TestStatisticsOfAnotherRevision:
+    def test_are_named_after_the_store_was_changed_and_only_then(
+        self, command: Command, runs: Path, store: Path
+    ) -> None:
+        reminder = f"its statistics are of another revision; renew them: drawpoint stats {store}\n"
+        assert "drawpoint stats" not in command("convert", runs, store, "--skip-broken").out
+        command("stats", store)
+        assert "drawpoint stats" not in command("convert", runs, store, "--append", "--skip-broken").out
+        write_run(runs / "run_2", 2)
+        assert command("convert", runs, store, "--append", "--skip-broken").out.endswith(reminder)
+        assert command("convert", runs, store, "--overwrite", "--skip-broken", "--shuffle-seed", 9).out.endswith(
+            reminder
+        )
+        (store / "statistics.json").write_text("no JSON")
+        write_run(runs / "run_3", 3)
+        assert command("convert", runs, store, "--append").out.endswith(reminder)
+
+
 class TestStoresThatExist:
     def test_are_refused_with_both_remedies(self, command: Command, runs: Path, store: Path) -> None:
         command("convert", runs, store)
@@ -216,7 +234,12 @@ class TestWrongUsage:
             (("--shuffle-seed", "-1"), "'-1' is not an integer in 0..9223372036854775807"),
             (("--workers", "0"), "'0' is not an integer of at least 1"),
             (("--values-dtype", "int8"), "invalid choice: 'int8'"),
-            (("--field-dtype", "pressure=float32"), "'pressure' is no field; there is: surface_position"),
+            (("--field-dtype", "p=float32"), "'p' is no field; there is: surface_position"),
+            (
+                ("--field-dtype", "volume_presure=float32"),
+                "'volume_presure' is no field; near names: volume_pressure, ",
+            ),
+            (("--field-dtype", "position_stl=float32"), "'position_stl' is no field; near names: surface_position_stl"),
             (("--field-dtype", "volume_sdf"), "'volume_sdf' is not FIELD=D with D one of float16"),
             (("--field-dtype", "volume_normals=float32"), "fields that are not stored: volume_normals; there is: "),
             (("--filemap", "nowhere"), "'nowhere' is neither a preset (auto, shapenet-car"),

@@ -301,7 +301,9 @@ class TestNeighboursOfTheManifest:
         reader = drawpoint.connect(service.url).store("made")
         assert reader.splits() == ["a b%", "train"]
         assert reader.split("a b%") == ["param1/run", "param0/run"]
-        with pytest.raises(errors.SplitNotFound, match=r"split 'trian' of store 'made'.*near names: train") as caught:
+        with pytest.raises(
+            errors.SplitNotFound, match=r"^store 'made' has no split 'trian'; near names: train \(request \w+\)\.$"
+        ) as caught:
             reader.split("trian")
         assert caught.value.near == ("train",)
 

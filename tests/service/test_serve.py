@@ -239,6 +239,24 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.parametrize(
+    ("variable", "tokens", "shown"),
+    [
+        ("", ["of-the-file"], "TOKEN"),
+        ("one", ["one"], f"${TOKEN_VARIABLE}"),
+        ("one,two", ["one", "two"], "TOKEN"),  # the variable holds no token that could be sent as it is
+    ],
+)
+def test_the_line_to_try_names_the_variable_only_where_it_holds_the_token(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch, variable: str, tokens: list[str], shown: str
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, variable)
+    settings = Settings.model_validate({"stores": {"made": {"root": "x"}}, "token": tokens})
+    with listen("127.0.0.1", 0) as listener:
+        lines = introduce({"made": StoreManifest.load(store_root)}, settings, listener).splitlines()
+    assert shlex.split(lines[2])[5] == f"Authorization: Bearer {shown}"
+
+
 def test_the_line_to_try_holds_a_hostile_id_together(store_root: Path) -> None:
     manifest = StoreManifest.load(store_root)
     manifest.samples["a'; rm -rf ~/ &?#/é"] = manifest.samples.pop("param0/run")

@@ -55,6 +55,10 @@ def oracle(root: Path, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
     return values
 
 
+def test_a_reader_says_what_it_reads(store_root: Path) -> None:
+    assert repr(ZarrChunkReader(store_root)) == f"<drawpoint_store.ZarrChunkReader {store_root}, 2 samples>"
+
+
 def assert_equal(read: dict[str, torch.Tensor], expected: dict[str, np.ndarray[Any, Any]]) -> None:
     assert list(read) == list(expected)
     for field, values in expected.items():

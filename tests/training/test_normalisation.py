@@ -25,6 +25,12 @@ def everything(reader: Reader) -> dict[str, torch.Tensor]:
     return {field: torch.cat([tensors[field] for tensors in read]) for field in read[0]}
 
 
+def test_it_says_what_it_does() -> None:
+    normaliser = Normaliser(STATISTICS, log=["volume_velocity"], leave=["a", "b"])
+    assert repr(normaliser) == "<drawpoint.Normaliser of 2 fields, log=['volume_velocity'], leave=['a', 'b']>"
+    assert repr(Normaliser(STATISTICS)) == "<drawpoint.Normaliser of 2 fields>"
+
+
 class TestTheStatisticsOfAStore:
     def test_give_zero_mean_and_unit_deviation(self, reader: Reader) -> None:
         for tensor in Normaliser(reader.statistics()).normalise(everything(reader)).values():

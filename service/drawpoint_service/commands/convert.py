@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import posixpath
 import sys
@@ -10,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import InvalidSample
+from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
 from drawpoint_service.commands.wording import count
@@ -20,6 +21,7 @@ from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_fi
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import Existing, check_target, check_workers, convert, load_manifest
 from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS, FileMap, present_specs
+from drawpoint_store.statistics import read_statistics
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
@@ -214,6 +216,16 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
             f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; delete "
             f"them when nobody does: {shown}\n"
         )
+    if _has_stale_statistics(writer.store_root, report.revision):
+        sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")
+
+
+def _has_stale_statistics(store_root: str, revision: str) -> bool:
+    try:
+        statistics = read_statistics(store_root)
+    except DrawpointError:
+        return True  # what cannot be read is to be written anew, and the conversion is done
+    return statistics is not None and statistics["revision"] != revision
 
 
 def _default_workers(*locations: str) -> int:
@@ -240,7 +252,10 @@ def _field_dtype(text: str) -> tuple[str, str]:
     name, _, dtype = text.partition("=")
     field = next((spec.canonical for spec in FIELD_SPECS if name in (spec.filemap_attr, spec.canonical)), None)
     if field is None:
-        raise argparse.ArgumentTypeError(f"{name!r} is no field; there is: {', '.join(CANONICAL_TO_SPEC)}")
+        known = dict.fromkeys(each for spec in FIELD_SPECS for each in (spec.canonical, spec.filemap_attr))
+        near = difflib.get_close_matches(name, known)
+        hint = f"near names: {', '.join(near)}" if near else f"there is: {', '.join(CANONICAL_TO_SPEC)}"
+        raise argparse.ArgumentTypeError(f"{name!r} is no field; {hint}")
     if dtype not in FIELD_DTYPES:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=D with D one of {', '.join(FIELD_DTYPES)}")
     return field, dtype

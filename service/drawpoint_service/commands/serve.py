@@ -35,6 +35,14 @@ WORKER_CANNOT_START = 3
 BACKLOG = 2048
 SHOWN_POINTS = 4096
 
+_EPILOG = f"""\
+examples:
+  drawpoint serve --store cars=stores/cars
+  drawpoint serve --store cars=s3://bucket/cars --store wings=stores/wings --host 0.0.0.0 --port 9000 --workers 4
+
+Every setting: docs/configuration.md. Tokens come from the configuration or ${TOKEN_VARIABLE}.
+"""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
@@ -42,7 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "serve",
         help="serve stores over HTTP",
         description="Serve stores over HTTP: GET /docs on the running service shows what it answers.",
-        epilog=f"Every setting: docs/configuration.md. Tokens come from the configuration or ${TOKEN_VARIABLE}.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--store",
@@ -146,12 +155,18 @@ def introduce(
     for store_id, manifest in manifests.items():
         for sample_id, entry in manifest.samples.items():
             counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
-            token = f' -H "Authorization: Bearer ${TOKEN_VARIABLE}"' if settings.token else ""
+            token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
             sample = f"{url}/stores/{store_id}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
             lines.append(f"try: curl -o sample.safetensors{token} '{sample}'")
             lines.append(f"all of it: {url}/docs")
             return "\n".join([*lines, ""])
     return "\n".join([*lines, ""])
+
+
+def token_to_show(settings: Settings) -> str:
+    """Return what stands for the token in a line to try: the variable that holds it, or a word to replace."""
+    held = [os.environ.get(TOKEN_VARIABLE, "")]
+    return f"${TOKEN_VARIABLE}" if held == [token.get_secret_value() for token in settings.token] else "TOKEN"
 
 
 def run_here(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
