@@ -1,6 +1,7 @@
 """Draw the same sample from two served stores and check that the tensors are equal.
 
-    python draw_from_two_stores.py http://127.0.0.1:8000 directory bucket
+    pip install '.[client]'   # from a clone
+    python examples/draw_from_two_stores.py http://127.0.0.1:8000 directory bucket
 
 compose.yaml runs it as its client: one store lies in a directory, the other in a bucket, and this program has
 neither the data nor the credentials. It exits with 1 if a tensor differs or a store cannot be read.
@@ -8,6 +9,7 @@ neither the data nor the credentials. It exits with 1 if a tensor differs or a s
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import drawpoint
@@ -30,8 +32,17 @@ def main(url: str, first: str, second: str) -> int:
     return 0 if all(tensor.equal(other[field]) for field, tensor in drawn.items()) else 1
 
 
+def parse() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("url", help="the address of a running service, such as http://127.0.0.1:8000")
+    parser.add_argument("first", help="the id of one of its stores")
+    parser.add_argument("second", help="the id of another one with the same samples")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(main(*sys.argv[1:]))
+        sys.exit(main(**vars(parse())))
     except DrawpointError as error:
         sys.exit(str(error))

@@ -4,7 +4,7 @@
     python examples/train_surrogate.py --url http://host:8000 --store ahmed     # a served store alone
 
 The ways are whole `.pt` files with random points picked in memory, a local store, and a served one. With --url it
-needs `drawpoint[client]` and nothing else: no data, no zarr, no server.
+needs the extra `client` (from a clone: pip install '.[client]') and nothing else: no data, no zarr, no server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 import drawpoint
 from drawpoint import RemoteReader, SampleLoader
-from drawpoint.errors import DrawpointError
+from drawpoint.errors import DrawpointError, SampleNotFound, StoreNotFound
 from surrogate import TARGET, Run, predict, smooth, train
 from surrogate_sources import (
     FIELDS,
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             convert(args.runs, args.folder / STORE_ID)
             url = services.enter_context(serve(args.folder / STORE_ID))
         with drawpoint.connect(url) as connection:
-            remote = connection.store(args.store)
+            remote = open_store(connection, args.store, args.sample)
             counts = {"surface": POINTS}
             estimate = drawpoint.estimate(
                 remote, counts, fields=FIELDS, num_geometry_points=GEOMETRY_POINTS, batch_size=2
@@ -92,6 +92,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(".demo", "train"), help="where to convert to (%(default)s)")
     parser.add_argument("--figure", type=Path, help="write a figure there; needs matplotlib")
     return parser.parse_args(arguments)
+
+
+def open_store(connection: drawpoint.Connection, store_id: str, sample_id: str) -> RemoteReader:
+    """Return the reader of a store that holds the sample.
+
+    Raises StoreNotFound naming the stores that there are, and SampleNotFound, now and not after the training.
+    """
+    ids = [store["id"] for store in connection.stores()]
+    if store_id not in ids:
+        raise StoreNotFound(f"there is no store {store_id!r} on the service; --store is one of: {', '.join(ids)}.")
+    remote = connection.store(store_id)
+    if sample_id not in remote.manifest.samples:
+        raise SampleNotFound.among("sample", sample_id, remote.manifest.samples, where=f"--sample: store {store_id!r}")
+    return remote
 
 
 def list_ways(args: argparse.Namespace, remote: RemoteReader) -> dict[str, Callable[[int], Any]]:

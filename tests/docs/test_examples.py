@@ -38,6 +38,11 @@ class TestDrawFromTwoStores:
         assert result.returncode == 0, result.stderr
         assert result.stdout.count("equal") == 10
 
+    def test_without_arguments_it_says_what_it_wants(self) -> None:
+        result = run(self.script)
+        assert result.returncode == 2
+        assert result.stderr.startswith("usage: draw_from_two_stores.py [-h] url first second\n")
+
     def test_a_tensor_that_differs_is_told(self, store_root: Path, tmp_path: Path) -> None:
         writer = ZarrStoreWriter(tmp_path, FILEMAP, "made", shuffle_seed=7, chunk_points=256)
         other = sample_arrays(0)

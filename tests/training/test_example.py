@@ -79,6 +79,24 @@ def test_a_served_store_is_all_that_a_training_and_its_figure_need(url: str, tmp
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--store", "cars"], "there is no store 'cars' on the service; --store is one of: ahmed.\n"),
+        (
+            ["--sample", "slant_52"],
+            "--sample: store 'ahmed' has no sample 'slant_52'; near names: slant_25, slant_0.\n",
+        ),
+    ],
+)
+def test_what_there_is_not_is_told_before_anything_is_trained(
+    url: str, tmp_path: Path, options: list[str], told: str
+) -> None:
+    result = run(str(SCRIPT), "--url", url, *options, cwd=tmp_path)
+    assert result.returncode == 1
+    assert (result.stdout, result.stderr) == ("", told)
+
+
 def test_an_address_without_a_service_is_told_in_one_sentence(tmp_path: Path) -> None:
     result = run(str(SCRIPT), "--url", "http://127.0.0.1:9/x?y", cwd=tmp_path)
     assert result.returncode == 1
