@@ -23,7 +23,7 @@ from drawpoint_store.store import OpenStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drawpoint_store.running import RunningStats
+    from drawpoint_store.measuring.running import RunningStats
 
 FAILED = 1
 STDOUT = "-"
