@@ -85,8 +85,8 @@ def test_every_block_works(checkout: Path, environment: dict[str, str]) -> None:
             text = shown.replace(ALREADY_TAKEN, port)
             expects_an_error = BLOCKS[number + 1 : number + 2] and BLOCKS[number + 1][0] == "json"
             if kind == "json":
-                answer = json.loads(said)
-                assert {name: answer.get(name) for name in json.loads(text)} == json.loads(text)
+                # Byte for byte, but for the id of the request.
+                assert said.replace(json.loads(said)["instance"], json.loads(text)["instance"]) == text.strip()
                 continue
             if text.startswith("drawpoint serve"):
                 services.enter_context(running(text, checkout, environment, f"http://127.0.0.1:{port}"))

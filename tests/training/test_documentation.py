@@ -37,7 +37,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield service.url
 
 
-@pytest.mark.parametrize(("name", "count"), [("training", 5), ("adapters", 1)])
+@pytest.mark.parametrize(("name", "count"), [("training", 6), ("adapters", 1)])
 def test_its_blocks_run_one_after_the_other(name: str, count: int, url: str, tmp_path: Path) -> None:
     if name == "adapters" and importlib.util.find_spec("pyvista") is None:
         pytest.skip("docs/adapters.md IS NOT TESTED: pyvista is not installed; pip install 'drawpoint[viz]'")
