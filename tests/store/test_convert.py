@@ -150,6 +150,7 @@ class TestBrokenSamples:
                 torch.eye(SURFACE).to_sparse(),
                 "surface_pressure.pt holds a sparse tensor; save it as a dense one, with ",
             ),
+            (torch.rand(1).expand(2**40), f"surface_pressure.pt claims {2**40} rows that its file does not hold; "),
             (torch.zeros(SURFACE, dtype=torch.bool), "surface_pressure must hold real numbers, holds bool"),
             (torch.zeros(SURFACE, 2), "surface_pressure must have shape (N,) or (N, 1), has (300, 2)"),
             (torch.tensor(1.0), "surface_pressure must have shape (N,) or (N, 1), has ()"),
@@ -175,6 +176,17 @@ class TestBrokenSamples:
         assert report.converted == ["good"]
         assert report.broken["bad"].startswith("volume_position.pt ")
         assert "\n" not in report.broken["bad"]
+
+    def test_one_that_does_not_fit_in_memory_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_group = ZarrStoreWriter.write_group
+
+        def write(writer: ZarrStoreWriter, sample_id: str, arrays: Any) -> Any:
+            if sample_id == "bad":
+                np.empty(2**50)  # numpy's own way of failing
+            return write_group(writer, sample_id, arrays)
+
+        monkeypatch.setattr(ZarrStoreWriter, "write_group", write)
+        assert self.reason(tmp_path) == "does not fit in the memory that is left; try fewer --workers"
 
     def test_a_pickle_that_would_run_code_is_refused_unrun(self, tmp_path: Path) -> None:
         (tmp_path / "victim").mkdir()

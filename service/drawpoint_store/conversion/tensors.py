@@ -39,7 +39,7 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
         ) from error
     except Exception as error:  # there is no telling what torch.load raises for damaged files
         raise InvalidSample(f"{name} cannot be read: {_first_line(error)}") from error
-    raise InvalidSample(f"{name} holds {problem}")
+    raise InvalidSample(f"{name} {problem}")
 
 
 def check_finite(field: str, values: np.ndarray[Any, Any]) -> None:
@@ -74,13 +74,16 @@ def _problem(value: object) -> str | None:
     import torch  # noqa: PLC0415  only conversion needs torch
 
     if not isinstance(value, torch.Tensor):
-        return f"a {type(value).__name__}, not a tensor"
+        return f"holds a {type(value).__name__}, not a tensor"
     if value.layout != torch.strided:
-        return "a sparse tensor; save it as a dense one, with tensor.to_dense()"
+        return "holds a sparse tensor; save it as a dense one, with tensor.to_dense()"
     if value.is_complex():
-        return "complex numbers; save real ones"
+        return "holds complex numbers; save real ones"
     if value.is_quantized:
-        return "a quantized tensor; save it with tensor.dequantize()"
+        return "holds a quantized tensor; save it with tensor.dequantize()"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        # Strides of zero: a file of a few bytes may claim more rows than any memory holds.
+        return f"claims {len(value)} rows that its file does not hold; save it with tensor.contiguous()"
     return None
 
 

@@ -86,6 +86,8 @@ class SampleConverter:
             self._journal.add(sample.sample_id, finished)
         except InvalidSample as error:
             return Outcome(sample, reason=_reason(sample.sample_id, error))
+        except MemoryError:
+            return Outcome(sample, reason="does not fit in the memory that is left; try fewer --workers")
         except StoreUnreadable as error:
             raise StoreUnreadable(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
         return Outcome(sample, finished)
