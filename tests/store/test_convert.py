@@ -90,6 +90,24 @@ class TestTrees:
         (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs")
         assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run_1"]
 
+    def test_links_that_lead_nowhere_or_to_themselves_are_left_out(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs" / "run_1")
+        for folder in (tmp_path / "runs", tmp_path / "runs" / "run_1"):
+            (folder / "dangling").symlink_to("nowhere")
+            (folder / "itself").symlink_to("itself")
+            (folder / "through_a_file").symlink_to(tmp_path / "runs" / "run_1" / "surface_pressure.pt" / "x")
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert (report.converted, report.broken) == (["run_1"], {})
+
+    def test_directories_that_link_to_each_other_are_listed_once(self, tmp_path: Path) -> None:
+        names = [f"run_{number}" for number in range(12)]  # 12! paths
+        for name in names:
+            write_run(tmp_path / "runs" / name)
+            for other in names:
+                (tmp_path / "runs" / name / f"to_{other}").symlink_to(tmp_path / "runs" / other)
+        (tmp_path / "runs" / "a_link_before_them").symlink_to(tmp_path / "runs" / "run_3")
+        assert sorted(SourceTree.scan(tmp_path / "runs").folders) == sorted(names)
+
     def test_a_tree_in_memory_gives_the_bytes_of_one_on_disk(self, tmp_path: Path) -> None:
         write_runs(tmp_path / "runs", 2)
         memory = fsspec.filesystem("memory")

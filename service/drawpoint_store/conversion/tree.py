@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +57,9 @@ class SourceTree:
     @classmethod
     def scan(cls, location: str | os.PathLike[str]) -> Self:
         """List `location`; directories whose names begin with a dot are left out, links are followed.
+
+        A local directory that several paths lead to is listed once, by the path without links if there is one; links
+        that lead nowhere are left out.
 
         Raises StoreUnreadable where it cannot be listed, FileNotFoundError where there is nothing, and
         NotADirectoryError where there is a file.
@@ -132,20 +137,39 @@ def open_filesystem(location: str) -> tuple[Any, str]:
 
 def _local_files(root: str) -> Iterator[tuple[str, str, SourceFile]]:
     # fsspec's own walk neither follows links to directories nor reports what it may not list.
-    pending = [("", frozenset[tuple[int, int]]())]
-    while pending:
-        folder, above = pending.pop()
-        status = Path(root, folder).stat()
-        inode = (status.st_dev, status.st_ino)
-        if inode in above:  # a link that leads back to where we came from
+    seen: set[tuple[int, int]] = set()
+    folders, linked = [""], deque[str]()
+    while folders or linked:
+        # Links last: a directory that links lead to as well has its own path for its id.
+        folder = folders.pop() if folders else linked.popleft()
+        place = Path(root, folder)
+        here = place.stat()
+        inode = (here.st_dev, here.st_ino)
+        if inode in seen:  # directories that link to each other have paths without number
             continue
-        for entry in os.scandir(Path(root, folder)):
-            if entry.is_dir():
+        seen.add(inode)
+        with os.scandir(place) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+        for entry in entries:
+            found = _status(entry)
+            if found is None:
+                continue
+            if stat.S_ISDIR(found.st_mode):
                 if not entry.name.startswith("."):
-                    pending.append((posixpath.join(folder, entry.name), above | {inode}))
-            elif entry.is_file():
-                status = entry.stat()
-                yield folder, entry.name, SourceFile(entry.path, status.st_size, str(status.st_mtime_ns))
+                    (linked if entry.is_symlink() else folders).append(posixpath.join(folder, entry.name))
+            elif stat.S_ISREG(found.st_mode):
+                stamp = str(found.st_mtime_ns)
+                yield folder, entry.name, SourceFile(entry.path, found.st_size, stamp)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of what `entry` is or leads to; None for what is gone and for links that lead nowhere."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if entry.is_symlink() or isinstance(error, FileNotFoundError):
+            return None
+        raise
 
 
 def _remote_files(filesystem: Any, root: str) -> Iterator[tuple[str, str, SourceFile]]:
