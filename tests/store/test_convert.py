@@ -16,6 +16,7 @@ from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreU
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal, lock_store
+from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import check_workers, convert
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
@@ -250,6 +251,14 @@ class TestTensors:
         here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
         plain = convert(tmp_path / "plain", writer_at(tmp_path / "plain-store"))
         assert here.revision == plain.revision
+
+    def test_what_becomes_of_a_file_after_it_was_read_does_not_show(self, tmp_path: Path) -> None:
+        write_run(tmp_path)
+        path = tmp_path / "volume_position.pt"
+        values = read_tensor(fsspec.filesystem("file"), str(path))
+        with path.open("r+b") as file:  # in place, as a mapping would show; cut short, it would be SIGBUS
+            file.write(bytes(path.stat().st_size))
+        assert np.array_equal(values, run_tensors()["volume_position.pt"].numpy())
 
     def test_files_of_old_torch_are_read(self, tmp_path: Path) -> None:
         write_run(tmp_path / "runs" / "run")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import posixpath
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import fsspec.implementations.local
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
     """Return the tensor in a .pt file as an array of its dtype, bfloat16 and the like as float32.
 
-    A local file is mapped into memory, not copied. Raises InvalidSample, naming the file, for one that cannot be
-    read or holds anything but a dense tensor of real numbers, and StoreUnreadable where a remote storage does not
-    answer, which says nothing of the file.
+    The array is a copy, which later changes of the file leave alone. Raises InvalidSample, naming the file, for one
+    that cannot be read, claims more than it holds, or holds anything but a dense tensor of real numbers, and
+    StoreUnreadable where a remote storage does not answer, which says nothing of the file.
     """
     name = posixpath.basename(path)
     try:
@@ -62,9 +61,8 @@ def _load(filesystem: Any, path: str) -> torch.Tensor:
     import torch  # noqa: PLC0415  only conversion needs torch
 
     if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
-        # The format before torch 1.6 is no zip file and cannot be mapped.
-        mapped = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)  # type: ignore[no-any-return]
+        # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)  # type: ignore[no-any-return]
     with stores.translated_errors("read", path, may_be_missing=True):
         body = filesystem.cat_file(path)
     return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
