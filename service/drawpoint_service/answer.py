@@ -1,4 +1,4 @@
-"""What is known of an answer before anything is read: its tensors, its metadata, its size and its ETag; pure."""
+"""What is known of an answer before anything is read: its tensors, its metadata and its ETag; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from drawpoint.errors import ResponseTooLarge, RevisionChanged
+from drawpoint.errors import RevisionChanged
 from drawpoint.payload import PAYLOAD_VERSION, TensorSpec
 from drawpoint.rows import DRAW_VERSION
 
@@ -53,21 +53,6 @@ def check_revision(store_id: str, revision: str, asked: str | None) -> None:
         raise RevisionChanged(
             f"store {store_id!r} is at revision {revision}, not {asked[:200]!r}; fetch its manifest again, "
             "or leave revision= out."
-        )
-
-
-def check_size(plan: ReadPlan, dtype: str | None, limit: int) -> None:
-    """Raise ResponseTooLarge if the tensors have more than `limit` bytes."""
-    size = plan.nbytes(dtype)
-    if size > limit:
-        counts = " and ".join(f"{domain}=" for domain in plan.draws)
-        remedies = [f"fewer points with {counts}", "fewer fields with fields="]
-        if plan.stream == "fields":
-            remedies.append("one part at a time with part= and seed=")
-        raise ResponseTooLarge(
-            f"the answer would have {size:,} bytes and at most {limit:,} are sent at once; ask for "
-            f"{', or '.join(remedies) if plan.stream == 'fields' else remedies[0]}.",
-            sample=plan.sample_id,
         )
 
 

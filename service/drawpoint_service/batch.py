@@ -11,6 +11,7 @@ from drawpoint.batch import COORDS_PREFIX
 from drawpoint.errors import DrawpointError, ResponseTooLarge, SampleNotFound
 from drawpoint.rows import DRAW_VERSION
 from drawpoint_service import problems
+from drawpoint_service.extent import measure_coords, measure_sample
 from drawpoint_store.plan import plan_coords, plan_sample
 
 if TYPE_CHECKING:
@@ -50,17 +51,18 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
                 )
                 continue
         try:
-            reads = _plan_item(store, query, index)
+            needed = size + _measure_item(store, query, index)
+            reads = _plan_item(store, query, index) if needed <= limit else {}
         except DrawpointError as error:
             plan.errors[index] = error
             continue
-        size += sum(read.nbytes(query.numpy_dtype) for read in reads.values())
-        if size > limit:
+        if needed > limit:
             raise ResponseTooLarge(
-                f"samples 0 to {index} of the batch would have {size:,} bytes and at most {limit:,} are sent at once; "
+                f"samples 0 to {index} of the batch would have {needed:,} bytes and at most {limit:,} are sent at once; "
                 "ask for fewer samples, fewer points with num_points, or fewer fields.",
                 sample=item.sample_id,
             )
+        size = needed
         plan.reads[index] = reads
     return plan
 
@@ -102,6 +104,15 @@ def finish_batch(
         for name, tensor in filled.tensors.items():
             tensor[...] = whole.tensors[name]
     return filled.body, payload.content_digest(filled.body)
+
+
+def _measure_item(store: ServedStore, query: BatchQuery, index: int) -> int:
+    item, selection = query.items[index], query.selection
+    counts, fields, coords = selection
+    extents = [measure_sample(store.manifest, item.sample_id, counts, part=item.part, fields=fields)]
+    if coords:
+        extents.append(measure_coords(store.manifest, item.sample_id, coords))
+    return sum(extent.nbytes(query.numpy_dtype) for extent in extents)
 
 
 def _plan_item(store: ServedStore, query: BatchQuery, index: int) -> dict[str, ReadPlan]:

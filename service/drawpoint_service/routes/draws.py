@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
@@ -11,18 +12,23 @@ from drawpoint.seeds import fresh_seed
 from drawpoint_service import answer, query, responses
 from drawpoint_service.documents import document_parameters, document_payload, document_problems
 from drawpoint_service.exchange import exchange_of
+from drawpoint_service.extent import check_size, measure_coords, measure_sample
 from drawpoint_service.routes.entry import enter_store
 from drawpoint_store.plan import plan_coords, plan_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.extent import Extent
     from drawpoint_service.pool import ReadPool
     from drawpoint_service.query import DrawQuery
     from drawpoint_service.revisions import Catalog
     from drawpoint_service.settings import Settings
     from drawpoint_store.plan import ReadPlan
+
+PLANNED_AT_ONCE = 256
+"""Chunks whose plan the event loop makes itself, in less time than a thread takes to begin."""
 
 
 def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
@@ -44,7 +50,10 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
         answer.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id)
         seed = resolve_seed(request, asked)
-        plan = plan_sample(store.manifest, sample_id, asked.counts, seed=seed, part=asked.part, fields=fields)
+        extent = measure_sample(store.manifest, sample_id, asked.counts, part=asked.part, fields=fields)
+        check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
+        draw = partial(plan_sample, store.manifest, sample_id, asked.counts, seed=seed, part=asked.part, fields=fields)
+        plan = await plan_draw(draw, extent, pool)
         return await send_draw(request, store, asked, plan)
 
     @router.get(
@@ -59,11 +68,12 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
         answer.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
-        plan = plan_coords(store.manifest, sample_id, asked.counts, seed=seed)
+        extent = measure_coords(store.manifest, sample_id, asked.counts)
+        check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
+        plan = await plan_draw(partial(plan_coords, store.manifest, sample_id, asked.counts, seed=seed), extent, pool)
         return await send_draw(request, store, asked, plan)
 
     async def send_draw(request: Request, store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> Response:
-        answer.check_size(plan, asked.numpy_dtype, settings.max_response_bytes)
         headers = cache_headers(store, asked, plan)
         etag = headers.get("ETag")
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
@@ -94,6 +104,17 @@ def resolve_seed(request: Request, asked: DrawQuery) -> int:
     seed = fresh_seed() if asked.seed is None else asked.seed
     exchange_of(request).headers["X-Drawpoint-Seed"] = str(seed)
     return seed
+
+
+async def plan_draw(draw: Callable[[], ReadPlan], extent: Extent, pool: ReadPool) -> ReadPlan:
+    """Return the plan that `draw` makes: at once, or as one of the pool's requests where it goes through many chunks.
+
+    Raises what `draw` raises, and Overloaded.
+    """
+    if extent.num_chunks <= PLANNED_AT_ONCE:
+        return draw()
+    with pool.admit():
+        return await pool.run(draw)
 
 
 async def read_draw(
