@@ -58,8 +58,8 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
             continue
         if needed > limit:
             raise ResponseTooLarge(
-                f"samples 0 to {index} of the batch would have {needed:,} bytes and at most {limit:,} are sent at once; "
-                "ask for fewer samples, fewer points with num_points, or fewer fields.",
+                f"samples 0 to {index} of the batch would have {needed:,} bytes and at most {limit:,} are sent at "
+                "once; ask for fewer samples, fewer points with num_points, or fewer fields.",
                 sample=item.sample_id,
             )
         size = needed
