@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -96,6 +97,15 @@ class TestBrokenSamples:
             "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0\n"
             "2 of 4 samples are broken and left out: mend them, then add them with --append.\n"
         )
+        assert list(StoreManifest.load(store).samples) == ["run_0", "run_1"]
+
+    def test_have_names_that_leave_the_terminal_alone(self, command: Command, runs: Path, store: Path) -> None:
+        write_run(runs / "\x1b[2Jgöne\nbroken", 4)
+        write_run(runs / os.fsdecode(b"latin\xff"), 4)
+        ended = command("convert", runs, store)
+        assert (ended.status, ended.err.count("\n")) == (1, 5)
+        assert "broken: \\x1b[2Jgöne\\nbroken: " in ended.err
+        assert "broken: latin\\udcff: " in ended.err
         assert list(StoreManifest.load(store).samples) == ["run_0", "run_1"]
 
     def test_may_be_skipped(self, command: Command, runs: Path, store: Path) -> None:
@@ -252,6 +262,18 @@ class TestWrongUsage:
         assert ended.status == 2
         assert problem in ended.err
         assert not store.exists()
+
+    @pytest.mark.parametrize("nothing", ["", "file://"])
+    def test_empty_locations_are_not_the_current_directory(
+        self, command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str
+    ) -> None:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        for locations in ((runs, nothing), (nothing, "store")):
+            ended = command("convert", *locations)
+            assert ended.status == 2
+            assert f"{nothing!r} names no directory" in ended.err
+        assert list((tmp_path / "here").iterdir()) == []
 
     def test_several_workers_on_memory_are_refused(self, command: Command, runs: Path) -> None:
         ended = command("convert", runs, "memory://refused", "--workers", 2)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
-from drawpoint_service.commands.wording import count
+from drawpoint_service.commands.wording import count, printable
 from drawpoint_store import stores
 from drawpoint_store.conversion.agreement import writer_settings
 from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
@@ -73,8 +73,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(wrong_usage=parser.error)
-    parser.add_argument("source", metavar="SOURCE", help="directory of samples: a path or an fsspec URL (s3://...)")
-    parser.add_argument("store_root", metavar="STORE_ROOT", help="where the store is to be: a path or URL")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=_location, help="directory of samples: a path or an fsspec URL (s3://...)"
+    )
+    parser.add_argument(
+        "store_root", metavar="STORE_ROOT", type=_location, help="where the store is to be: a path or URL"
+    )
     parser.add_argument(
         "--filemap",
         metavar="FILE|PRESET",
@@ -192,7 +196,7 @@ def _choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
 
 def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
     for sample_id, reason in report.broken.items():
-        sys.stderr.write(f"broken: {sample_id}: {reason}\n")
+        sys.stderr.write(f"broken: {printable(sample_id)}: {printable(reason)}\n")
     if report.broken:
         total = len(report.broken) + len(report.converted) + len(report.skipped)
         verb = "is" if len(report.broken) == 1 else "are"
@@ -237,6 +241,13 @@ def _default_workers(*locations: str) -> int:
 def _name_of(source: str) -> str:
     path = str(Path(stores.local_path(source)).resolve()) if not stores.is_remote(source) else source
     return posixpath.basename(path.rstrip("/")) or "dataset"
+
+
+def _location(text: str) -> str:
+    # An empty variable of a script would mean the current directory.
+    if not stores.is_remote(text) and not text.rpartition("://")[2]:
+        raise argparse.ArgumentTypeError(f"{text!r} names no directory; for the current one, give '.'")
+    return text
 
 
 def _filemap(text: str) -> FileMap | None:
