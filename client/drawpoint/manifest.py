@@ -22,6 +22,7 @@ from drawpoint.samples import DomainSample, RelativePath, SampleEntry, SampleTab
 __all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "SampleTable", "StoreManifest"]
 
 FORMAT_VERSION = 1
+MAX_DIM = 1024
 FIELD_DTYPES = ("float16", "float32", "float64")
 
 
@@ -45,7 +46,7 @@ class ArrayLayout(_Model):
     array_name: RelativePath
     field: str
     dtype: DtypeName
-    dim: int = Field(gt=0)
+    dim: int = Field(gt=0, le=MAX_DIM)
 
 
 class DomainLayout(_Model):
@@ -75,6 +76,8 @@ class StoreManifest(_Model):
     compressor: str = "blosc-zstd"
     domains: dict[str, DomainLayout]
     samples: SampleTable = Field(default_factory=SampleTable)
+    retired: list[str] = Field(default_factory=list)
+    """Groups of earlier revisions, whose paths are never written again: somebody may still read them."""
 
     _revision: str | None = PrivateAttr(default=None)
 
@@ -94,6 +97,12 @@ class StoreManifest(_Model):
         fields = [field for domain in self.domains.values() for field in domain.arrays]
         if len(fields) != len(set(fields)):
             raise ValueError("a field belongs to more than one domain")
+        names = [array.array_name for domain in self.domains.values() for array in domain.arrays.values()]
+        if len(names) != len(set(names)):
+            raise ValueError("two fields lie in one array")
+        shared = self.samples.shared_relpath()
+        if shared is not None:
+            raise ValueError(f"two samples lie in one group, {shared!r}")
         stray = sorted(self.samples.point_counts().keys() - self.domains.keys())
         if stray:
             raise ValueError(f"samples have domains without a layout: {', '.join(stray)}")
@@ -111,19 +120,28 @@ class StoreManifest(_Model):
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes: equal content gives equal bytes, whatever order it was added in."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        left_out = None if self.retired else {"retired"}
+        return self.model_dump_json(indent=1, exclude=left_out).encode() + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes, *, origin: str = "manifest") -> Self:
         """Parse the bytes of a manifest; raises InvalidManifest naming `origin` and what is wrong."""
         try:
-            manifest = cls.model_validate(json.loads(data, object_hook=compact_object))
+            manifest = cls.model_validate(_parse(data))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
             raise InvalidManifest(f"{origin} is refused: {where + ': ' if where else ''}{reason}.") from error
         except (ValueError, RecursionError) as error:
-            raise InvalidManifest(f"{origin} is refused: it is no JSON document ({error}).") from error
+            raise InvalidManifest(f"{origin} is refused: it is no manifest ({error}).") from error
         manifest._revision = hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
         return manifest
+
+
+def _parse(data: bytes) -> Any:
+    found = json.loads(data, object_pairs_hook=compact_object)
+    known = isinstance(found, dict) and found.get("format_version", FORMAT_VERSION) == FORMAT_VERSION
+    if known and "samples" not in found:  # one flipped bit in the key would make an empty store
+        raise ValueError("it has no samples, not even an empty list of them")
+    return found

@@ -140,6 +140,17 @@ class SampleTable(MutableMapping[str, SampleEntry]):
                 counts.setdefault(domain, []).append(grid[0])
         return counts
 
+    def shared_relpath(self) -> str | None:
+        """Return a path that two samples name, or None: what is read of one is kept under its path."""
+        explicit = [relpath for relpath, _, _ in self._rows.values() if relpath is not None]
+        seen: set[str] = set()
+        for relpath in explicit:
+            usual = self._rows.get(relpath.removesuffix(".zarr")) if relpath.endswith(".zarr") else None
+            if relpath in seen or (usual is not None and usual[0] is None):
+                return relpath
+            seen.add(relpath)
+        return None
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -158,6 +169,8 @@ class SampleTable(MutableMapping[str, SampleEntry]):
             raise ValueError("samples must be a mapping from sample ids")  # noqa: TRY004  pydantic wants ValueError
         table = cls()
         for sample_id, entry in value.items():
+            if not sample_id.isprintable():
+                raise ValueError(f"sample id {sample_id!r} has characters that do not print")
             if type(entry) is tuple:  # JSON has no tuples: this is what compact_object has checked
                 relpath, digest, grids = entry
                 table._rows[sample_id] = _spare(sample_id, relpath), digest, grids
@@ -177,15 +190,20 @@ class SampleTable(MutableMapping[str, SampleEntry]):
         }
 
 
-def compact_object(found: dict[str, Any]) -> Any:
+def compact_object(pairs: list[tuple[str, Any]]) -> Any:
     """Return a JSON object of a manifest in the form that SampleTable holds, if it is one of a sample's.
 
-    To be given to `json.loads` as its object_hook: the tree of a whole manifest is never in memory, which for 100,000
-    samples would be 300 MB. What is not as it should be stays as it is, for the models to say what is wrong.
+    To be given to `json.loads` as its object_pairs_hook: the tree of a whole manifest is never in memory, which for
+    100,000 samples would be 300 MB. What is not as it should be stays as it is, for the models to say what is wrong.
+    Raises ValueError for a key that stands twice: which of the two is meant nobody knows.
     """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
     if "n_points" in found:
         return _compact_grid(found)
-    if "relpath" in found:
+    if "relpath" in found and "dataset_name" not in found:
         return _compact_entry(found)
     return found
 

@@ -24,13 +24,21 @@ class Words:
         self._philox = np.random.Philox(key=int.from_bytes(key, "little"))
 
     def below(self, bound: int) -> int:
-        """Return a uniform integer in 0..bound-1, for 1 <= bound <= 2**64; rejection makes it exact."""
-        product = int(self._philox.random_raw()) * bound
-        if product % _WORD < bound:
-            threshold = _WORD % bound
-            while product % _WORD < threshold:
-                product = int(self._philox.random_raw()) * bound
-        return product // _WORD
+        """Return a uniform integer in 0..bound-1, for any bound >= 1; rejection makes it exact."""
+        words = max(1, -(-(bound - 1).bit_length() // 64))
+        span: int = _WORD**words
+        product = self._integer(words) * bound
+        if product % span < bound:
+            threshold = span % bound
+            while product % span < threshold:
+                product = self._integer(words) * bound
+        return product // span
+
+    def _integer(self, words: int) -> int:
+        value = 0
+        for _ in range(words):
+            value = value * _WORD + int(self._philox.random_raw())
+        return value
 
     def permutation(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Return a random permutation of 0..count-1 (int64): the stable argsort of `count` words."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import DataDamaged
+from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location
 from drawpoint_store.manifest import StoreManifest
@@ -19,7 +20,7 @@ from drawpoint_store.reading.sources import LocalSource, OpenFiles, ZarrSource, 
 from drawpoint_store.reading.through_zarr import read_through_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     import numpy as np
     from zarr.abc.store import Store
@@ -100,15 +101,16 @@ class OpenStore:
         Raises ChunkMissing, ChunkDamaged or MetadataDamaged for stored bytes that cannot be trusted, and
         StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
         """
-        sample = self._sample(plan)
-        runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
-        self._read_foreign(plan, foreign, out)
-        if self.read_concurrency == 1 or len(runs) <= 1 or sample.source.far:
-            _read_runs(sample, runs, self._chunks)
-        else:
-            groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
-            for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
-                assert done is None
+        with self._forgetting(plan.relpath):
+            sample = self._sample(plan)
+            runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
+            self._read_foreign(plan, foreign, out)
+            if self.read_concurrency == 1 or len(runs) <= 1 or sample.source.far:
+                _read_runs(sample, runs, self._chunks)
+            else:
+                groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
+                for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
+                    assert done is None
 
     async def read_soon(
         self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
@@ -117,18 +119,32 @@ class OpenStore:
 
         Where a bucket is read no thread waits for it: they have the decoding only.
         """
-        sample = self._sample(plan)
-        if not isinstance(sample.source, (ObjectSource, CachedSource)):
-            await run_blocking(self.read, plan, out)
-            return
-        runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), sample.source)
-        if foreign:
-            await run_blocking(self._read_foreign, plan, foreign, out)
+        with self._forgetting(plan.relpath):
+            sample = self._sample(plan)
+            if not isinstance(sample.source, (ObjectSource, CachedSource)):
+                await run_blocking(self.read, plan, out)
+                return
+            runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), sample.source)
+            if foreign:
+                await run_blocking(self._read_foreign, plan, foreign, out)
+            try:
+                fetched = await sample.source.fetch_soon([run.span for run in runs])
+            except FileNotFoundError as error:
+                raise _lost(sample, runs, error) from error
+            await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
+
+    @contextlib.contextmanager
+    def _forgetting(self, relpath: str) -> Iterator[None]:
+        """Drop what is known of a sample that turns out damaged: once it is restored, the next read must see that."""
         try:
-            fetched = await sample.source.fetch_soon([run.span for run in runs])
-        except FileNotFoundError as error:
-            raise _lost(sample, runs, error) from error
-        await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
+            yield
+        except (DataDamaged, StoreUnreadable):
+            self._samples.drop(relpath)
+            if self._chunks is not None:
+                self._chunks = ByteBoundedCache(self.chunk_cache_bytes)
+            if not stores.is_remote(self.root):
+                self._files.drop(str(stores.local_path(stores.join(self.root, relpath))))
+            raise
 
     def _find_runs(
         self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]

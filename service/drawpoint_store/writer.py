@@ -130,8 +130,11 @@ class ZarrStoreWriter:
 
     def save_manifest(self) -> str:
         """Publish the manifest, whole or not at all, and return its path or URL."""
-        place = self.manifest.save(self.store_root)
         with self._lock:
+            self._published = None
+            _, taken = self._load_published()
+            self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
+            place = self.manifest.save(self.store_root)
             self._published = None
         return place
 
@@ -180,13 +183,7 @@ class ZarrStoreWriter:
     def _free_relpath(self, sample_id: str) -> str:
         """Return a path that no published revision has pointed at: what its readers read stays as it is."""
         with self._lock:
-            if self._published is None:
-                try:
-                    samples = StoreManifest.load(self.store_root).samples
-                except StoreNotFound:
-                    samples = SampleTable()
-                self._published = samples, frozenset(entry.relpath for entry in samples.values())
-            samples, taken = self._published
+            samples, taken = self._load_published()
         rewrite = 0
         if sample_id in samples:
             numbered = _REWRITTEN.search(samples[sample_id].relpath.removesuffix(".zarr"))
@@ -194,6 +191,18 @@ class ZarrStoreWriter:
         while (relpath := f"{sample_id}.rewritten-{rewrite}.zarr" if rewrite else f"{sample_id}.zarr") in taken:
             rewrite += 1
         return relpath
+
+    def _load_published(self) -> tuple[SampleTable, frozenset[str]]:
+        """Return the samples of the store's saved manifest, and all paths that it or an earlier one points at."""
+        if self._published is None:
+            try:
+                manifest = StoreManifest.load(self.store_root)
+            except StoreNotFound:
+                self._published = SampleTable(), frozenset()
+            else:
+                relpaths = {entry.relpath for entry in manifest.samples.values()}
+                self._published = manifest.samples, frozenset(relpaths.union(manifest.retired))
+        return self._published
 
 
 def check_sample_id(sample_id: str) -> None:

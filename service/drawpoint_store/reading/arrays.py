@@ -125,6 +125,8 @@ def _endian(bytes_codec: Mapping[str, Any]) -> str:
 def _key_format(name: str, encoding: Mapping[str, Any]) -> str:
     kind = encoding["name"]
     separator = encoding.get("configuration", {}).get("separator", "." if kind == "v2" else "/")
+    if separator not in ("/", "."):
+        raise ValueError(f"its chunk keys have the separator {str(separator)[:20]!r}")
     escaped = name.replace("{", "{{").replace("}", "}}")
     if kind == "default":
         return f"{escaped}/c{separator}{{}}{separator}0"

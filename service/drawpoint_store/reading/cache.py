@@ -41,6 +41,12 @@ class ByteBoundedCache(Generic[Value]):
             while self._held > self._limit and len(self._values) > 1:
                 self._held -= self._values.popitem(last=False)[1][1]
 
+    def drop(self, key: str) -> None:
+        """Let go of the value of `key`, if there is one."""
+        with self._own_lock():
+            if key in self._values:
+                self._held -= self._values.pop(key)[1]
+
     def _own_lock(self) -> threading.Lock:
         if self._pid != os.getpid():
             self._lock, self._pid = threading.Lock(), os.getpid()

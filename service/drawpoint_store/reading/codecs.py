@@ -19,6 +19,10 @@ Decode = Callable[[Buffer, int | None], Buffer]
 """Decodes a buffer; the number is how many bytes must come out, None where the codec cannot know (not last)."""
 
 _CRC_BYTES = 4
+_ZSTD_MAGIC, _ZSTD_LEAST = b"\x28\xb5\x2f\xfd", 6
+_MOST_UNSIZED = 2**28
+"""More than any chunk: for a codec that others follow, whose output nobody has stated."""
+
 _BLOSC_HEADER = struct.Struct("<4xIII")  # after 4 bytes of versions and flags: nbytes, blocksize, cbytes
 
 
@@ -82,12 +86,31 @@ def _unblosc(data: Buffer, nbytes: int | None) -> Buffer:
     return decoded
 
 
-def _unzstd(data: Buffer, _: int | None) -> Buffer:
+def _unzstd(data: Buffer, nbytes: int | None) -> Buffer:
+    promised = _zstd_content_size(data)
+    if promised is None or promised > (_MOST_UNSIZED if nbytes is None else nbytes):
+        # A frame may decode to any size: a few bytes can stand for gigabytes.
+        raise UndecodableError(f"its zstd frame promises {promised} bytes, not {nbytes}")
     try:
         decoded: Buffer = zstd.decompress(data)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise UndecodableError(f"zstd cannot decode it ({error})") from error
     return decoded
+
+
+def _zstd_content_size(data: Buffer) -> int | None:
+    """Return how large a zstd frame says that its content is (RFC 8878, 3.1.1.1), or None where it does not."""
+    head = bytes(data[:18])
+    if len(head) < _ZSTD_LEAST or head[:4] != _ZSTD_MAGIC:
+        raise UndecodableError("it is no zstd frame")
+    descriptor = head[4]
+    single_segment = descriptor >> 5 & 1
+    width = (single_segment, 2, 4, 8)[descriptor >> 6]
+    begin = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    size = int.from_bytes(head[begin : begin + width], "little")
+    if not width:
+        return None
+    return size + 256 if width == 2 else size  # noqa: PLR2004  the format's own offset for two bytes
 
 
 def _gunzip(data: Buffer, nbytes: int | None) -> Buffer:

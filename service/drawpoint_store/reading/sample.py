@@ -87,8 +87,10 @@ class OpenSample:
             try:
                 self._arrays[name] = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
             except ForeignArray:
+                if not self._may_omit_chunks:
+                    raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this") from None
                 self._arrays[name] = None
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
                 raise self._damaged(draw.layout.field, f"the metadata of {name} is damaged: {error}") from error
         return self._arrays[name]
 
@@ -170,7 +172,7 @@ class OpenSample:
         self._ahead = dict(zip(ahead, found, strict=True))
         try:
             return parse_group(bytes(data))
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             self._forget([Span("zarr.json", 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
 
@@ -180,7 +182,7 @@ class OpenSample:
             for layout, data in zip(lacking, (yield spans), strict=True):
                 try:
                     nodes[layout.array_name] = json.loads(bytes(data))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     reason = f"the metadata of {layout.array_name} is damaged: {error}"
                     raise self._damaged(layout.field, reason) from error
         except FileNotFoundError as error:

@@ -58,6 +58,9 @@ def fetch_for(work: Fetching[Result], source: Source) -> Result:
         return result
 
 
+_METADATA = "zarr.json"
+
+
 class OpenFiles:
     """Local files kept open, the `limit` most recently used ones; reads are positioned, so threads share them.
 
@@ -80,6 +83,16 @@ class OpenFiles:
                 self._files.popitem(last=False)
         return file
 
+    def holds(self, path: str) -> bool:
+        """Tell whether the file at `path` is open."""
+        return path in self._files
+
+    def drop(self, folder: str) -> None:
+        """Let go of the files in `folder`, so that the next reads open what lies there then."""
+        for path in list(self._files):
+            if path.startswith(f"{folder}/"):
+                self._files.pop(path, None)
+
 
 class _File:
     __slots__ = ("descriptor",)
@@ -101,6 +114,7 @@ class LocalSource:
     def __init__(self, root: Path, files: OpenFiles) -> None:
         self._root = root
         self._files = files
+        self._identity: tuple[int, int, int] | None = None
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
         """Yield the bytes of each span."""
@@ -109,16 +123,35 @@ class LocalSource:
             try:
                 if nbytes is None:
                     with open(path, "rb") as file:  # noqa: PTH123  a Path would cost more than the read
+                        if key == _METADATA:
+                            self._identity = _identify(os.fstat(file.fileno()))
                         yield file.read()
                     continue
+                is_open = self._files.holds(path)
                 opened = self._files.open(path)  # held while it is read: letting go of it may close it
+                if not is_open:
+                    self._check_identity()
                 descriptor = opened.descriptor
                 first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
                 yield _read_span(descriptor, nbytes, first)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise FileNotFoundError(key) from error
+            except StoreUnreadable:
+                raise
             except OSError as error:
                 raise StoreUnreadable(f"{path} cannot be read: {error.strerror}.", store=str(self._root)) from error
+
+    def _check_identity(self) -> None:
+        """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
+        if self._identity is not None and _identify(os.stat(f"{self._root}/{_METADATA}")) != self._identity:  # noqa: PTH116  as above
+            raise StoreUnreadable(
+                f"{self._root} was replaced by another group while it was open; open the store anew.",
+                store=str(self._root),
+            )
+
+
+def _identify(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:

@@ -30,6 +30,9 @@ def read_through_zarr(store: Store, sample_id: str, draw: ArrayDraw) -> np.ndarr
     rows = row_indices(draw.draw.rows, draw.draw.grid.chunk_points)
     try:
         array = zarr.open_array(store=store, path=name, mode="r")
+        expected = (draw.draw.grid.n_points, draw.layout.dim), draw.layout.dtype
+        if (array.shape, array.dtype.name) != expected:
+            raise ValueError(f"it is {array.dtype} {array.shape}, and the manifest says {expected[1]} {expected[0]}")  # noqa: TRY301  one way out
         outer_rows, outer_columns = array.shards or array.chunks
         objects = itertools.product(
             sorted({int(row) // outer_rows for row in rows}), range(-(-draw.layout.dim // outer_columns))
@@ -39,7 +42,7 @@ def read_through_zarr(store: Store, sample_id: str, draw: ArrayDraw) -> np.ndarr
         values: np.ndarray[Any, Any] | None = None if missing else np.asarray(array.oindex[rows])
     except Exception as error:  # whatever zarr-python and its codecs raise for bytes that they cannot read
         raise ChunkDamaged(
-            f"{field} in sample {sample_id!r} does not decode: {str(error).rstrip('.')}; {REMEDY}.",
+            f"{field} in sample {sample_id!r} cannot be read: {str(error).rstrip('.')}; {REMEDY}.",
             sample=sample_id,
             field=field,
         ) from error
