@@ -65,6 +65,7 @@ class FaultyProxy:
         self._closing = threading.Event()
         self.script: deque[Fault] = deque()
         self.always: Fault = send
+        self.documents: Fault = send
         self.prefix = ""
         self.seen: list[Seen] = []
         self._connections: set[socket.socket] = set()
@@ -117,7 +118,7 @@ class FaultyProxy:
         reply = replace(self._forward(request, connection), closing=self._closing)
         if _is_draw(request):
             return (self.script.popleft() if self.script else self.always)(reply)
-        return send(reply)
+        return self.documents(reply)
 
     def _forward(self, request: Seen, connection: socket.socket) -> Reply:
         address = urlsplit(request.target if request.target.startswith("http") else self.upstream)
@@ -249,5 +250,35 @@ def with_answer(status: int, headers: dict[str, str] | None = None, body: bytes 
         return send(
             replace(reply, status=status, headers={**(headers or {}), "content-length": str(len(body))}, body=body)
         )
+
+    return fault
+
+
+def pour(reply: Reply) -> bool:
+    """Send a body that never ends, and does not say so."""
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    return _pour(replace(reply, headers=headers), bytes(65_536))
+
+
+def pour_chunks(reply: Reply) -> bool:
+    """Send a body in chunks, and never the last one."""
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    coded = b"10000\r\n" + bytes(65_536) + b"\r\n"
+    return _pour(replace(reply, headers={**headers, "transfer-encoding": "chunked"}), coded)
+
+
+def _pour(reply: Reply, data: bytes) -> bool:
+    reply.connection.sendall(reply.head())
+    while not reply.closing.is_set():
+        reply.connection.sendall(data)
+    return False
+
+
+def announce_chunk(size: bytes) -> Fault:
+    """Begin a chunk of so many bytes (hexadecimal), and send one of them."""
+
+    def fault(reply: Reply) -> bool:
+        headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+        return send(replace(reply, headers={**headers, "transfer-encoding": "chunked"}, body=size + b"\r\nx"))
 
     return fault

@@ -108,4 +108,4 @@ async def _take(step: Sending | Pause, engine: AsyncHttpxEngine) -> Answer | Non
     if isinstance(step, Pause):
         await asyncio.sleep(step.seconds)
         return None
-    return await engine.send(step.target, step.headers, step.body, step.deadline)
+    return await engine.send(step.target, step.headers, step.body, step.deadline, step.limit)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from drawpoint.answers import name_error, report_problem
+from drawpoint.draws import HEADER_BYTES
 from drawpoint.errors import ResponseDamaged
 from drawpoint.payload import parse
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from drawpoint.draws import Draw
     from drawpoint.errors import DrawpointError
     from drawpoint.wire import Answer
+
+
+ITEM_HEADER_BYTES = 2**16
+"""How much of an answer each item may take besides its tensors: their places, or the error in their stead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,12 @@ class AskedBatch:
         if fields is not None:
             asked["fields"] = fields
         return json.dumps(asked, separators=(",", ":")).encode()
+
+    @property
+    def limit(self) -> int:
+        """How many bytes its answer can have."""
+        tensors = sum(draw.nbytes for item in self.draws for draw in item.draws.values())
+        return tensors + HEADER_BYTES + ITEM_HEADER_BYTES * len(self.draws)
 
     def read(self, answer: Answer) -> list[dict[str, torch.Tensor] | DrawpointError]:
         """Return what an answer holds for each item; raises ResponseDamaged unless it is exactly what was asked for."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from drawpoint.errors import ResponseDamaged
-from drawpoint.payload import parse
+from drawpoint.payload import TensorSpec, parse
 from drawpoint.tensors import as_float32_each
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from drawpoint.manifest import ArrayLayout
+
+
+HEADER_BYTES = 2**20
+"""How much of an answer may be anything but tensors; far more than a header takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,16 @@ class Draw:
         words.append(f"dtype=stored&revision={self.revision}")
         return f"/stores/{quote(self.store, safe='')}/{self.kind}/{quote(self.sample, safe='/')}?{'&'.join(words)}"
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its tensors take in an answer."""
+        return sum(TensorSpec(field, layout.dtype, self._shape(field)).nbytes for field, layout in self.arrays.items())
+
+    @property
+    def limit(self) -> int:
+        """How many bytes its answer can have."""
+        return self.nbytes + HEADER_BYTES
+
     def read(self, body: bytearray) -> dict[str, torch.Tensor]:
         """Return the tensors of an answer, float32; those that travel as such share the memory of `body`.
 
@@ -79,12 +93,16 @@ class Draw:
         if arrays.keys() != self.arrays.keys():
             raise ResponseDamaged(f"the answer holds {', '.join(arrays)}; asked for was {', '.join(self.arrays)}.")
         for field, layout in self.arrays.items():
-            shape = (self.rows[field],) if layout.dim == 1 else (self.rows[field], layout.dim)
+            shape = self._shape(field)
             array = arrays[field]
             if array.shape != shape or array.dtype != layout.dtype:
                 raise ResponseDamaged(
                     f"{field} came as {array.dtype}{list(array.shape)}, not as {layout.dtype}{list(shape)}."
                 )
+
+    def _shape(self, field: str) -> tuple[int, ...]:
+        dim = self.arrays[field].dim
+        return (self.rows[field],) if dim == 1 else (self.rows[field], dim)
 
 
 def count_rows(n_points: int, count: int | None, part: int | None) -> int:

@@ -10,16 +10,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drawpoint.wire import Interrupted, Truncated
+from drawpoint.wire import Interrupted, Oversized, Truncated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_HEAD_BYTES = 65_536
 
+_MOST_DIGITS = 15
+"""Of a length, decimal or hexadecimal: more than any memory holds, and far fewer than int() refuses."""
+
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: .*)?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
 _OUT_OF_PLACE = re.compile(r"[^\x20-\x7e\x80-\xff\t]")
 """What no line of a head may hold: it could begin another one."""
 
@@ -52,7 +55,10 @@ def render_request(target: str, headers: Mapping[str, str], body: bytes | None =
 
 
 def parse_head(data: bytes | bytearray) -> Head:
-    """Return the head in `data`, which ends before its empty line; raises Interrupted if it is not HTTP/1.1."""
+    """Return the head in `data`, which ends before its empty line.
+
+    Raises Interrupted if it is not HTTP/1.1, and Oversized if the body is to be longer than any memory.
+    """
     first, *lines = data.decode("latin-1").split("\r\n")
     match = _STATUS_LINE.fullmatch(first)
     if match is None:
@@ -72,10 +78,15 @@ def parse_head(data: bytes | bytearray) -> Head:
 
 
 def parse_chunk_size(line: bytes | bytearray) -> int:
-    """Return how many bytes of body a chunk announces in its first line; raises Truncated if it does not say."""
+    """Return how many bytes of body a chunk announces in its first line.
+
+    Raises Truncated if it does not say, and Oversized if that is more than any memory.
+    """
     match = _CHUNK_SIZE.fullmatch(line)
     if match is None:
         raise Truncated(f"the body has a chunk of {bytes(line[:20])!r} bytes")
+    if len(match[1]) > _MOST_DIGITS:
+        raise Oversized("the body has a chunk of more bytes than any memory")
     return int(match[1], 16)
 
 
@@ -91,6 +102,8 @@ def _frame(status: int, headers: Mapping[str, str]) -> tuple[int | None, bool]:
         return None, True
     if length is None:
         return None, False
-    if not (length.isascii() and length.isdigit() and len(length) < 20):  # noqa: PLR2004  more than any memory holds
+    if not (length.isascii() and length.isdigit()):
         raise Interrupted(f"the end of the answer's body is not clear: content-length {length[:40]!r}")
+    if len(length) > _MOST_DIGITS:
+        raise Oversized(f"the answer announces a body of {length[:20]}... bytes, more than any memory")
     return int(length), False

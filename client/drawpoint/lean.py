@@ -13,7 +13,17 @@ import ssl
 from typing import TYPE_CHECKING
 
 from drawpoint.http1 import MAX_HEAD_BYTES, Head, parse_chunk_size, parse_head, render_request
-from drawpoint.wire import Answer, Interrupted, TimedOut, Truncated, Unreachable, Untrusted
+from drawpoint.wire import (
+    Answer,
+    Interrupted,
+    Oversized,
+    TimedOut,
+    Truncated,
+    Unreachable,
+    Untrusted,
+    check_length,
+    limit_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,11 +60,13 @@ class LeanEngine:
         # A list: its append and pop are atomic, and the last one used is the one most likely alive.
         self._idle: list[_Connection] = []
 
-    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
+    def send(
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
+    ) -> Answer:
         request = render_request(self._prefix + target, {**self._headers, **headers}, body)
         connection = self._take() or _Connection(self._place, self._context, self._timeout, deadline)
         try:
-            answer = connection.exchange(request, deadline)
+            answer = connection.exchange(request, deadline, limit)
         except BaseException:
             # Whatever interrupted it (a signal, too), the rest of that answer must never be read as the next one.
             connection.close()
@@ -102,8 +114,8 @@ class _Connection:
         self._socket = _open(place, context, timeout.connect, deadline)
         self.reusable = False
 
-    def exchange(self, request: bytes, deadline: Deadline) -> Answer:
-        """Send a request and return the whole answer to it."""
+    def exchange(self, request: bytes, deadline: Deadline, limit: int) -> Answer:
+        """Send a request and return the whole answer to it, of `limit` bytes of body at most."""
         self._deadline = deadline
         self.reusable = False
         try:
@@ -115,7 +127,7 @@ class _Connection:
         except OSError as error:
             raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
         try:
-            body = self._read_body(answer)
+            body = self._read_body(answer, limit_body(answer.status, limit))
         except TimeoutError as error:
             raise TimedOut("the body stopped coming") from error
         except OSError as error:
@@ -147,18 +159,23 @@ class _Connection:
             if head.status >= 200:  # noqa: PLR2004  below: interim answers, the real one follows
                 return head
 
-    def _read_body(self, head: Head) -> bytearray:
+    def _read_body(self, head: Head, limit: int) -> bytearray:
         if head.length is not None:
+            check_length(head.length, limit)
             return self._read_exactly(head.length)
         if head.chunked:
-            return self._read_chunks()
+            return self._read_chunks(limit)
         while self._receive():
-            pass
+            check_length(len(self._received), limit)
         body, self._received = self._received, bytearray()
         return body
 
     def _read_exactly(self, length: int) -> bytearray:
-        body = bytearray(length)
+        try:
+            body = bytearray(length)
+        except (MemoryError, OverflowError) as error:
+            # A manifest may make the draw itself that large.
+            raise Oversized(f"the answer has a body of {length} bytes, more than there is memory for") from error
         filled = min(length, len(self._received))
         body[:filled] = self._received[:filled]
         del self._received[:filled]
@@ -171,7 +188,7 @@ class _Connection:
             filled += count
         return body
 
-    def _read_chunks(self) -> bytearray:
+    def _read_chunks(self, limit: int) -> bytearray:
         body = bytearray()
         while True:
             length = parse_chunk_size(self._read_line())
@@ -179,6 +196,7 @@ class _Connection:
                 while self._read_line():  # trailers
                     pass
                 return body
+            check_length(len(body) + length, limit)
             body += self._read_exactly(length)
             if self._read_line():
                 raise Truncated("the body has a chunk that is longer than it says")

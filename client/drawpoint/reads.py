@@ -197,6 +197,7 @@ class Reads:
             sample=draw.sample,
             revision=self._revision,
             sealed=True,
+            limit=draw.limit,
         )
         return (yield from self.transport.ask(request, lambda answer: draw.read(answer.body), hot=True))
 
@@ -225,7 +226,13 @@ class Reads:
         if len(asked.body) > MAX_BODY_BYTES:
             raise ResponseTooLarge(f"{about}: the request is larger than the service takes.", store=self.store_id)
         request = Request(
-            asked.target, about, store=self.store_id, revision=self._revision, sealed=True, body=asked.body
+            asked.target,
+            about,
+            store=self.store_id,
+            revision=self._revision,
+            sealed=True,
+            body=asked.body,
+            limit=asked.limit,
         )
         return (yield from self.transport.ask(request, asked.read, hot=True, deadline=deadline))
 

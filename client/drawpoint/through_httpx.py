@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from drawpoint.wire import Answer, Deadline, Interrupted, TimedOut, TransportFailure, Truncated, Unreachable, Untrusted
+from drawpoint.wire import (
+    Answer,
+    Deadline,
+    Interrupted,
+    TimedOut,
+    TransportFailure,
+    Truncated,
+    Unreachable,
+    Untrusted,
+    check_length,
+    limit_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,10 +42,12 @@ class HttpxEngine:
         self._owned = owned
         self._pid = os.getpid()
 
-    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
+    def send(
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
+    ) -> Answer:
         # httpx has no total timeout: a service that drips its headers, and a name that does not resolve, hold
         # `send` for as long as they like. In a thread of its own it holds nobody.
-        attempt = _Attempt(self._client, self._prefix + target, headers, body, self._timeout, deadline)
+        attempt = _Attempt(self._client, self._prefix + target, headers, body, self._timeout, deadline, limit)
         thread = threading.Thread(target=contextvars.copy_context().run, args=(attempt.run,), daemon=True)
         thread.start()
         try:
@@ -70,6 +83,7 @@ class _Attempt:
         body: bytes | None,
         timeout: httpx.Timeout,
         deadline: Deadline,
+        limit: int,
     ) -> None:
         self._client = client
         self._url = url
@@ -77,6 +91,7 @@ class _Attempt:
         self._body = body
         self._timeout = timeout
         self._deadline = deadline
+        self._limit = limit
         self.abandoned = False
         self.answer: Answer | None = None
         self.failure: BaseException | None = None
@@ -105,8 +120,10 @@ class _Attempt:
             return Answer(response.status_code, _headers(response), self._read_body(response))
 
     def _read_body(self, response: httpx.Response) -> bytearray:
+        limit = _limit(response, self._limit)
         body = bytearray()
         for chunk in response.iter_raw():
+            check_length(len(body) + len(chunk), limit)
             body += chunk
             if self.abandoned or self._deadline.remaining() <= 0:
                 raise TimedOut("the answer was not complete in time")
@@ -120,8 +137,13 @@ class AsyncHttpxEngine:
         self._client = client
         self._prefix = str(address).rstrip("/")
 
-    async def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
-        """GET `target`, a quoted path and query below the service's address, or POST `body` to it."""
+    async def send(
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
+    ) -> Answer:
+        """GET `target`, a quoted path and query below the service's address, or POST `body` to it.
+
+        Raises Oversized for an answer of more than `limit` bytes, before it is in memory.
+        """
         timeout = self._client.timeout
         limits = httpx.Timeout(
             connect=deadline.clip(timeout.connect),
@@ -138,8 +160,10 @@ class AsyncHttpxEngine:
                     stream = self._client.stream(method, url, content=body, headers=headers, timeout=limits)
                     async with stream as response:
                         answered.set()
+                        most = _limit(response, limit)
                         received = bytearray()
                         async for chunk in response.aiter_raw():
+                            check_length(len(received) + len(chunk), most)
                             received += chunk
                         return Answer(response.status_code, _headers(response), received)
         except TimeoutError as error:
@@ -166,6 +190,16 @@ def _named_failures() -> Iterator[threading.Event]:
         if answered.is_set():
             raise Truncated(f"the connection broke in the body: {_reason(error)}") from error
         raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
+
+
+def _limit(response: httpx.Response, limit: int) -> int:
+    """Return how many bytes of body the response may have; raises Oversized if it announces more."""
+    most = limit_body(response.status_code, limit)
+    announced = response.headers.get("content-length", "")
+    # h11 has refused what is no number, and one of more than 20 digits.
+    if announced.isascii() and announced.isdigit():
+        check_length(int(announced), most)
+    return most
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:

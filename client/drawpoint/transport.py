@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from drawpoint.answers import check_answer
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
-from drawpoint.wire import Busy, Deadline, Pause, Sending, TimedOut, TransportFailure, Unreachable, Untrusted
+from drawpoint.wire import (
+    Busy,
+    Deadline,
+    Oversized,
+    Pause,
+    Sending,
+    TimedOut,
+    TransportFailure,
+    Unreachable,
+    Untrusted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,7 +106,13 @@ class Transport:
             begun = deadline.elapsed()
             request_id = secrets.token_hex(8)
             sending = Sending(
-                request.target, self._headers(request, request_id), request.body, deadline, hot=hot, afresh=afresh
+                request.target,
+                self._headers(request, request_id),
+                request.body,
+                deadline,
+                limit=request.limit,
+                hot=hot,
+                afresh=afresh,
             )
             afresh = False
             try:
@@ -116,7 +132,8 @@ class Transport:
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
                 pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
-                if isinstance(failure, Untrusted) or remaining < LAST_TRY_SECONDS or wish >= remaining:
+                hopeless = isinstance(failure, Untrusted | Oversized)
+                if hopeless or remaining < LAST_TRY_SECONDS or wish >= remaining:
                     cause = _blame(failure, before, deadline.elapsed() - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure
                 before = failure
@@ -163,7 +180,7 @@ class Transport:
         engine = self._engine("hot" if step.hot else "httpx")
         if step.afresh:
             engine.drop_idle()
-        return engine.send(step.target, step.headers, step.body, step.deadline)
+        return engine.send(step.target, step.headers, step.body, step.deadline, step.limit)
 
     def _engine(self, name: Literal["hot", "httpx"]) -> Engine:
         engines = self._engines.get(os.getpid())

@@ -5,6 +5,7 @@
     +-- Untrusted       the service's certificate does not check out; asking again changes nothing
     +-- Interrupted     the connection broke, or spoke no HTTP
     +-- Truncated       the connection ended before the body did
+    +-- Oversized       the body is larger than any answer to the request; asking again changes nothing
     +-- TimedOut        a timeout of the attempt, or the total deadline
     +-- Busy            the service, or a proxy before it, says that it cannot answer now
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from drawpoint.errors import DeadlineExceeded, DrawpointError, RequestFailed, ResponseDamaged, ServiceUnavailable
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Result = TypeVar("Result")
+
+MAX_DOCUMENT_BYTES = 2**30
+"""Of a manifest and its neighbours, as sent and as decoded; far more than any of them takes."""
+
+MAX_PROBLEM_BYTES = 2**20
+"""Of an answer that is not 200: a problem document, or the page of a proxy."""
 
 
 class TransportFailure(Exception):
@@ -49,6 +57,12 @@ class Interrupted(TransportFailure):
 
 class Truncated(TransportFailure):
     """The body is shorter than announced."""
+
+    error = ResponseDamaged
+
+
+class Oversized(TransportFailure):
+    """The body is, or is announced to be, larger than what was asked for can be."""
 
     error = ResponseDamaged
 
@@ -89,12 +103,24 @@ class Deadline:
         return remaining if timeout is None else min(timeout, remaining)
 
 
+def limit_body(status: int, limit: int) -> int:
+    """Return how many bytes of body an answer of `status` may have where one of 200 may have `limit`."""
+    return limit if status == HTTPStatus.OK else min(limit, MAX_PROBLEM_BYTES)
+
+
+def check_length(length: int, limit: int) -> None:
+    """Return if a body of `length` bytes is within `limit`; raises Oversized."""
+    if length > limit:
+        raise Oversized(f"the answer has a body of {length} bytes or more, and should have {limit} at most")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A GET of `target` (quoted path and query below the service's address), or a POST of `body` (JSON) to it.
 
     `about` says in an error's words what is asked for, of which `store` and `sample`. `revision` is the one that
-    the answer must carry, `sealed` tells that it must carry its digest, `etag` that 304 is an answer too.
+    the answer must carry, `sealed` tells that it must carry its digest, `etag` that 304 is an answer too. `limit` is
+    how many bytes of body the answer can have.
     """
 
     target: str
@@ -105,6 +131,7 @@ class Request:
     sealed: bool = False
     etag: str | None = None
     body: bytes | None = None
+    limit: int = MAX_DOCUMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +147,15 @@ class Answer:
 class Sending:
     """A step of a call: send this attempt of a request, and go on with its Answer or its TransportFailure.
 
-    `hot` allows the lean engine. `afresh` wants a new connection: what came over the old ones made no sense.
+    `limit` bounds the bytes of the answer's body. `hot` allows the lean engine. `afresh` wants a new connection: what
+    came over the old ones made no sense.
     """
 
     target: str
     headers: Mapping[str, str]
     body: bytes | None
     deadline: Deadline
+    limit: int
     hot: bool
     afresh: bool
 
@@ -145,8 +174,13 @@ Steps = Generator[Sending | Pause, Any, Result]
 class Engine(Protocol):
     """Sends a request and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
 
-    def send(self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Answer:
-        """GET `target`, a quoted path and query below the service's address, or POST `body` to it."""
+    def send(
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
+    ) -> Answer:
+        """GET `target`, a quoted path and query below the service's address, or POST `body` to it.
+
+        Raises Oversized for an answer of more than `limit` bytes, before it is in memory.
+        """
 
     def drop_idle(self) -> None:
         """Let go of the connections that wait for reuse: what came made no sense, or they are a parent process's."""
