@@ -9,6 +9,7 @@ import uvicorn
 
 from drawpoint_service.app import create_app
 from drawpoint_service.commands.serve import listen
+from drawpoint_service.connection import bound_connections
 from drawpoint_service.settings import Settings
 from drawpoint_store.store import OpenStore
 
@@ -36,7 +37,13 @@ class LiveService:
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = _Server(
-            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=10)
+            uvicorn.Config(
+                self.app,
+                http=bound_connections(self.settings),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=10,
+            )
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 

@@ -99,6 +99,8 @@ class Settings(BaseModel):
     ready_timeout_seconds: float = Field(default=5.0, gt=0)
     ready_cache_seconds: float = Field(default=5.0, ge=0)
     drain_seconds: float = Field(default=1.0, ge=0)
+    header_seconds: float = Field(default=20.0, gt=0)
+    send_seconds: float = Field(default=60.0, gt=0)
     keep_alive_seconds: int = Field(default=75, ge=1)
     shutdown_seconds: int = Field(default=30, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

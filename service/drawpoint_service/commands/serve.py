@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
 from drawpoint_service.app import create_app, open_app, open_stores
+from drawpoint_service.connection import bound_connections
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings, check_store_id, load_settings
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def configure(app: Any, settings: Settings) -> uvicorn.Config:
         app,
         factory=settings.workers > 1,
         workers=settings.workers,
+        http=bound_connections(settings),
         lifespan="on",
         access_log=False,
         server_header=False,

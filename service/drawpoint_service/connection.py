@@ -1,0 +1,124 @@
+"""One connection, as uvicorn's protocol with bounds: on a request's head, on its time, and on unread answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from drawpoint_service.settings import Settings
+
+MAX_HEAD_BYTES = 1 << 16
+"""A head that arrives behind another request's body may have as much again."""
+
+_REFUSAL = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 41\r\nconnection: close\r\n\r\nthe request's head is longer than 64 KiB."
+)
+
+
+class Connection(HttpToolsProtocol):
+    """Closes when a request's head is too long or takes too long, and when the client stops reading its answer."""
+
+    def __init__(self, *args: Any, header_seconds: float, send_seconds: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_seconds = header_seconds
+        self._send_seconds = send_seconds
+        self._awaits_head = True
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        self._forget_sending()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # In pieces: the parser keeps an unfinished head to itself, and what it has been given cannot be taken back.
+        while data and not self.transport.is_closing():
+            piece, data = data[:MAX_HEAD_BYTES], data[MAX_HEAD_BYTES:]
+            if self._awaits_head:
+                room = MAX_HEAD_BYTES - self._head_bytes
+                piece, data = piece[:room], piece[room:] + data
+                self._head_bytes += len(piece)
+            super().data_received(piece)
+            if self._awaits_head and self._head_bytes >= MAX_HEAD_BYTES:
+                self._refuse_head()
+            elif self._awaits_head:
+                self._expect_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._awaits_head = True
+
+    def on_headers_complete(self) -> None:
+        self._awaits_head = False
+        self._forget_head()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._awaits_head = True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self._send_seconds, self._check_sending)
+
+    def resume_writing(self) -> None:
+        self._forget_sending()
+        super().resume_writing()
+
+    def _expect_head(self) -> None:
+        # Between requests the time that a connection is kept alive bounds the wait, until a byte of the next one comes.
+        if self._head_timer is None and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self._header_seconds, self._check_head)
+
+    def _check_head(self) -> None:
+        self._head_timer = None
+        if self._is_answering():
+            self._expect_head()
+        else:
+            self.transport.close()
+
+    def _forget_head(self) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse_head(self) -> None:
+        if not self._is_answering():  # a refusal amid an answer would be taken for a part of it
+            self.transport.write(_REFUSAL)
+        self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check_sending(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == self._unsent_bytes:
+            self.transport.abort()
+            return
+        self._unsent_bytes = unsent
+        self._send_timer = self.loop.call_later(self._send_seconds, self._check_sending)
+
+    def _forget_sending(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+
+def bound_connections(settings: Settings) -> Any:
+    """Return what makes a connection bounded as the settings say, for uvicorn's `http`; worker processes get it too."""
+    return partial(Connection, header_seconds=settings.header_seconds, send_seconds=settings.send_seconds)
