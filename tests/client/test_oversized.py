@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES
+from drawpoint.documents import decode_body
+from drawpoint.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, Answer, Oversized
 from faulty import Fault, FaultyProxy
 
 SAMPLE = "param0/run"
@@ -67,3 +70,44 @@ class TestAnAnswerThatIsTooLarge:
         proxy.documents = faulty.with_header("content-length", str(MAX_DOCUMENT_BYTES + 1))
         with pytest.raises(errors.ResponseDamaged, match=f"store 'made'.*{MAX_DOCUMENT_BYTES} at most"):
             drawpoint.connect(proxy.url).store("made")
+
+
+def coded(body: bytes, coding: str = "gzip") -> Answer:
+    return Answer(200, {"content-encoding": coding}, bytearray(body))
+
+
+class TestACodedDocument:
+    def test_is_decoded_up_to_the_limit(self) -> None:
+        assert decode_body(coded(gzip.compress(b"[1]")), 3) == b"[1]"
+        assert decode_body(coded(b"[1]", "identity"), 3) == b"[1]"
+
+    def test_that_swells_is_refused_before_it_is_in_memory(self) -> None:
+        bomb = coded(gzip.compress(bytes(2**26)))
+        tracemalloc.start()
+        try:
+            with pytest.raises(Oversized, match="at most"):
+                decode_body(bomb, 2**20)
+            assert tracemalloc.get_traced_memory()[1] < 2**23
+        finally:
+            tracemalloc.stop()
+
+    def test_that_swells_is_refused_at_once(self, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decode_body, "__defaults__", (1000,))  # a gibibyte takes too long here
+        with pytest.raises(errors.ResponseDamaged, match=r"store 'made'.*1000 at most"):
+            drawpoint.connect(proxy.url).store("made")
+        assert len(proxy.seen) == 1
+        assert proxy.seen[0].headers["accept-encoding"] == "gzip"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            coded(b"[1]"),
+            coded(gzip.compress(b"[1]")[:-1]),
+            coded(gzip.compress(b"[1]") + b"x"),
+            coded(b"[1]", "br"),
+        ],
+        ids=["no gzip", "cut", "more behind", "another coding"],
+    )
+    def test_that_does_not_decode_is_damaged(self, answer: Answer) -> None:
+        with pytest.raises(errors.ResponseDamaged):
+            decode_body(answer)
