@@ -110,7 +110,7 @@ def convert(
         conversion = Conversion(
             location=source.location,
             writer=writer.to_init_kwargs(),
-            published=frozenset(entry.relpath for entry in old.samples.values()) if old is not None else frozenset(),
+            published=frozenset() if old is None else _published_groups(old),
             resume=journal.is_begun(),
         )
         new = [task for task in tasks if task.sample.sample_id not in known]
@@ -218,10 +218,15 @@ def _publish(
     if old is not None:
         used = {entry.relpath for entry in writer.manifest.samples.values()}
         report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
+    writer.retire_groups()
     report.revision = writer.manifest.revision
     journal.write_report(name, report.model_dump_json())
     writer.save_manifest()
     journal.clear()
+
+
+def _published_groups(manifest: StoreManifest) -> frozenset[str]:
+    return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
 
 
 def _exists(store_root: str, manifest: StoreManifest) -> StoreExists:

@@ -130,13 +130,18 @@ class ZarrStoreWriter:
 
     def save_manifest(self) -> str:
         """Publish the manifest, whole or not at all, and return its path or URL."""
+        self.retire_groups()
+        place = self.manifest.save(self.store_root)
+        with self._lock:
+            self._published = None
+        return place
+
+    def retire_groups(self) -> None:
+        """Note in the manifest which groups of published revisions it no longer points at; saving does so, too."""
         with self._lock:
             self._published = None
             _, taken = self._load_published()
-            self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
-            place = self.manifest.save(self.store_root)
-            self._published = None
-        return place
+        self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
 
     def grid(self, n_points: int) -> DomainSample:
         """Return the chunks and shards that a domain of `n_points` rows is cut into."""
