@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from drawpoint_service.settings import Settings
+
+LOG = logging.getLogger("drawpoint.service")
 
 DESCRIPTION = """\
 Random subsamples of CFD samples, as safetensors.
@@ -115,6 +118,8 @@ def explain_errors(app: FastAPI, settings: Settings) -> None:
     async def explain(request: Request, error: Exception) -> Response:
         assert isinstance(error, DrawpointError)
         exchange = exchange_of(request)
+        if problems.is_ours(error):
+            LOG.warning("%s: %s", exchange.request_id, error)
         problem = problems.describe(error, exchange.request_id, exchange.store)
         overloaded = isinstance(error, Overloaded)
         return problem_response(problem, {"Retry-After": str(settings.retry_after_seconds)} if overloaded else None)

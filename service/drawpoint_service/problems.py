@@ -71,9 +71,8 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
     detail = str(error)
     if near and not set(allowed) <= set(near):
         detail = f"{detail.removesuffix('.')}; allowed: {', '.join(allowed)}."
-    if store is not None:
-        # Where a store lies is not the clients' business.
-        detail = detail.replace(store.opened.root, store.id)
+    if is_ours(error):
+        detail = f"{tell_failure(error)}; the service's log says why, under this request's id."
     return Problem(
         type=_urn(type(error).__name__),
         title=_words(type(error).__name__),
@@ -88,6 +87,25 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
         field=error.field,
         chunk=error.chunk,
     )
+
+
+def is_ours(error: errors.DrawpointError) -> bool:
+    """Tell whether the service or its storage failed, and not the request: its message is for the log only."""
+    return status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded)
+
+
+def tell_failure(error: Exception) -> str:
+    """Return what failed, in words that name no place: where a store lies is not the clients' business."""
+    if not isinstance(error, errors.DrawpointError):
+        return "the store cannot be read"
+    names = [
+        *([] if error.chunk is None else [f"chunk {error.chunk}"]),
+        *([] if error.field is None else [f"field {error.field}"]),
+        *([] if error.sample is None else [f"sample {error.sample!r}"]),
+    ]
+    failed = {errors.ChunkMissing: "is missing", errors.StoreUnreadable: "cannot be read"}
+    what = " of ".join(names) or ("the store" if isinstance(error, errors.StoreUnreadable) else "a file of the store")
+    return f"{what} {failed.get(type(error), 'is damaged')}"
 
 
 def _allowed(error: errors.DrawpointError, store: ServedStore | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drawpoint.errors import DrawpointError
+from drawpoint_service.problems import tell_failure
 from drawpoint_store.plan import plan_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drawpoint_service.catalog import ServedStore
+
+LOG = logging.getLogger("drawpoint.service")
 
 
 class Readiness:
@@ -73,5 +77,6 @@ def read_canary(store: ServedStore) -> str | None:
     try:
         store.opened.read(plan, {field: np.empty(plan.arrays[field].shape, np.float32)})
     except (DrawpointError, OSError) as error:
-        return str(error).replace(store.opened.root, store.id)
+        LOG.warning("store %s is not ready: %s", store.id, error)
+        return tell_failure(error)
     return None

@@ -248,13 +248,32 @@ class BrokenStore(OpenStore):
         raise self.failure
 
 
-def test_storage_that_does_not_answer_is_502_and_not_404(store_root: Path) -> None:
+@pytest.mark.parametrize("place", ["file://{root}/", "{root}//param0", "{root}/./x/..", "."])
+def test_storage_that_does_not_answer_is_502_and_only_the_log_says_where_it_is(
+    store_root: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store = BrokenStore(str(store_root))
-    store.failure = errors.StoreUnreadable(f"{store_root}/param0 cannot be read: timed out.", sample="param0/run")
-    with LiveService({"made": store}) as service:
-        problem = problem_of(httpx.get(service.url + SAMPLE))
+    reason = f"{place.format(root=store_root)} cannot be read: timed out."
+    store.failure = errors.StoreUnreadable(reason, sample="param0/run")
+    with LiveService({"made": store}) as service, caplog.at_level(logging.WARNING):
+        answers = [
+            httpx.get(service.url + SAMPLE, headers={"X-Request-ID": "one"}),
+            httpx.post(
+                service.url + "/stores/made/batch",
+                json={"samples": [{"id": "param0/run"}]},
+                headers={"X-Request-ID": "two"},
+            ),
+            httpx.get(service.url + "/readyz"),
+        ]
+    problem = problem_of(answers[0])
     assert (problem["type"], problem["status"]) == ("urn:drawpoint:store-unreadable", 502)
-    assert problem["detail"] == "made/param0 cannot be read: timed out."
+    sentence = "sample 'param0/run' cannot be read; the service's log says why, under this request's id."
+    assert problem["detail"] == sentence
+    assert answers[2].json()["detail"].startswith("store 'made': sample 'param0/run' cannot be read")
+    for answer in answers:
+        assert b"timed out" not in answer.content
+        assert str(store_root).encode() not in answer.content
+    assert caplog.messages.count(f"one: {reason}") == caplog.messages.count(f"two: {reason}") == 1
 
 
 def test_what_nobody_foresaw_is_500_without_internals(store_root: Path, caplog: pytest.LogCaptureFixture) -> None:

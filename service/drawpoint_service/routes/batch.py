@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from drawpoint_service.pool import ReadPool
     from drawpoint_service.revisions import Catalog
     from drawpoint_service.settings import Settings
+
+LOG = logging.getLogger("drawpoint.service")
 
 
 def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
@@ -50,11 +53,11 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
             answer.check_revision(store.id, store.revision, wanted)
         exchange_of(request).until_sent.enter_context(pool.admit())
         plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
-        filled, digest = await read_plan(store, plan)
+        filled, digest = await read_plan(store, plan, exchange_of(request).request_id)
         headers = {"Cache-Control": "no-store", "Content-Digest": digest}
         return responses.BufferResponse(filled, CONTENT_TYPE, headers)
 
-    async def read_plan(store: ServedStore, plan: BatchPlan) -> tuple[bytearray, str]:
+    async def read_plan(store: ServedStore, plan: BatchPlan, request_id: str) -> tuple[bytearray, str]:
         filled = await pool.run(allocate_batch, store, plan)
 
         async def read(index: int) -> DrawpointError | None:
@@ -62,6 +65,8 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
 
         outcomes = await pool.run_each(read, plan.reads, far=store.opened.far)
         failures = {index: error for index, error in outcomes.items() if error is not None}
+        for error in failures.values():
+            LOG.warning("%s: %s", request_id, error)
         return await pool.run(finish_batch, store, plan, filled, failures)
 
     return router

@@ -146,7 +146,7 @@ def read_splits(store: ServedStore) -> SplitList:
         raise SplitNotFound(
             f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
         )
-    sizes = {name: len(read_split(store.opened.location, name)) for name in names}
+    sizes = {name: len(_read_ids(store, name)) for name in names}
     return SplitList(splits=[SplitSummary(name=name, n_samples=size) for name, size in sizes.items()])
 
 
@@ -155,4 +155,11 @@ def read_one_split(store: ServedStore, name: str) -> Split:
     names = list_splits(store.opened.location)
     if name not in names:
         raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
-    return Split(name=name, samples=read_split(store.opened.location, name))
+    return Split(name=name, samples=_read_ids(store, name))
+
+
+def _read_ids(store: ServedStore, name: str) -> list[str]:
+    try:
+        return read_split(store.opened.location, name)
+    except SplitNotFound:  # whose message says where the store lies
+        raise SplitNotFound(f"split {name!r} of store {store.id!r} was removed just now; ask again.") from None
