@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 PROBLEM_TYPE = "application/problem+json"
 
+MAX_RETRY_AFTER_SECONDS = 365 * 86_400.0
+"""What a longer wish to wait is taken for: a year is past any deadline."""
+
+_TEXTS = ("type", "title", "detail", "sample", "field")
+_NUMBERS = ("status", "chunk")
+
 _DIGEST = re.compile(r"crc32c=:[A-Za-z0-9+/=]*:")
 _OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
@@ -65,7 +71,7 @@ def check_answer(answer: Answer, request: Request, request_id: str) -> None:
 def _read_problem(answer: Answer, request: Request, request_id: str) -> Exception:
     problem = _parse_problem(answer)
     status = answer.status
-    detail = str(problem.get("detail") or problem.get("title") or f"the service answered {status}").rstrip(".")
+    detail = (problem.get("detail") or problem.get("title") or f"the service answered {status}").rstrip(".")
     kind = name_error(status, problem)
     if status in _OVERLOADED or (status in _GATEWAY and not problem) or kind is errors.StoreUnreadable:
         # What a gateway says, and what a storage that does not answer says, may both pass.
@@ -102,22 +108,21 @@ def report_problem(
     sample: str | None,
     request_id: str,
 ) -> errors.DrawpointError:
-    """Return the error of `kind` that a problem document reports; `about` says in words what was asked for."""
-    detail = str(problem.get("detail") or problem.get("title") or "it failed").rstrip(".")
+    """Return the error of `kind` that a checked problem reports; `about` says in words what was asked for."""
+    detail = (problem.get("detail") or problem.get("title") or "it failed").rstrip(".")
     if store is None or f"store {store!r}" not in detail:  # else it says already what it is about
         detail = f"{about}: {detail}"
-    chunk = problem.get("chunk")
     error = kind(
         f"{detail} (request {request_id}).",
         store=store,
         sample=problem.get("sample", sample),
         field=problem.get("field"),
-        chunk=chunk if isinstance(chunk, int) else None,
+        chunk=problem.get("chunk"),
     )
     if isinstance(error, errors.RequestFailed):
         error.request_id = request_id
     if isinstance(error, errors.UnknownName):
-        error.near = tuple(problem.get("near") or ())
+        error.near = tuple(problem.get("near", ()))
     return error
 
 
@@ -127,14 +132,27 @@ def _parse_problem(answer: Answer) -> dict[str, Any]:
         return {}
     try:
         problem = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return problem if isinstance(problem, dict) else {}
+    return check_problem(problem)
+
+
+def check_problem(document: Any) -> dict[str, Any]:
+    """Return the members of a problem document that are known and of their type; another one counts as absent."""
+    if not isinstance(document, dict):
+        return {}
+    problem = {name: document[name] for name in _TEXTS if isinstance(document.get(name), str)}
+    # `type`, because True is an int to isinstance.
+    problem |= {name: document[name] for name in _NUMBERS if type(document.get(name)) is int}
+    near = document.get("near")
+    if isinstance(near, list) and all(isinstance(name, str) for name in near):
+        problem["near"] = near
+    return problem
 
 
 def name_error(status: int, problem: dict[str, Any]) -> type[errors.DrawpointError]:
     """Return the error that the problem's type names, or else what its status means."""
-    name = re.split("[/#:]", str(problem.get("type", "")))[-1].replace("-", "").lower()
+    name = re.split("[/#:]", problem.get("type", ""))[-1].replace("-", "").lower()
     return _BY_NAME.get(name) or _BY_STATUS.get(status, errors.RequestFailed)
 
 
@@ -142,8 +160,12 @@ def _parse_retry_after(value: str | None) -> float:
     """Return the seconds that a Retry-After field asks to wait: a number, or an HTTP date."""
     if value is None:
         return 0.0
+    digits = value.strip()
+    if digits.isascii() and digits.isdigit():
+        # Not int(): it refuses thousands of digits, of which float() makes infinity.
+        return min(float(digits), MAX_RETRY_AFTER_SECONDS)
     try:
-        seconds = int(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):  # a year of many digits overflows
         return 0.0
-    return max(0.0, seconds)
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)

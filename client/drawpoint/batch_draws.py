@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from drawpoint.answers import name_error, report_problem
+from drawpoint.answers import check_problem, name_error, report_problem
 from drawpoint.draws import HEADER_BYTES
 from drawpoint.errors import ResponseDamaged
 from drawpoint.payload import parse
@@ -115,13 +115,12 @@ class AskedBatch:
         problems = _parse_json("errors", metadata.get("errors"))
         if not isinstance(problems, dict) or not all(isinstance(problem, dict) for problem in problems.values()):
             raise ResponseDamaged("the errors of the answer are no problem documents.")
-        return problems
+        return {index: check_problem(problem) for index, problem in problems.items()}
 
     def _report(self, problem: dict[str, Any], sample_id: str, answer: Answer) -> DrawpointError:
-        status = problem.get("status")
         return report_problem(
             problem,
-            name_error(status if isinstance(status, int) else 0, problem),
+            name_error(problem.get("status", 0), problem),
             about=f"sample {sample_id!r} of store {self.store!r}",
             store=self.store,
             sample=sample_id,

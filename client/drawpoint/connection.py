@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from drawpoint.asynchronous import AsyncRemoteReader, carry_out
-from drawpoint.documents import decode_body, read_json
+from drawpoint.documents import decode_body, read_stores
 from drawpoint.errors import ResponseDamaged
 from drawpoint.manifest import StoreManifest
 from drawpoint.reads import Reads
@@ -90,8 +90,7 @@ class Connection:
 
     def stores(self) -> list[dict[str, Any]]:
         """List the stores: id, dataset_name, revision, n_samples, domains, fields and links of each."""
-        stores: list[dict[str, Any]] = self._transport.fetch(Request("/stores", "the list of stores"), read_json)
-        return stores
+        return self._transport.fetch(Request("/stores", "the list of stores"), read_stores)
 
     def store(self, store_id: str) -> RemoteReader:
         """Open a store at the revision that it has now; its manifest is fetched only if it has changed.

@@ -39,8 +39,52 @@ def decode_body(answer: Answer, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
 
 
 def read_json(answer: Answer) -> Any:
-    """Return the JSON document of an answer; raises ResponseDamaged if there is none."""
+    """Return the JSON document of an answer; raises ResponseDamaged if there is none.
+
+    So do those below for a document that is not what they read.
+    """
     try:
         return json.loads(decode_body(answer))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResponseDamaged(f"the body is no JSON: {error}.") from error
+
+
+def read_stores(answer: Answer) -> list[dict[str, Any]]:
+    """Return the list of stores of an answer."""
+    return _check_named(read_json(answer), "id")
+
+
+def read_statistics(answer: Answer) -> dict[str, Any]:
+    """Return the statistics of an answer."""
+    statistics = read_json(answer)
+    if not isinstance(statistics, dict) or not isinstance(statistics.get("revision"), str):
+        raise ResponseDamaged("the body is no object with a revision.")
+    return statistics
+
+
+def read_splits(answer: Answer) -> list[str]:
+    """Return the names of the splits that an answer lists."""
+    return [split["name"] for split in _check_named(_member(read_json(answer), "splits"), "name")]
+
+
+def read_split(answer: Answer) -> list[str]:
+    """Return the sample ids of the split that an answer holds."""
+    ids = _member(read_json(answer), "samples")
+    if not isinstance(ids, list) or not all(isinstance(sample_id, str) for sample_id in ids):
+        raise ResponseDamaged("the body holds no list of sample ids.")
+    return ids
+
+
+def _member(document: Any, name: str) -> Any:
+    if not isinstance(document, dict) or name not in document:
+        raise ResponseDamaged(f"the body is no object with {name}.")
+    return document[name]
+
+
+def _check_named(entries: Any, name: str) -> list[dict[str, Any]]:
+    """Return a list of objects that each have a text `name`."""
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get(name), str) for entry in entries
+    ):
+        raise ResponseDamaged(f"the body holds no list of objects with {name}.")
+    return entries

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from drawpoint.documents import read_json
+from drawpoint.documents import read_split, read_splits, read_statistics
 from drawpoint.errors import RevisionChanged
 from drawpoint.parts import Part, iter_parts
 from drawpoint.reads import Reads
 from drawpoint.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import torch
 
     from drawpoint.errors import DrawpointError
     from drawpoint.manifest import StoreManifest
     from drawpoint.transport import Transport
+    from drawpoint.wire import Answer
+
+Result = TypeVar("Result")
 
 
 class RemoteReader:
@@ -128,7 +131,7 @@ class RemoteReader:
 
         Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
         """
-        statistics: dict[str, Any] = self._read_document("statistics", "the statistics")
+        statistics = self._read_document("statistics", "the statistics", read_statistics)
         if statistics["revision"] != self._revision:
             raise RevisionChanged(
                 f"the statistics of store {self.store_id!r} are of revision {statistics['revision']}, this reader is "
@@ -139,15 +142,12 @@ class RemoteReader:
 
     def splits(self) -> list[str]:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
-        return [split["name"] for split in self._read_document("splits", "the splits")["splits"]]
+        return self._read_document("splits", "the splits", read_splits)
 
     def split(self, name: str) -> list[str]:
         """Return the sample ids of a split; raises SplitNotFound naming near ones."""
-        ids: list[str] = self._read_document(f"splits/{quote(name, safe='')}", f"split {name!r}")["samples"]
-        return ids
+        return self._read_document(f"splits/{quote(name, safe='')}", f"split {name!r}", read_split)
 
-    def _read_document(self, path: str, what: str) -> Any:
+    def _read_document(self, path: str, what: str, read: Callable[[Answer], Result]) -> Result:
         target = f"/stores/{quote(self.store_id, safe='')}/{path}"
-        return self._transport.fetch(
-            Request(target, f"{what} of store {self.store_id!r}", store=self.store_id), read_json
-        )
+        return self._transport.fetch(Request(target, f"{what} of store {self.store_id!r}", store=self.store_id), read)
