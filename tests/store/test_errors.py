@@ -83,6 +83,16 @@ def test_the_search_for_near_names_is_bounded() -> None:
     assert len(str(error)) < 500
 
 
+def test_long_names_are_compared_by_their_ends() -> None:
+    known = [f"{'x' * 160}/{number:06d}" for number in range(500)]
+    error = errors.UnknownName.among("sample", known[477][:-3] + "z77", known, where="it")
+    assert error.near[0] == known[477]
+    # The middle is not looked at, however long it is.
+    begin, end = "a" * 32, "b" * 32
+    unlike = errors.UnknownName.among("sample", begin + "y" * 60 + end, [begin + "m" * 9_000 + end], where="it")
+    assert "near names" in str(unlike)
+
+
 def test_names_of_other_types_are_unknown_names_too() -> None:
     assert "has no sample '5'" in str(errors.UnknownName.among("sample", 5, ["6"], where="it"))  # type: ignore[arg-type]
 
