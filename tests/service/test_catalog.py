@@ -191,6 +191,14 @@ class TestStatistics:
         assert "are stale: they are of revision older" in stale.json()["detail"]
         assert "`drawpoint stats` renews them" in stale.json()["detail"]
 
+    @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 100_000 + "]" * 100_000])
+    def test_that_are_no_json_to_others_are_damaged(self, own_root: Path, manifest: StoreManifest, value: str) -> None:
+        document = f'{{"revision": "{manifest.revision}", "fields": {{"surface_area": {{"mean": [{value}]}}}}}}'
+        (own_root / "statistics.json").write_text(document)
+        with LiveService({"made": own_root}) as service:
+            answer = httpx.get(f"{service.url}/stores/made/statistics")
+        assert (answer.status_code, answer.json()["type"]) == (502, "urn:drawpoint:metadata-damaged")
+
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory, store_root: Path) -> Iterator[httpx.Client]:

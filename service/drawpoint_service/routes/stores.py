@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from drawpoint.errors import SplitNotFound, StatisticsNotFound
+from drawpoint.errors import DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
 from drawpoint_service import query, responses
 from drawpoint_service.catalog import SamplePage, StoreSummary
 from drawpoint_service.documents import document_manifest, document_parameters, document_problems
@@ -97,7 +97,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
         query.refuse_parameters(request.query_params.multi_items())
         exchange_of(request).until_sent.enter_context(pool.admit())
         statistics = await pool.run(read_current_statistics, store)
-        return responses.json_response(json.dumps(statistics).encode())
+        return responses.json_response(statistics)
 
     @router.get(
         "/stores/{store_id}/splits",
@@ -126,17 +126,29 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     return router
 
 
-def read_current_statistics(store: ServedStore) -> dict[str, Any]:
-    """Return the store's statistics; raises StatisticsNotFound if it ships none of its present revision."""
-    statistics = read_statistics(store.opened.location)
-    if statistics is None:
-        raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
+def read_current_statistics(store: ServedStore) -> bytes:
+    """Return the store's statistics as JSON.
+
+    Raises StatisticsNotFound if it ships none of its present revision, MetadataDamaged for what is no JSON to others:
+    numbers that are not finite, values nested a thousand deep.
+    """
+    try:
+        statistics = read_statistics(store.opened.location)
+        if statistics is None:
+            raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
+        encoded = json.dumps(statistics, allow_nan=False).encode()
+    except DrawpointError:  # some of which are ValueErrors too
+        raise
+    except (ValueError, RecursionError) as error:
+        raise MetadataDamaged(
+            f"the statistics of store {store.id!r} cannot be sent: {error}; write them again with `drawpoint stats`."
+        ) from None
     if statistics["revision"] != store.revision:
         raise StatisticsNotFound(
-            f"the statistics of store {store.id!r} are stale: they are of revision {statistics['revision']}, the "
+            f"the statistics of store {store.id!r} are stale: they are of revision {statistics['revision'][:64]}, the "
             f"store is at {store.revision}; `drawpoint stats` renews them."
         )
-    return statistics
+    return encoded
 
 
 def read_splits(store: ServedStore) -> SplitList:
