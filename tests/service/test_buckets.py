@@ -142,7 +142,10 @@ class TestNothingShows:
                 for path in ("/stores/cars/statistics", "/stores/cars/splits", "/stores/cars/samples/none"):
                     shown.append(httpx.get(f"{service.url}{path}").text)
                 wait_until(lambda: len(proxy.passed) > looks + 6)  # noqa: B023  called here and now
-        assert "answers 403 Forbidden (SignatureDoesNotMatch)" in "".join(shown)
+        # The reason is for those who run the service; clients are told that the store cannot be read.
+        assert "answers 403 Forbidden (SignatureDoesNotMatch)" in caplog.text
+        assert "SignatureDoesNotMatch" not in "".join(shown)
+        assert "cannot be read; the service's log says why" in "".join(shown)
         assert "stays at revision" in caplog.text
         everything = "\n".join([*shown[1:], caplog.text])
         port = proxy.url.rpartition(":")[2]
