@@ -91,7 +91,7 @@ class Settings(BaseModel):
     token: Annotated[tuple[Token, ...], BeforeValidator(_as_list)] = ()
     max_response_bytes: int = Field(default=2**30, ge=1)
     max_batch_samples: int = Field(default=256, ge=1)
-    read_threads: int = Field(default=8, ge=1, le=1024)
+    read_threads: int = Field(default=2, ge=1, le=1024)
     max_requests: int = Field(default=64, ge=1)
     retry_after_seconds: int = Field(default=1, ge=1)
     cache_seconds: int = Field(default=3600, ge=0)
