@@ -259,12 +259,15 @@ def test_a_store_whose_manifest_is_harmed_is_served_as_it_was(
     root = tmp_path / "store"
     revision = write(root, 0)
     manifest = root / "manifest.json"
-    kept = shutil.copy(manifest, tmp_path)
+    kept = Path(shutil.copy(manifest, tmp_path))
+    damaged = tmp_path / "damaged.json"
+    damaged.write_bytes(b"{}")
     with LiveService({"cars": root}, revalidate_seconds=0.02) as service:
-        manifest.unlink() if harm == "gone" else manifest.write_bytes(b"{}")
+        # Each change is one rename: half a copy would be damage of another kind, and be told of, too.
+        manifest.unlink() if harm == "gone" else damaged.replace(manifest)
         wait_until(lambda: "stays at revision" in caplog.text)
         assert httpx.get(f"{service.url}{DRAW}").headers["X-Drawpoint-Revision"] == revision
-        shutil.copy(kept, manifest)
+        kept.replace(manifest)
         wait_until(lambda: "can be read again" in caplog.text)
         new = write(root, 1)
         wait_until(lambda: revision_of(service.url) == new)
