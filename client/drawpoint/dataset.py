@@ -233,7 +233,7 @@ class SampleDataset(Dataset[Any]):
 
 def _share(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor in memory that processes share; one that is there already stays where it is."""
-    shared: torch.Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+    shared: torch.Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]  # torch types it not
     return shared
 
 

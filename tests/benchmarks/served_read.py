@@ -95,7 +95,7 @@ def static(folder: Path) -> Iterator[str | None]:
     )
     server = subprocess.Popen([nginx, "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
-        time.sleep(0.5)
+        until_answered(f"http://127.0.0.1:{port}/nginx.conf")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
