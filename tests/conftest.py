@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,14 @@ FIELDS = (
 )
 FILEMAP = FileMap(**{field: f"{field}.pt" for field in FIELDS})
 COUNTS = {"surface": 1500, "volume": 10_000}
+
+
+def need_programs(untested: str, *programs: str) -> None:
+    """Skip a test loudly, or fail it in CI, where one of the `programs` that `.ci/system` installs is missing."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing:
+        message = f"{untested} IS NOT TESTED: it needs {' and '.join(missing)}, not installed here"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
 def sample_arrays(seed: int = 0) -> dict[str, np.ndarray]:

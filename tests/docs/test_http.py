@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import AHMED, REPOSITORY
+from conftest import AHMED, REPOSITORY, need_programs
 from drawpoint import errors
 from drawpoint.payload import parse
 from drawpoint_service import query
@@ -46,9 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
 
 
 def test_its_blocks_run_one_after_the_other(service: LiveService, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        message = "docs/http.md IS NOT TESTED: its blocks need curl, which is not installed"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    need_programs("docs/http.md", "bash", "curl")
     (tmp_path / ".curlrc").write_text("fail\n", encoding="utf-8")
     printed = ""
     for kind, text in BLOCKS:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import drawpoint
-from conftest import REPOSITORY
+from conftest import REPOSITORY, need_programs
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -32,9 +32,7 @@ def free_port() -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the blocks touch."""
-    if shutil.which("curl") is None:
-        message = "THE README IS NOT TESTED: its blocks need curl, which is not installed"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    need_programs("README.md", "bash", "curl")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")

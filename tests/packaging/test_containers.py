@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,14 +19,83 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = REPOSITORY / "compose.yaml"
 
 
+def interpolated(text: str) -> str:
+    """The compose file's text with each variable at the default that it must have."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def faults(text: str, folder: Path) -> list[str]:
+    """What an engine would refuse: what is against the Compose specification's schema, and unmet references."""
+    file = folder / "compose.yaml"
+    file.write_text(interpolated(text), encoding="utf-8")
+    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        return [result.stdout + result.stderr]
+    compose = yaml.safe_load(file.read_text(encoding="utf-8"))
+    variables = re.findall(r"(?<!\$)\$(?!\$)[^\"]*", json.dumps(compose))
+    found = [f"{variable} has no default" for variable in variables]
+    for name, service in compose["services"].items():
+        needs = service.get("depends_on", {})
+        for needed in needs:
+            target = compose["services"].get(needed)
+            if target is None:
+                found.append(f"{name} depends on {needed}, which is no service")
+            elif (
+                isinstance(needs, dict)
+                and needs[needed]["condition"] == "service_healthy"
+                and "healthcheck" not in target
+            ):
+                found.append(f"{name} waits for the health of {needed}, which has no check")
+            elif not set(target.get("profiles", [])) <= set(service.get("profiles", [])):
+                found.append(f"{name} depends on {needed}, which its profiles leave out")
+        networks = {"default", *compose.get("networks", {})}
+        found.extend(
+            f"{name} is in {each}, which is no network" for each in service.get("networks", []) if each not in networks
+        )
+        for volume in service.get("volumes", []):
+            source, target, *_ = volume.split(":")
+            exists = (REPOSITORY / source).exists() if source.startswith(".") else source in compose["volumes"]
+            if not exists or not target.startswith("/"):
+                found.append(f"{name} mounts {volume}, which is not there")
+    return found
+
+
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """The services as compose understands them: anchors merged, variables replaced, all profiles."""
-    command = [str(BIN / "podman-compose"), "--file", str(COMPOSE), "--profile", "client", "config"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DRAWPOINT_", "PIP_"))}
-    result = subprocess.run(command, cwd=REPOSITORY, env=clean, check=True, capture_output=True, text=True)
-    services: dict[str, Any] = yaml.safe_load(result.stdout)["services"]
+    services: dict[str, Any] = yaml.safe_load(interpolated(COMPOSE.read_text(encoding="utf-8")))["services"]
     return services
+
+
+def test_the_compose_file_meets_the_compose_specification(tmp_path: Path) -> None:
+    assert faults(COMPOSE.read_text(encoding="utf-8"), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("    environment: *bucket", "    enviroment: *bucket", "'enviroment' was unexpected"),
+        ("retries: 30", "retries: [30]", "[30] is not"),
+        ("condition: service_healthy", "condition: healthy", "'healthy' is not one of"),
+        ("x-confined: &confined", "confined: &confined", "'confined' does not match"),
+        ("depends_on:\n      s3:", "depends_on:\n      s4:", "s4, which is no service"),
+        (
+            "      convert:\n        condition",
+            "      client:\n        condition",
+            "client, which its profiles leave out",
+        ),
+        ("    environment: *bucket", "    networks: [back]", "back, which is no network"),
+        ("- stores:/stores:ro", "- store:/stores:ro", "store:/stores:ro, which is not there"),
+        ("./examples/data/ahmed:", "./examples/data/ahmad:", "ahmad:/runs:ro, which is not there"),
+        ("${DRAWPOINT_PORT:-8000}", "${DRAWPOINT_PORT}", "${DRAWPOINT_PORT}:8000 has no default"),
+        ("    healthcheck:\n      test: [CMD, wget", "    x-healthcheck:\n      test: [CMD, wget", "has no check"),
+    ],
+)
+def test_a_slip_in_the_compose_file_is_found(right: str, wrong: str, told: str, tmp_path: Path) -> None:
+    text = COMPOSE.read_text(encoding="utf-8")
+    assert right in text
+    assert told in "; ".join(faults(text.replace(right, wrong), tmp_path))
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:

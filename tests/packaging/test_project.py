@@ -148,3 +148,37 @@ class TestMakeFindsAPython:
         (machine / ".venv").mkdir()
         (machine / ".venv" / ".ready").touch()
         assert "Nothing to be done" in self.make(machine, "install").stdout
+
+
+class TestSystemProgramsThatTestsDrive:
+    """What `.ci/system` does on a machine whose PATH is made here."""
+
+    def run(self, bin_: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+        bin_.mkdir()
+        for name, script in {"bash": "", **programs}.items():
+            (bin_ / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            (bin_ / name).chmod(0o755)
+        command = [str(shutil.which("sh")), str(REPOSITORY / ".ci" / "system")]
+        return subprocess.run(command, env={"PATH": str(bin_)}, capture_output=True, text=True, check=False)
+
+    def test_nothing_is_asked_for_where_all_are_there(self, tmp_path: Path) -> None:
+        result = self.run(tmp_path / "bin", curl="")
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+    def test_root_installs_those_that_are_missing(self, tmp_path: Path) -> None:
+        result = self.run(tmp_path / "bin", **{"id": "echo 0", "apt-get": 'echo "$@"'})
+        assert result.stdout.splitlines() == ["update -q", "install -y -q --no-install-recommends curl"]
+        assert (result.returncode, result.stderr) == (0, "")
+
+    @pytest.mark.parametrize(
+        "programs",
+        [
+            pytest.param({"id": "echo 1000", "apt-get": "echo asked"}, id="not root"),
+            pytest.param({"id": "echo 0"}, id="no apt"),
+            pytest.param({"id": "echo 0", "apt-get": "exit 100"}, id="no network"),
+        ],
+    )
+    def test_who_cannot_is_told_and_goes_on(self, programs: dict[str, str], tmp_path: Path) -> None:
+        result = self.run(tmp_path / "bin", **programs)
+        assert (result.returncode, result.stdout) == (0, "")
+        assert "skipped, or fail where CI is set: curl" in result.stderr
