@@ -35,7 +35,7 @@ def text_files() -> list[Path]:
     found: list[Path] = []
     for folder, folders, files in os.walk(REPOSITORY):
         folders[:] = [name for name in folders if name not in LOCAL]
-        found.extend(path for name in files if (path := Path(folder, name)).suffix in TEXT)
+        found.extend(path for name in {*files} - LOCAL if (path := Path(folder, name)).suffix in TEXT)
     return found
 
 
