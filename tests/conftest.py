@@ -60,3 +60,9 @@ def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write_sample(f"param{number}/run", sample_arrays(number))
     writer.save_manifest()
     return root
+
+
+@pytest.fixture
+def unchecked_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ZarrStoreWriter take NaN and infinities, as other writers of the format do."""
+    monkeypatch.setattr("drawpoint_store.writer.cast", lambda _sample, _field, rows, dtype: rows.astype(dtype))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import stores
+from drawpoint_store.field_arrays import NonFinite
 from drawpoint_store.group import array_digest, content_digest
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
 from drawpoint_store.reading.sample import REMEDY
@@ -51,6 +52,14 @@ class SampleCheck:
     problems: tuple[Problem, ...]
 
 
+class _ArrayCheck(NamedTuple):
+    """What was found of one array: the digest of its rows, what cannot be read, and what no draw should hold."""
+
+    digest: str
+    damage: list[Problem]
+    not_finite: NonFinite
+
+
 def verify_store(
     store_root: str | os.PathLike[str], *, max_workers: int = 1, progress: bool = False
 ) -> Iterator[SampleCheck]:
@@ -77,19 +86,22 @@ def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
     return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
 
 
-def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[tuple[str, list[Problem]]]) -> SampleCheck:
+def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
     """Put together what was found of a sample, taking as many of `arrays` as it has fields."""
     manifest, entry = store.manifest, store.manifest.samples[sample_id]
     nodes, problems = _check_metadata(store, sample_id)
-    fields, digests = _fields(manifest, sample_id), []
+    fields, checked = _fields(manifest, sample_id), []
     for _ in fields:
-        digest, found = next(arrays)
-        digests.append(digest)
-        problems += found
+        checked.append(next(arrays))
+        problems += checked[-1].damage
     has_digest = entry.digest is not None and entry.digest.startswith(_DIGEST_RULE)
-    if has_digest and not problems and entry.digest != content_digest(digests):
+    if has_digest and not problems and entry.digest != content_digest([array.digest for array in checked]):
         message = f"the values of sample {sample_id!r} are not those that were written: its digest (sha256) differs"
         problems.append(Problem(sample_id, None, None, message))
+    for field, array in zip(fields, checked, strict=True):
+        if array.not_finite.first_row is not None:
+            message = f"{field} in sample {sample_id!r} holds {array.not_finite} in stored order"
+            problems.append(Problem(sample_id, field, None, message))
     return SampleCheck(
         sample_id,
         sum(entry.domains[domain].n_chunks for domain in fields.values()),
@@ -99,18 +111,24 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[tuple[str, 
     )
 
 
-def _check_array(store: OpenStore, sample_id: str, field: str) -> tuple[str, list[Problem]]:
-    """Return the digest of what could be read of an array, and what is wrong with it."""
-    problems: list[Problem] = []
+def _check_array(store: OpenStore, sample_id: str, field: str) -> _ArrayCheck:
+    """Return what was found of an array, as far as it could be read."""
+    damage: list[Problem] = []
+    not_finite = NonFinite()
 
     def readable() -> Iterator[np.ndarray[Any, Any]]:
+        nonlocal not_finite
+        first = 0
         for block in plan_blocks(store.manifest, sample_id, [field]):
             rows, found = _read(store, block, field)
-            problems.extend(found)
+            damage.extend(found)
             if rows is not None:
+                not_finite = not_finite.followed_by(NonFinite.among(rows), first)
                 yield rows
+            first += sum(draw.num_rows for draw in block.draws.values())
 
-    return array_digest(store.manifest.fields[field], readable()), problems
+    digest = array_digest(store.manifest.fields[field], readable())
+    return _ArrayCheck(digest, damage, not_finite)
 
 
 def find_leftovers(store_root: str | os.PathLike[str], manifest: StoreManifest) -> list[str]:

@@ -14,6 +14,7 @@ from drawpoint.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.samples import MAX_CHUNKS, check_path
 from drawpoint.words import Words
 from drawpoint_store import stores
+from drawpoint_store.field_arrays import as_rows, cast, check_domain
 from drawpoint_store.group import ArrayContent, write_group
 from drawpoint_store.layout import build_domain_layouts
 from drawpoint_store.manifest import StoreManifest
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from drawpoint.manifest import ArrayLayout, DomainLayout
     from drawpoint_store.layout import FileMap
 
 _SHUFFLE_RULE = "shuffle/1"
@@ -90,8 +90,8 @@ class ZarrStoreWriter:
         different samples. A sample that the store's saved manifest already lists is written beside the old one.
 
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
-        fields, counts that disagree, empty domains, and finite values that the target dtype cannot hold; nothing
-        has been written then.
+        fields, counts that disagree, empty domains, NaN and infinities, and finite values that the target dtype cannot
+        hold; nothing has been written then.
         """
         check_sample_id(sample_id)
         given = self._by_domain(sample_id, field_arrays)
@@ -103,7 +103,7 @@ class ZarrStoreWriter:
             domains[domain] = self.grid(n_points)
             order = Words(_SHUFFLE_RULE, self.manifest.shuffle_seed, sample_id, domain).permutation(n_points)
             for field, array in layout.arrays.items():
-                stored = _cast(sample_id, field, arrays[field], array.dtype)
+                stored = cast(sample_id, field, arrays[field], array.dtype)
                 contents.append(ArrayContent(array, domains[domain], stored, order))
         relpath = self._free_relpath(sample_id)
         digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
@@ -174,12 +174,12 @@ class ZarrStoreWriter:
         by_domain = {}
         for domain, layout in self.layouts.items():
             given = {
-                field: _as_rows(sample_id, array, field_arrays[field])
+                field: as_rows(sample_id, array, field_arrays[field])
                 for field, array in layout.arrays.items()
                 if field in field_arrays
             }
             if given:
-                _check_domain(sample_id, domain, layout, given)
+                check_domain(sample_id, domain, layout, given)
                 by_domain[domain] = given
         if not by_domain:
             raise InvalidSample(f"sample {sample_id!r} has no fields.", sample=sample_id)
@@ -235,65 +235,3 @@ def check_sample_id(sample_id: str) -> None:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that need a gradient
-        raise InvalidSample(
-            f"sample {sample_id!r}: {layout.field} is no array: {error}.", sample=sample_id, field=layout.field
-        ) from error
-    allowed = f"(N, {layout.dim})" if layout.dim > 1 else "(N,) or (N, 1)"
-    rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array
-    if rows.ndim != 2 or rows.shape[1] != layout.dim:  # noqa: PLR2004  rows and components
-        problem = f"must have shape {allowed}, has {array.shape}"
-    elif np.ma.isMaskedArray(values):
-        problem = "is masked, and a store has no place for a mask; fill it, or leave its points out"
-    elif array.dtype.kind not in "fiu":
-        problem = f"must hold real numbers, holds {array.dtype}"
-    elif not len(array):
-        problem = f"has no points (shape {array.shape}); leave the whole domain out instead"
-    else:
-        return rows
-    raise InvalidSample(f"sample {sample_id!r}: {layout.field} {problem}.", sample=sample_id, field=layout.field)
-
-
-def _check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    missing = [field for field in layout.arrays if field not in given]
-    if missing:
-        raise InvalidSample(
-            f"sample {sample_id!r} has {', '.join(given)} but lacks {', '.join(missing)}; "
-            f"give all fields of {domain!r} or none.",
-            sample=sample_id,
-            field=missing[0],
-        )
-    counts = {field: len(array) for field, array in given.items()}
-    odd = next((field for field, count in counts.items() if count != counts[layout.position]), None)
-    if odd is not None:
-        shapes = ", ".join(f"{field} {array.shape}" for field, array in given.items())
-        raise InvalidSample(
-            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}.",
-            sample=sample_id,
-            field=odd,
-        )
-
-
-def _cast(sample_id: str, field: str, values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
-    target = np.dtype(dtype).newbyteorder("<")
-    with np.errstate(over="ignore"):
-        stored = values.astype(target, copy=False)
-    if values.dtype.kind == "f" and values.dtype.itemsize <= target.itemsize:
-        return stored
-    lost = np.isinf(stored) & np.isfinite(values)
-    if lost.any():
-        peak = float(np.abs(values[lost].astype(np.float64)).max())
-        wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
-        raise InvalidSample(
-            f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
-            f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
-            f"(--field-dtype {field}={wider}).",
-            sample=sample_id,
-            field=field,
-        )
-    return stored

@@ -321,6 +321,7 @@ class TestStoreStatistics:
         with pytest.raises(ValueError, match="No samples hold volume_sdf"):
             calculate_store_statistics(tmp_path, sample_ids=["a"], fields=["volume_sdf"])
 
+    @pytest.mark.usefixtures("unchecked_writer")
     def test_name_the_sample_and_field_that_hold_nan(self, tmp_path: Path) -> None:
         filemap = FileMap(surface_position="p", surface_pressure="q")
         writer = ZarrStoreWriter(tmp_path, filemap, "made")

@@ -324,3 +324,22 @@ def test_a_store_that_is_not_there_is_an_error_and_no_problem(tmp_path: Path) ->
 def test_no_workers_are_refused(whole: Path) -> None:
     with pytest.raises(ValueError, match="max_workers must be at least 1"):
         list(verify_store(whole, max_workers=0))
+
+
+@pytest.mark.usefixtures("unchecked_writer")
+def test_values_that_are_not_finite_are_counted_by_sample_and_field(tmp_path: Path) -> None:
+    bad = arrays(1)
+    bad["surface_pressure"][[3, 70, 129]] = np.nan, np.inf, -np.inf
+    bad["volume_velocity"][5] = np.nan
+    writer = ZarrStoreWriter(tmp_path, FILEMAP, "made", chunk_points=20, shard_points=40)
+    writer.write_sample("good", arrays(0))
+    writer.write_sample("bad", bad)
+    writer.save_manifest()
+    found = problems(tmp_path)
+    assert places(found) == [("bad", "surface_pressure", None), ("bad", "volume_velocity", None)]
+    rows = np.flatnonzero(~np.isfinite(ZarrChunkReader(tmp_path).read_sample("bad")["surface_pressure"].numpy()))
+    assert found[0].message == (
+        f"surface_pressure in sample 'bad' holds 1 NaN and 2 infinite of 130 values, the first in row {rows[0]} in "
+        "stored order"
+    )
+    assert "holds 3 NaN of 150 values" in found[1].message

@@ -204,13 +204,33 @@ def test_a_sample_may_lack_a_domain(tmp_path: Path) -> None:
     assert set(ZarrChunkReader(tmp_path).read_sample("run")) == {"volume_position", "volume_velocity"}
 
 
-def test_nan_and_infinity_are_stored_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        ([np.nan, np.inf, -np.inf, -0.0, *range(6)], "1 NaN and 2 infinite of 10 values, the first in row 0"),
+        ([*range(9), np.nan], "1 NaN of 10 values, the first in row 9"),
+        ([*range(8), -np.inf, 1e6], "1 infinite of 10 values, the first in row 8"),
+    ],
+)
+def test_nan_and_infinity_are_refused_with_sample_field_and_counts(
+    tmp_path: Path, dtype: str, bad: list[float], found: str
+) -> None:
     arrays = small_arrays()
-    arrays["surface_pressure"] = np.array([np.nan, np.inf, -np.inf, -0.0, *range(6)])
-    entry = small_writer(tmp_path).write_group("run", arrays)
-    values = stored(tmp_path, entry, "surface/pressure")
-    assert np.isnan(values).sum() == 1
-    assert np.isinf(values).sum() == 2
+    arrays["surface_pressure"] = np.array(bad, np.float32)
+    writer = small_writer(tmp_path, values_dtype=dtype)
+    with pytest.raises(InvalidSample, match=rf"^sample 'run': surface_pressure holds {found}\.$") as refused:
+        writer.write_sample("run", arrays)
+    assert (refused.value.sample, refused.value.field) == ("run", "surface_pressure")
+    assert "run" not in writer.manifest.samples
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_nan_in_a_position_is_refused_too(tmp_path: Path) -> None:
+    arrays = small_arrays()
+    arrays["volume_position"][3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"volume_position holds 1 NaN of 51 values, the first in row 3"):
+        small_writer(tmp_path).write_group("run", arrays)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

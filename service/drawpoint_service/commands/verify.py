@@ -17,8 +17,8 @@ SHOWN = 5
 
 _DESCRIPTION = """\
 Read every chunk of every array of a store: is it there, is its checksum right, does its count agree with the
-manifest, are the values those that were written? Each problem is printed with its sample, field and chunk; one
-damaged sample does not keep the others from being checked.
+manifest, are the values finite, and those that were written? Each problem is printed with its sample, field and chunk;
+one damaged sample does not keep the others from being checked.
 """
 _EPILOG = """\
 Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers may carry no checksums and carry no

@@ -8,12 +8,12 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 import fsspec.implementations.local
-import numpy as np
 
 from drawpoint.errors import InvalidSample, StoreUnreadable
 from drawpoint_store import stores
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -39,22 +39,6 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
     except Exception as error:  # there is no telling what torch.load raises for damaged files
         raise InvalidSample(f"{name} cannot be read: {_first_line(error)}") from error
     raise InvalidSample(f"{name} {problem}")
-
-
-def check_finite(field: str, values: np.ndarray[Any, Any]) -> None:
-    """Raise InvalidSample, with counts and the first row, if `values` hold NaN or infinities."""
-    if values.dtype.kind != "f":
-        return
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    nans = int(np.isnan(values).sum())
-    infinities = int(values.size - finite.sum()) - nans
-    row = int(np.argwhere(~finite)[0][0]) if values.ndim else 0
-    counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinities, "infinite")) if count]
-    raise InvalidSample(
-        f"{field} holds {' and '.join(counts)} of {values.size} values, the first in row {row}", field=field
-    )
 
 
 def _load(filesystem: Any, path: str) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
-from drawpoint_store.conversion.tensors import check_finite, read_tensor
+from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import open_filesystem
 from drawpoint_store.writer import ZarrStoreWriter
 
@@ -76,10 +76,7 @@ class SampleConverter:
                 finished = self._journal.find(sample.sample_id, task.fingerprint)
                 if finished is not None and finished.entry.relpath not in self._conversion.published:
                     return Outcome(sample, finished, resumed=True)
-            fields = {}
-            for field, file in sample.files.items():
-                fields[field] = read_tensor(self._filesystem, file.path)
-                check_finite(field, fields[field])
+            fields = {field: read_tensor(self._filesystem, file.path) for field, file in sample.files.items()}
             entry = self._writer.write_group(sample.sample_id, fields)
             nbytes = count_bytes(stores.join(root, entry.relpath))
             finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes)
