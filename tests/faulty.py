@@ -141,7 +141,10 @@ def _read_request(incoming: BufferedReader, connection: socket.socket) -> Seen |
         lines.append(line)
     if not lines:
         return None
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    headers: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines[1:]):
+        before = [headers[name.lower()]] if name.lower() in headers else []
+        headers[name.lower()] = ", ".join([*before, value.strip()])
     method, target, _ = lines[0].split(" ")
     body = incoming.read(int(headers.get("content-length", "0")))
     return Seen(target, headers, connection.getpeername()[1], method, body)

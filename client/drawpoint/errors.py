@@ -2,7 +2,7 @@
 
     DrawpointError
     +-- UnknownName (KeyError, ValueError)      a name that is not there; `near` holds similar ones
-    |   +-- StoreNotFound
+    |   +-- StoreNotFound (FileNotFoundError)
     |   +-- SampleNotFound
     |   +-- SplitNotFound
     |   +-- UnknownDomain
@@ -114,7 +114,7 @@ class UnknownName(DrawpointError, KeyError, ValueError):
         return error
 
 
-class StoreNotFound(UnknownName):
+class StoreNotFound(UnknownName, FileNotFoundError):
     """No store of that id is served, or no manifest lies at that root."""
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from drawpoint.wire import Interrupted, Oversized, Truncated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MAX_HEAD_BYTES = 65_536
 
@@ -42,10 +42,10 @@ class Head:
     persistent: bool
 
 
-def render_request(target: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+def render_request(target: str, headers: Iterable[tuple[str, str]], body: bytes | None = None) -> bytes:
     """Return the bytes of a GET, or of a POST of `body`; raises ValueError for characters that a head cannot hold."""
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"{name}: {value}" for name, value in headers]
     if body is not None:
         lines.append(f"content-length: {len(body)}")
     for line in lines:

@@ -54,7 +54,7 @@ class LeanEngine:
     ) -> None:
         self._place = (address.raw_host.decode(), address.port or (443 if context else 80))
         self._prefix = address.raw_path.decode().rstrip("/")
-        self._headers = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
+        self._headers = [(name.decode().lower(), value.decode("latin-1")) for name, value in headers]
         self._timeout = timeout
         self._context = context
         # A list: its append and pop are atomic, and the last one used is the one most likely alive.
@@ -63,7 +63,8 @@ class LeanEngine:
     def send(
         self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
     ) -> Answer:
-        request = render_request(self._prefix + target, {**self._headers, **headers}, body)
+        kept = [header for header in self._headers if header[0] not in headers]  # one name may have several values
+        request = render_request(self._prefix + target, [*kept, *headers.items()], body)
         connection = self._take() or _Connection(self._place, self._context, self._timeout, deadline)
         try:
             answer = connection.exchange(request, deadline, limit)

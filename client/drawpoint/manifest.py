@@ -68,6 +68,8 @@ class DomainLayout(_Model):
 class StoreManifest(_Model):
     """All that is known of a store without reading its data; `samples` is keyed by sample id."""
 
+    model_config = ConfigDict(validate_assignment=True)
+
     dataset_name: str
     format_version: int = FORMAT_VERSION
     shuffle_seed: int
@@ -79,7 +81,8 @@ class StoreManifest(_Model):
     retired: list[str] = Field(default_factory=list)
     """Groups of earlier revisions, whose paths are never written again: somebody may still read them."""
 
-    _revision: str | None = PrivateAttr(default=None)
+    _known: tuple[str, SampleTable, int, str] | None = PrivateAttr(default=None)
+    """What the manifest held when its revision was last told (all but the samples, they, their changes), and that."""
 
     @model_validator(mode="before")
     @classmethod
@@ -110,8 +113,11 @@ class StoreManifest(_Model):
 
     @property
     def revision(self) -> str:
-        """The sha256 (hex) of the manifest's bytes: as read, or as they would be written now."""
-        return self._revision or hashlib.sha256(self.to_json()).hexdigest()
+        """The sha256 (hex) of the manifest's bytes: as read, or after a change as they would be written now."""
+        held = self._held()
+        if self._known is None or self._known[:3] != held:
+            self._known = *held, hashlib.sha256(self.to_json()).hexdigest()
+        return self._known[3]
 
     @property
     def fields(self) -> dict[str, ArrayLayout]:
@@ -135,8 +141,11 @@ class StoreManifest(_Model):
             raise InvalidManifest(f"{origin} is refused: {where + ': ' if where else ''}{reason}.") from error
         except (ValueError, RecursionError) as error:
             raise InvalidManifest(f"{origin} is refused: it is no manifest ({error}).") from error
-        manifest._revision = hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
+        manifest._known = *manifest._held(), hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
         return manifest
+
+    def _held(self) -> tuple[str, SampleTable, int]:
+        return self.model_dump_json(exclude={"samples"}), self.samples, self.samples.changes
 
 
 def _parse(data: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 from urllib.parse import unquote
 
 from pydantic import (
@@ -42,14 +42,31 @@ size are 4e9 points."""
 RelativePath = Annotated[str, AfterValidator(check_path)]
 
 
-class DomainSample(BaseModel):
+def _refuse_change(name: str) -> NoReturn:
+    raise AttributeError(
+        f"{name} is not changed in place, which the manifest would not notice; make another with "
+        f"model_copy(update={{{name!r}: ...}}), and assign the entry that has it: manifest.samples[sample_id] = entry."
+    )
+
+
+class _Fixed(BaseModel):
+    """A value that is replaced and never changed: a change to what a table hands out would not reach the table."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        _refuse_change(name)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        _refuse_change(name)
+
+
+class DomainSample(_Fixed):
     """The grid of one domain of one sample.
 
     `n_points` rows lie in `n_chunks` chunks of `chunk_points`, the last one short where they do not divide, packed
     into shards of `shard_points` rows.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     n_points: int = Field(gt=0, le=MAX_POINTS)
     chunk_points: int = Field(gt=0, le=MAX_POINTS)
@@ -65,13 +82,24 @@ class DomainSample(BaseModel):
         return self
 
 
-class SampleEntry(BaseModel):
+class _Grids(dict[str, DomainSample]):
+    """The grids of an entry that a table hands out; a pickle or deep copy of them is a dict to be changed at will."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        _refuse_change("domains")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[Any, Any]], tuple[dict[str, DomainSample]]]:
+        return dict, (dict(self),)
+
+
+class SampleEntry(_Fixed):
     """One sample: its group's path below the root, its grids by domain, and a digest of its content.
 
     `digest` is `sha256:<hex>` over the stored values; stores of other writers have none.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     relpath: RelativePath
     domains: dict[str, DomainSample]
@@ -88,30 +116,37 @@ _Row = tuple[str | None, str | None, tuple[tuple[str, _Grid], ...]]
 class SampleTable(MutableMapping[str, SampleEntry]):
     """Sample entries by id, held as plain tuples; an entry is made anew each time that it is looked up.
 
-    To change a sample, assign its entry: changes to an entry that was looked up stay outside.
+    An entry refuses to be changed; to change a sample, assign another one, or a dict or object with the attributes of
+    one. `changes` counts the assignments.
     """
 
     def __init__(self, entries: Mapping[str, SampleEntry] | None = None) -> None:
         self._rows: dict[str, _Row] = {}
+        self.changes = 0
         self.update(entries or {})
 
     def __getitem__(self, sample_id: str) -> SampleEntry:
         relpath, digest, grids = self._rows[sample_id]
         return SampleEntry.model_construct(
             relpath=f"{sample_id}.zarr" if relpath is None else relpath,
-            domains={domain: DomainSample.model_construct(**_name_grid(grid)) for domain, grid in grids},
+            domains=_Grids((domain, DomainSample.model_construct(**_name_grid(grid))) for domain, grid in grids),
             digest=digest,
         )
 
-    def __setitem__(self, sample_id: str, entry: SampleEntry) -> None:
+    def __setitem__(self, sample_id: str, entry: Any) -> None:
+        if not isinstance(entry, SampleEntry):
+            entry = _validate_entry(sample_id, entry)
+        check_path(entry.relpath)  # a copy with another path has not been checked
         grids = tuple(
             (domain, (grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks))
             for domain, grid in entry.domains.items()
         )
         self._rows[sample_id] = _spare(sample_id, entry.relpath), entry.digest, grids
+        self.changes += 1
 
     def __delitem__(self, sample_id: str) -> None:
         del self._rows[sample_id]
+        self.changes += 1
 
     def __contains__(self, sample_id: object) -> bool:
         return sample_id in self._rows
@@ -175,7 +210,7 @@ class SampleTable(MutableMapping[str, SampleEntry]):
                 relpath, digest, grids = entry
                 table._rows[sample_id] = _spare(sample_id, relpath), digest, grids
             else:
-                table[sample_id] = _validate_entry(sample_id, entry)
+                table[sample_id] = entry
         return table
 
     def _to_plain(self) -> dict[str, Any]:
@@ -245,7 +280,7 @@ def _validate_entry(sample_id: str, entry: Any) -> SampleEntry:
         plain = {name: _name_grid(grid) if type(grid) is tuple else grid for name, grid in grids}
         entry = {**entry, "domains": plain}
     try:
-        return SampleEntry.model_validate(entry)
+        return SampleEntry.model_validate(entry, from_attributes=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (sample_id, *first["loc"]))

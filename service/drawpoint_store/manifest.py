@@ -20,15 +20,15 @@ class StoreManifest(drawpoint.manifest.StoreManifest):
     def save(self, store_root: str | os.PathLike[str]) -> str:
         """Write the manifest, whole or not at all, and return its path or URL."""
         place = stores.write_bytes(store_root, self.MANIFEST_NAME, self.to_json())
-        self._revision = None  # these are no longer the bytes it may have been read from
+        self._known = None  # these are no longer the bytes it may have been read from
         return place
 
     @classmethod
     def load(cls, store_root: str | os.PathLike[str]) -> Self:
         """Read the manifest of a store.
 
-        Raises StoreNotFound if there is none, InvalidManifest if it is damaged or not to be trusted, and
-        StoreUnreadable if the storage does not answer.
+        Raises StoreNotFound (a FileNotFoundError) if there is none, InvalidManifest if it is damaged or not to be
+        trusted, and StoreUnreadable if the storage does not answer.
         """
         place = stores.join(store_root, cls.MANIFEST_NAME)
         data = stores.read_bytes(store_root, cls.MANIFEST_NAME)

@@ -64,6 +64,10 @@ class ZarrChunkReader:
     def read_concurrency(self) -> int:
         return self._store.read_concurrency
 
+    @read_concurrency.setter
+    def read_concurrency(self, value: int) -> None:
+        self._store.read_concurrency = check_count("read_concurrency", value)
+
     def read_sample(
         self,
         sample_id: str,

@@ -82,7 +82,7 @@ class OpenStore:
         self._files = OpenFiles(_OPEN_FILES)
         self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._pool_pid = 0
+        self._pool_of = (0, 0)
 
     @property
     def far(self) -> bool:
@@ -105,11 +105,12 @@ class OpenStore:
             sample = self._sample(plan)
             runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
             self._read_foreign(plan, foreign, out)
-            if self.read_concurrency == 1 or len(runs) <= 1 or sample.source.far:
+            threads = self.read_concurrency  # which somebody may set meanwhile
+            if threads == 1 or len(runs) <= 1 or sample.source.far:
                 _read_runs(sample, runs, self._chunks)
             else:
-                groups = [runs[first :: self.read_concurrency] for first in range(self.read_concurrency)]
-                for done in self._threads().map(lambda group: _read_runs(sample, group, self._chunks), groups):
+                groups = [runs[first::threads] for first in range(threads)]
+                for done in self._threads(threads).map(lambda group: _read_runs(sample, group, self._chunks), groups):
                     assert done is None
 
     async def read_soon(
@@ -204,9 +205,10 @@ class OpenStore:
             return stores.make_store(self.location.below(relpath), read_only=True)
         return self.store_factory(stores.join(self.root, relpath))
 
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None or self._pool_pid != os.getpid():  # threads do not survive a fork
-            self._pool, self._pool_pid = ThreadPoolExecutor(self.read_concurrency, "drawpoint-read"), os.getpid()
+    def _threads(self, count: int) -> ThreadPoolExecutor:
+        needed = (os.getpid(), count)
+        if self._pool is None or self._pool_of != needed:  # threads do not survive a fork
+            self._pool, self._pool_of = ThreadPoolExecutor(count, "drawpoint-read"), needed
         return self._pool
 
     def __getstate__(self) -> dict[str, Any]:

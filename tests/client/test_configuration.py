@@ -165,6 +165,25 @@ class TestHeaders:
         assert lean["accept-encoding"] == "identity"
         assert len({seen.target for seen in proxy.draws}) == 1
 
+    def test_given_several_times_are_all_sent(self, proxy: FaultyProxy) -> None:
+        headers = [("X-A", "1"), ("x-a", "2"), ("X-B", "3"), ("Cookie", "a=b"), ("cookie", "c=d"), ("X-A", "4")]
+        for more in ({}, {"http2": False}):
+            with drawpoint.connect(proxy.url, headers=headers, token="secret", **more) as connection:  # type: ignore[arg-type]
+                reader = connection.store("made")
+                reader.read_coords(SAMPLE, "surface", 5, seed=1)
+                reader.read_batch([SAMPLE], {"surface": 5, "volume": 5})
+        assert [seen.headers["x-a"] for seen in proxy.seen] == ["1, 2, 4"] * 6
+        assert {seen.headers["cookie"] for seen in proxy.seen} == {"a=b, c=d"}
+        assert {seen.headers["authorization"] for seen in proxy.seen} == {"Bearer secret"}
+
+    def test_give_way_to_what_a_request_must_say(self, proxy: FaultyProxy) -> None:
+        headers = [("X-Request-ID", "1"), ("X-Request-ID", "2"), ("Authorization", "Basic x")]
+        for more in ({}, {"http2": False}):
+            with drawpoint.connect(proxy.url, headers=headers, token="secret", **more) as connection:  # type: ignore[arg-type]
+                connection.store("made").read_coords(SAMPLE, "surface", 5, seed=1)
+        assert all(len(seen.headers["x-request-id"]) == 16 for seen in proxy.seen)
+        assert {seen.headers["authorization"] for seen in proxy.seen} == {"Bearer secret"}
+
     def test_name_drawpoint_by_default(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
         open_store(proxy.url).read_coords(SAMPLE, "surface", 5)
         assert {seen.headers["user-agent"] for seen in proxy.seen} == {f"drawpoint/{drawpoint.__version__}"}

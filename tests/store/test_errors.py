@@ -101,6 +101,8 @@ def test_names_of_other_types_are_unknown_names_too() -> None:
     ("kind", "builtin"),
     [
         (errors.SampleNotFound, KeyError),
+        (errors.StoreNotFound, FileNotFoundError),
+        (errors.StoreNotFound, KeyError),
         (errors.UnknownField, ValueError),
         (errors.InvalidDraw, ValueError),
         (errors.InvalidSample, ValueError),

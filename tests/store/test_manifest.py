@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,90 @@ def test_any_change_changes_the_revision() -> None:
     changed[3].samples["a"] = changed[3].samples["a"].model_copy(update={"relpath": "a.zarr"})
     changed[4].shuffle_seed = 8
     assert len({each.revision for each in [made(), *changed]}) == 6
+
+
+def change_samples(manifest: StoreManifest, sample_id: str, **update: Any) -> None:
+    manifest.samples[sample_id] = manifest.samples[sample_id].model_copy(update=update)
+
+
+CHANGES: dict[str, Callable[[StoreManifest], Any]] = {
+    "an attribute": lambda it: setattr(it, "dataset_name", "other"),
+    "a sample that is added": lambda it: it.samples.update(c=made().samples["b/ü"].model_copy(update={"relpath": "c"})),
+    "a sample that is gone": lambda it: it.samples.pop("a"),
+    "all samples gone": lambda it: it.samples.clear(),
+    "another digest": lambda it: change_samples(it, "a", digest="sha256:01"),
+    "another path": lambda it: change_samples(it, "a", relpath="elsewhere.zarr"),
+    "other grids": lambda it: change_samples(
+        it, "b/ü", domains={"surface": DomainSample(**{**GRID, "shard_points": 4})}
+    ),
+    "other samples": lambda it: setattr(it, "samples", {}),
+    "a domain that is gone": lambda it: it.domains.clear(),
+    "another dtype": lambda it: setattr(it.fields["surface_pressure"], "dtype", "float64"),
+    "a retired group": lambda it: it.retired.append("a.rewritten-1.zarr"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_a_manifest_that_was_read_changes_its_revision(
+    tmp_path: Path, change: Callable[[StoreManifest], Any]
+) -> None:
+    data = json.dumps(document(), indent=7).encode()
+    manifest = load(tmp_path, data)
+    before = manifest.revision
+    change(manifest)
+    changed = manifest.revision
+    assert changed == hashlib.sha256(manifest.to_json()).hexdigest()
+    assert changed != before
+    manifest.save(tmp_path)
+    assert manifest.revision == changed == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
+    assert copy.deepcopy(manifest).revision == pickle.loads(pickle.dumps(manifest)).revision == changed
+
+
+def test_an_entry_that_was_looked_up_refuses_changes_that_the_manifest_would_not_notice() -> None:
+    manifest = made()
+    before, entry = manifest.to_json(), manifest.samples["b/ü"]
+    grids: Any = entry.domains
+    refused: list[Callable[[], Any]] = [
+        lambda: setattr(manifest.samples["b/ü"], "relpath", "elsewhere.zarr"),
+        lambda: setattr(entry, "digest", None),
+        lambda: delattr(entry, "digest"),
+        lambda: setattr(entry, "domains", {}),
+        lambda: setattr(grids["surface"], "n_points", 11),
+        lambda: grids.__setitem__("surface", grids["surface"]),
+        lambda: grids.__delitem__("surface"),
+        lambda: grids.update(surface=grids["surface"]),
+        lambda: grids.__ior__({}),
+        lambda: grids.setdefault("volume", grids["surface"]),
+        lambda: grids.pop("surface"),
+        grids.popitem,
+        grids.clear,
+    ]
+    for change in refused:
+        with pytest.raises(AttributeError, match=r"manifest\.samples\[sample_id\] = entry"):
+            change()
+    assert manifest.to_json() == before
+
+
+def test_an_entry_is_changed_by_assigning_another_one() -> None:
+    manifest = made()
+    entry = manifest.samples["b/ü"]
+    manifest.samples["b/ü"] = entry.model_copy(update={"relpath": "elsewhere.zarr"})
+    assert manifest.samples["b/ü"].relpath == "elsewhere.zarr"
+    for own in (copy.deepcopy(entry), pickle.loads(pickle.dumps(entry))):
+        assert own == entry
+        own.domains["surface"] = DomainSample(**{**GRID, "shard_points": 4})  # nobody else's
+        manifest.samples["b/ü"] = own
+        assert manifest.samples["b/ü"].domains["surface"].shard_points == 4
+    assert entry.domains["surface"].shard_points == 12
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+def test_an_entry_whose_path_could_leave_the_store_is_not_assigned(path: str) -> None:
+    manifest = made()
+    before, entry = manifest.to_json(), manifest.samples["b/ü"]
+    with pytest.raises(ValueError, match="not a plain relative path"):
+        manifest.samples["a"] = entry.model_copy(update={"relpath": path})
+    assert manifest.to_json() == before
 
 
 @pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy, copy.copy])
@@ -374,6 +459,8 @@ def test_any_value_in_any_place_gives_a_manifest_or_a_refusal(path: list[str], v
 def test_a_store_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound, match=r"there is no store at .*nowhere"):
         StoreManifest.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="there is no store at"):
+        StoreManifest.load(str(tmp_path / "nowhere"))
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreNotFound):
         StoreManifest.load(tmp_path / "file")

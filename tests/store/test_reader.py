@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ from zarr.storage import LocalStore
 from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.errors import InvalidDraw, SampleNotFound, StoreNotFound, UnknownDomain
 from drawpoint.rows import row_indices
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, store
 from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.store import open_read_only
 from travel import draw_lists
@@ -209,6 +210,27 @@ def test_what_is_not_there_is_named(store_root: Path) -> None:
 def test_a_concurrency_that_is_none_is_refused(store_root: Path, concurrency: Any) -> None:
     with pytest.raises(ValueError, match="read_concurrency"):
         ZarrChunkReader(store_root, read_concurrency=concurrency)
+    reader = ZarrChunkReader(store_root)
+    with pytest.raises(ValueError, match="read_concurrency"):
+        reader.read_concurrency = concurrency
+    assert reader.read_concurrency == 1
+
+
+def test_a_concurrency_can_be_set_and_is_that_of_the_next_read(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = ZarrChunkReader(store_root, read_concurrency=2)
+    expected = {field: tensor.numpy() for field, tensor in reader.read_sample(SID, seed=0).items()}
+    reader.read_concurrency = 4
+    together, read_runs = threading.Barrier(4, timeout=60), store._read_runs  # noqa: SLF001  what each thread does
+
+    def meet(*arguments: Any) -> None:
+        together.wait()
+        read_runs(*arguments)
+
+    monkeypatch.setattr(store, "_read_runs", meet)
+    assert_equal(reader.read_sample(SID, seed=0), expected)
+    assert reader.read_concurrency == pickle.loads(pickle.dumps(reader)).read_concurrency == 4
 
 
 def test_a_reader_tells_what_it_was_made_of(store_root: Path) -> None:
