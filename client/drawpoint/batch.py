@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drawpoint.errors import InvalidDraw, UnknownField, UnknownParameter
 from drawpoint.seeds import check_part, check_seed, fresh_seed
-from drawpoint.selection import check_counts
+from drawpoint.selection import check_counts, name_store
 
 if TYPE_CHECKING:
     from drawpoint.manifest import StoreManifest
@@ -58,13 +58,14 @@ def check_selection(
     num_points: Mapping[str, int | None] | None,
     fields: Collection[str] | None,
     coords: Mapping[str, int | None] | None,
+    store: str | None = None,
 ) -> BatchSelection:
-    """Return what the items of a batch share; raises UnknownDomain, UnknownField and InvalidDraw.
+    """Return what the items of a batch share; raises UnknownDomain, UnknownField and InvalidDraw, naming `store`.
 
     Whether each sample has the fields named is another question, and each item's own.
     """
-    counts = check_counts(manifest, num_points)
-    positions = check_counts(manifest, coords)
+    counts = check_counts(manifest, num_points, store)
+    positions = check_counts(manifest, coords, store)
     if fields is None:
         return BatchSelection(counts, None, positions)
     if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
@@ -72,7 +73,7 @@ def check_selection(
     known = manifest.fields
     for field in fields:
         if field not in known:
-            raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
+            raise UnknownField.among("field", field, known, where=name_store(manifest, store), store=store)
     return BatchSelection(counts, tuple(dict.fromkeys(fields)), positions)
 
 

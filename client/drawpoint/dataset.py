@@ -14,7 +14,7 @@ from drawpoint.batch import COORDS_PREFIX
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidDraw, InvalidParameter, UnknownDomain, UnknownField
 from drawpoint.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
 from drawpoint.seeds import check_count, check_part, check_seed, derive_seed
-from drawpoint.selection import check_counts, find_sample
+from drawpoint.selection import check_counts, find_sample, name_store, store_of
 from drawpoint.stacking import warn_of_short_samples
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ class SampleDataset(Dataset[Any]):
                 raise InvalidParameter.of(name, str(value), *allowed)
         self.reader = reader
         self.sample_ids = _choose_samples(reader, sample_ids, split)
-        self.num_points = check_counts(reader.manifest, num_points)
-        self.fields = None if fields is None else _check_fields(reader.manifest, fields)
-        self.num_geometry_points = _check_geometry(reader.manifest, num_geometry_points)
+        self.num_points = check_counts(reader.manifest, num_points, store_of(reader))
+        self.fields = None if fields is None else _check_fields(reader, fields)
+        self.num_geometry_points = _check_geometry(reader, num_geometry_points)
         drawn = reader.manifest.fields if self.fields is None else self.fields
         counts = {
             f"num_points[{domain!r}]": (domain, count)
@@ -125,7 +125,7 @@ class SampleDataset(Dataset[Any]):
         self.normaliser = _make_normaliser(reader, normalise)
         if self.normaliser is not None:
             geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
-            self.normaliser.check(reader.manifest, [*drawn, *geometry])
+            self.normaliser.check(reader.manifest, [*drawn, *geometry], store_of(reader))
         # Shared memory, so that set_epoch reaches workers that are alive: they hold copies of the dataset.
         self._epoch = _share(torch.zeros((), dtype=torch.int64))
 
@@ -258,7 +258,7 @@ def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str
     elif sample_ids is not None:
         chosen = list(sample_ids)
         for sample_id in chosen:
-            find_sample(reader.manifest, sample_id)
+            find_sample(reader.manifest, sample_id, store_of(reader))
     else:
         chosen = sorted(samples)
     if not chosen:
@@ -266,21 +266,24 @@ def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str
     return chosen
 
 
-def _check_fields(manifest: StoreManifest, fields: Collection[str]) -> tuple[str, ...]:
-    known = manifest.fields
+def _check_fields(reader: Reader, fields: Collection[str]) -> tuple[str, ...]:
+    known = reader.manifest.fields
     if isinstance(fields, str) or not fields:
         raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
     for field in fields:
         if field not in known:
-            raise UnknownField.among("field", field, known, where=f"store {manifest.dataset_name!r}")
+            where = name_store(reader.manifest, store_of(reader))
+            raise UnknownField.among("field", field, known, where=where, store=store_of(reader))
     return tuple(fields)
 
 
-def _check_geometry(manifest: StoreManifest, count: int | None) -> int | None:
+def _check_geometry(reader: Reader, count: int | None) -> int | None:
     if count is None:
         return None
-    if GEOMETRY_DOMAIN not in manifest.domains:
-        raise UnknownDomain.among("domain", GEOMETRY_DOMAIN, manifest.domains, where=f"store {manifest.dataset_name!r}")
+    domains, store = reader.manifest.domains, store_of(reader)
+    if GEOMETRY_DOMAIN not in domains:
+        where = name_store(reader.manifest, store)
+        raise UnknownDomain.among("domain", GEOMETRY_DOMAIN, domains, where=where, store=store)
     return check_count("geometry", count)
 
 

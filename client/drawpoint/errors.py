@@ -95,7 +95,16 @@ class UnknownName(DrawpointError, KeyError, ValueError):
     near: tuple[str, ...] = ()
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str], *, where: str, sample: str | None = None) -> Self:
+    def among(
+        cls,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        where: str,
+        store: str | None = None,
+        sample: str | None = None,
+    ) -> Self:
         """Build the error for `name`, naming the nearest of `known`, or a few of them if none is near."""
         name = str(name)[:200]
         names = list(islice(known, NEAR_NAMES_SEARCHED))
@@ -109,7 +118,7 @@ class UnknownName(DrawpointError, KeyError, ValueError):
         shown = near or tuple(names[:8])
         hint = f"near names: {', '.join(shown)}" if near else f"there is: {', '.join(shown) or 'none'}"
         more = ", ..." if not near and len(names) > len(shown) else ""
-        error = cls(f"{where} has no {kind} {name!r}; {hint}{more}.", sample=sample)
+        error = cls(f"{where} has no {kind} {name!r}; {hint}{more}.", store=store, sample=sample)
         error.near = shown
         return error
 

@@ -12,7 +12,7 @@ from drawpoint.errors import InvalidDraw, UnknownDomain, UnknownField
 from drawpoint.manifest import StoreManifest
 from drawpoint.normalisation import GEOMETRY_DOMAIN
 from drawpoint.seeds import check_count, derive_seed
-from drawpoint.selection import check_counts, find_sample
+from drawpoint.selection import check_counts, find_sample, name_store, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -63,15 +63,15 @@ def estimate(
 
     Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and what the probes raise.
     """
-    manifest = source if isinstance(source, StoreManifest) else source.manifest
-    counts = check_counts(manifest, num_points)
+    manifest, store = (source, None) if isinstance(source, StoreManifest) else (source.manifest, store_of(source))
+    counts = check_counts(manifest, num_points, store)
     check_count("concurrency", concurrency)
     ids = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
     if not ids:
         raise InvalidDraw("there are no samples to estimate an epoch of.")
     points = nbytes = 0
     for sample_id in ids:
-        drawn, size = _measure_sample(manifest, sample_id, counts, fields, num_geometry_points)
+        drawn, size = _measure_sample(manifest, store, sample_id, counts, fields, num_geometry_points)
         points += drawn
         nbytes += size
     per_sample = 1 if num_geometry_points is None else 2
@@ -86,16 +86,18 @@ def estimate(
 
 def _measure_sample(
     manifest: StoreManifest,
+    store: str | None,
     sample_id: str,
     counts: Mapping[str, int | None],
     fields: Collection[str] | None,
     num_geometry_points: int | None,
 ) -> tuple[int, int]:
     """Return points and bytes of one sample's draw."""
-    entry = find_sample(manifest, sample_id)
+    entry = find_sample(manifest, sample_id, store)
     for field in fields or ():
         if field not in manifest.fields:
-            raise UnknownField.among("field", field, manifest.fields, where=f"store {manifest.dataset_name!r}")
+            where = name_store(manifest, store)
+            raise UnknownField.among("field", field, manifest.fields, where=where, store=store)
     points = nbytes = 0
     for domain, grid in entry.domains.items():
         arrays = [
@@ -106,8 +108,9 @@ def _measure_sample(
         nbytes += rows * sum(array.dim * _ITEM_BYTES[array.dtype] for array in arrays)
     if num_geometry_points is not None:
         if GEOMETRY_DOMAIN not in entry.domains:
+            where = f"sample {sample_id!r}"
             raise UnknownDomain.among(
-                "domain", GEOMETRY_DOMAIN, entry.domains, where=f"sample {sample_id!r}", sample=sample_id
+                "domain", GEOMETRY_DOMAIN, entry.domains, where=where, store=store, sample=sample_id
             )
         layout = manifest.domains[GEOMETRY_DOMAIN]
         rows = count_rows(entry.domains[GEOMETRY_DOMAIN].n_points, num_geometry_points, None)

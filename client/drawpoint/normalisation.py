@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidParameter, RevisionChanged, UnknownField
+from drawpoint.selection import name_store
 
 if TYPE_CHECKING:
     import torch
@@ -67,15 +68,16 @@ class Normaliser:
         """The fields that there are statistics of."""
         return list(self._moments)
 
-    def check(self, manifest: StoreManifest, fields: Collection[str]) -> None:
-        """Check that these are statistics of `fields` in the present revision of a store.
+    def check(self, manifest: StoreManifest, fields: Collection[str], store: str | None = None) -> None:
+        """Check that these are statistics of `fields` in the present revision of a store, which errors call `store`.
 
         Raises RevisionChanged if they are of another revision, UnknownField for a field that they lack.
         """
         if self.revision is not None and self.revision != manifest.revision:
             raise RevisionChanged(
-                f"the statistics are of revision {self.revision}, the store {manifest.dataset_name!r} is at "
-                f"{manifest.revision}; measure it again with `drawpoint stats`."
+                f"the statistics are of revision {self.revision}, {name_store(manifest, store)} is at "
+                f"{manifest.revision}; measure it again with `drawpoint stats`.",
+                store=store,
             )
         for field in fields:
             if field not in self.leave:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from drawpoint.errors import UnknownDomain, UnknownField
 from drawpoint.rows import count_parts, count_rows, part_rows, row_indices
 from drawpoint.seeds import check_count, check_seed
-from drawpoint.selection import check_fields, find_sample
+from drawpoint.selection import check_fields, find_sample, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -108,16 +108,19 @@ def iter_parts(
 
     Raises SampleNotFound, UnknownDomain, UnknownField and InvalidDraw, and while it goes on what read_sample raises.
     """
-    entry = find_sample(reader.manifest, sample_id)
+    store = store_of(reader)
+    entry = find_sample(reader.manifest, sample_id, store)
     if domain not in entry.domains:
-        raise UnknownDomain.among("domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id)
+        where = f"sample {sample_id!r}"
+        raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
     arrays = reader.manifest.domains[domain].arrays
     if fields is not None:
-        check_fields(reader.manifest, sample_id, entry, fields)
+        check_fields(reader.manifest, sample_id, entry, fields, store)
     wanted = list(arrays) if fields is None else list(fields)
     for field in wanted:
         if field not in arrays:
-            raise UnknownField.among("field", field, arrays, where=f"domain {domain!r}", sample=sample_id)
+            where = f"domain {domain!r}"
+            raise UnknownField.among("field", field, arrays, where=where, store=store, sample=sample_id)
     return _read_parts(
         reader, sample_id, domain, check_count(domain, num_points), wanted, check_seed(seed), entry.domains[domain]
     )

@@ -89,7 +89,7 @@ class Reads:
         coords: Mapping[str, int | None] | None,
     ) -> Steps[list[Tensors | DrawpointError]]:
         """Take the steps of read_batch."""
-        selection = check_selection(self.manifest, num_points, fields, coords)
+        selection = check_selection(self.manifest, num_points, fields, coords, self.store_id)
         items = list_items(samples)
         outcomes: Outcomes = {}
         waiting: dict[int, BatchDraw] = {}
@@ -128,12 +128,12 @@ class Reads:
         part: int | None,
         fields: Collection[str] | None,
     ) -> Draw:
-        entry = find_sample(self.manifest, sample_id)
-        counts = check_counts(self.manifest, num_points)
+        entry = find_sample(self.manifest, sample_id, self.store_id)
+        counts = check_counts(self.manifest, num_points, self.store_id)
         if part is not None:
             part = check_part(part)
         if fields is not None:
-            check_fields(self.manifest, sample_id, entry, fields)
+            check_fields(self.manifest, sample_id, entry, fields, self.store_id)
         arrays, rows = {}, {}
         for domain, layout in self.manifest.domains.items():
             if domain not in entry.domains:
@@ -156,13 +156,14 @@ class Reads:
         )
 
     def _plan_coords(self, sample_id: str, num_points: Mapping[str, int | None], seed: int) -> Draw:
-        entry = find_sample(self.manifest, sample_id)
-        counts = check_counts(self.manifest, num_points)
+        entry = find_sample(self.manifest, sample_id, self.store_id)
+        counts = check_counts(self.manifest, num_points, self.store_id)
         arrays, rows = {}, {}
         for domain, count in counts.items():
             if domain not in entry.domains:
+                where = f"sample {sample_id!r}"
                 raise UnknownDomain.among(
-                    "domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id
+                    "domain", domain, entry.domains, where=where, store=self.store_id, sample=sample_id
                 )
             layout = self.manifest.domains[domain]
             arrays[layout.position] = layout.arrays[layout.position]

@@ -109,19 +109,21 @@ def finish_batch(
 def _measure_item(store: ServedStore, query: BatchQuery, index: int) -> int:
     item, selection = query.items[index], query.selection
     counts, fields, coords = selection
-    extents = [measure_sample(store.manifest, item.sample_id, counts, part=item.part, fields=fields)]
+    sample_id, part = item.sample_id, item.part
+    extents = [measure_sample(store.manifest, sample_id, counts, part=part, fields=fields, store=store.id)]
     if coords:
-        extents.append(measure_coords(store.manifest, item.sample_id, coords))
+        extents.append(measure_coords(store.manifest, sample_id, coords, store.id))
     return sum(extent.nbytes(query.numpy_dtype) for extent in extents)
 
 
 def _plan_item(store: ServedStore, query: BatchQuery, index: int) -> dict[str, ReadPlan]:
     item, selection = query.items[index], query.selection
     counts, fields, coords = selection
-    drawn = plan_sample(store.manifest, item.sample_id, counts, seed=item.seed, part=item.part, fields=fields)
+    sample_id, seed = item.sample_id, item.seed
+    drawn = plan_sample(store.manifest, sample_id, counts, seed=seed, part=item.part, fields=fields, store=store.id)
     reads = {f"{index}/": drawn}
     if coords:
-        reads[f"{index}/{COORDS_PREFIX}"] = plan_coords(store.manifest, item.sample_id, coords, seed=item.seed)
+        reads[f"{index}/{COORDS_PREFIX}"] = plan_coords(store.manifest, sample_id, coords, seed=seed, store=store.id)
     return reads
 
 

@@ -53,8 +53,8 @@ async def receive_body(chunks: AsyncIterator[bytes]) -> bytes:
     return bytes(body)
 
 
-def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int) -> BatchQuery:
-    """Return the query of a batch.
+def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int, store: str | None = None) -> BatchQuery:
+    """Return the query of a batch to `store`.
 
     A sample without a seed gets a fresh one. Raises InvalidParameter for what is no JSON or has a value out of
     place, UnknownParameter for a key that means nothing, UnknownDomain and UnknownField, InvalidDraw for a part
@@ -80,7 +80,7 @@ def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int) -> Batc
     if revision is not None and not isinstance(revision, str):
         raise _invalid("revision", revision, "a text")
     counts, coords = (_parse_counts(name, members.get(name)) for name in ("num_points", "coords"))
-    selection = check_selection(manifest, counts, fields, coords)
+    selection = check_selection(manifest, counts, fields, coords, store)
     items = tuple(_parse_item(f"samples[{index}]", sample) for index, sample in enumerate(samples))
     return BatchQuery(items, selection, dtype, revision)
 

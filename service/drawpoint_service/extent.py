@@ -44,12 +44,13 @@ def measure_sample(
     *,
     part: int | None,
     fields: Collection[str] | None,
+    store: str | None = None,
 ) -> Extent:
     """Measure what plan_sample would plan; raises what it raises of samples, domains and fields."""
-    entry = find_sample(manifest, sample_id)
-    counts = check_counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store)
     if fields is not None:
-        check_fields(manifest, sample_id, entry, fields)
+        check_fields(manifest, sample_id, entry, fields, store)
     arrays = {
         domain: wanted
         for domain, layout in manifest.domains.items()
@@ -64,10 +65,12 @@ def measure_sample(
     return Extent(sample_id, "fields", rows, arrays, chunks)
 
 
-def measure_coords(manifest: StoreManifest, sample_id: str, num_points: Mapping[str, int | None]) -> Extent:
+def measure_coords(
+    manifest: StoreManifest, sample_id: str, num_points: Mapping[str, int | None], store: str | None = None
+) -> Extent:
     """Measure what plan_coords would plan; a domain that the sample lacks is left for the plan to name."""
-    entry = find_sample(manifest, sample_id)
-    counts = check_counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store)
     grids = {domain: entry.domains[domain] for domain in counts if domain in entry.domains}
     rows = {domain: _count_rows(grid, counts[domain], None) for domain, grid in grids.items()}
     layouts = {domain: manifest.domains[domain] for domain in grids}

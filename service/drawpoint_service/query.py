@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidDraw, InvalidParameter, UnknownDomain, UnknownParameter
 from drawpoint.seeds import MAX_SEED
+from drawpoint.selection import name_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +87,9 @@ def refuse_parameters(pairs: Iterable[tuple[str, str]]) -> None:
     _collect(pairs, ())
 
 
-def select_fields(query: DrawQuery, manifest: StoreManifest, sample_id: str) -> tuple[str, ...] | None:
+def select_fields(
+    query: DrawQuery, manifest: StoreManifest, sample_id: str, store: str | None = None
+) -> tuple[str, ...] | None:
     """Return the fields that `fields=` and `domains=` leave of a sample, None for all it has.
 
     Raises UnknownDomain for a domain that the store or the sample lacks, InvalidDraw if nothing is left. Fields
@@ -97,7 +100,7 @@ def select_fields(query: DrawQuery, manifest: StoreManifest, sample_id: str) -> 
         return query.fields
     for domain in query.domains:
         if domain not in manifest.domains:
-            raise UnknownDomain.among("domain", domain, manifest.domains, where="the store")
+            raise UnknownDomain.among("domain", domain, manifest.domains, where=name_store(manifest, store))
         if domain not in entry.domains:
             raise UnknownDomain.among("domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id)
     held = {field for domain in query.domains for field in manifest.domains[domain].arrays}

@@ -10,7 +10,7 @@ import numpy as np
 from drawpoint.errors import InvalidDraw, UnknownDomain
 from drawpoint.rows import RowRange, Stream, all_rows, count_rows, draw_rows, part_rows
 from drawpoint.seeds import check_part
-from drawpoint.selection import check_counts, check_fields, find_sample
+from drawpoint.selection import check_counts, check_fields, find_sample, name_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -69,19 +69,21 @@ def plan_sample(
     seed: int,
     part: int | None = None,
     fields: Collection[str] | None = None,
+    store: str | None = None,
 ) -> ReadPlan:
     """Plan the read of a sample's fields.
 
     `num_points` maps a domain to its count; None, or a domain left out, means all of its points. A domain of the
     store that this sample lacks is left out of the answer. Raises SampleNotFound, UnknownDomain, UnknownField
-    (also for a field of a domain that this sample lacks, if `fields` names it) and InvalidDraw.
+    (also for a field of a domain that this sample lacks, if `fields` names it) and InvalidDraw; they call the store
+    `store`.
     """
-    entry = find_sample(manifest, sample_id)
-    counts = check_counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store)
     if part is not None:
         check_part(part)
     if fields is not None:
-        check_fields(manifest, sample_id, entry, fields)
+        check_fields(manifest, sample_id, entry, fields, store)
     draws: dict[str, DomainDraw] = {}
     arrays: dict[str, ArrayDraw] = {}
     for domain, layout in manifest.domains.items():
@@ -101,22 +103,31 @@ def plan_sample(
 
 
 def plan_coords(
-    manifest: StoreManifest, sample_id: str, num_points: Mapping[str, int | None], *, seed: int
+    manifest: StoreManifest,
+    sample_id: str,
+    num_points: Mapping[str, int | None],
+    *,
+    seed: int,
+    store: str | None = None,
 ) -> ReadPlan:
     """Plan a read of the positions of the domains named, drawn independently of the sample's fields.
 
     Raises SampleNotFound, InvalidDraw (also if no domain is named) and UnknownDomain, also for a domain that this
     sample lacks.
     """
-    entry = find_sample(manifest, sample_id)
-    counts = check_counts(manifest, num_points)
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store)
     if not counts:
-        raise InvalidDraw(f"coordinates need at least one domain; the store has: {', '.join(manifest.domains)}.")
+        held = ", ".join(manifest.domains)
+        raise InvalidDraw(
+            f"coordinates need at least one domain; {name_store(manifest, store)} has: {held}.", store=store
+        )
     draws: dict[str, DomainDraw] = {}
     arrays: dict[str, ArrayDraw] = {}
     for domain, count in counts.items():
         if domain not in entry.domains:
-            raise UnknownDomain.among("domain", domain, entry.domains, where=f"sample {sample_id!r}", sample=sample_id)
+            where = f"sample {sample_id!r}"
+            raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
         grid = entry.domains[domain]
         if count is None:
             rows = all_rows(grid)

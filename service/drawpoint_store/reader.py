@@ -91,7 +91,10 @@ class ZarrChunkReader:
         drawn = resolve_seed(seed, generator)
         if part is not None and seed is None:
             raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
-        return self._read(plan_sample(self.manifest, sample_id, num_points, seed=drawn, part=part, fields=fields))
+        plan = plan_sample(
+            self.manifest, sample_id, num_points, seed=drawn, part=part, fields=fields, store=self.store_root
+        )
+        return self._read(plan)
 
     def read_coords(
         self,
@@ -108,7 +111,8 @@ class ZarrChunkReader:
         the sample lacks.
         """
         drawn = resolve_seed(seed, generator)
-        tensors = self._read(plan_coords(self.manifest, sample_id, {domain: num_points}, seed=drawn))
+        counts = {domain: num_points}
+        tensors = self._read(plan_coords(self.manifest, sample_id, counts, seed=drawn, store=self.store_root))
         return tensors[self.manifest.domains[domain].position]
 
     def read_batch(
@@ -128,7 +132,7 @@ class ZarrChunkReader:
         Raises only what concerns all of them: UnknownDomain, UnknownField and InvalidDraw for `num_points`,
         `fields` and `coords`.
         """
-        selection = check_selection(self.manifest, num_points, fields, coords)
+        selection = check_selection(self.manifest, num_points, fields, coords, self.store_root)
         return [self._read_item(item, selection) for item in list_items(samples)]
 
     def iter_parts(

@@ -47,9 +47,10 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
         if not names:
             raise SplitNotFound(
                 f"the store at {store_root} has no split {name[:200]!r}, nor any other; list its sample ids, one a "
-                f"line, in {FOLDER}/{name[:200]}{_SUFFIX} below the store's root."
+                f"line, in {FOLDER}/{name[:200]}{_SUFFIX} below the store's root.",
+                store=str(store_root),
             )
-        raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}")
+        raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}", store=str(store_root))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -139,7 +139,8 @@ class OpenStore:
         """Drop what is known of a sample that turns out damaged: once it is restored, the next read must see that."""
         try:
             yield
-        except (DataDamaged, StoreUnreadable):
+        except (DataDamaged, StoreUnreadable) as error:
+            error.store = self.root
             self._samples.drop(relpath)
             if self._chunks is not None:
                 self._chunks = ByteBoundedCache(self.chunk_cache_bytes)

@@ -169,7 +169,7 @@ def test_coordinates_are_the_positions_of_the_domains_named(manifest: StoreManif
 
 
 def test_coordinates_need_a_domain(manifest: StoreManifest) -> None:
-    with pytest.raises(InvalidDraw, match="at least one domain; the store has: surface, volume"):
+    with pytest.raises(InvalidDraw, match="at least one domain; store 'made' has: surface, volume"):
         plan_coords(manifest, "param0/run", {}, seed=0)
 
 

@@ -45,10 +45,10 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
         store = await enter_store(request, catalog, store_id)
         revision = query.parse_batch_query(request.query_params.multi_items())
         body = await receive_body(request.stream())
-        asked = parse_batch(body, store.manifest, settings.max_batch_samples)
+        asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         if asked.revision not in (None, store.revision):
             store = await enter_store(request, catalog, store_id, asked.revision)
-            asked = parse_batch(body, store.manifest, settings.max_batch_samples)
+            asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         for wanted in (revision, asked.revision):
             answer.check_revision(store.id, store.revision, wanted)
         exchange_of(request).until_sent.enter_context(pool.admit())

@@ -48,11 +48,12 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
         store = await enter_store(request, catalog, store_id)
         asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
         answer.check_revision(store.id, store.revision, asked.revision)
-        fields = query.select_fields(asked, store.manifest, sample_id)
+        fields = query.select_fields(asked, store.manifest, sample_id, store.id)
         seed = resolve_seed(request, asked)
-        extent = measure_sample(store.manifest, sample_id, asked.counts, part=asked.part, fields=fields)
+        named = (store.manifest, sample_id, asked.counts)
+        extent = measure_sample(*named, part=asked.part, fields=fields, store=store.id)
         check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
-        draw = partial(plan_sample, store.manifest, sample_id, asked.counts, seed=seed, part=asked.part, fields=fields)
+        draw = partial(plan_sample, *named, seed=seed, part=asked.part, fields=fields, store=store.id)
         plan = await plan_draw(draw, extent, pool)
         return await send_draw(request, store, asked, plan)
 
@@ -68,9 +69,10 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
         answer.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
-        extent = measure_coords(store.manifest, sample_id, asked.counts)
+        named = (store.manifest, sample_id, asked.counts)
+        extent = measure_coords(*named, store=store.id)
         check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
-        plan = await plan_draw(partial(plan_coords, store.manifest, sample_id, asked.counts, seed=seed), extent, pool)
+        plan = await plan_draw(partial(plan_coords, *named, seed=seed, store=store.id), extent, pool)
         return await send_draw(request, store, asked, plan)
 
     async def send_draw(request: Request, store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> Response:

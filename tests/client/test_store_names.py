@@ -1,0 +1,114 @@
+"""Errors call a store what their reader calls it: its id where it is served, its root where it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import drawpoint
+from drawpoint import errors
+from drawpoint_store import ZarrChunkReader
+from live import LiveService
+from small import small_arrays, small_writer
+
+SAMPLE = "param0/run"
+
+MISTAKES: dict[str, Callable[[Any], Any]] = {
+    "a sample": lambda reader: reader.read_sample("run", {"surface": 1}),
+    "a domain": lambda reader: reader.read_sample(SAMPLE, {"surfaces": 1}),
+    "a field": lambda reader: reader.read_sample(SAMPLE, fields=["pressure"]),
+    "a sample of coordinates": lambda reader: reader.read_coords("run", "surface", 1),
+    "a domain of coordinates": lambda reader: reader.read_coords(SAMPLE, "surfaces", 1),
+    "a domain of a batch": lambda reader: reader.read_batch([SAMPLE], {"surfaces": 1}),
+    "a field of a batch": lambda reader: reader.read_batch([SAMPLE], fields=["pressure"]),
+    "an item of a batch": lambda reader: raise_first(reader.read_batch(["run"])),
+    "a sample in parts": lambda reader: list(reader.iter_parts("run", "surface", 9)),
+    "a field in parts": lambda reader: list(reader.iter_parts(SAMPLE, "surface", 9, fields=["pressure"])),
+    "a sample of a dataset": lambda reader: drawpoint.SampleDataset(reader, sample_ids=["run"]),
+    "a domain of a dataset": lambda reader: drawpoint.SampleDataset(reader, {"surfaces": 1}),
+    "a field of a dataset": lambda reader: drawpoint.SampleDataset(reader, fields=["pressure"]),
+    "a sample of an estimate": lambda reader: drawpoint.estimate(reader, sample_ids=["run"]),
+    "a field of an estimate": lambda reader: drawpoint.estimate(reader, fields=["pressure"]),
+    "another revision's statistics": lambda reader: drawpoint.SampleDataset(
+        reader, normalise={"revision": "0" * 64, "fields": {}}
+    ),
+    "statistics": lambda reader: reader.statistics(),
+    "splits": lambda reader: reader.splits(),
+    "a split": lambda reader: reader.split("train"),
+}
+
+
+def raise_first(outcomes: list[Any]) -> None:
+    raise outcomes[0]
+
+
+@pytest.fixture(scope="module")
+def cars(store_root: Path) -> Iterator[LiveService]:
+    """Serves the data set `made` under another id."""
+    with LiveService({"cars": store_root}) as service:
+        yield service
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_remote_reader_names_the_id(cars: LiveService, mistake: Callable[[Any], Any]) -> None:
+    reader = drawpoint.connect(cars.url).store("cars")
+    with pytest.raises(errors.DrawpointError, match="store 'cars'") as caught:
+        mistake(reader)
+    assert caught.value.store == "cars"
+    assert "made" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_local_reader_names_the_root_as_given(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Any], Any]
+) -> None:
+    monkeypatch.chdir(store_root.parent)
+    reader = ZarrChunkReader(store_root.name)
+    with pytest.raises(errors.DrawpointError, match=f"store (at )?'?{store_root.name}") as caught:
+        mistake(reader)
+    assert caught.value.store == store_root.name
+    assert "made" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("samples/run?surface=1", 404),
+        ("coords/run?surface=1", 404),
+        (f"coords/{SAMPLE}", 422),
+        (f"samples/{SAMPLE}?fields=pressure", 422),
+        (f"samples/{SAMPLE}?domains=surfaces", 422),
+        (f"samples/{SAMPLE}?revision=0", 409),
+        ("splits", 404),
+        ("splits/train", 404),
+        ("statistics", 404),
+    ],
+)
+def test_a_problem_names_the_id(cars: LiveService, path: str, status: int) -> None:
+    answer = httpx.get(f"{cars.url}/stores/cars/{path}")
+    assert answer.status_code == status
+    assert "store 'cars'" in answer.json()["detail"]
+    assert answer.json()["store"] == "cars"
+
+
+@pytest.mark.parametrize("asked", [{"num_points": {"surfaces": 1}}, {"fields": ["pressure"]}])
+def test_a_problem_of_a_batch_names_the_id(cars: LiveService, asked: dict[str, Any]) -> None:
+    answer = httpx.post(f"{cars.url}/stores/cars/batch", json={"samples": [{"id": SAMPLE}], **asked})
+    assert answer.json()["detail"].startswith("store 'cars' has no ")
+
+
+def test_damage_is_reported_of_the_root_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    writer = small_writer(Path("cars"))
+    writer.write_sample("s", small_arrays())
+    writer.save_manifest()
+    for path in Path("cars").rglob("*"):
+        if path.is_file() and path.suffix != ".json":
+            path.write_bytes(b"")
+    with pytest.raises(errors.DataDamaged) as caught:
+        ZarrChunkReader("cars").read_sample("s")
+    assert caught.value.store == "cars"
