@@ -111,7 +111,7 @@ def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, 
     present = stores.read_stamp(location, StoreManifest.MANIFEST_NAME)
     if present is not None and present == stamp:
         return served, stamp
-    data = stores.read_bytes(location, StoreManifest.MANIFEST_NAME)
+    data = stores.read_json(location, StoreManifest.MANIFEST_NAME)
     if data is None:
         raise StoreNotFound(f"its manifest at {location} is gone.")
     if hashlib.sha256(data).hexdigest() == served.revision:

@@ -20,7 +20,7 @@ from pydantic import (
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.reading.disk_cache import DiskCache
-from drawpoint_store.stores import is_remote, uses_obstore
+from drawpoint_store.stores import uses_obstore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,9 @@ class StoreSettings(BucketAccess):
             raise ValueError("disk_cache is for stores in buckets")
         return self
 
-    def location(self) -> str | Location:
+    def location(self) -> Location:
         """Return where the store lies, with what reaches it."""
-        return Location(self.root, self) if is_remote(self.root) else self.root
+        return Location(self.root, self)
 
     def open_disk_cache(self) -> DiskCache | None:
         """Open the cache of the store's bytes on disk, if it is to have one."""

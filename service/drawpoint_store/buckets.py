@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from drawpoint.errors import InvalidSettings, StoreUnreadable
+from drawpoint_store.documents import LEAST_DOCUMENT_BYTES, default_document_bytes
 
 if TYPE_CHECKING:
     import obstore.store
@@ -42,7 +43,9 @@ def _check_url(url: str | None) -> str | None:
 
 
 class BucketAccess(BaseModel):
-    """How a bucket is reached; what is not said comes from the environment, and from the defaults here.
+    """How a root is read: the bound of its documents, and how its bucket is reached.
+
+    What is not said comes from the environment, and from the defaults here.
 
     docs/configuration.md says what each is for. Pickles with its secrets and never shows them.
     """
@@ -63,6 +66,7 @@ class BucketAccess(BaseModel):
     stall_seconds: float = Field(default=10.0, gt=0)
     deadline_seconds: float = Field(default=60.0, gt=0)
     bucket_requests: int = Field(default=256, ge=1)
+    document_bytes: int = Field(default_factory=default_document_bytes, ge=LEAST_DOCUMENT_BYTES)
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
@@ -89,7 +93,7 @@ class BucketAccess(BaseModel):
 
 
 class Location(os.PathLike[str]):
-    """The root of a store, and how the bucket that it lies in is reached; everything that takes a root takes one."""
+    """The root of a store, and how it is read; everything that takes a root takes one."""
 
     def __init__(self, root: str, access: BucketAccess) -> None:
         self.root = root

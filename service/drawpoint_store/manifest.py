@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import drawpoint.manifest
-from drawpoint.errors import StoreNotFound
+from drawpoint.errors import DataDamaged, InvalidManifest, StoreNotFound
 from drawpoint_store import stores
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ class StoreManifest(drawpoint.manifest.StoreManifest):
         trusted, and StoreUnreadable if the storage does not answer.
         """
         place = stores.join(store_root, cls.MANIFEST_NAME)
-        data = stores.read_bytes(store_root, cls.MANIFEST_NAME)
+        try:
+            data = stores.read_json(store_root, cls.MANIFEST_NAME)
+        except DataDamaged as error:
+            raise InvalidManifest(str(error), store=str(store_root)) from error
         if data is None:
             raise StoreNotFound(
                 f"there is no store at {store_root}: {place} does not exist; write one with `drawpoint convert`.",

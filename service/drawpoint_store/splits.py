@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FOLDER = "splits"
 _SUFFIX = ".txt"
+_MOST_LINES = 2**21
+"""Lines of a split that are read, some 200 MB as a list; twenty times the largest data sets' samples."""
 _ROOT_FILES = {name: f"{name}_design_ids.txt" for name in ("train", "val", "test")}
 
 
@@ -58,6 +60,12 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
         raise MetadataDamaged(
             f"{place} is not UTF-8 text; write it again with one sample id a line.", store=str(store_root)
         ) from error
+    if (lines := data.count(b"\n")) > _MOST_LINES:
+        place = stores.join(store_root, file)
+        raise MetadataDamaged(
+            f"{place} has {lines:,} lines, and {_MOST_LINES:,} are read at most; split it.",
+            store=str(store_root),
+        )
     # Not splitlines, which also cuts at characters that an id may hold.
     return [line.strip() for line in text.split("\n") if line.strip()]
 

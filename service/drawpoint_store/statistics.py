@@ -155,7 +155,7 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
 
     Raises MetadataDamaged if the file is no such document, StoreUnreadable where the storage does not answer.
     """
-    data = stores.read_bytes(store_root, STATISTICS_NAME)
+    data = stores.read_json(store_root, STATISTICS_NAME)
     if data is None:
         return None
     try:

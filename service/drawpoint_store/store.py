@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
-from drawpoint_store.buckets import Location
+from drawpoint_store.buckets import Location, access_of
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reading.cache import ByteBoundedCache
 from drawpoint_store.reading.cached_source import CachedSource
@@ -79,7 +79,7 @@ class OpenStore:
         self.disk_cache = disk_cache
         self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
-        self._files = OpenFiles(_OPEN_FILES)
+        self._files = OpenFiles(stores.local_path(root), _OPEN_FILES)
         self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_of = (0, 0)
@@ -190,7 +190,7 @@ class OpenStore:
     def _source(self, entry: SampleEntry) -> Source:
         path = stores.join(self.root, entry.relpath)
         if self.store_factory is open_read_only and not stores.is_remote(path):
-            return LocalSource(stores.local_path(path), self._files)
+            return LocalSource(stores.local_path(path), self._files, access_of(self.location).document_bytes)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
             if self._bucket is None:
                 self._bucket = Bucket(self.location)

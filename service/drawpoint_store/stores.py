@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import fsspec
 
-from drawpoint.errors import InvalidSettings, StoreUnreadable
-from drawpoint_store.buckets import OBJECT_SCHEMES, explain, open_object_store, scheme_of, tells_no_bucket
+from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
+from drawpoint_store.buckets import OBJECT_SCHEMES, access_of, explain, open_object_store, scheme_of, tells_no_bucket
+from drawpoint_store.documents import MANIFEST_BYTES_A_VALUE, DocumentTooLarge, check_density, check_size
+from drawpoint_store.local_files import LocalRoot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,18 +63,49 @@ def read_bytes(root: str | os.PathLike[str], name: str) -> bytes | None:
     """Return the bytes of the object `name` below `root`, or None if there is none.
 
     Raises StoreUnreadable where the storage does not answer: an outage is never taken for a missing object.
+    Raises DataDamaged for what is no regular file inside a local root, or larger than the root's `document_bytes`.
     """
     place = join(root, name)
     try:
         with translated_errors("read", place, may_be_missing=True):
-            if not is_remote(root):
-                return local_path(place).read_bytes()
-            if uses_obstore(root):
-                return bytes(open_object_store(root, read_only=True).get(name).bytes())
-            filesystem, path = fsspec.core.url_to_fs(place)
-            return bytes(filesystem.cat_file(path))
+            return _read_bounded(root, name, place)
     except FileNotFoundError:
         return None
+    except DocumentTooLarge as error:
+        raise _too_large(root, place, error) from None
+
+
+def read_json(root: str | os.PathLike[str], name: str) -> bytes | None:
+    """Do what `read_bytes` does, for JSON; raises MetadataDamaged where parsing it would take too much memory."""
+    data = read_bytes(root, name)
+    try:
+        check_density(data or b"", MANIFEST_BYTES_A_VALUE)
+    except DocumentTooLarge as error:
+        raise _too_large(root, join(root, name), error) from None
+    return data
+
+
+def _read_bounded(root: str | os.PathLike[str], name: str, place: str) -> bytes:
+    limit = access_of(root).document_bytes
+    if not is_remote(root):
+        path = local_path(place)
+        with os.fdopen(LocalRoot(local_path(root)).open(str(path)), "rb") as file:
+            check_size(os.fstat(file.fileno()).st_size, limit)
+            data = file.read(limit + 1)
+    elif uses_obstore(root):
+        found = open_object_store(root, read_only=True).get(name)
+        check_size(found.meta["size"], limit)
+        return bytes(found.bytes())
+    else:
+        filesystem, path = fsspec.core.url_to_fs(place)
+        with filesystem.open(path, "rb") as file:
+            data = bytes(file.read(limit + 1))
+    check_size(len(data), limit)
+    return data
+
+
+def _too_large(root: str | os.PathLike[str], place: str, error: DocumentTooLarge) -> MetadataDamaged:
+    return MetadataDamaged(f"{place} is not read: {error}.", store=str(root))
 
 
 def read_stamp(root: str | os.PathLike[str], name: str) -> str | None:
@@ -113,19 +146,23 @@ def list_names(root: str | os.PathLike[str], folder: str) -> list[str]:
     return _list(root, folder)[1]
 
 
-def list_folders(root: str | os.PathLike[str], folder: str) -> list[str]:
+def list_folders(root: str | os.PathLike[str], folder: str, *, follow_links: bool = True) -> list[str]:
     """Return the names of the folders directly in `folder` below `root` (`""`: in `root`), sorted."""
-    return _list(root, folder)[0]
+    return _list(root, folder, follow_links=follow_links)[0]
 
 
-def _list(root: str | os.PathLike[str], folder: str) -> tuple[list[str], list[str]]:
+def _list(root: str | os.PathLike[str], folder: str, *, follow_links: bool = True) -> tuple[list[str], list[str]]:
     """Return the names of the folders and of the objects directly in `folder`."""
     place = join(root, folder) if folder else str(root)
     try:
         with translated_errors("listed", place, may_be_missing=True):
             if not is_remote(root):
                 with os.scandir(local_path(place)) as entries:
-                    kinds = [(entry.name, entry.is_dir()) for entry in entries if entry.is_dir() or entry.is_file()]
+                    kinds = [
+                        (entry.name, entry.is_dir(follow_symlinks=follow_links))
+                        for entry in entries
+                        if entry.is_dir(follow_symlinks=follow_links) or entry.is_file()
+                    ]
             elif uses_obstore(root):
                 listing = open_object_store(root, read_only=True).list_with_delimiter(folder or None)
                 kinds = [(path, True) for path in listing["common_prefixes"]]
@@ -170,7 +207,7 @@ def translated_errors(done: str, place: str, *, may_be_missing: bool = False) ->
     try:
         yield
     except Exception as error:  # obstore's, fsspec's and each driver's errors have no common base
-        if isinstance(error, (StoreUnreadable, InvalidSettings)):
+        if isinstance(error, (DrawpointError, DocumentTooLarge)):
             raise
         if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError) and not tells_no_bucket(error):
             raise FileNotFoundError(place) from None

@@ -140,7 +140,7 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: StoreManifest) 
         folder = folders.pop()
         above = f"{folder}/" if folder else ""
         leftovers += [above + name for name in stores.list_names(store_root, folder) if name.endswith(".tmp")]
-        for path in (above + name for name in stores.list_folders(store_root, folder)):
+        for path in (above + name for name in stores.list_folders(store_root, folder, follow_links=False)):
             if path.endswith(".zarr") and path not in referenced:
                 leftovers.append(path)
             elif path not in referenced:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import fsspec
 import pytest
 
-from drawpoint.errors import MetadataDamaged, SplitNotFound, StoreUnreadable
+from drawpoint.errors import DataDamaged, MetadataDamaged, SplitNotFound
 from drawpoint_store.splits import list_splits, read_split
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def test_a_split_that_is_no_text_is_reported_as_damaged(root: str, put: Put) -> 
         read_split(root, "train")
 
 
-def test_a_storage_that_does_not_answer_is_no_missing_split(tmp_path: Path) -> None:
+def test_what_is_no_file_is_no_missing_split(tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "train.txt").mkdir()
     (tmp_path / "train_design_ids.txt").mkdir()
-    with pytest.raises(StoreUnreadable):
+    with pytest.raises(DataDamaged, match="no regular file"):
         read_split(tmp_path, "train")

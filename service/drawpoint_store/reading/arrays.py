@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.codecs import Decoder, parse_codec
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ INDEX_ENTRY_BYTES = 16
 CRC_BYTES = 4
 MISSING = 2**64 - 1
 """Offset and length of a chunk that a shard's index declares absent: all of it is the fill value."""
+
+MOST_CHUNK_BYTES = 2**30
+"""A decoded chunk's size: metadata is not trusted, and a few bytes of zstd can stand for any number of zeros."""
+
+MOST_CODECS = 8
+"""Codecs of a chunk or an index; writers use two to four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ def parse_group(data: bytes) -> dict[str, Any]:
 
     Raises ValueError for bytes that are no group's metadata.
     """
+    check_density(data, METADATA_BYTES_A_VALUE)
     root = json.loads(data)
     if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:  # noqa: PLR2004
         raise ValueError("it describes no Zarr v3 group")
@@ -77,6 +85,9 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
     shape, dtype = tuple(node["shape"]), node["data_type"]
     if shape != (grid.n_points, layout.dim) or dtype != layout.dtype:
         raise ValueError(f"it is {dtype} {shape}, and the manifest says {layout.dtype} {(grid.n_points, layout.dim)}")
+    chunk_bytes = grid.chunk_points * layout.dim * np.dtype(layout.dtype).itemsize
+    if chunk_bytes > MOST_CHUNK_BYTES:
+        raise ValueError(f"its chunks have {chunk_bytes:,} bytes, and {MOST_CHUNK_BYTES:,} are the most")
     codecs = node["codecs"]
     if [codec["name"] for codec in codecs] != ["sharding_indexed"] or node.get("storage_transformers"):
         raise ForeignArray
@@ -91,6 +102,8 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
             f"{grid.chunk_points} and {grid.shard_points} points"
         )
     inner, index = sharding["codecs"], sharding["index_codecs"]
+    if max(len(inner), len(index)) > MOST_CODECS:
+        raise ValueError(f"it passes through {max(len(inner), len(index))} codecs, and {MOST_CODECS} are the most")
     chain = [parse_codec(codec) for codec in reversed(inner[1:])]
     known_chain = tuple(decode for decode in chain if decode is not None)
     index_names = [codec["name"] for codec in index]
@@ -111,7 +124,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         chunks_per_shard=grid.shard_points // grid.chunk_points,
         n_chunks=grid.n_chunks,
         # The last chunk is stored at full size, too.
-        decoder=Decoder(known_chain, grid.chunk_points * layout.dim * np.dtype(dtype).itemsize),
+        decoder=Decoder(known_chain, chunk_bytes),
         index_at_start=sharding.get("index_location", "end") == "start",
         index_has_crc="crc32c" in index_names,
         fill_value=float(node["fill_value"]),

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from drawpoint.errors import StoreUnreadable
+from drawpoint.errors import MetadataDamaged, StoreUnreadable
 from drawpoint_store.buckets import access_of, explain, open_object_store, refuse_fork, tells_no_bucket, tells_short
 from drawpoint_store.reading.event_loop import submit
+from drawpoint_store.reading.sources import check_document
 
 if TYPE_CHECKING:
     import os
@@ -31,6 +32,7 @@ class Bucket:
         access = access_of(root)
         self.client = open_object_store(root, read_only=True)
         self.deadline_seconds = access.deadline_seconds
+        self.document_bytes = access.document_bytes
         self.lot = min(_RANGES, access.bucket_requests)
         self._free = asyncio.Semaphore(access.bucket_requests)
         self._turn = asyncio.Lock()
@@ -113,7 +115,10 @@ class ObjectSource:
                 return [memoryview(each) for each in ranges]
             options: GetOptions = {} if spans[0].nbytes is None else {"range": {"suffix": spans[0].nbytes}}
             answer = await obstore.get_async(self._bucket.client, path, options=options)
+            check_document(path, answer.meta["size"] if spans[0].nbytes is None else 0, self._bucket.document_bytes)
             return [memoryview(await answer.bytes_async())]
+        except MetadataDamaged:
+            raise
         except Exception as error:  # noqa: BLE001  obstore's errors have no common base
             if isinstance(error, FileNotFoundError) and not tells_no_bucket(error):
                 raise FileNotFoundError(spans[0].key) from None

@@ -9,6 +9,7 @@ import crc32c
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
+from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.arrays import (
     CRC_BYTES,
     INDEX_ENTRY_BYTES,
@@ -181,6 +182,7 @@ class OpenSample:
         try:
             for layout, data in zip(lacking, (yield spans), strict=True):
                 try:
+                    check_density(bytes(data), METADATA_BYTES_A_VALUE)
                     nodes[layout.array_name] = json.loads(bytes(data))
                 except (ValueError, RecursionError) as error:
                     reason = f"the metadata of {layout.array_name} is damaged: {error}"

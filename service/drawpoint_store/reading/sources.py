@@ -13,8 +13,10 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from drawpoint.errors import StoreUnreadable
+from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
 from drawpoint_store.buckets import explain
+from drawpoint_store.documents import DOCUMENT_BYTES, DocumentTooLarge, check_size
+from drawpoint_store.local_files import LocalRoot
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -36,6 +38,14 @@ class Span(NamedTuple):
     key: str
     start: int
     nbytes: int | None
+
+
+def check_document(path: str, nbytes: int, limit: int) -> None:
+    """Raise MetadataDamaged for metadata of more than `limit` bytes."""
+    try:
+        check_size(nbytes, limit)
+    except DocumentTooLarge as error:
+        raise MetadataDamaged(f"{path} is not read: {error}.") from None
 
 
 class Source(Protocol):
@@ -62,21 +72,24 @@ _METADATA = "zarr.json"
 
 
 class OpenFiles:
-    """Local files kept open, the `limit` most recently used ones; reads are positioned, so threads share them.
+    """Files below a local root kept open, the `limit` most recently used ones.
+
+    Reads are positioned, so threads share them.
 
     There is no lock that a fork could leave held: each step on the OrderedDict is atomic by itself, and a file that
     drops out is closed when its last reader lets go of it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, root: str | os.PathLike[str], limit: int) -> None:
+        self.root = LocalRoot(root)
         self._limit = limit
         self._files: OrderedDict[str, _File] = OrderedDict()
 
     def open(self, path: str) -> _File:
-        """Return the file at `path`; raises FileNotFoundError."""
+        """Return the file at `path`; raises what LocalRoot.open raises."""
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = _File(path)
+            file = self._files[path] = _File(self.root.open(path))
         with contextlib.suppress(KeyError):  # another thread may have dropped it, or the last one, meanwhile
             self._files.move_to_end(path)
             while len(self._files) > self._limit:
@@ -97,13 +110,11 @@ class OpenFiles:
 class _File:
     __slots__ = ("descriptor",)
 
-    def __init__(self, path: str) -> None:
-        self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
 class LocalSource:
@@ -111,9 +122,10 @@ class LocalSource:
 
     far = False
 
-    def __init__(self, root: Path, files: OpenFiles) -> None:
+    def __init__(self, root: Path, files: OpenFiles, document_bytes: int = DOCUMENT_BYTES) -> None:
         self._root = root
         self._files = files
+        self._document_bytes = document_bytes
         self._identity: tuple[int, int, int] | None = None
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
@@ -122,10 +134,7 @@ class LocalSource:
             path = f"{self._root}/{key}"
             try:
                 if nbytes is None:
-                    with open(path, "rb") as file:  # noqa: PTH123  a Path would cost more than the read
-                        if key == _METADATA:
-                            self._identity = _identify(os.fstat(file.fileno()))
-                        yield file.read()
+                    yield self._read_document(key, path)
                     continue
                 is_open = self._files.holds(path)
                 opened = self._files.open(path)  # held while it is read: letting go of it may close it
@@ -136,10 +145,20 @@ class LocalSource:
                 yield _read_span(descriptor, nbytes, first)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise FileNotFoundError(key) from error
-            except StoreUnreadable:
+            except DrawpointError:
                 raise
             except OSError as error:
                 raise StoreUnreadable(f"{path} cannot be read: {error.strerror}.", store=str(self._root)) from error
+
+    def _read_document(self, key: str, path: str) -> bytes:
+        with os.fdopen(self._files.root.open(path), "rb") as file:
+            status = os.fstat(file.fileno())
+            if key == _METADATA:
+                self._identity = _identify(status)
+            check_document(path, status.st_size, self._document_bytes)
+            data = file.read(self._document_bytes + 1)
+        check_document(path, len(data), self._document_bytes)  # it may have grown meanwhile
+        return data
 
     def _check_identity(self) -> None:
         """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""

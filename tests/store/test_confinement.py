@@ -1,0 +1,200 @@
+"""Whoever can write a store can make its readers read nothing but the store, and no more of it than they can bear."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import FILEMAP, sample_arrays
+from drawpoint.errors import DataDamaged, DrawpointError, InvalidManifest, InvalidSettings, MetadataDamaged
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.buckets import BucketAccess, Location
+from drawpoint_store.documents import LEAST_DOCUMENT_BYTES
+from drawpoint_store.splits import list_splits, read_split
+from drawpoint_store.statistics import read_statistics
+from drawpoint_store.verify import find_leftovers
+
+SAMPLE = "param0/run"
+LARGE = LEAST_DOCUMENT_BYTES + 1
+SHARD = f"{SAMPLE}.zarr/surface/pressure/c/0/0"
+METADATA = f"{SAMPLE}.zarr/zarr.json"
+Read = Callable[[Path], Any]
+
+
+def read_everything(root: Path) -> object:
+    return ZarrChunkReader(root).read_sample(SAMPLE)
+
+
+READS: dict[str, Read] = {
+    "manifest.json": StoreManifest.load,
+    "statistics.json": read_statistics,
+    "splits/train.txt": lambda root: read_split(root, "train"),
+    "val_design_ids.txt": lambda root: read_split(root, "val"),
+    METADATA: read_everything,
+    SHARD: read_everything,
+}
+
+
+@pytest.fixture
+def root(store_root: Path, tmp_path: Path) -> Path:
+    root = Path(shutil.copytree(store_root, tmp_path / "store"))
+    (root / "splits").mkdir()
+    for name in ("splits/train.txt", "val_design_ids.txt"):
+        (root / name).write_text(f"{SAMPLE}\n")
+    (root / "statistics.json").write_text(json.dumps({"revision": "1", "fields": {}}))
+    return root
+
+
+IN_FOLDERS = [name for name in READS if "/" in name]
+
+
+@pytest.mark.parametrize("name", READS)
+class TestAFileOfAStore:
+    def test_may_be_a_link_to_a_file_inside_the_store(self, root: Path, name: str) -> None:
+        (root / name).rename(root / "moved")
+        (root / name).symlink_to(root / "moved")
+        assert READS[name](root) is not None
+
+    def test_may_be_reached_through_a_root_that_is_a_link(self, root: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / "link").symlink_to(root)
+        assert READS[name](tmp_path / "link") is not None
+
+    @pytest.mark.parametrize("relative", [False, True])
+    def test_that_links_out_of_the_store_is_refused(
+        self, root: Path, tmp_path: Path, name: str, relative: bool
+    ) -> None:
+        outside = tmp_path / "outside"
+        shutil.move(root / name, outside)
+        (root / name).symlink_to(os.path.relpath(outside, (root / name).parent) if relative else outside)
+        with pytest.raises((DataDamaged, InvalidManifest), match=r"leads out of .* by a link"):
+            READS[name](root)
+
+    @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
+    def test_that_is_no_regular_file_is_refused_at_once(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+    ) -> None:
+        (root / name).unlink()
+        if kind == "fifo":
+            os.mkfifo(root / name)
+        elif kind == "device":
+            (root / name).symlink_to("/dev/zero")
+        elif kind == "folder":
+            (root / name).mkdir()
+        else:
+            monkeypatch.chdir((root / name).parent)  # the address of a socket is short
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind((root / name).name)
+        with pytest.raises(DrawpointError):
+            READS[name](root)
+
+
+@pytest.mark.parametrize("name", IN_FOLDERS)
+def test_a_file_in_a_folder_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Path, name: str) -> None:
+    folder = (root / name).parent
+    shutil.move(folder, tmp_path / "outside")
+    folder.symlink_to(tmp_path / "outside")
+    with pytest.raises(DataDamaged, match=r"leads out of .* by a link"):
+        READS[name](root)
+
+
+class TestADocument:
+    @pytest.mark.parametrize("name", [name for name in READS if name != SHARD])
+    def test_that_is_larger_than_the_environment_says_is_refused_unread(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", str(LEAST_DOCUMENT_BYTES))
+        os.truncate(root / name, LARGE)  # a hole: reading it would be wrong in another way
+        with pytest.raises((DataDamaged, InvalidManifest), match=r"67,108,865 bytes, and 67,108,864 are read at most"):
+            READS[name](root)
+
+    def test_is_bounded_by_what_the_settings_of_its_store_say(self, root: Path) -> None:
+        os.truncate(root / "manifest.json", LARGE)
+        with pytest.raises(InvalidManifest, match="67,108,864 are read at most"):
+            StoreManifest.load(Location(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
+
+    @pytest.mark.parametrize("value", ["1", "many", "-1", "1e9"])
+    def test_cannot_be_bounded_by_less_than_large_samples_need(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", value)
+        with pytest.raises(InvalidSettings, match="DRAWPOINT_DOCUMENT_BYTES is a number of bytes, 67108864 or more"):
+            StoreManifest.load(root)
+
+    @pytest.mark.parametrize("filler", [b"[],", b'"",', b"1,", b"{},"])
+    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json", METADATA])
+    def test_whose_values_would_fill_the_memory_is_refused_before_it_is_parsed(
+        self, root: Path, name: str, filler: bytes
+    ) -> None:
+        (root / name).write_bytes(b'{"more":[' + filler * 3_000_000 + b"0]}")
+        with pytest.raises((DataDamaged, InvalidManifest), match="more than such a document has"):
+            READS[name](root)
+
+    def test_of_many_samples_with_scalars_is_far_from_that_bound(self, root: Path) -> None:
+        document = json.loads((root / "manifest.json").read_text())
+        (entry,) = [document["samples"][SAMPLE]]
+        document["samples"] = {
+            f"r{number}": {
+                "relpath": f"r{number}.zarr",
+                "domains": entry["domains"],
+                "scalars": {f"a{scalar}": 1 for scalar in range(20)},
+            }
+            for number in range(60_000)
+        }
+        (root / "manifest.json").write_text(json.dumps(document, separators=(",", ":")))
+        assert len(StoreManifest.load(root).samples) == 60_000
+
+
+def test_a_split_of_more_lines_than_any_data_set_has_samples_is_refused(root: Path) -> None:
+    (root / "splits" / "train.txt").write_bytes(b"a\n" * (2**21 + 1))
+    with pytest.raises(MetadataDamaged, match="2,097,153 lines"):
+        read_split(root, "train")
+    assert list_splits(root) == ["train", "val"]
+
+
+def test_a_root_that_is_a_link_may_lead_to_another_folder_later(root: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(root)
+    reader = ZarrChunkReader(link)
+    reader.read_sample(SAMPLE, fields=["surface_pressure"])
+    shutil.copytree(root, tmp_path / "next")
+    link.unlink()
+    link.symlink_to(tmp_path / "next")
+    assert reader.read_sample("param1/run", fields=["surface_pressure"])["surface_pressure"].numel()
+
+
+def test_links_in_a_circle_do_not_keep_verify_from_ending(root: Path) -> None:
+    for name in ("one", "two", "three"):
+        (root / name).symlink_to(root)
+    assert find_leftovers(root, StoreManifest.load(root)) == []
+
+
+class TestMetadata:
+    @pytest.fixture
+    def change(self, tmp_path: Path) -> Callable[[str, Any], Path]:
+        writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "made", chunk_points=256)
+        writer.write_sample(SAMPLE, sample_arrays(0))
+        writer.save_manifest()
+
+        def change(key: str, value: Any) -> Path:
+            path = tmp_path / "store" / METADATA
+            document = json.loads(path.read_text())
+            node = document["consolidated_metadata"]["metadata"]["surface/pressure"]
+            node["codecs"][0]["configuration"][key] = value
+            path.write_text(json.dumps(document))
+            return tmp_path / "store"
+
+        return change
+
+    @pytest.mark.parametrize("key", ["codecs", "index_codecs"])
+    def test_that_chains_codecs_without_end_is_damaged(self, change: Callable[[str, Any], Path], key: str) -> None:
+        bytes_codec = {"name": "bytes", "configuration": {"endian": "little"}}
+        root = change(key, [bytes_codec, *[{"name": "crc32c"}] * 10_000])
+        with pytest.raises(MetadataDamaged, match="10001 codecs, and 8 are the most"):
+            read_everything(root)
