@@ -36,10 +36,31 @@ _FIRST_BACKOFF, _MOST_BACKOFF = timedelta(milliseconds=50), timedelta(seconds=5)
 with jitter, up to what S3 asks for after SlowDown."""
 
 
+_URL = re.compile(r"https?://[^\s/?#]+\S*")
+_REGION = re.compile(r"[A-Za-z0-9-]+")
+_CHECKED = {**dict.fromkeys(_ENDPOINT_VARIABLES, _URL), "AWS_REGION": _REGION, "AWS_DEFAULT_REGION": _REGION}
+"""What obstore panics over instead of raising an error, where it is malformed."""
+
+
+def check_environment() -> None:
+    """Raise InvalidSettings for variables that obstore cannot bear; it does not show their values."""
+    for name, form in _CHECKED.items():
+        value = os.environ.get(name, "")
+        if value and not form.fullmatch(value):
+            what = "an endpoint such as https://minio.example.org" if form is _URL else "a region such as us-east-1"
+            raise InvalidSettings(f"the environment's {name} is not {what}; set it to one, or unset it.")
+
+
 def _check_url(url: str | None) -> str | None:
     if url is not None and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
         raise ValueError("an endpoint is http:// or https:// and a host, without credentials")
     return url
+
+
+def _check_region(region: str | None) -> str | None:
+    if region is not None and not _REGION.fullmatch(region):
+        raise ValueError("a region is made of letters, digits and '-'")
+    return region
 
 
 class BucketAccess(BaseModel):
@@ -53,7 +74,7 @@ class BucketAccess(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: Annotated[str | None, AfterValidator(_check_url)] = None
-    region: str | None = None
+    region: Annotated[str | None, AfterValidator(_check_region)] = None
     access_key_id: SecretStr | None = None
     secret_access_key: SecretStr | None = None
     session_token: SecretStr | None = None
@@ -126,11 +147,12 @@ def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) 
 
     Requests are tried again after 429, 5xx, and connections that fail, break or stall. Raises StoreUnreadable in a
     process that was forked from one that has used obstore: its threads are not there, and it would wait for ever.
-    Raises InvalidSettings for an endpoint that the environment would override.
+    Raises InvalidSettings for an endpoint that the environment would override, and for variables that are malformed.
     """
     from obstore.store import from_url  # noqa: PLC0415  only stores in buckets need it
 
     refuse_fork()
+    check_environment()
     access, scheme = access_of(root), scheme_of(root)
     # obstore unquotes a URL, reads `..` out of `%2e%2e` and ends it at `?` and `#`; to everyone else here it is text.
     bucket, slash, path = str(root).partition("://")[2].partition("/")

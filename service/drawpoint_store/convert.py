@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from tqdm import tqdm
 
 import drawpoint
-from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound
+from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.agreement import check_agreement
 from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
 from drawpoint_store.conversion.tree import SourceTree
@@ -26,7 +26,7 @@ from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from drawpoint.manifest import SampleEntry
     from drawpoint_store.conversion.tree import SourceSample
@@ -87,7 +87,7 @@ def convert(
     tasks = _tasks(samples, writer)
     journal = Journal(root)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
-    with lock_store(root):
+    with _told_to_go_on(root), lock_store(root):
         old = load_manifest(root)
         done = journal.read_report(name)
         if old is not None and done is not None:
@@ -119,6 +119,15 @@ def convert(
         if report.converted:
             _publish(writer, report, journal, name, old)
     return report
+
+
+@contextlib.contextmanager
+def _told_to_go_on(root: str) -> Iterator[None]:
+    """Add to the error of a storage that does not answer what becomes of the work that is done."""
+    try:
+        yield
+    except StoreUnreadable as error:
+        raise StoreUnreadable(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
 
 
 def check_target(store_root: str, existing: Existing) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import random
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drawpoint.errors import DrawpointError
+from drawpoint.errors import DrawpointError, StoreExists
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.journal import Journal, lock_store
 from drawpoint_store.convert import convert
 from trees import files_below, run_tensors, write_run, write_runs
 
@@ -228,3 +230,77 @@ def test_a_worker_that_is_killed_is_an_error_not_a_hang(runs: Path, tmp_path: Pa
     killer.join()
     assert not (tmp_path / "store" / "manifest.json").exists()
     assert convert(runs, writer).revision is not None
+
+
+_OPENS_THE_LOCK_AND_WAITS = """
+import fcntl, sys
+from drawpoint_store.conversion.journal import lock_store
+
+flock = fcntl.flock
+
+def flock_when_told(file, operation):
+    fcntl.flock = flock
+    print("opened", flush=True)
+    sys.stdin.readline()
+    flock(file, operation)
+
+fcntl.flock = flock_when_told
+with lock_store(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_lock_file_that_its_holder_removed_after_it_was_opened_is_not_taken_for_the_lock(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with subprocess.Popen(
+        [sys.executable, "-c", _OPENS_THE_LOCK_AND_WAITS, str(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        with lock_store(str(store)):
+            assert other.stdout.readline() == "opened\n"
+        assert not (store / ".convert").exists()
+        other.stdin.write("\n")
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StoreExists, match="another conversion is writing"), lock_store(str(store)):
+            pass
+        other.stdin.write("\n")
+    assert other.returncode == 0
+    assert not (store / ".convert").exists()
+
+
+def test_a_conversion_that_ends_leaves_the_lock_of_the_next_one_alone(
+    tmp_path: Path, runs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clear_and_be_followed(journal: Journal) -> None:
+        clear(journal)
+        with pytest.raises(StoreExists), lock_store(journal.root):
+            pass
+
+    clear = Journal.clear
+    monkeypatch.setattr(Journal, "clear", clear_and_be_followed)
+    assert command("convert", runs, tmp_path / "store").status == 0
+    assert not (tmp_path / "store" / ".convert").exists()
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_converted_to_all_the_same(
+    tmp_path: Path, runs: Path, command: Command, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(getattr(errno, error), "no such thing here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert command("convert", runs, tmp_path / "store").status == 0
+
+
+def test_where_there_is_no_flock_at_all_no_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_store.conversion.journal.fcntl", None)  # as on Windows
+    with lock_store(str(tmp_path / "store")), lock_store(str(tmp_path / "store")):
+        pass
+    assert not (tmp_path / "store").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 from obstore.fsspec import FsspecStore
 
 from drawpoint.errors import StoreExists, StoreUnreadable
+from drawpoint_service.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter, buckets, stores
+from drawpoint_store.buckets import BucketAccess
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.journal import Journal, count_bytes
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import convert
-from s3 import Bucket, run_s3
+from proxy import BucketProxy, Fault, Passed, status
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 from trees import files_below, run_tensors, write_runs
 
 
@@ -80,3 +84,100 @@ def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, mon
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):
         convert(source, writer_at(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def proxy(bucket: Bucket, root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketProxy]:
+    with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "what"),
+    [
+        ("GET", r"list-type.*\.convert", ".convert/samples cannot be listed"),
+        ("GET", r"list-type.*run_0\.zarr", "run_0.zarr cannot be replaced"),
+        ("PUT", r"\.convert/samples/", "cannot be written"),
+        ("PUT", r"report\.json", ".convert/report.json cannot be written"),
+        ("PUT", r"manifest\.json", "manifest.json cannot be written"),
+        ("(DELETE|POST)", "", ".convert cannot be removed"),
+    ],
+)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_command_goes_on(
+    proxy: BucketProxy,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    where: str,
+    what: str,
+    processes: int,
+) -> None:
+    write_runs(tmp_path / "runs", 2)
+    store = f"s3://cars/{tmp_path.name}"
+    words = ["convert", str(tmp_path / "runs"), store, "--workers", str(processes)]
+
+    def refuse(request: Passed) -> Fault | None:
+        asked = re.fullmatch(method, request.method) and re.search(where, request.target)
+        return status(403, "AccessDenied", "<StringToSign>its secret</StringToSign>") if asked else None
+
+    proxy.fault = refuse
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("drawpoint convert: ")
+    assert f"{what}: the storage answers 403 Forbidden (AccessDenied); check the credentials; " in err
+    assert err.endswith("run the same command again to go on.\n")
+    assert err.count("\n") == 1
+    for secret in ("its secret", ACCESS_KEY + "/", SECRET_KEY, "127.0.0.1"):
+        assert secret not in err
+    proxy.fault = lambda _: None
+    assert main(words) == 0
+    assert "converted 2 samples" in capsys.readouterr().out
+    assert not [name for name in objects_below(store) if name.startswith(".convert")]
+
+
+def test_a_bucket_that_goes_away_while_groups_are_weighed_is_a_sentence(
+    proxy: BucketProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def count_without(path: str) -> int:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        return count_bytes(path)
+
+    monkeypatch.setattr("drawpoint_store.conversion.workers.count_bytes", count_without)
+    write_runs(tmp_path / "runs", 1)
+    access = BucketAccess(retries=0)
+    monkeypatch.setattr(buckets, "access_of", lambda _: access)
+    assert main(["convert", str(tmp_path / "runs"), "s3://cars/away", "--workers", "1"]) == 1
+    assert capsys.readouterr().err == (
+        "drawpoint convert: s3://cars/away/run_0.zarr cannot be listed: the storage cannot be reached; check the "
+        "endpoint; samples that are finished are kept: run the same command again to go on.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "storage.example.org"),
+        ("AWS_ENDPOINT_URL_S3", "http://a b"),
+        ("AWS_REGION", "us east"),
+        ("AWS_DEFAULT_REGION", "us-east-1;"),
+    ],
+)
+@pytest.mark.parametrize("locations", [("runs", "s3://cars/never"), ("s3://cars/runs", "store")])
+def test_a_variable_that_is_malformed_is_named_instead_of_a_panic(
+    root: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    locations: tuple[str, str],
+) -> None:
+    write_runs(tmp_path / "runs", 1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    assert main(["convert", *locations]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"drawpoint convert: the environment's {name} is not ")
+    assert value not in err

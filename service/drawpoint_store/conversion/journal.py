@@ -9,10 +9,11 @@ store depend on it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel, ValidationError
 from zarr.core.sync import sync
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # one of its kind would be msvcrt
+
 FOLDER = ".convert"
+_LOCK = "lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What flock says on a file system that has none, such as Lustre mounted without it."""
+
 _SAMPLES = f"{FOLDER}/samples"
 _REPORT = f"{FOLDER}/report.json"
 
@@ -89,31 +99,26 @@ class Journal:
 
     def clear(self) -> None:
         """Remove the journal; the report last, since it is what tells a repeated command that all is done."""
-        for folder in (_SAMPLES, FOLDER):
-            sync(stores.make_store(stores.join(self.root, folder)).delete_dir(""))
+        with stores.translated_errors("removed", stores.join(self.root, FOLDER)):
+            sync(stores.make_store(stores.join(self.root, _SAMPLES)).delete_dir(""))
+            sync(stores.make_store(self.root).delete(_REPORT))
 
 
 @contextlib.contextmanager
 def lock_store(root: str) -> Iterator[None]:
     """Hold the local store at `root` against other conversions; a store in a bucket is not held.
 
-    The lock ends with the process, however it ends. Raises StoreExists where another process holds it.
+    Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
+    however it ends. Raises StoreExists where another process holds it.
     """
     if stores.is_remote(root):
         yield
         return
     place = stores.local_path(root)
     made = not place.exists()
-    (place / FOLDER).mkdir(parents=True, exist_ok=True)
-    with (place / FOLDER / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreExists(
-                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
-            ) from None
-        # What a process that was killed while it published has left.
-        for stray in place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"):
+    with _lock_file(place / FOLDER, root):
+        # What a process that was killed while it wrote the manifest or the report has left.
+        for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / FOLDER).glob(".*.tmp")):
             stray.unlink()
         try:
             yield
@@ -121,13 +126,46 @@ def lock_store(root: str) -> Iterator[None]:
             _remove_if_unused(place, made=made)
 
 
+def _lock_file(folder: Path, root: str) -> TextIO:
+    """Return the open lock file in `folder`: it is held until it is closed."""
+    path = folder / _LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("w")
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # the conversion that ended meanwhile has removed the folder
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it may have removed it since it was opened here; others would then hold a file of their own.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            raise StoreExists(
+                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
+            ) from None
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return file
+            file.close()
+            raise
+        file.close()
+
+
 def _remove_if_unused(place: Path, *, made: bool) -> None:
     folder = place / FOLDER
-    if folder.exists() and [path.name for path in folder.iterdir()] == ["lock"]:
-        (folder / "lock").unlink()
-        folder.rmdir()
-    if made and not any(place.iterdir()):
-        place.rmdir()
+    with contextlib.suppress(OSError):  # the next conversion may have begun, whose lock is then in there
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
+        if made:
+            place.rmdir()
 
 
 def fingerprint(*facts: Any) -> str:
@@ -138,7 +176,8 @@ def fingerprint(*facts: Any) -> str:
 def count_bytes(path: str) -> int:
     """Return the bytes of all files of a group."""
     if stores.is_remote(path):
-        size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
+        with stores.translated_errors("listed", path):
+            size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
         return size
     return sum(file.stat().st_size for file in stores.local_path(path).rglob("*") if file.is_file())
 

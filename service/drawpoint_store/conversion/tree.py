@@ -14,6 +14,7 @@ import fsspec
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
+from drawpoint_store.buckets import check_environment
 from drawpoint_store.layout import present_specs
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def open_filesystem(location: str) -> tuple[Any, str]:
     except ImportError:
         if not stores.uses_obstore(location):
             raise
+        check_environment()
     else:
         return filesystem, str(path)
     from obstore.fsspec import FsspecStore  # noqa: PLC0415  only sources in buckets need it

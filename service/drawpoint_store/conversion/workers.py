@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import DrawpointError, InvalidSample, StoreUnreadable
+from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
 from drawpoint_store.conversion.tensors import read_tensor
@@ -68,7 +68,7 @@ class SampleConverter:
         self._journal = Journal(self._writer.store_root)
 
     def convert(self, task: Task) -> Outcome:
-        """Convert one sample; raises StoreUnreadable where the store cannot be written."""
+        """Convert one sample; raises StoreUnreadable where source or store do not answer."""
         root = self._writer.store_root
         sample = task.sample
         try:
@@ -85,8 +85,6 @@ class SampleConverter:
             return Outcome(sample, reason=_reason(sample.sample_id, error))
         except MemoryError:
             return Outcome(sample, reason="does not fit in the memory that is left; try fewer --workers")
-        except StoreUnreadable as error:
-            raise StoreUnreadable(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
         return Outcome(sample, finished)
 
 
