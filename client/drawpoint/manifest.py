@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -31,6 +32,8 @@ def _check_dtype(dtype: str) -> str:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(FIELD_DTYPES)}")
     return dtype
 
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 DtypeName = Annotated[str, AfterValidator(_check_dtype)]
 
@@ -148,8 +151,22 @@ class StoreManifest(_Model):
         return self.model_dump_json(exclude={"samples"}), self.samples, self.samples.changes
 
 
+def decode_json(data: bytes) -> str:
+    """Return the text of a JSON document; raises ValueError where it is not UTF-8, or escapes half a character.
+
+    json.loads alone takes both for text, and whatever prints or sends such a string fails later.
+    """
+    text = data.decode("utf-8-sig")
+    if _SURROGATE.search(text):  # pairs of them are characters
+        try:
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError(r"it has half of a surrogate pair, \ud800 to \udfff, which is no character") from None
+    return text
+
+
 def _parse(data: bytes) -> Any:
-    found = json.loads(data, object_pairs_hook=compact_object)
+    found = json.loads(decode_json(data), object_pairs_hook=compact_object)
     known = isinstance(found, dict) and found.get("format_version", FORMAT_VERSION) == FORMAT_VERSION
     if known and "samples" not in found:  # one flipped bit in the key would make an empty store
         raise ValueError("it has no samples, not even an empty list of them")

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
+from drawpoint.manifest import decode_json
 from drawpoint_store import stores
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block
 from drawpoint_store.measuring.running import RunningStats
@@ -159,8 +160,8 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
     if data is None:
         return None
     try:
-        document = json.loads(data)
-    except ValueError:
+        document = json.loads(decode_json(data))
+    except (ValueError, RecursionError):
         document = None
     if not (
         isinstance(document, dict)

@@ -62,6 +62,10 @@ class ZarrStoreWriter:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
         if not _is_whole(compression_level) or not 0 <= compression_level <= 9:  # noqa: PLR2004  blosc's levels
             raise ValueError(f"compression_level must be a whole number in 0..9, not {compression_level!r}.")
+        if not dataset_name.isprintable():
+            raise ValueError(
+                f"dataset_name {dataset_name!r} has characters that do not print; give another (--dataset-name)."
+            )
         self.store_root = str(store_root)
         self.filemap = filemap
         self.chunk_points = chunk_points

@@ -228,3 +228,21 @@ class TestSplits:
         assert answer.status_code == 404
         if name == "trian":
             assert answer.json()["near"] == ["train"]
+
+    def test_that_are_damaged_or_lead_elsewhere_are_listed_without_a_size(self, own_root: Path) -> None:
+        (own_root / "splits").mkdir()
+        (own_root / "splits/good.txt").write_text("param0/run\n")
+        (own_root / "splits/latin.txt").write_bytes(b"\xff")
+        (own_root / "splits/passwd.txt").symlink_to("/etc/passwd")
+        with LiveService({"made": own_root}) as service:
+            listed = httpx.get(f"{service.url}/stores/made/splits").json()["splits"]
+            answers = {
+                split["name"]: httpx.get(f"{service.url}/stores/made/splits/{split['name']}") for split in listed
+            }
+        assert {split["name"]: split["n_samples"] for split in listed} == {"good": 1, "latin": None, "passwd": None}
+        assert {name: answer.status_code for name, answer in answers.items()} == {
+            "good": 200,
+            "latin": 502,
+            "passwd": 502,
+        }
+        assert not any("root:" in answer.text or str(own_root) in answer.text for answer in answers.values())

@@ -198,3 +198,24 @@ class TestMetadata:
         root = change(key, [bytes_codec, *[{"name": "crc32c"}] * 10_000])
         with pytest.raises(MetadataDamaged, match="10001 codecs, and 8 are the most"):
             read_everything(root)
+
+
+class TestTextThatIsNone:
+    @pytest.mark.parametrize("half", [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])
+    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
+    def test_in_a_document_is_refused_when_it_is_read(self, root: Path, name: str, half: bytes) -> None:
+        document = (root / name).read_bytes()
+        (root / name).write_bytes(document.replace(b"{", b'{"note": "' + half + b'",', 1))
+        with pytest.raises((InvalidManifest, MetadataDamaged)):
+            READS[name](root)
+
+    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
+    def test_is_not_taken_for_a_character_that_is_escaped_as_a_pair(self, root: Path, name: str) -> None:
+        document = (root / name).read_bytes()
+        (root / name).write_bytes(document.replace(b"{", rb'{"note": "\ud83d\ude80",', 1))
+        assert READS[name](root) is not None
+
+    @pytest.mark.parametrize("dataset_name", ["\udcff", "a\x1b[2Jb"])
+    def test_as_a_data_set_s_name_is_refused_by_the_writer(self, tmp_path: Path, dataset_name: str) -> None:
+        with pytest.raises(ValueError, match="characters that do not print"):
+            ZarrStoreWriter(tmp_path, FILEMAP, dataset_name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from drawpoint.errors import DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
+from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
 from drawpoint_service import query, responses
 from drawpoint_service.catalog import SamplePage, StoreSummary
 from drawpoint_service.documents import document_manifest, document_parameters, document_problems
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from drawpoint_service.revisions import Catalog
 
 
+LOG = logging.getLogger("drawpoint.service")
+
+
 class SplitSummary(BaseModel):
-    """A split, and how many samples it names."""
+    """A split, and how many samples it names; null where its file is damaged."""
 
     name: str
-    n_samples: int
+    n_samples: int | None
 
 
 class SplitList(BaseModel):
@@ -158,8 +162,7 @@ def read_splits(store: ServedStore) -> SplitList:
         raise SplitNotFound(
             f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
         )
-    sizes = {name: len(_read_ids(store, name)) for name in names}
-    return SplitList(splits=[SplitSummary(name=name, n_samples=size) for name, size in sizes.items()])
+    return SplitList(splits=[SplitSummary(name=name, n_samples=_count_ids(store, name)) for name in names])
 
 
 def read_one_split(store: ServedStore, name: str) -> Split:
@@ -168,6 +171,14 @@ def read_one_split(store: ServedStore, name: str) -> Split:
     if name not in names:
         raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
     return Split(name=name, samples=_read_ids(store, name))
+
+
+def _count_ids(store: ServedStore, name: str) -> int | None:
+    try:
+        return len(_read_ids(store, name))
+    except DataDamaged as error:  # the others can be read all the same
+        LOG.warning("store %s: %s", store.id, error)
+        return None
 
 
 def _read_ids(store: ServedStore, name: str) -> list[str]:
