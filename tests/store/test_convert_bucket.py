@@ -161,7 +161,7 @@ def test_a_bucket_that_goes_away_while_groups_are_weighed_is_a_sentence(
         ("AWS_ENDPOINT_URL", "storage.example.org"),
         ("AWS_ENDPOINT_URL_S3", "http://a b"),
         ("AWS_REGION", "us east"),
-        ("AWS_DEFAULT_REGION", "us-east-1;"),
+        ("AWS_DEFAULT_REGION", "eu-west-1;"),
     ],
 )
 @pytest.mark.parametrize("locations", [("runs", "s3://cars/never"), ("s3://cars/runs", "store")])
