@@ -13,7 +13,8 @@ from drawpoint_store.layout import (
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.running import RunningStats
 from drawpoint_store.reader import ZarrChunkReader
-from drawpoint_store.statistics import calculate_store_statistics
+from drawpoint_store.splits import read_split_ids
+from drawpoint_store.statistics import calculate_store_statistics, statistics_to_dict
 from drawpoint_store.stores import is_remote, make_store
 from drawpoint_store.writer import ZarrStoreWriter
 
@@ -36,4 +37,6 @@ __all__ = [
     "is_remote",
     "make_store",
     "present_specs",
+    "read_split_ids",
+    "statistics_to_dict",
 ]

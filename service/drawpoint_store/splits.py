@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 from drawpoint.errors import MetadataDamaged, SplitNotFound
 from drawpoint_store import stores
-
-if TYPE_CHECKING:
-    import os
 
 FOLDER = "splits"
 _SUFFIX = ".txt"
@@ -53,15 +51,53 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
                 store=str(store_root),
             )
         raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}", store=str(store_root))
+    return _parse(data, stores.join(store_root, file), store_root)
+
+
+def find_split_file(store_root: str | os.PathLike[str], split_file: str | os.PathLike[str]) -> tuple[str, list[str]]:
+    """Return where a file of sample ids lies, and the ids; `read_split_ids` says where it is sought."""
+    name = os.fspath(split_file)
+    sought = [name]
+    if "://" in name:
+        folder, _, file = name.rpartition("/")
+        data = stores.read_bytes(folder, file)
+    else:
+        data = None
+        if not os.path.isabs(name) and not name.startswith(("./", "../")):  # noqa: PTH117  Path drops the dot
+            data = stores.read_bytes(store_root, name)
+            sought.insert(0, stores.join(store_root, name))
+        if data is None and Path(name).exists():
+            # The user's own, so a link that leads anywhere and a pipe are as good as a file.
+            sought, data = [name], Path(name).read_bytes()
+    if data is None:
+        raise FileNotFoundError(f"there is no split file {' nor '.join(sought)}; it lists one sample id a line.")
+    return sought[0], _parse(data, sought[0], store_root)
+
+
+def read_split_ids(store_root: str | os.PathLike[str], split_file: str | os.PathLike[str] | None = None) -> list[str]:
+    """Return the sample ids that a file lists, one a line, in order, without blank lines and surrounding spaces.
+
+    `split_file` is a path or URL. A relative path is sought below the store's root (`train_design_ids.txt`), as noether
+    does, and then from where the program runs, and there alone if it begins with `./` or `../`. With one argument, that
+    is the path or URL of the file itself.
+
+    Ids that the store lacks are among them. Raises FileNotFoundError, or another OSError, where there is no such file,
+    MetadataDamaged for one that is no text, and StoreUnreadable where the storage does not answer.
+    """
+    if split_file is None:
+        name = os.fspath(store_root)
+        store_root, split_file = os.curdir, name if "://" in name else Path(name).absolute()
+    return find_split_file(store_root, split_file)[1]
+
+
+def _parse(data: bytes, place: str, store_root: str | os.PathLike[str]) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        place = stores.join(store_root, file)
         raise MetadataDamaged(
             f"{place} is not UTF-8 text; write it again with one sample id a line.", store=str(store_root)
         ) from error
     if (lines := data.count(b"\n")) > _MOST_LINES:
-        place = stores.join(store_root, file)
         raise MetadataDamaged(
             f"{place} has {lines:,} lines, and {_MOST_LINES:,} are read at most; split it.",
             store=str(store_root),

@@ -13,20 +13,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import FIELDS, FILEMAP, sample_arrays
-from drawpoint.errors import MetadataDamaged, UnknownField
-from drawpoint_store import FileMap, RunningStats, StoreManifest, ZarrStoreWriter, calculate_store_statistics
-from drawpoint_store.statistics import choose_samples, read_statistics, statistics_json
+from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
+from drawpoint_store import (
+    FileMap,
+    RunningStats,
+    StoreManifest,
+    ZarrChunkReader,
+    ZarrStoreWriter,
+    calculate_store_statistics,
+    statistics_to_dict,
+)
+from drawpoint_store.statistics import choose_samples, read_statistics, statistics_json, statistics_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike
 
-STATISTICS = ("mean", "std", "var", "min", "max", "logmean", "logstd")
+STATISTICS = ("mean", "std", "var", "min", "max", "logmean", "logstd")  # of the file
+ALL = (*STATISTICS, "logvar")
 CANONICAL = ["volume_sdf" if field == "volume_distance_to_surface" else field for field in FIELDS]
 
 
@@ -38,7 +48,7 @@ def pushed(*batches: ArrayLike) -> RunningStats:
 
 
 def columns(stats: RunningStats) -> dict[str, list[float]]:
-    return {name: getattr(stats, name).tolist() for name in STATISTICS}
+    return {name: getattr(stats, name).tolist() for name in ALL}
 
 
 def assert_near(value: float, exact: float, *, scale: float = 0.0) -> None:
@@ -105,12 +115,13 @@ def check_against_exact_arithmetic(values: np.ndarray, cut: int) -> None:
     largest = max(map(abs, logs))
     assert_near(stats.logmean.item(), logmean, scale=largest)
     assert math.isclose(stats.logstd.item(), math.sqrt(logvar), rel_tol=1e-6, abs_tol=2e-15 * largest)
+    assert math.isclose(stats.logstd.item(), math.sqrt(stats.logvar.item()), rel_tol=1e-15)
 
 
 class TestRunningStats:
     def test_gives_float64_tensors_a_component(self) -> None:
         stats = pushed(torch.zeros(4, 3))
-        for name in STATISTICS:
+        for name in ALL:
             value = getattr(stats, name)
             assert value.dtype == torch.float64
             assert value.shape == (3,)
@@ -118,7 +129,17 @@ class TestRunningStats:
         assert type(stats.count) is int
 
     @pytest.mark.parametrize(
-        "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32], ids=str
+        "dtype",
+        [
+            torch.float8_e4m3fn,
+            torch.float8_e5m2,
+            torch.float16,
+            torch.bfloat16,
+            torch.float32,
+            torch.float64,
+            torch.int32,
+        ],
+        ids=str,
     )
     def test_takes_any_real_dtype_and_arrays_too(self, dtype: torch.dtype) -> None:
         tensor = torch.tensor([1.0, 2.0, 5.0], dtype=dtype)
@@ -136,14 +157,15 @@ class TestRunningStats:
     def test_has_no_statistics_before_the_first_row(self) -> None:
         stats = pushed(np.empty((0, 3)))
         assert stats.count == 0
-        for name in STATISTICS:
+        assert repr(stats) == "RunningStats of a field: 0 rows"
+        for name in ALL:
             with pytest.raises(ValueError, match="no rows have been pushed"):
                 getattr(stats, name)
 
     def test_has_no_variance_of_a_single_row(self) -> None:
         stats = pushed([[1.0, -2.0]])
         assert stats.mean.tolist() == stats.min.tolist() == stats.max.tolist() == [1.0, -2.0]
-        for name in ("var", "std", "logstd"):
+        for name in ("var", "std", "logstd", "logvar"):
             assert getattr(stats, name).isnan().all()
         assert stats.to_dict()["var"] == [None, None]
 
@@ -161,11 +183,34 @@ class TestRunningStats:
         with pytest.raises(ValueError, match="so large that their squares"):
             pushed([1e300, -1e300])
 
+    @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 0, 4), (1, 2, 3, 4)])
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble, ">f2", ">f8"])
+    def test_takes_any_axes_before_the_components(self, shape: tuple[int, ...], dtype: str | type) -> None:
+        values = np.random.default_rng(3).integers(-9, 9, shape).astype(dtype)
+        rows = values.reshape(-1, 4)
+        batched, flat = pushed(rows, values), pushed(rows, rows)
+        assert batched.count == 2 * len(rows)
+        assert batched.count == 0 or columns(batched) == columns(flat)
+        assert pushed(torch.zeros(shape).transpose(0, 1), np.ones((1, 4))).count == len(rows) + 1
+
+    def test_prints_all_that_it_holds(self) -> None:
+        stats = RunningStats("volume_velocity")
+        stats.push_tensor(np.array([[1.0, -1e-7], [3.0, 2e5]] * 600))
+        printed = str(stats)
+        assert printed == repr(stats)
+        head, *lines = printed.splitlines()
+        assert head == "RunningStats of volume_velocity: 1,200 rows"
+        assert [line.split()[0] for line in lines] == sorted(ALL, key=printed.index)
+        assert {line.split()[0] for line in lines} == set(ALL)
+        for line in lines:
+            name, *values = line.split()
+            assert [float(value) for value in values] == pytest.approx(getattr(stats, name).tolist(), rel=1e-5)
+
     @pytest.mark.parametrize(
-        "wrong", [1.0, np.zeros((2, 2, 2)), np.zeros((2, 0)), ["a"], [1j], [True], torch.zeros(2, dtype=torch.bool)]
+        "wrong", [1.0, np.zeros((2, 0)), np.zeros((2, 2, 0)), ["a"], [1j], [True], torch.zeros(2, dtype=torch.bool)]
     )
     def test_refuses_what_is_no_rows_of_real_numbers(self, wrong: ArrayLike) -> None:
-        with pytest.raises(ValueError, match=r"\(N,\) or \(N, dim\)"):
+        with pytest.raises(ValueError, match=r"\(N,\) or \(..., dim\)"):
             pushed(wrong)
 
     def test_refuses_rows_of_another_dim(self) -> None:
@@ -225,6 +270,20 @@ class TestMergeEqualsPushingBoth:
         merged.push_tensor(np.array([60_000], np.float16))
         assert columns(pickle.loads(pickle.dumps(other))) == columns(other) == before
         assert (other.count, merged.count) == (3, 7)
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_for_empty_ones(self, dtype: type) -> None:
+        empty, full = pushed(np.empty((0, 3), dtype)), pushed(np.ones((2, 3), dtype))
+        for first, second in ((pushed(), pushed()), (pushed(), empty), (empty, pushed())):
+            first.merge(second)
+            assert first.count == 0
+        before = columns(full)
+        full.merge(empty)
+        full.merge(pushed())
+        empty.merge(full)
+        assert columns(full) == columns(empty) == before
+        with pytest.raises(ValueError, match="3 components, not 1"):
+            full.merge(pushed(np.empty((0, 1), dtype)))
 
     def test_also_with_itself(self) -> None:
         stats = pushed(np.array([1, 2], np.float16), [7.0, 8.0])
@@ -288,6 +347,7 @@ class TestStoreStatistics:
             ({"sample_ids": "param0/run"}, r"\['param0/run'\], not one string"),
             ({"limit": 0}, "No samples"),
             ({"limit": -1}, "limit must be at least 0"),
+            ({"on_invalid": "ignore"}, 'on_invalid must be "error" or "skip", not \'ignore\''),
             ({"max_workers": 0}, "max_workers must be at least 1"),
             ({"read_concurrency": 0}, "read_concurrency must be at least 1"),
         ],
@@ -321,18 +381,6 @@ class TestStoreStatistics:
         with pytest.raises(ValueError, match="No samples hold volume_sdf"):
             calculate_store_statistics(tmp_path, sample_ids=["a"], fields=["volume_sdf"])
 
-    @pytest.mark.usefixtures("unchecked_writer")
-    def test_name_the_sample_and_field_that_hold_nan(self, tmp_path: Path) -> None:
-        filemap = FileMap(surface_position="p", surface_pressure="q")
-        writer = ZarrStoreWriter(tmp_path, filemap, "made")
-        bad = np.array([0, np.nan, 1], np.float32)
-        writer.write_sample("good", {"surface_position": np.zeros((3, 3)), "surface_pressure": np.zeros(3)})
-        writer.write_sample("poor", {"surface_position": np.zeros((3, 3)), "surface_pressure": bad})
-        writer.save_manifest()
-        with pytest.raises(ValueError, match=r"'poor': .*surface_pressure.* NaN or inf; exclude"):
-            calculate_store_statistics(tmp_path, max_workers=2)
-        assert list(calculate_store_statistics(tmp_path, exclude_fields=["surface_pressure"])) == ["surface_position"]
-
     def test_need_no_torch_until_a_tensor_is_asked_for(self, store_root: Path) -> None:
         code = (
             "import sys; from drawpoint_store import calculate_store_statistics as c; "
@@ -341,6 +389,179 @@ class TestStoreStatistics:
         )
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert (ran.stdout, ran.stderr) == ("torch.float64\n", "")
+
+
+@pytest.mark.usefixtures("unchecked_writer")
+class TestPointsThatAreNotFinite:
+    @pytest.fixture
+    def poor_root(self, tmp_path: Path) -> Path:
+        """A store with 12 points a sample, of which a, c, d and e hold 1, 2, 1 and 1 with NaN or inf."""
+        writer = ZarrStoreWriter(
+            tmp_path,
+            FileMap(surface_position="p", surface_friction="f", surface_pressure="q"),
+            "made",
+            field_dtypes={"surface_friction": "float32"},
+        )
+        for number, sample_id in enumerate("abcde"):
+            writer.write_sample(sample_id, self.arrays(number))
+        writer.save_manifest()
+        return tmp_path
+
+    @staticmethod
+    def arrays(number: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(number)
+        arrays: dict[str, np.ndarray] = {
+            "surface_position": rng.standard_normal((12, 3)).astype(np.float32),
+            "surface_friction": rng.standard_normal((12, 3)).astype(np.float32),
+            "surface_pressure": rng.standard_normal(12).astype(np.float16),
+        }
+        if number != 1:
+            arrays["surface_pressure"][3] = (np.nan, 0, np.inf, -np.inf, np.nan)[number]
+        if number == 2:
+            arrays["surface_friction"][[4, 5], [0, 2]] = np.inf, np.nan
+        return arrays
+
+    @pytest.mark.parametrize("max_workers", [1, 3])
+    def test_are_an_error_that_names_all_samples_and_how_many(self, poor_root: Path, max_workers: int) -> None:
+        with pytest.raises(InvalidSample) as caught:
+            calculate_store_statistics(poor_root, max_workers=max_workers)
+        assert str(caught.value) == (
+            "4 of 5 samples hold points with NaN or inf: 'a' (surface_pressure in 1), 'c' (surface_pressure in 1, "
+            "surface_friction in 2), 'd' (surface_pressure in 1), ...; leave out those samples or fields, or only "
+            'those points, with on_invalid="skip" (--on-invalid skip).'
+        )
+        assert (caught.value.sample, caught.value.field) == ("a", "surface_pressure")
+        assert list(calculate_store_statistics(poor_root, fields=["surface_position"])) == ["surface_position"]
+        assert calculate_store_statistics(poor_root, sample_ids=["b"])["surface_pressure"].count == 12
+
+    @pytest.mark.parametrize("max_workers", [1, 3])
+    def test_are_left_out_of_their_field_alone_with_all_components(self, poor_root: Path, max_workers: int) -> None:
+        with pytest.warns(UserWarning, match="4 of 5 samples hold points with NaN or inf: 'a'") as caught:
+            measured = calculate_store_statistics(poor_root, max_workers=max_workers, on_invalid="skip")
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert str(caught[0].message).endswith(", ...; the statistics of these fields are without these points.")
+        expected = {field: RunningStats(field) for field in measured}
+        for number in range(5):
+            for field, values in self.arrays(number).items():
+                rows = values.reshape(12, -1)
+                expected[field].push_tensor(rows[np.isfinite(rows).all(axis=1)])
+        assert {field: stats.count for field, stats in measured.items()} == {
+            "surface_position": 60,
+            "surface_pressure": 56,
+            "surface_friction": 58,
+        }
+        for field, stats in measured.items():
+            for name, column in columns(stats).items():
+                assert column == pytest.approx(columns(expected[field])[name], rel=1e-9), (field, name)
+
+    def test_warn_of_nothing_where_there_are_none(self, store_root: Path) -> None:
+        skipping, erring = (calculate_store_statistics(store_root, on_invalid=each) for each in ("skip", "error"))
+        assert {field: stats.to_dict() for field, stats in skipping.items()} == {
+            field: stats.to_dict() for field, stats in erring.items()
+        }
+
+    def test_leave_out_a_field_that_has_no_others(self, tmp_path: Path) -> None:
+        writer = ZarrStoreWriter(tmp_path, FileMap(surface_position="p", surface_pressure="q"), "made")
+        writer.write_sample("a", {"surface_position": np.zeros((2, 3)), "surface_pressure": np.full(2, np.nan)})
+        writer.save_manifest()
+        with pytest.warns(UserWarning, match=r"'a' \(surface_pressure in 2\)"):
+            assert list(calculate_store_statistics(tmp_path, on_invalid="skip")) == ["surface_position"]
+        with pytest.raises(ValueError, match="No samples hold finite values of surface_pressure; choose other"):
+            calculate_store_statistics(tmp_path, fields=["surface_pressure"], on_invalid="skip")
+
+    def test_are_told_from_values_too_large_to_square(self, tmp_path: Path) -> None:
+        filemap = FileMap(surface_position="p", surface_pressure="q")
+        writer = ZarrStoreWriter(tmp_path, filemap, "made", values_dtype="float64")
+        large = {"surface_position": np.zeros((3, 3)), "surface_pressure": np.array([1e300, np.nan, -1e300])}
+        writer.write_sample("a", large)
+        writer.save_manifest()
+        with pytest.raises(InvalidSample, match=r"sample 'a': .*surface_pressure.* so large that their squares"):
+            calculate_store_statistics(tmp_path, on_invalid="skip")
+
+
+def load_stats_file(path: Path) -> dict[str, list[float] | float]:
+    """Read a stats.yaml as noether's presets and data sets do."""
+    with path.open() as file:
+        loaded: dict[str, list[float] | float] = yaml.safe_load(file)
+    return loaded
+
+
+class Normalised:
+    """Looks statistics up, checks and applies them as noether's FieldNormalizer does."""
+
+    def __init__(self, statistics: dict[str, list[float] | float], field: str, *keys: str) -> None:
+        first, second = (torch.tensor(statistics[key]) for key in (keys or (f"{field}_mean", f"{field}_std")))
+        assert first.dtype == second.dtype == torch.float32
+        assert first.shape == second.shape
+        self.first, self.second = first, second
+
+    def mean_std(self, x: torch.Tensor) -> torch.Tensor:
+        assert (self.second > 0).all()
+        return (x - self.first) * torch.reciprocal(self.second.clamp(min=1e-6))
+
+    def position(self, x: torch.Tensor) -> torch.Tensor:
+        assert (self.second > self.first).all()
+        return (x - self.first) * (1000.0 / (self.second - self.first))
+
+
+class TestStatisticsForNoether:
+    def test_are_flat_and_hold_the_bounds_of_all_positions(self, store_root: Path) -> None:
+        measured = calculate_store_statistics(store_root)
+        flat = statistics_to_dict(measured)
+        assert len(flat) == 7 * len(CANONICAL) + 2
+        for field, stats in measured.items():
+            for key, name in (("mean", "mean"), ("std", "std"), ("min", "min"), ("max", "max")):
+                assert flat[f"{field}_{key}"] == getattr(stats, name).tolist()
+            assert flat[f"{field}_logscale_mean"] == stats.logmean.tolist()
+            assert flat[f"{field}_logscale_std"] == stats.logstd.tolist()
+            assert flat[f"{field}_count"] == stats.count
+        positions = [
+            sample_arrays(number)[f"{domain}_position"] for number in (0, 1) for domain in ("surface", "volume")
+        ]
+        assert flat["raw_pos_min"] == [min(float(each.min()) for each in positions)]
+        assert flat["raw_pos_max"] == [max(float(each.max()) for each in positions)] == [9_999.0]
+
+    def test_have_no_bounds_without_positions_and_no_deviation_of_one_point(self) -> None:
+        flat = statistics_to_dict({"surface_pressure": pushed([1.0])})
+        assert "raw_pos_min" not in flat
+        assert np.isnan(flat["surface_pressure_std"]).all()
+        assert statistics_to_dict({}) == {}
+
+    @settings(deadline=None)  # the machine may be busy
+    @given(st.lists(finite64, min_size=2, max_size=4))
+    def test_come_back_from_the_file_to_the_last_bit_and_as_floats(self, values: list[float]) -> None:
+        stats = {"volume_position": pushed([values, [1e-5] * len(values)])}
+        loaded = yaml.safe_load(statistics_yaml(stats, remark="made"))
+        assert loaded == statistics_to_dict(stats)
+        assert all(type(value) is float for key in loaded if not key.endswith("_count") for value in loaded[key])
+
+    def test_normalise_as_its_normalisers_do(self, store_root: Path, tmp_path: Path) -> None:
+        measured = calculate_store_statistics(store_root)
+        (tmp_path / "stats.yaml").write_bytes(statistics_yaml(measured, remark="two samples"))
+        statistics = load_stats_file(tmp_path / "stats.yaml")
+        reader = ZarrChunkReader(store_root)
+        samples = [reader.read_sample(sample_id) for sample_id in reader.manifest.samples]
+        drawn = {field: torch.cat([sample[field] for sample in samples]) for field in samples[0]}
+        for field in ("surface_pressure", "volume_velocity"):
+            normalised = Normalised(statistics, field).mean_std(drawn[field])
+            assert normalised.mean(dim=0).abs().max() < 1e-4
+            assert (normalised.std(dim=0) - 1).abs().max() < 1e-4
+        vorticity = drawn["volume_vorticity"]
+        keys = ("volume_vorticity_logscale_mean", "volume_vorticity_logscale_std")
+        logscale = Normalised(statistics, "volume_vorticity", *keys).mean_std(
+            vorticity.sign() * vorticity.abs().log1p()
+        )
+        assert logscale.mean(dim=0).abs().max() < 1e-4
+        for domain in ("surface", "volume"):
+            position = drawn[f"{domain}_position"]
+            together = Normalised(statistics, domain, "raw_pos_min", "raw_pos_max").position(position)
+            assert -1e-3 < together.min() < together.max() < 1000 + 1e-3
+            alone = Normalised(statistics, domain, f"{domain}_position_min", f"{domain}_position_max").position(
+                position
+            )
+            assert alone.amax(dim=0).tolist() == pytest.approx([1000] * 3)
+            assert alone.amin(dim=0).tolist() == pytest.approx([0] * 3, abs=1e-3)
 
 
 class TestStatisticsFile:

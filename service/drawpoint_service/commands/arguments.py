@@ -19,13 +19,14 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=_default_workers(),
         help=f"threads; the result is the same for any (default: one a core, at most {MAX_DEFAULT_WORKERS})",
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return an integer of at least 1, as an argument's type."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)

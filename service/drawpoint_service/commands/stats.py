@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from drawpoint.errors import DrawpointError
-from drawpoint_service.commands.arguments import add_store_root, add_workers
-from drawpoint_service.commands.wording import count
+from drawpoint_service.commands.arguments import add_store_root, add_workers, positive
+from drawpoint_service.commands.wording import count, printable
 from drawpoint_store import stores
-from drawpoint_store.splits import read_split
+from drawpoint_store.splits import find_split_file, read_split
 from drawpoint_store.statistics import (
     STATISTICS_NAME,
+    OnInvalid,
     choose_fields,
     choose_samples,
     measure_fields,
     statistics_json,
+    statistics_yaml,
 )
 from drawpoint_store.store import OpenStore
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 STDOUT = "-"
+NOETHER = "noether"
 COLUMNS = ("mean", "std", "min", "max", "logmean", "logstd")
 SHOWN = 3
 
@@ -35,12 +38,15 @@ Measure each field of a store, component by component, over all points of all sa
 deviation and variance (unbiased), minimum, maximum, and mean and deviation of sign(x) * log(1 + abs(x)).
 
 They are written to STORE_ROOT/{STATISTICS_NAME}, bound to the store's revision, and `drawpoint serve` serves them.
+Those of --limit and --split-file, which are neither of the store nor of a split of its own, go to --output alone, and
+so does --format noether, by default to stdout.
 """
 _EPILOG = """\
 examples:
   drawpoint stats stores/cars
   drawpoint stats s3://bucket/cars --split train
   drawpoint stats stores/cars --fields surface_pressure,volume_velocity --output -
+  drawpoint stats stores/cars --split train --format noether --output stats.yaml
 
 docs/statistics.md says how they are computed.
 """
@@ -56,9 +62,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_store_root(parser)
-    parser.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")
+    samples = parser.add_mutually_exclusive_group()
+    samples.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")
+    samples.add_argument(
+        "--split-file",
+        metavar="FILE",
+        help="measure the samples that this file lists, one id a line; a relative path is that of a file below "
+        "STORE_ROOT, or else of one here",
+    )
+    parser.add_argument("--limit", metavar="N", type=positive, help="measure the first N of the samples only")
     parser.add_argument(
         "--fields", metavar="A,B", type=_names, help="measure these fields only, by canonical name (default: all)"
+    )
+    parser.add_argument("--exclude-fields", metavar="A,B", type=_names, help="measure all fields but these")
+    parser.add_argument(
+        "--on-invalid",
+        choices=get_args(OnInvalid),
+        default="error",
+        help="what to do about NaN and inf: end with an error that names the samples, or skip these points, of the "
+        "field that holds them (default: error)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("json", NOETHER),
+        default="json",
+        help="json, or the stats.yaml that noether's normalisers read (default: json)",
     )
     parser.add_argument(
         "--output",
@@ -72,36 +100,55 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the file, and print a table of it."""
     store = OpenStore(args.store_root)
     try:
-        fields = choose_fields(store.manifest, args.fields)
-        sample_ids = choose_samples(store.manifest, _split_ids(args.store_root, args.split, store))
-        measured = measure_fields(store, fields, sample_ids, max_workers=args.workers, progress=True)
+        fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
+        listed, origin = _list_samples(args, store)
+        sample_ids = choose_samples(store.manifest, listed, args.limit)
+        measured, left_out = measure_fields(
+            store, fields, sample_ids, max_workers=args.workers, progress=True, on_invalid=args.on_invalid
+        )
     except ValueError as error:
         if isinstance(error, DrawpointError):
             raise
         sys.stderr.write(f"drawpoint stats: {error}\n")
         return FAILED
-    revision = store.manifest.revision
-    document = statistics_json(measured, revision=revision, split=args.split, n_samples=len(sample_ids))
-    if args.output == STDOUT:
+    if left_out is not None:
+        sys.stderr.write(f"{left_out}\n")
+    revision, n_samples = store.manifest.revision, len(sample_ids)
+    what = f"statistics of {count(n_samples, 'sample')}{origin} at revision"
+    if args.format == NOETHER:
+        document = statistics_yaml(measured, remark=f"{what} {revision}, by drawpoint stats")
+    else:
+        split = args.split or args.split_file
+        document = statistics_json(measured, revision=revision, split=split, n_samples=n_samples)
+    if args.output == STDOUT or (args.output is None and args.format == NOETHER):
         sys.stdout.write(document.decode())
         return 0
-    place = _write(args.store_root, args.output, document)
-    split = "" if args.split is None else f" (split {args.split})"
-    sys.stdout.write(_table(measured))
-    sys.stdout.write(f"statistics of {count(len(sample_ids), 'sample')}{split} at revision {revision[:12]}: {place}\n")
+    if args.output is None and (args.limit is not None or args.split_file is not None):
+        place = "not written into the store, of which they are only a part; --output FILE writes them elsewhere"
+    else:
+        place = _write(args.store_root, args.output, document)
+    sys.stdout.write(f"{_table(measured)}{what} {revision[:12]}: {place}\n")
     return 0
 
 
-def _split_ids(store_root: str, split: str | None, store: OpenStore) -> list[str] | None:
-    """Return the ids of the split that the store holds; the others are named on stderr."""
-    if split is None:
-        return None
-    ids = read_split(store_root, split)
+def _list_samples(args: argparse.Namespace, store: OpenStore) -> tuple[list[str] | None, str]:
+    """Return the ids to measure that the store holds, None for all, and what says in a sentence where they come from.
+
+    The ids that the store lacks are named on stderr.
+    """
+    if args.split is not None:
+        kind, name, ids = "split", args.split, read_split(args.store_root, args.split)
+    elif args.split_file is not None:
+        kind, (name, ids) = "split file", find_split_file(args.store_root, args.split_file)
+        if not ids:
+            raise ValueError(f"split file {name!r} lists no sample ids; it takes one a line.")
+    else:
+        return None, ""
     absent = [sample_id for sample_id in ids if sample_id not in store.manifest.samples]
     if absent:
         named = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
-        sys.stderr.write(f"{len(absent)} of the {len(ids)} ids of split {split!r} are not in the store: {named}\n")
-    return [sample_id for sample_id in ids if sample_id in store.manifest.samples]
+        sys.stderr.write(f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {named}\n")
+    return [sample_id for sample_id in ids if sample_id in store.manifest.samples], f" ({kind} {printable(name)})"
 
 
 def _write(store_root: str, output: str | None, document: bytes) -> str:

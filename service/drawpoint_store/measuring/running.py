@@ -32,14 +32,16 @@ class RunningStats:
         self._dim: int | None = None
 
     def push_tensor(self, x: torch.Tensor | ArrayLike) -> None:
-        """Add the rows of `x`, a torch tensor or array of real numbers, (N,) or (N, dim); N may be 0.
+        """Add the rows of `x`, a torch tensor or array of real numbers: (N,), or (..., dim) with any axes before `dim`.
 
-        Raises ValueError for other shapes and types, another dim than before, and NaN or inf; nothing has been
-        added then.
+        There may be none. Raises ValueError for other shapes and types, another dim than before, and NaN or inf;
+        nothing has been added then.
         """
         rows = _as_rows(x)
         if rows is None:
-            raise ValueError(f"{self._who} takes real numbers of shape (N,) or (N, dim), not this {type(x).__name__}.")
+            raise ValueError(
+                f"{self._who} takes real numbers of shape (N,) or (..., dim), not this {type(x).__name__}."
+            )
         self._check_dim(rows.shape[1])
         try:
             if rows.dtype == np.float16:
@@ -91,33 +93,48 @@ class RunningStats:
         return _tensor(self._measure().log_mean)
 
     @property
+    def logvar(self) -> torch.Tensor:
+        return _tensor(_variance(self._measure().rows, self._measure().log_squares))
+
+    @property
     def logstd(self) -> torch.Tensor:
         return _tensor(np.sqrt(_variance(self._measure().rows, self._measure().log_squares)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return count and statistics as plain lists, None for NaN; needs no torch."""
+        """Return count and statistics as plain lists, None for NaN, without `logvar`; needs no torch."""
+        columns = self._columns()
+        del columns["logvar"]  # the square of logstd; files of statistics do without
+        lists = {
+            name: [None if np.isnan(value) else float(value) for value in column] for name, column in columns.items()
+        }
+        return {"count": self.count, **lists}
+
+    def __repr__(self) -> str:
+        head = f"RunningStats of {self.name or 'a field'}: {self.count:,} rows"
+        if not self.count:
+            return head
+        lines = (
+            f"  {name:<8}" + "  ".join(f"{value:.6g}" for value in column) for name, column in self._columns().items()
+        )
+        return "\n".join((head, *lines))
+
+    @property
+    def _who(self) -> str:
+        return "RunningStats" if self.name is None else f"RunningStats of {self.name}"
+
+    def _columns(self) -> dict[str, Floats]:
         moments = self._measure()
-        var = _variance(moments.rows, moments.squares)
-        columns = {
+        var, log_var = (_variance(moments.rows, squares) for squares in (moments.squares, moments.log_squares))
+        return {
             "mean": moments.mean,
             "std": np.sqrt(var),
             "var": var,
             "min": moments.low,
             "max": moments.high,
             "logmean": moments.log_mean,
-            "logstd": np.sqrt(_variance(moments.rows, moments.log_squares)),
+            "logstd": np.sqrt(log_var),
+            "logvar": log_var,
         }
-        lists = {
-            name: [None if np.isnan(value) else float(value) for value in column] for name, column in columns.items()
-        }
-        return {"count": moments.rows, **lists}
-
-    def __repr__(self) -> str:
-        return f"<RunningStats of {self.name or 'a field'}: {self.count} rows>"
-
-    @property
-    def _who(self) -> str:
-        return "RunningStats" if self.name is None else f"RunningStats of {self.name}"
 
     def _check_dim(self, dim: int) -> None:
         if self._dim is not None and dim != self._dim:
@@ -150,12 +167,15 @@ def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
     torch = sys.modules.get("torch")  # who has not imported torch has no tensors
     if torch is not None and isinstance(x, torch.Tensor):
         on_host = x.detach().cpu()
-        array = (on_host.double() if on_host.dtype == torch.bfloat16 else on_host).numpy()
+        foreign = on_host.is_floating_point() and on_host.dtype not in (torch.float16, torch.float32, torch.float64)
+        array = (on_host.double() if foreign else on_host).numpy()  # NumPy has no bfloat16, nor any 8-bit float
     else:
         array = np.asarray(x)
-    rows: np.ndarray[Any, Any] = array[:, None] if array.ndim == 1 else array
-    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "fiu":  # noqa: PLR2004  rows, components
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim == 0 or array.shape[-1] == 0 or array.dtype.kind not in "fiu":
         return None
+    rows: np.ndarray[Any, Any] = array.reshape(-1, array.shape[-1])
     return rows
 
 
