@@ -6,7 +6,7 @@ import importlib.util
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from drawpoint.asynchronous import AsyncRemoteReader, carry_out
 from drawpoint.documents import decode_body, read_stores
@@ -49,9 +49,8 @@ def connect(
         raise ImportError(
             f"drawpoint.connect needs {' and '.join(missing)}: install them with `pip install 'drawpoint[client]'`."
         )
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the address of a service, such as http://host:8000.")
+    if not _is_address(url):
+        raise ValueError(f"{url!r:.200} is not the address of a service, such as http://host:8000.")
     if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
         raise ValueError("token is not one or more printable ASCII characters without spaces.")
     if not deadline > 0:
@@ -61,6 +60,20 @@ def connect(
     transport = Transport(Settings(url.rstrip("/"), token, float(deadline), client, options))
     transport.start()
     return Connection(transport)
+
+
+def _is_address(url: str) -> bool:
+    import httpx  # noqa: PLC0415  it is loaded when it is needed
+
+    try:
+        parts = httpx.URL(url)
+        named = bool(parts.host)
+    except (httpx.InvalidURL, ValueError, TypeError):  # idna's errors are ValueErrors
+        return False
+    labels = parts.raw_host.removesuffix(b".").split(b".")
+    if not all(0 < len(label) < 64 for label in labels) or not 0 < (parts.port or 80) < 65_536:  # noqa: PLR2004  RFC 1035
+        return False  # a socket would raise a UnicodeError of such a name, and take such a port for another
+    return named and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
 
 
 class Connection:

@@ -16,6 +16,7 @@ from drawpoint.wire import (
     Answer,
     Deadline,
     Interrupted,
+    Refused,
     TimedOut,
     TransportFailure,
     Truncated,
@@ -186,10 +187,18 @@ def _named_failures() -> Iterator[threading.Event]:
         raise TimedOut("the body stopped coming" if answered.is_set() else "it did not answer in time") from error
     except httpx.LocalProtocolError as error:
         raise ValueError(f"the request cannot be sent: {_reason(error)}.") from error
+    except httpx.TooManyRedirects as error:
+        raise Refused("it redirects again and again, without an end") from error
     except httpx.TransportError as error:
+        # To httpx a redirect to what is no address is the service's breach of HTTP, or a protocol that it lacks.
+        if isinstance(error, httpx.UnsupportedProtocol) or "location header" in str(error):
+            raise Refused(f"the request cannot be carried on: {_reason(error)}") from error
         if answered.is_set():
             raise Truncated(f"the connection broke in the body: {_reason(error)}") from error
         raise Interrupted(f"the connection broke before an answer: {_reason(error)}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+        # What hooks, authentication and redirects raise; the last one is of a host that has no name.
+        raise Refused(f"the request cannot be carried on: {_reason(error)}") from error
 
 
 def _limit(response: httpx.Response, limit: int) -> int:

@@ -18,6 +18,7 @@ from drawpoint.wire import (
     Deadline,
     Oversized,
     Pause,
+    Refused,
     Sending,
     TimedOut,
     TransportFailure,
@@ -132,7 +133,7 @@ class Transport:
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
                 pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
-                hopeless = isinstance(failure, Untrusted | Oversized)
+                hopeless = isinstance(failure, Untrusted | Refused | Oversized)
                 if hopeless or remaining < LAST_TRY_SECONDS or wish >= remaining:
                     cause = _blame(failure, before, deadline.elapsed() - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure

@@ -3,6 +3,7 @@
     TransportFailure
     +-- Unreachable     no connection: nothing is known of the service
     +-- Untrusted       the service's certificate does not check out; asking again changes nothing
+    +-- Refused         the request cannot be carried on, by redirects without an end say; neither does it here
     +-- Interrupted     the connection broke, or spoke no HTTP
     +-- Truncated       the connection ended before the body did
     +-- Oversized       the body is larger than any answer to the request; asking again changes nothing
@@ -47,6 +48,12 @@ class Unreachable(TransportFailure):
 
 class Untrusted(TransportFailure):
     """TLS refused the service's certificate."""
+
+    error = RequestFailed
+
+
+class Refused(TransportFailure):
+    """What the engine does not carry on with: redirects without an end, an address that is none."""
 
     error = RequestFailed
 
