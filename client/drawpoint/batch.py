@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drawpoint.errors import InvalidDraw, UnknownField, UnknownParameter
+from drawpoint.errors import InvalidDraw, UnknownParameter
 from drawpoint.seeds import check_part, check_seed, fresh_seed
-from drawpoint.selection import check_counts, name_store
+from drawpoint.selection import check_counts, check_fields
 
 if TYPE_CHECKING:
     from drawpoint.manifest import StoreManifest
@@ -60,21 +60,12 @@ def check_selection(
     coords: Mapping[str, int | None] | None,
     store: str | None = None,
 ) -> BatchSelection:
-    """Return what the items of a batch share; raises UnknownDomain, UnknownField and InvalidDraw, naming `store`.
-
-    Whether each sample has the fields named is another question, and each item's own.
-    """
-    counts = check_counts(manifest, num_points, store)
-    positions = check_counts(manifest, coords, store)
-    if fields is None:
-        return BatchSelection(counts, None, positions)
-    if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
-        raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
-    known = manifest.fields
-    for field in fields:
-        if field not in known:
-            raise UnknownField.among("field", field, known, where=name_store(manifest, store), store=store)
-    return BatchSelection(counts, tuple(dict.fromkeys(fields)), positions)
+    """Return what the items of a batch share; raises UnknownDomain, UnknownField and InvalidDraw, naming `store`."""
+    return BatchSelection(
+        check_counts(manifest, num_points, store),
+        None if fields is None else check_fields(manifest, fields, store),
+        check_counts(manifest, coords, store, required=True),
+    )
 
 
 def _parse_item(sample: Mapping[str, Any] | str) -> BatchItem:

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import Dataset
 
 from drawpoint.batch import COORDS_PREFIX
-from drawpoint.errors import DataDamaged, DrawpointError, InvalidDraw, InvalidParameter, UnknownDomain, UnknownField
+from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
 from drawpoint.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
 from drawpoint.seeds import check_count, check_part, check_seed, derive_seed
-from drawpoint.selection import check_counts, find_sample, name_store, store_of
+from drawpoint.selection import check_counts, check_fields, find_sample, name_store, store_of
 from drawpoint.stacking import warn_of_short_samples
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class SampleDataset(Dataset[Any]):
         self.reader = reader
         self.sample_ids = _choose_samples(reader, sample_ids, split)
         self.num_points = check_counts(reader.manifest, num_points, store_of(reader))
-        self.fields = None if fields is None else _check_fields(reader, fields)
+        self.fields = None if fields is None else check_fields(reader.manifest, fields, store_of(reader))
         self.num_geometry_points = _check_geometry(reader, num_geometry_points)
         drawn = reader.manifest.fields if self.fields is None else self.fields
         counts = {
@@ -264,17 +264,6 @@ def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str
     if not chosen:
         raise ValueError(f"No samples are left, of the {len(samples)} in the store.")
     return chosen
-
-
-def _check_fields(reader: Reader, fields: Collection[str]) -> tuple[str, ...]:
-    known = reader.manifest.fields
-    if isinstance(fields, str) or not fields:
-        raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
-    for field in fields:
-        if field not in known:
-            where = name_store(reader.manifest, store_of(reader))
-            raise UnknownField.among("field", field, known, where=where, store=store_of(reader))
-    return tuple(fields)
 
 
 def _check_geometry(reader: Reader, count: int | None) -> int | None:

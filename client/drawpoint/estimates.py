@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drawpoint.draws import count_rows
-from drawpoint.errors import InvalidDraw, UnknownDomain, UnknownField
+from drawpoint.errors import InvalidDraw, UnknownDomain
 from drawpoint.manifest import StoreManifest
 from drawpoint.normalisation import GEOMETRY_DOMAIN
 from drawpoint.seeds import check_count, derive_seed
-from drawpoint.selection import check_counts, find_sample, name_store, store_of
+from drawpoint.selection import check_counts, check_fields, find_sample, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -65,6 +65,8 @@ def estimate(
     """
     manifest, store = (source, None) if isinstance(source, StoreManifest) else (source.manifest, store_of(source))
     counts = check_counts(manifest, num_points, store)
+    if fields is not None:
+        fields = check_fields(manifest, fields, store)
     check_count("concurrency", concurrency)
     ids = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
     if not ids:
@@ -94,10 +96,6 @@ def _measure_sample(
 ) -> tuple[int, int]:
     """Return points and bytes of one sample's draw."""
     entry = find_sample(manifest, sample_id, store)
-    for field in fields or ():
-        if field not in manifest.fields:
-            where = name_store(manifest, store)
-            raise UnknownField.among("field", field, manifest.fields, where=where, store=store)
     points = nbytes = 0
     for domain, grid in entry.domains.items():
         arrays = [

@@ -115,7 +115,7 @@ def iter_parts(
         raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
     arrays = reader.manifest.domains[domain].arrays
     if fields is not None:
-        check_fields(reader.manifest, sample_id, entry, fields, store)
+        check_fields(reader.manifest, fields, store)
     wanted = list(arrays) if fields is None else list(fields)
     for field in wanted:
         if field not in arrays:

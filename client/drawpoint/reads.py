@@ -133,7 +133,7 @@ class Reads:
         if part is not None:
             part = check_part(part)
         if fields is not None:
-            check_fields(self.manifest, sample_id, entry, fields, self.store_id)
+            fields = check_fields(self.manifest, fields, self.store_id)
         arrays, rows = {}, {}
         for domain, layout in self.manifest.domains.items():
             if domain not in entry.domains:
@@ -148,7 +148,7 @@ class Reads:
             revision=self._revision,
             sample=sample_id,
             counts={domain: count for domain, count in counts.items() if count is not None},
-            fields=None if fields is None else tuple(fields),
+            fields=fields,
             seed=seed,
             part=part,
             arrays=arrays,
@@ -157,7 +157,7 @@ class Reads:
 
     def _plan_coords(self, sample_id: str, num_points: Mapping[str, int | None], seed: int) -> Draw:
         entry = find_sample(self.manifest, sample_id, self.store_id)
-        counts = check_counts(self.manifest, num_points, self.store_id)
+        counts = check_counts(self.manifest, num_points, self.store_id, required=True)
         arrays, rows = {}, {}
         for domain, count in counts.items():
             if domain not in entry.domains:

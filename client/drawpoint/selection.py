@@ -15,6 +15,9 @@ from drawpoint.seeds import check_count
 if TYPE_CHECKING:
     from drawpoint.manifest import SampleEntry, StoreManifest
 
+KNOWN_DOMAINS = ("surface", "volume", "surface_stl", "surface_stl_resampled")
+"""The domains of `drawpoint_store.FIELD_SPECS`, which a store may have or not."""
+
 
 def find_sample(manifest: StoreManifest, sample_id: str, store: str | None = None) -> SampleEntry:
     """Return the entry of a sample; raises SampleNotFound naming near ones."""
@@ -26,14 +29,22 @@ def find_sample(manifest: StoreManifest, sample_id: str, store: str | None = Non
 
 
 def check_counts(
-    manifest: StoreManifest, num_points: Mapping[str, int | None] | None, store: str | None = None
+    manifest: StoreManifest,
+    num_points: Mapping[str, int | None] | None,
+    store: str | None = None,
+    *,
+    required: bool = False,
 ) -> dict[str, int | None]:
-    """Return the point counts by domain, None for all; raises UnknownDomain and InvalidDraw."""
+    """Return the point counts by domain, None for all; raises UnknownDomain and InvalidDraw.
+
+    A count for one of KNOWN_DOMAINS that this store lacks is left out, so that one set of counts does for many stores,
+    unless the domains are `required`.
+    """
     if num_points is not None and not isinstance(num_points, Mapping):
         raise InvalidDraw(f"num_points maps domains to counts, such as {{'surface': 4096}}; not {num_points!r}.")
     counts: dict[str, int | None] = {}
     for domain, count in (num_points or {}).items():
-        if domain not in manifest.domains:
+        if domain not in manifest.domains and (required or domain not in KNOWN_DOMAINS):
             where = name_store(manifest, store)
             raise UnknownDomain.among("domain", domain, manifest.domains, where=where, store=store)
         if isinstance(count, str):
@@ -41,24 +52,22 @@ def check_counts(
                 f"the point count of {domain!r} must be an integer, or None for all points, not {count[:200]!r}."
             )
         counts[domain] = None if count is None else check_count(domain, count)
-    return counts
+    return {domain: count for domain, count in counts.items() if domain in manifest.domains}
 
 
-def check_fields(
-    manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Collection[str], store: str | None = None
-) -> None:
-    """Check that the sample holds every field named; raises UnknownField, and InvalidDraw if none is named."""
+def check_fields(manifest: StoreManifest, fields: Collection[str], store: str | None = None) -> tuple[str, ...]:
+    """Return the fields named, each once; raises UnknownField for one that the store lacks, InvalidDraw for none.
+
+    What a sample lacks is absent from what is read of it, and no error.
+    """
     # An iterator would be used up here and select nothing afterwards.
     if isinstance(fields, str) or not isinstance(fields, Collection) or len(fields) == 0:
         raise InvalidDraw(f"fields is a collection of field names with at least one in it, not {fields!r}.")
     known = manifest.fields
-    held = [field for domain in entry.domains for field in manifest.domains[domain].arrays]
     for field in fields:
         if field not in known:
             raise UnknownField.among("field", field, known, where=name_store(manifest, store), store=store)
-        if field not in held:
-            where = f"sample {sample_id!r}"
-            raise UnknownField.among("field", field, held, where=where, store=store, sample=sample_id)
+    return tuple(dict.fromkeys(fields))
 
 
 def store_of(reader: object) -> str | None:

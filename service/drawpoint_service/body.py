@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from drawpoint.batch import ITEM_KEYS, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection
 from drawpoint.errors import InvalidDraw, InvalidParameter, ResponseTooLarge, UnknownParameter
 from drawpoint.seeds import MAX_SEED, fresh_seed
+from drawpoint.selection import check_counts
 from drawpoint_service.query import ALL, DTYPES
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int, store: 
     if revision is not None and not isinstance(revision, str):
         raise _invalid("revision", revision, "a text")
     counts, coords = (_parse_counts(name, members.get(name)) for name in ("num_points", "coords"))
+    counts = check_counts(manifest, counts, store, required=True)
     selection = check_selection(manifest, counts, fields, coords, store)
     items = tuple(_parse_item(f"samples[{index}]", sample) for index, sample in enumerate(samples))
     return BatchQuery(items, selection, dtype, revision)

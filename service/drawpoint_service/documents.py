@@ -31,7 +31,8 @@ _SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
 _NAMES = {"type": "array", "minItems": 1, "items": {"type": "string"}}
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "fields": {
-        "description": "Canonical fields to send, with commas between them; all unless given.",
+        "description": "Canonical fields to send, with commas between them; all unless given. "
+        "What the sample lacks is absent.",
         "schema": {"type": "string"},
         "example": "surface_position,surface_pressure",
     },
@@ -144,7 +145,10 @@ def document_batch(domains: Iterable[str], most_samples: int) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": count,
         },
-        "fields": {"description": "Canonical fields to send; all unless given.", **_NAMES},
+        "fields": {
+            "description": "Canonical fields to send; all unless given. What a sample lacks is absent.",
+            **_NAMES,
+        },
         "dtype": _PARAMETERS["dtype"]["schema"],
         "revision": {"description": _PARAMETERS["revision"]["description"], "type": "string"},
     }

@@ -50,7 +50,7 @@ def measure_sample(
     entry = find_sample(manifest, sample_id, store)
     counts = check_counts(manifest, num_points, store)
     if fields is not None:
-        check_fields(manifest, sample_id, entry, fields, store)
+        check_fields(manifest, fields, store)
     arrays = {
         domain: wanted
         for domain, layout in manifest.domains.items()
@@ -70,7 +70,7 @@ def measure_coords(
 ) -> Extent:
     """Measure what plan_coords would plan; a domain that the sample lacks is left for the plan to name."""
     entry = find_sample(manifest, sample_id, store)
-    counts = check_counts(manifest, num_points, store)
+    counts = check_counts(manifest, num_points, store, required=True)
     grids = {domain: entry.domains[domain] for domain in counts if domain in entry.domains}
     rows = {domain: _count_rows(grid, counts[domain], None) for domain, grid in grids.items()}
     layouts = {domain: manifest.domains[domain] for domain in grids}

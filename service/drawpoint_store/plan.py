@@ -74,16 +74,15 @@ def plan_sample(
     """Plan the read of a sample's fields.
 
     `num_points` maps a domain to its count; None, or a domain left out, means all of its points. A domain of the
-    store that this sample lacks is left out of the answer. Raises SampleNotFound, UnknownDomain, UnknownField
-    (also for a field of a domain that this sample lacks, if `fields` names it) and InvalidDraw; they call the store
-    `store`.
+    store that this sample lacks is left out of the answer, also where `num_points` or `fields` name it. Raises
+    SampleNotFound, UnknownDomain, UnknownField and InvalidDraw; they call the store `store`.
     """
     entry = find_sample(manifest, sample_id, store)
     counts = check_counts(manifest, num_points, store)
     if part is not None:
         check_part(part)
     if fields is not None:
-        check_fields(manifest, sample_id, entry, fields, store)
+        check_fields(manifest, fields, store)
     draws: dict[str, DomainDraw] = {}
     arrays: dict[str, ArrayDraw] = {}
     for domain, layout in manifest.domains.items():
@@ -116,7 +115,7 @@ def plan_coords(
     sample lacks.
     """
     entry = find_sample(manifest, sample_id, store)
-    counts = check_counts(manifest, num_points, store)
+    counts = check_counts(manifest, num_points, store, required=True)
     if not counts:
         held = ", ".join(manifest.domains)
         raise InvalidDraw(

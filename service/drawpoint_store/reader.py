@@ -81,9 +81,10 @@ class ZarrChunkReader:
         """Read the fields of one sample, float32, keyed by canonical field; rows of a domain belong together.
 
         `num_points` maps a domain to its count; a domain that is None or left out is read in full, in stored order.
-        Scalars come as (T,), vectors as (T, dim). A domain of the store that the sample lacks is absent. The draw
-        is named by `seed`, or else by one number taken from `generator`, or else by fresh entropy. `part` (with
-        `seed`) takes one of the ceil(n / T) disjoint parts instead of a random draw.
+        Scalars come as (T,), vectors as (T, dim). What the store has and the sample lacks is absent, also where
+        `num_points` or `fields` name it, and a count for a usual domain (FIELD_SPECS) that the store lacks means
+        nothing. The draw is named by `seed`, or else by one number taken from `generator`, or else by fresh entropy.
+        `part` (with `seed`) takes one of the ceil(n / T) disjoint parts instead of a random draw.
 
         Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and DataDamaged (naming sample, field and
         chunk) for stored bytes that cannot be trusted.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
 import drawpoint
 from conftest import FILEMAP, sample_arrays
+from drawpoint.errors import DrawpointError, UnknownDomain
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from live import LiveService
 
@@ -136,6 +139,95 @@ class TestStoresOfOtherKinds:
             assert_equal(reader.read_sample(sample, counts, seed=4), local.read_sample(sample, counts, seed=4))
             remote = reader.read_coords(sample, "surface", 50, seed=4)
             assert torch.equal(remote, local.read_coords(sample, "surface", 50, seed=4))
+
+
+COUNTED: list[Any] = [
+    None,
+    {"surface": 5, "volume": 7},
+    {"surface": 5, "volume": None},
+    {"surface": None, "surface_stl": 3},
+    {"volume": 7, "surface_stl_resampled": None},
+    {"surface": 10**9},
+    {"volume": 0},
+    {"volume": "all"},
+    {"surface": 5, "volumes": 7},
+    {"inlet": None},
+    ["surface"],
+]
+CHOSEN: list[Any] = [
+    None,
+    ["surface_pressure"],
+    {"surface_position", "volume_position"},
+    ("volume_velocity", "volume_velocity"),
+    ["volume_sdf", "volume_sfd"],
+    ["surface_stl_position"],
+    [],
+    "surface_pressure",
+]
+
+
+def outcome_of(read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        return read(*arguments, **options)
+    except DrawpointError as error:
+        return error
+
+
+def assert_alike(remote: Any, local: Any) -> None:
+    if isinstance(local, DrawpointError):
+        assert (type(remote), getattr(remote, "near", ())) == (type(local), getattr(local, "near", ()))
+    elif isinstance(local, list):
+        for one, other in zip(remote, local, strict=True):
+            assert_alike(one, other)
+    else:
+        assert_equal(remote, local)
+
+
+class TestASelectionMeansTheSame:
+    """Whatever a store or a sample has of it: tensors, absence and errors are those of the local reader."""
+
+    @pytest.mark.parametrize("num_points", COUNTED, ids=str)
+    @pytest.mark.parametrize("store", ["odd", "one"])
+    def test_in_samples_and_batches(
+        self, kinds: LiveService, roots: dict[str, Path], store: str, num_points: Any
+    ) -> None:
+        remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
+        items = [{"id": sample, "seed": 4} for sample in [*local.manifest.samples, "nowhere"]]
+        for fields, coords in itertools.product(CHOSEN, (None, {"surface": 5}, {"volume": 5})):
+            found, expected = (
+                outcome_of(reader.read_batch, items, num_points, fields, coords=coords) for reader in (remote, local)
+            )
+            assert_alike(found, expected)
+        for item, fields, part in itertools.product(items, CHOSEN, (None, 3)):
+            found, expected = (
+                outcome_of(reader.read_sample, item["id"], num_points, fields=fields, seed=4, part=part)
+                for reader in (remote, local)
+            )
+            assert_alike(found, expected)
+
+    @pytest.mark.parametrize(("store", "sample"), [("odd", "flat"), ("one", "a")])
+    def test_in_coordinates(self, kinds: LiveService, roots: dict[str, Path], store: str, sample: str) -> None:
+        remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
+        for domain in ("volume", "surface_stl", "inlet"):
+            found, expected = (outcome_of(reader.read_coords, sample, domain, 5) for reader in (remote, local))
+            assert_alike(found, expected)
+            assert isinstance(expected, UnknownDomain)
+
+    def test_and_what_a_sample_lacks_is_absent(self, kinds: LiveService, roots: dict[str, Path]) -> None:
+        wanted = ["surface_pressure", "volume_sdf"]
+        for reader in (drawpoint.connect(kinds.url).store("odd"), ZarrChunkReader(roots["odd"])):
+            assert list(reader.read_sample("flat", {"volume": 5}, fields=wanted)) == ["surface_pressure"]
+            assert reader.read_sample("flat", fields=["volume_sdf"]) == {}
+            assert reader.read_batch(["flat"], fields=["volume_sdf"]) == [{}]
+
+    def test_and_what_a_store_lacks_is_not_asked_of_it(self, kinds: LiveService) -> None:
+        for path, body in (
+            ("samples/a?volume=5", None),
+            ("batch", {"samples": [{"id": "a"}], "num_points": {"volume": 5}}),
+        ):
+            answer = httpx.request("GET" if body is None else "POST", f"{kinds.url}/stores/one/{path}", json=body)
+            assert answer.status_code == 422
+            assert "'volume'" in answer.json()["detail"]
 
 
 class TestAReaderShowsWhatTheLocalOneShows:

@@ -99,8 +99,6 @@ class TestWhatTheManifestForbids:
         writer.save_manifest()
         with LiveService({"made": tmp_path}) as service:
             reader = drawpoint.connect(service.url).store("made")
-            with pytest.raises(errors.UnknownField, match="sample 'flat' has no field 'volume_sdf'"):
-                reader.read_sample("flat", fields=["volume_sdf"])
             with pytest.raises(errors.UnknownDomain, match="sample 'flat' has no domain 'volume'"):
                 reader.read_coords("flat", "volume", 5)
 

@@ -134,7 +134,11 @@ class TestATensorSentIsTheTensorReadLocally:
             answer = httpx.get(f"{service.url}/stores/half/samples/s?surface=4&volume=4&seed=0")
             assert list(safetensors.torch.load(answer.content)) == ["surface_position"]
             assert json.loads(parse(bytearray(answer.content))[1]["num_points"]) == {"surface": 4}
-            for path in ("samples/s?domains=volume", "samples/s?fields=volume_position", "coords/s?volume=4"):
+            answer = httpx.get(f"{service.url}/stores/half/samples/s?fields=volume_position,surface_position&seed=0")
+            assert list(safetensors.torch.load(answer.content)) == ["surface_position"]
+            answer = httpx.get(f"{service.url}/stores/half/samples/s?fields=volume_position&seed=0")
+            assert (answer.status_code, safetensors.torch.load(answer.content)) == (200, {})
+            for path in ("samples/s?domains=volume", "coords/s?volume=4"):
                 refused = httpx.get(f"{service.url}/stores/half/{path}")
                 assert refused.status_code == 422
                 assert "sample 's'" in refused.json()["detail"]

@@ -13,7 +13,8 @@ from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
 from drawpoint.manifest import StoreManifest
 from drawpoint.rows import all_rows, draw_rows, part_rows
-from drawpoint_store import ZarrStoreWriter
+from drawpoint.selection import KNOWN_DOMAINS
+from drawpoint_store import FIELD_SPECS, ZarrStoreWriter
 from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.store import OpenStore
 
@@ -66,6 +67,19 @@ def test_an_unknown_domain_is_told_near_ones(manifest: StoreManifest) -> None:
         plan(manifest, {"surfaces": 10})
     with pytest.raises(UnknownDomain, match="no domain 'surfaces'; near names: surface"):
         plan_coords(manifest, "param0/run", {"surfaces": 10}, seed=0)
+
+
+def test_a_count_for_a_usual_domain_that_the_store_lacks_means_nothing(manifest: StoreManifest) -> None:
+    assert set(KNOWN_DOMAINS) == {spec.domain for spec in FIELD_SPECS}
+    lacking = dict.fromkeys(set(KNOWN_DOMAINS) - manifest.domains.keys(), 7)
+    assert lacking
+    assert plan(manifest, {"surface": 10, **lacking}) == plan(manifest, {"surface": 10})
+    assert plan(manifest, dict.fromkeys(lacking)) == plan(manifest)
+    for domain in lacking:
+        with pytest.raises(InvalidDraw, match=f"point count of '{domain}' must be an integer"):
+            plan(manifest, {domain: 0})
+        with pytest.raises(UnknownDomain, match=f"no domain '{domain}'"):
+            plan_coords(manifest, "param0/run", {domain: 7}, seed=0)
 
 
 def test_an_unknown_field_is_told_near_ones(manifest: StoreManifest) -> None:
@@ -153,9 +167,12 @@ def test_the_fields_of_a_domain_that_the_sample_lacks_are_absent(manifest: Store
     assert all(field.startswith("surface") for field in made.arrays)
 
 
-def test_asking_for_a_field_of_a_domain_that_the_sample_lacks_is_an_error(manifest: StoreManifest) -> None:
-    with pytest.raises(UnknownField, match="sample 'param1/shell' has no field 'volume_pressure'"):
-        plan(manifest, sample_id="param1/shell", fields=["surface_area", "volume_pressure"])
+def test_a_field_of_a_domain_that_the_sample_lacks_is_absent_and_its_coordinates_are_an_error(
+    manifest: StoreManifest,
+) -> None:
+    made = plan(manifest, sample_id="param1/shell", fields=["surface_area", "volume_pressure"])
+    assert list(made.arrays) == ["surface_area"]
+    assert plan(manifest, sample_id="param1/shell", fields=["volume_pressure"]).arrays == {}
     with pytest.raises(UnknownDomain, match="sample 'param1/shell' has no domain 'volume'; there is: surface"):
         plan_coords(manifest, "param1/shell", {"surface": 3, "volume": 10}, seed=0)
 
