@@ -19,6 +19,7 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint_store.buckets import BucketAccess, Location
+from drawpoint_store.locations import check_location, is_remote, local_path
 from drawpoint_store.reading.disk_cache import DiskCache
 from drawpoint_store.stores import uses_obstore
 
@@ -65,9 +66,14 @@ class StoreSettings(BucketAccess):
 
     @model_validator(mode="after")
     def _check_storage(self) -> Self:
+        check_location(self.root)
         self.check_scheme(self.root)
-        if self.disk_cache is not None and not uses_obstore(self.root):
-            raise ValueError("disk_cache is for stores in buckets")
+        if self.disk_cache is not None:
+            if not uses_obstore(self.root):
+                raise ValueError("disk_cache is for stores in buckets")
+            if is_remote(self.disk_cache):
+                raise ValueError("disk_cache is a folder on this machine, and no URL")
+            check_location(self.disk_cache)
         return self
 
     def location(self) -> Location:
@@ -76,7 +82,7 @@ class StoreSettings(BucketAccess):
 
     def open_disk_cache(self) -> DiskCache | None:
         """Open the cache of the store's bytes on disk, if it is to have one."""
-        return None if self.disk_cache is None else DiskCache(self.disk_cache, self.disk_cache_bytes)
+        return None if self.disk_cache is None else DiskCache(local_path(self.disk_cache), self.disk_cache_bytes)
 
 
 class Settings(BaseModel):
@@ -113,7 +119,7 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
     InvalidSettings with one sentence for a file that cannot be read, an unknown key (naming near ones) and a
     value out of bounds.
     """
-    values = {} if config is None else _read_toml(config)
+    values = {} if config is None else _read_toml(local_path(config))
     stores = {**values.get("stores", {}), **overrides.get("stores", {})}
     values = {**values, **overrides, "stores": stores}
     if tokens := environment.get(TOKEN_VARIABLE, "").replace(",", " ").split():

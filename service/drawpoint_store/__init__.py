@@ -10,12 +10,13 @@ from drawpoint_store.layout import (
     filename_to_canonical,
     present_specs,
 )
+from drawpoint_store.locations import is_remote
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.running import RunningStats
 from drawpoint_store.reader import ZarrChunkReader
 from drawpoint_store.splits import read_split_ids
 from drawpoint_store.statistics import calculate_store_statistics, statistics_to_dict
-from drawpoint_store.stores import is_remote, make_store
+from drawpoint_store.stores import make_store
 from drawpoint_store.writer import ZarrStoreWriter
 
 __all__ = [

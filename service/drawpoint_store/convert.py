@@ -22,6 +22,7 @@ from drawpoint_store.conversion.agreement import check_agreement
 from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
+from drawpoint_store.locations import check_location, contains
 from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def convert(
     Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
     without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
     published meanwhile, ModuleNotFoundError without torch, and ValueError for several workers where they would not
-    share memory://.
+    share memory://, and where store or source would lie inside the other.
     """
     if importlib.util.find_spec("torch") is None:
         raise ModuleNotFoundError("torch reads the source's files; install drawpoint[convert].", name="torch")
     started = time.monotonic()
     root = writer.store_root
+    check_locations(source.location if isinstance(source, SourceTree) else source, root)
     check_target(root, existing)
     if not isinstance(source, SourceTree):
         source = SourceTree.scan(source)
@@ -138,6 +140,16 @@ def check_target(store_root: str, existing: Existing) -> None:
     old = load_manifest(store_root)
     if old is not None and existing == "refuse" and not Journal(store_root).has_report():
         raise _exists(store_root, old)
+
+
+def check_locations(source: str | os.PathLike[str], store_root: str | os.PathLike[str]) -> None:
+    """Raise ValueError where the store would lie inside its source, or the source inside the store."""
+    for location in (source, store_root):
+        check_location(location)
+    if contains(source, store_root):
+        raise ValueError(f"the store {store_root} would lie inside its source {source}; write it elsewhere.")
+    if contains(store_root, source):
+        raise ValueError(f"the source {source} lies inside the store {store_root}; write the store elsewhere.")
 
 
 def check_workers(workers: int, *locations: str) -> None:

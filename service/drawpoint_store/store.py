@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location, access_of
+from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reading.cache import ByteBoundedCache
 from drawpoint_store.reading.cached_source import CachedSource
@@ -79,7 +80,7 @@ class OpenStore:
         self.disk_cache = disk_cache
         self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
-        self._files = OpenFiles(stores.local_path(root), _OPEN_FILES)
+        self._files = OpenFiles(local_path(root), _OPEN_FILES)
         self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_of = (0, 0)
@@ -144,8 +145,8 @@ class OpenStore:
             self._samples.drop(relpath)
             if self._chunks is not None:
                 self._chunks = ByteBoundedCache(self.chunk_cache_bytes)
-            if not stores.is_remote(self.root):
-                self._files.drop(str(stores.local_path(stores.join(self.root, relpath))))
+            if not is_remote(self.root):
+                self._files.drop(str(local_path(stores.join(self.root, relpath))))
             raise
 
     def _find_runs(
@@ -189,8 +190,8 @@ class OpenStore:
 
     def _source(self, entry: SampleEntry) -> Source:
         path = stores.join(self.root, entry.relpath)
-        if self.store_factory is open_read_only and not stores.is_remote(path):
-            return LocalSource(stores.local_path(path), self._files, access_of(self.location).document_bytes)
+        if self.store_factory is open_read_only and not is_remote(path):
+            return LocalSource(local_path(path), self._files, access_of(self.location).document_bytes)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
             if self._bucket is None:
                 self._bucket = Bucket(self.location)

@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -19,28 +18,19 @@ from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
 from drawpoint_store.buckets import OBJECT_SCHEMES, access_of, explain, open_object_store, scheme_of, tells_no_bucket
 from drawpoint_store.documents import MANIFEST_BYTES_A_VALUE, DocumentTooLarge, check_density, check_size
 from drawpoint_store.local_files import LocalRoot
+from drawpoint_store.locations import is_remote, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from zarr.abc.store import Store
-
-
-def is_remote(store_root: str | os.PathLike[str]) -> bool:
-    """Tell whether `store_root` is a URL of something other than local files."""
-    scheme = scheme_of(store_root)
-    return scheme not in ("", "file")
 
 
 def join(root: str | os.PathLike[str], name: str) -> str:
     """Return the path or URL of `name`, a relative path, below `root`."""
     scheme, separator, path = str(root).rpartition("://")
     return f"{scheme}{separator}{path.rstrip('/')}/{name}" if path else f"{scheme}{separator}{name}"
-
-
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return the local path of a path or `file://` URL."""
-    return Path(str(path).rpartition("://")[2])
 
 
 def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:

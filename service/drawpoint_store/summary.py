@@ -9,6 +9,7 @@ import numpy as np
 from drawpoint.errors import MetadataDamaged
 from drawpoint.rows import draw_rows
 from drawpoint_store import stores
+from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
@@ -121,11 +122,11 @@ def _describe_statistics(store_root: str | os.PathLike[str], revision: str) -> d
 
 def _weigh(store_root: str | os.PathLike[str], manifest: drawpoint.manifest.StoreManifest) -> int | None:
     """Return the bytes of the files of all samples, or None where looking them up is not cheap."""
-    if stores.is_remote(store_root) or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
+    if is_remote(store_root) or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
         return None
     return sum(
         entry.stat().st_size
         for sample in manifest.samples.values()
-        for entry in stores.local_path(stores.join(store_root, sample.relpath)).rglob("*")
+        for entry in local_path(stores.join(store_root, sample.relpath)).rglob("*")
         if entry.is_file()
     )

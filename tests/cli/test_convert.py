@@ -275,10 +275,51 @@ class TestWrongUsage:
             assert f"{nothing!r} names no directory" in ended.err
         assert list((tmp_path / "here").iterdir()) == []
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("convert", "runs", "s3:/bucket/y"),
+            ("convert", "s3:/bucket/y", "store"),
+            ("info", "s3:/bucket/y"),
+            ("verify", "s3:/bucket/y"),
+            ("stats", "s3:/bucket/y"),
+            ("stats", "store", "--output", "s3:/bucket/y"),
+            ("serve", "--store", "a=s3:/bucket/y"),
+        ],
+    )
+    def test_a_url_with_one_slash_is_told_with_two(
+        self, command: Command, runs: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        monkeypatch.chdir(runs.parent)
+        ended = command(*words)
+        assert ended.status == 2
+        assert "'s3:/bucket/y' is neither path nor URL; the URL is s3://bucket/y, a folder of that" in ended.err
+        assert [path.name for path in runs.parent.iterdir()] == ["runs"]
+
+    def test_a_store_inside_its_source_is_refused(self, command: Command, runs: Path) -> None:
+        ended = command("convert", runs, runs / "store")
+        assert ended.status == 2
+        assert f"the store {runs}/store would lie inside its source {runs}; write it elsewhere." in ended.err
+        assert not (runs / "store").exists()
+
     def test_several_workers_on_memory_are_refused(self, command: Command, runs: Path) -> None:
         ended = command("convert", runs, "memory://refused", "--workers", 2)
         assert ended.status == 2
         assert "use 1 worker, not 2" in ended.err
+
+
+def test_every_command_finds_what_lies_below_home(
+    command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(runs)
+    (tmp_path / "map.toml").write_text('surface_position = "surface_position.pt"\n')
+    assert command("convert", "~/runs", "~/store", "--filemap=~/map.toml").status == 0
+    for words in (("info", "~/store"), ("verify", "~/store"), ("stats", "~/store", "--output=~/statistics.json")):
+        assert command(*words).status == 0
+    assert (tmp_path / "statistics.json").is_file()
+    assert list(StoreManifest.load(tmp_path / "store").fields) == ["surface_position"]
+    assert not (runs / "~").exists()
 
 
 def test_memory_is_converted_to_by_one_worker(command: Command, runs: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings, StoreSettings, load_settings
+from drawpoint_store import StoreManifest
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -126,3 +127,31 @@ def test_the_documented_file_can_be_read(tmp_path: Path) -> None:
 
 def test_the_documented_variable_is_the_one_read() -> None:
     assert TOKEN_VARIABLE in DOCUMENT.read_text()
+
+
+def test_roots_and_folders_below_home_are_found(
+    tmp_path: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "store").symlink_to(store_root)
+    toml = '[stores.a]\nroot = "~/store"\n[stores.b]\nroot = "s3://b/c"\ndisk_cache = "~/cache"\n'
+    (tmp_path / "drawpoint.toml").write_text(toml)
+    settings = load_settings(Path("~/drawpoint.toml"), {}, {})
+    assert len(StoreManifest.load(settings.stores["a"].location()).samples) == 2
+    assert settings.stores["b"].open_disk_cache() is not None
+    assert (tmp_path / "cache").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ('root = "s3:/b/c"', "'s3:/b/c' is neither path nor URL; the URL is s3://b/c"),
+        ('root = "~nobody-here/c"', "a user who is not known here"),
+        ('root = "s3:///b/c"', "names no bucket; write s3://b/c"),
+        ('root = "s3://b/c"\ndisk_cache = "s3://b/cache"', "a folder on this machine, and no URL"),
+        ('root = "s3://b/c"\ndisk_cache = "file:/cache"', "neither path nor URL"),
+    ],
+)
+def test_places_that_cannot_be_meant_are_refused(tmp_path: Path, store: str, reason: str) -> None:
+    with pytest.raises(InvalidSettings, match=re.escape(reason)):
+        load(tmp_path, f"[stores.a]\n{store}\n")

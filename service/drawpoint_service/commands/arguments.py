@@ -5,13 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 
+from drawpoint.errors import InvalidSettings
+from drawpoint_store.locations import check_location
+
 MAX_DEFAULT_WORKERS = 4
 """Threads beyond these wait for the disk and for each other."""
 
 
+def location(text: str) -> str:
+    """Return a path or URL as it was given; raises ArgumentTypeError for what is neither."""
+    try:
+        check_location(text)
+    except InvalidSettings as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
+
+
 def add_store_root(parser: argparse.ArgumentParser) -> None:
     """Add STORE_ROOT."""
-    parser.add_argument("store_root", metavar="STORE_ROOT", help="the store: a path or URL (s3://bucket/store)")
+    parser.add_argument(
+        "store_root", metavar="STORE_ROOT", type=location, help="the store: a path or URL (s3://bucket/store)"
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

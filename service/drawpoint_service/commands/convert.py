@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
+from drawpoint_service.commands.arguments import location
 from drawpoint_service.commands.wording import count, printable
-from drawpoint_store import stores
 from drawpoint_store.conversion.agreement import writer_settings
 from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.convert import Existing, check_target, check_workers, convert, load_manifest
+from drawpoint_store.convert import Existing, check_locations, check_target, check_workers, convert, load_manifest
 from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS, FileMap, present_specs
+from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.statistics import read_statistics
 from drawpoint_store.writer import ZarrStoreWriter
 
@@ -74,10 +75,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
-        "source", metavar="SOURCE", type=_location, help="directory of samples: a path or an fsspec URL (s3://...)"
+        "source", metavar="SOURCE", type=location, help="directory of samples: a path or an fsspec URL (s3://...)"
     )
     parser.add_argument(
-        "store_root", metavar="STORE_ROOT", type=_location, help="where the store is to be: a path or URL"
+        "store_root", metavar="STORE_ROOT", type=location, help="where the store is to be: a path or URL"
     )
     parser.add_argument(
         "--filemap",
@@ -111,7 +112,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         type=_integer(0, 9),
         help="of blosc-zstd, 1 to 9, or 0 to store chunks as they are: shuffled points hardly compress, and reading is "
-        f"several times faster without (default: {DEFAULT_COMPRESSION_LEVEL})",
+        f"several times faster without (default: {DEFAULT_COMPRESSION_LEVEL}; ZarrStoreWriter's is 5)",
     )
     parser.add_argument(
         "--shuffle-seed", metavar="N", type=_integer(0, MAX_SEED), help="seed of the points' order (default: 0)"
@@ -141,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
     workers = args.workers or _default_workers(args.source, args.store_root)
     try:
+        check_locations(args.source, args.store_root)
         check_workers(workers, args.source, args.store_root)
     except ValueError as error:
         args.wrong_usage(str(error))
@@ -239,15 +241,8 @@ def _default_workers(*locations: str) -> int:
 
 
 def _name_of(source: str) -> str:
-    path = str(Path(stores.local_path(source)).resolve()) if not stores.is_remote(source) else source
+    path = str(Path(local_path(source)).resolve()) if not is_remote(source) else source
     return posixpath.basename(path.rstrip("/")) or "dataset"
-
-
-def _location(text: str) -> str:
-    # An empty variable of a script would mean the current directory.
-    if not stores.is_remote(text) and not text.rpartition("://")[2]:
-        raise argparse.ArgumentTypeError(f"{text!r} names no directory; for the current one, give '.'")
-    return text
 
 
 def _filemap(text: str) -> FileMap | None:

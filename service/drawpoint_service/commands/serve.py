@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
 from drawpoint_service.app import create_app, open_app, open_stores
+from drawpoint_service.commands.arguments import location
 from drawpoint_service.connection import bound_connections
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings, check_store_id, load_settings
 
@@ -94,7 +95,7 @@ def parse_store(text: str) -> tuple[str, str]:
     if not separator or not root:
         raise argparse.ArgumentTypeError(f"{text!r} is not ID=ROOT, such as cars=stores/cars")
     try:
-        return check_store_id(store_id), root
+        return check_store_id(store_id), location(root)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

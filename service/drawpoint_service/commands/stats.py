@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, get_args
 
 from drawpoint.errors import DrawpointError
-from drawpoint_service.commands.arguments import add_store_root, add_workers, positive
+from drawpoint_service.commands.arguments import add_store_root, add_workers, location, positive
 from drawpoint_service.commands.wording import count, printable
 from drawpoint_store import stores
 from drawpoint_store.splits import find_split_file, read_split
@@ -91,6 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--output",
         metavar="FILE",
+        type=location,
         help=f"write there, a path or URL, or {STDOUT} for stdout (default: STORE_ROOT/{STATISTICS_NAME})",
     )
     add_workers(parser)

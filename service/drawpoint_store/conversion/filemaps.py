@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from drawpoint_store.layout import FIELD_SPECS, FileMap
+from drawpoint_store.locations import local_path
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +79,7 @@ def find_filemap(name: str) -> FileMap:
     for preset, filemap in PRESETS.items():
         if _letters(preset) == _letters(name):
             return filemap
-    path = Path(name)
+    path = local_path(name)
     if not path.is_file():
         raise ValueError(f"{name!r} is neither a preset (auto, {', '.join(PRESETS)}) nor a file.")
     return load_filemap(path)

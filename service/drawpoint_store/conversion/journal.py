@@ -21,6 +21,7 @@ from zarr.core.sync import sync
 from drawpoint.errors import StoreExists
 from drawpoint.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint_store import stores
+from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ def lock_store(root: str) -> Iterator[None]:
     Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
     however it ends. Raises StoreExists where another process holds it.
     """
-    if stores.is_remote(root):
+    if is_remote(root):
         yield
         return
-    place = stores.local_path(root)
+    place = local_path(root)
     made = not place.exists()
     with _lock_file(place / FOLDER, root):
         # What a process that was killed while it wrote the manifest or the report has left.
@@ -175,11 +176,11 @@ def fingerprint(*facts: Any) -> str:
 
 def count_bytes(path: str) -> int:
     """Return the bytes of all files of a group."""
-    if stores.is_remote(path):
+    if is_remote(path):
         with stores.translated_errors("listed", path):
             size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
         return size
-    return sum(file.stat().st_size for file in stores.local_path(path).rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in local_path(path).rglob("*") if file.is_file())
 
 
 def _record(sample_id: str) -> str:

@@ -16,6 +16,7 @@ from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.buckets import check_environment
 from drawpoint_store.layout import present_specs
+from drawpoint_store.locations import is_remote, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +67,13 @@ class SourceTree:
         NotADirectoryError where there is a file.
         """
         location = str(location)
-        if not stores.is_remote(location) and stores.local_path(location).is_file():
+        if not is_remote(location) and local_path(location).is_file():
             raise NotADirectoryError(f"{location} is a file; give a directory of samples as SOURCE.")
         folders: dict[str, dict[str, SourceFile]] = {}
         try:
             with stores.translated_errors("listed", location, may_be_missing=True):
                 filesystem, root = open_filesystem(location)
-                files = _remote_files(filesystem, root) if stores.is_remote(location) else _local_files(root)
+                files = _remote_files(filesystem, root) if is_remote(location) else _local_files(root)
                 for folder, name, file in files:
                     folders.setdefault(folder, {})[name] = file
         except FileNotFoundError:
@@ -121,6 +122,8 @@ def open_filesystem(location: str) -> tuple[Any, str]:
 
     Buckets for which fsspec has no driver are read through obstore's.
     """
+    if not is_remote(location):
+        return fsspec.filesystem("file"), str(local_path(location).absolute())
     try:
         filesystem, path = fsspec.core.url_to_fs(location)
     except ImportError:
