@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -90,7 +92,8 @@ class StoreManifest(_Model):
     @model_validator(mode="before")
     @classmethod
     def _check_version(cls, data: Any) -> Any:
-        version = data.get("format_version", FORMAT_VERSION) if isinstance(data, dict) else FORMAT_VERSION
+        read = data.get if isinstance(data, dict) else partial(getattr, data)
+        version = read("format_version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise ValueError(
                 f"format_version {version!r} is not known here (this drawpoint reads {FORMAT_VERSION}); "
@@ -136,16 +139,36 @@ class StoreManifest(_Model):
     def from_json(cls, data: bytes, *, origin: str = "manifest") -> Self:
         """Parse the bytes of a manifest; raises InvalidManifest naming `origin` and what is wrong."""
         try:
-            manifest = cls.model_validate(_parse(data))
+            found = _parse(data)
+        except (ValueError, RecursionError) as error:
+            raise InvalidManifest(f"{origin} is refused: it is no manifest ({error}).") from error
+        manifest = cls._validate(found, origin)
+        manifest._known = *manifest._held(), hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
+        return manifest
+
+    @classmethod
+    def from_object(cls, found: object, *, origin: str = "the manifest that was given") -> Self:
+        """Return the manifest that an object with these attributes, or a dict with these keys, describes.
+
+        The models of `noether.data.zarr_store` are such objects. They hold no digests, so that none is compared.
+        Raises InvalidManifest naming `origin` and what is wrong.
+        """
+        if not isinstance(found, Mapping) and not hasattr(found, "samples"):
+            raise InvalidManifest(
+                f"{origin} is refused: it is {type(found).__name__}, not a StoreManifest or an object with the "
+                "attributes of one (dataset_name, shuffle_seed, domains, samples)."
+            )
+        return cls._validate(found, origin)
+
+    @classmethod
+    def _validate(cls, found: object, origin: str) -> Self:
+        try:
+            return cls.model_validate(found, from_attributes=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
             raise InvalidManifest(f"{origin} is refused: {where + ': ' if where else ''}{reason}.") from error
-        except (ValueError, RecursionError) as error:
-            raise InvalidManifest(f"{origin} is refused: it is no manifest ({error}).") from error
-        manifest._known = *manifest._held(), hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
-        return manifest
 
     def _held(self) -> tuple[str, SampleTable, int]:
         return self.model_dump_json(exclude={"samples"}), self.samples, self.samples.changes

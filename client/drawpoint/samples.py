@@ -204,7 +204,7 @@ class SampleTable(MutableMapping[str, SampleEntry]):
             raise ValueError("samples must be a mapping from sample ids")  # noqa: TRY004  pydantic wants ValueError
         table = cls()
         for sample_id, entry in value.items():
-            if not sample_id.isprintable():
+            if not isinstance(sample_id, str) or not sample_id.isprintable():
                 raise ValueError(f"sample id {sample_id!r} has characters that do not print")
             if type(entry) is tuple:  # JSON has no tuples: this is what compact_object has checked
                 relpath, digest, grids = entry

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 class ZarrChunkReader:
     """Reads samples of the store at `store_root`, subsampled or in full.
 
-    `store_root` is a local path or a URL. `store_factory` opens the zarr Store of a sample's group from its path;
-    with a custom one every byte is read through that Store's own `get`. `read_concurrency` is how many array reads
-    of a sample go on at once; the result is the same for any. The reader pickles and survives fork.
+    `store_root` is a local path or a URL. `manifest` is read from there unless it is given: a StoreManifest, or an
+    object or dict with the attributes of one, such as that of `noether.data.zarr_store`. `store_factory` opens the zarr
+    Store of a sample's group from its path; with a custom one every byte is read through that Store's own `get`.
+    `read_concurrency` is how many array reads of a sample go on at once; the result is the same for any. The reader
+    pickles and survives fork.
 
     Raises StoreNotFound if there is no manifest, InvalidManifest if it cannot be trusted.
     """
@@ -41,7 +43,7 @@ class ZarrChunkReader:
     def __init__(
         self,
         store_root: str | os.PathLike[str],
-        manifest: drawpoint.manifest.StoreManifest | None = None,
+        manifest: object = None,
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
     ) -> None:

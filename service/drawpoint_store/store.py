@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import drawpoint.manifest
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location, access_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from zarr.abc.store import Store
 
-    import drawpoint.manifest
     from drawpoint.errors import ChunkMissing
     from drawpoint.manifest import SampleEntry
     from drawpoint_store.plan import DomainDraw, ReadPlan
@@ -53,6 +53,15 @@ def open_read_only(path: str) -> Store:
     return stores.make_store(path, read_only=True)
 
 
+def open_manifest(root: str | Location, given: object) -> drawpoint.manifest.StoreManifest:
+    """Return a store's manifest: the one that is given, if any, also where it is another library's object."""
+    if given is None:
+        return StoreManifest.load(root)
+    if isinstance(given, drawpoint.manifest.StoreManifest):
+        return given
+    return StoreManifest.from_object(given, origin=f"the manifest given for {root}")
+
+
 class OpenStore:
     """The store at `root` with its manifest; reads are safe to call from several threads.
 
@@ -65,7 +74,7 @@ class OpenStore:
     def __init__(
         self,
         root: str | Location,
-        manifest: drawpoint.manifest.StoreManifest | None = None,
+        manifest: object = None,
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
         chunk_cache_bytes: int = 0,
@@ -73,7 +82,7 @@ class OpenStore:
     ) -> None:
         self.location = root
         self.root = str(root)
-        self.manifest = StoreManifest.load(root) if manifest is None else manifest
+        self.manifest = open_manifest(root, manifest)
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
         self.chunk_cache_bytes = chunk_cache_bytes
