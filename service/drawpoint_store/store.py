@@ -188,7 +188,9 @@ class OpenStore:
 
     def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         for field in fields:
-            out[field][...] = read_through_zarr(self._group(plan.relpath), plan.sample_id, plan.arrays[field])
+            out[field][...] = read_through_zarr(
+                self._group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
+            )
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
@@ -215,6 +217,13 @@ class OpenStore:
         if self.store_factory is open_read_only and isinstance(self.location, Location):
             return stores.make_store(self.location.below(relpath), read_only=True)
         return self.store_factory(stores.join(self.root, relpath))
+
+    def _file_check(self, relpath: str) -> Callable[[str], None]:
+        """Return what raises DataDamaged for a key of a group that is no regular file inside a local store."""
+        path = stores.join(self.root, relpath)
+        if self.store_factory is open_read_only and not is_remote(path):
+            return lambda key: os.close(self._files.root.open(f"{local_path(path)}/{key}"))
+        return lambda _: None
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         needed = (os.getpid(), count)

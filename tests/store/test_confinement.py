@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import zarr
+import zarr.codecs as zc
+from numcodecs import blosc, zstd
+from zarr.codecs.numcodecs import LZ4
 
 from conftest import FILEMAP, sample_arrays
-from drawpoint.errors import DataDamaged, DrawpointError, InvalidManifest, InvalidSettings, MetadataDamaged
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint.errors import (
+    ChunkDamaged,
+    DataDamaged,
+    DrawpointError,
+    InvalidManifest,
+    InvalidSettings,
+    MetadataDamaged,
+)
+from drawpoint.manifest import SampleTable
+from drawpoint_store import (
+    DomainSample,
+    FileMap,
+    SampleEntry,
+    StoreManifest,
+    ZarrChunkReader,
+    ZarrStoreWriter,
+    build_domain_layouts,
+)
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.documents import LEAST_DOCUMENT_BYTES
 from drawpoint_store.splits import list_splits, read_split
@@ -198,6 +221,97 @@ class TestMetadata:
         root = change(key, [bytes_codec, *[{"name": "crc32c"}] * 10_000])
         with pytest.raises(MetadataDamaged, match="10001 codecs, and 8 are the most"):
             read_everything(root)
+
+
+class TestAnArrayThatIsLeftToZarrPython:
+    """Not sharded, as other writers may have it: one object a chunk."""
+
+    N_POINTS, CHUNK = 10_000, 4096
+
+    def write(self, root: Path, *compressors: Any, filters: Any = None) -> np.ndarray[Any, Any]:
+        values = np.random.default_rng(0).standard_normal((self.N_POINTS, 3)).astype("float32")
+        zarr.create_group(root / "a.zarr")
+        array = zarr.create_array(
+            root / "a.zarr",
+            name="surface/position",
+            shape=values.shape,
+            dtype="float32",
+            chunks=(self.CHUNK, 3),
+            compressors=compressors or None,
+            filters=filters,
+        )
+        array[:] = values
+        grid = DomainSample(n_points=self.N_POINTS, chunk_points=self.CHUNK, shard_points=self.CHUNK, n_chunks=3)
+        StoreManifest(
+            dataset_name="foreign",
+            shuffle_seed=0,
+            domains=build_domain_layouts(FileMap(surface_position="x")),
+            samples=SampleTable({"a": SampleEntry(relpath="a.zarr", domains={"surface": grid})}),
+        ).save(root)
+        return values
+
+    @pytest.mark.parametrize(
+        "compressors",
+        [
+            [],
+            [zc.GzipCodec()],
+            [zc.ZstdCodec(checksum=True)],
+            [zc.BloscCodec(cname="lz4"), zc.Crc32cCodec()],
+            [zc.Crc32cCodec(), zc.GzipCodec(), zc.ZstdCodec(), zc.BloscCodec()],
+        ],
+        ids=len,
+    )
+    @pytest.mark.parametrize("filters", [None, [zc.TransposeCodec(order=(1, 0))]], ids=["plain", "transposed"])
+    def test_reads_as_it_was_written(self, tmp_path: Path, compressors: list[Any], filters: Any) -> None:
+        values = self.write(tmp_path, *compressors, filters=filters)
+        assert np.array_equal(ZarrChunkReader(tmp_path).read_sample("a")["surface_position"].numpy(), values)
+
+    @pytest.mark.parametrize(
+        ("codec", "pack", "message"),
+        [
+            (zc.GzipCodec(), gzip.compress, "its gzip stream does not end where it should"),
+            (zc.ZstdCodec(), zstd.compress, "its zstd frame promises 67108864 bytes"),
+            (
+                zc.BloscCodec(),
+                lambda data: blosc.compress(data, b"zstd", 5),
+                "its blosc header promises 67108864 bytes",
+            ),
+        ],
+        ids=["gzip", "zstd", "blosc"],
+    )
+    def test_whose_chunk_stands_for_more_than_a_chunk_is_damaged_before_it_is_decoded(
+        self, tmp_path: Path, codec: Any, pack: Callable[[bytes], bytes], message: str
+    ) -> None:
+        self.write(tmp_path, codec)
+        (tmp_path / "a.zarr/surface/position/c/1/0").write_bytes(pack(bytes(64 * 2**20)))
+        with pytest.raises(ChunkDamaged, match=message):
+            ZarrChunkReader(tmp_path).read_sample("a")
+
+    def test_with_a_codec_that_cannot_be_bounded_is_refused_by_name(self, tmp_path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr-python's own: other readers may not have the codec
+            self.write(tmp_path, LZ4())
+            with pytest.raises(ChunkDamaged, match=r"the codec 'numcodecs\.lz4', and what can be read is blosc, bytes"):
+                ZarrChunkReader(tmp_path).read_sample("a")
+
+    def test_whose_chunks_are_larger_than_any_chunk_is_refused(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        path = tmp_path / "a.zarr/surface/position/zarr.json"
+        document = json.loads(path.read_text())
+        document["chunk_grid"]["configuration"]["chunk_shape"] = [2**28, 3]
+        path.write_text(json.dumps(document))
+        with pytest.raises(DataDamaged, match="1,073,741,824 are the most"):
+            ZarrChunkReader(tmp_path).read_sample("a")
+
+    @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
+    def test_is_not_read_through_a_link_that_leaves_the_store(self, tmp_path: Path, name: str) -> None:
+        root = tmp_path / "store"
+        self.write(root)
+        path = root / "a.zarr/surface/position" / name
+        shutil.move(path, tmp_path / "outside")
+        path.symlink_to(tmp_path / "outside")
+        with pytest.raises(DataDamaged, match=r"leads out of .* by a link"):
+            ZarrChunkReader(root).read_sample("a")
 
 
 class TestTextThatIsNone:

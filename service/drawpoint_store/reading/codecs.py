@@ -38,6 +38,18 @@ def parse_codec(metadata: Mapping[str, Any]) -> Decode | None:
     return {"blosc": _unblosc, "zstd": _unzstd, "crc32c": _uncrc}.get(name)
 
 
+def decode_at_most(name: str, data: Buffer, most: int) -> Buffer:
+    """Return what `data` decodes to by the codec `name`: blosc, gzip or zstd.
+
+    Raises UndecodableError, also for what stands for more than `most` bytes.
+    """
+    if name == "gzip":
+        return _gunzip(data, most)
+    if name == "zstd":
+        return _unzstd(data, most)
+    return _unblosc(data, min(most, _blosc_sizes(data)[0]))
+
+
 class Decoder:
     """Undoes the codecs of one array's chunks, each of which decodes to `nbytes` bytes.
 
@@ -71,10 +83,7 @@ def _uncrc(data: Buffer, _: int | None) -> Buffer:
 
 
 def _unblosc(data: Buffer, nbytes: int | None) -> Buffer:
-    if len(data) < blosc.MAX_OVERHEAD:
-        raise UndecodableError(f"{len(data)} bytes are too few for a blosc buffer")
-    # The header is checked first: blosc itself reads as far as it says.
-    promised, _, stored = _BLOSC_HEADER.unpack_from(data)
+    promised, stored = _blosc_sizes(data)  # checked first: blosc itself reads as far as its header says
     if stored != len(data) or (nbytes is not None and promised != nbytes):
         raise UndecodableError(
             f"its blosc header promises {promised} bytes from {stored}, not {nbytes} from {len(data)}"
@@ -84,6 +93,14 @@ def _unblosc(data: Buffer, nbytes: int | None) -> Buffer:
     except (RuntimeError, ValueError) as error:
         raise UndecodableError(f"blosc cannot decode it ({error})") from error
     return decoded
+
+
+def _blosc_sizes(data: Buffer) -> tuple[int, int]:
+    """Return how many bytes a blosc buffer says that it decodes to, and how many it says that it has itself."""
+    if len(data) < blosc.MAX_OVERHEAD:
+        raise UndecodableError(f"{len(data)} bytes are too few for a blosc buffer")
+    promised, _, stored = _BLOSC_HEADER.unpack_from(data)
+    return promised, stored
 
 
 def _unzstd(data: Buffer, nbytes: int | None) -> Buffer:
