@@ -11,6 +11,7 @@ import pytest
 
 from drawpoint_store import FileMap, ZarrStoreWriter
 
+pytest_plugins = ["orphans"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 AHMED = REPOSITORY / "examples" / "data" / "ahmed"
 FIELDS = (

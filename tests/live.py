@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -15,9 +18,25 @@ from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     import os
-    import socket
     from collections.abc import Mapping
     from types import TracebackType
+
+
+def is_refused(url: str) -> bool:
+    """Whether nobody listens at the port of `url`."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((str(parts.hostname), parts.port or 80)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def wait_until_refused(*urls: str) -> None:
+    """Return once nobody listens at any of `urls`."""
+    deadline = time.monotonic() + 60
+    while not all(is_refused(url) for url in urls):
+        assert time.monotonic() < deadline, f"somebody still listens at one of {urls}"
 
 
 class LiveService:

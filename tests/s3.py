@@ -21,6 +21,9 @@ import pytest
 
 ACCESS_KEY, SECRET_KEY = "key", "secret"
 _START_SECONDS = 60
+_UNTIL_STDIN_ENDS = 'trap "" INT TERM HUP; "$@" & read -r _; kill -9 $!; wait'
+"""Run a program until standard input has a line or ends, as it does with whoever holds its other end, even if that is
+killed. Signals to the whole group reach us, who end it. SIGTERM would take weed up to 20 s."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ def run_s3(bucket: str) -> Iterator[Bucket]:
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
         server = subprocess.Popen(
             [
+                *("sh", "-c", _UNTIL_STDIN_ENDS, "sh"),
                 *(weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={s3}"),
                 *(f"-master.port={master}", f"-filer.port={filer}", f"-volume.port={volume}"),
                 *(f"-admin.port={admin}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
                 "-admin.ui=false",
             ],
             cwd=folder,
+            stdin=subprocess.PIPE,
             env={**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
             stdout=log,
             stderr=log,
@@ -77,8 +82,7 @@ def run_s3(bucket: str) -> Iterator[Bucket]:
             _until_answered(f"http://127.0.0.1:{s3}/", "GET")
             yield Bucket(bucket, f"http://127.0.0.1:{s3}")
         finally:
-            server.kill()  # SIGTERM takes it up to 20 s
-            server.wait()
+            server.communicate(b"end\n")
 
 
 def _until_answered(url: str, method: str) -> None:

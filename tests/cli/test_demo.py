@@ -8,16 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from conftest import FIELDS
+from conftest import FIELDS, REPOSITORY
 from drawpoint_store import StoreManifest
 from drawpoint_store.statistics import read_statistics
+from live import wait_until_refused
 
 DEMO = [sys.executable, "-m", "drawpoint_service", "demo"]
 
@@ -39,10 +40,17 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @contextmanager
-def staying_up(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def staying_up(
+    folder: Path, *arguments: str, command: Sequence[str] = DEMO
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """A demo that has drawn and stays up, and the lines that it printed."""
     with subprocess.Popen(
-        [*DEMO, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as demo:
         assert demo.stdout is not None
         try:
@@ -120,6 +128,20 @@ def test_ended_by_a_supervisor_it_leaves_no_service_behind(first: tuple[Path, st
         assert demo.wait(60) == 0
     with pytest.raises(OSError, match="refused"):
         urlopen(f"{address(lines)}/healthz")
+
+
+def test_killed_it_leaves_no_service_behind(first: tuple[Path, str]) -> None:
+    with staying_up(first[0], "--port", "0") as (demo, lines):
+        demo.kill()
+        wait_until_refused(address(lines))
+
+
+def test_killed_the_demo_out_of_a_bucket_leaves_neither_service_nor_s3_server_behind(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "tests" / "demo_s3.py")]
+    with staying_up(tmp_path, command=command) as (demo, lines):
+        (bucket,) = re.findall(r"^export AWS_ENDPOINT_URL=(\S+)$", "".join(lines), flags=re.MULTILINE)
+        demo.kill()
+        wait_until_refused(address(lines), bucket)
 
 
 def test_a_service_that_dies_ends_the_demo_with_status_1(first: tuple[Path, str]) -> None:

@@ -23,6 +23,7 @@ from drawpoint_service.__main__ import main
 from drawpoint_service.commands.serve import introduce, listen, open_worker
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
+from live import wait_until_refused
 
 TESTS = Path(__file__).resolve().parents[1]
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
@@ -53,12 +54,17 @@ class Served:
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as stack:
 
-        def start(*options: str, **environment: str) -> Served:
+        def start(*options: str, stdin: int | None = None, **environment: str) -> Served:
             log = stack.enter_context((tmp_path / "log").open("w"))
             command = [sys.executable, "-m", "drawpoint_service", "serve", "--port", "0", *options]
             process = stack.enter_context(
                 subprocess.Popen(
-                    command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment}
+                    command,
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    env={**os.environ, **environment},
                 )
             )
             stack.callback(process.kill)
@@ -113,7 +119,7 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
         assert "shutting down" in httpx.get(f"{served.url}/readyz").json()["detail"]
         assert httpx.get(f"{served.url}/stores/big/samples/s?volume=10").status_code == 200
         served.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: is_refused(port))
+        wait_until_refused(served.url)
         while received.find(b"\r\n\r\n") < 0:
             received += slow.recv(2**20)
         head, _, body = bytes(received).partition(b"\r\n\r\n")
@@ -123,14 +129,6 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
             size += len(piece)
         assert size == length
     assert served.process.wait(timeout=60) == 0
-
-
-def is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_several_workers_share_a_port_and_end_together(
@@ -150,6 +148,26 @@ def test_several_workers_share_a_port_and_end_together(
     assert "leaked" not in log
     assert "Traceback" not in log
     assert "secret-of-ours" not in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_ends_with_the_program_that_holds_its_standard_input(
+    serve: Callable[..., Served], store_root: Path, workers: str
+) -> None:
+    served = serve("--store", f"made={store_root}", "--workers", workers, "--until-stdin-ends", stdin=subprocess.PIPE)
+    assert httpx.get(f"{served.url}/readyz").status_code == 200
+    assert served.process.stdin is not None
+    served.process.stdin.close()
+    assert served.process.wait(timeout=60) == 0
+    wait_until_refused(served.url)
+
+
+def test_workers_end_with_a_service_that_is_killed(serve: Callable[..., Served], store_root: Path) -> None:
+    served = serve("--store", f"made={store_root}", "--workers", "2")
+    assert httpx.get(f"{served.url}/readyz").status_code == 200
+    served.process.kill()
+    served.process.wait()
+    wait_until_refused(served.url)
 
 
 def test_ctrl_c_ends_it_without_a_traceback(serve: Callable[..., Served], store_root: Path) -> None:

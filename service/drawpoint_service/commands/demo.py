@@ -120,16 +120,19 @@ def serve(root: Path | str, port: int, url: str, log: Path) -> Iterator[subproce
     started = time.monotonic()
     with log.open("wb") as output:
         command = announce("serve", "--store", f"{STORE_ID}={root}", "--port", str(port))
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  it is this program
+        # Killed, the demo must not leave its service behind: the pipe closes with it.
+        process = subprocess.Popen(  # noqa: S603  it is this program
+            [*command, "--until-stdin-ends"], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
-        # Ended by a supervisor, the demo must not leave its service behind.
+        # Nor may it when a supervisor ends it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         wait_until_ready(process, url, log)
         say(f"ready at {url} after {time.monotonic() - started:.1f} s; it logs to {log}")
         yield process
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import multiprocessing
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from drawpoint.errors import DrawpointError, InvalidSettings
 from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.commands.arguments import location
 from drawpoint_service.connection import bound_connections
+from drawpoint_service.lifeline import end_with
 from drawpoint_service.settings import TOKEN_VARIABLE, Settings, check_store_id, load_settings
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ WRONG_USAGE = 2
 WORKER_CANNOT_START = 3
 """The status that makes uvicorn stop instead of starting the worker again (its `STARTUP_FAILURE`)."""
 
+STDIN = 0
 BACKLOG = 2048
 SHOWN_POINTS = 4096
 
@@ -67,10 +70,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", type=int, help="port to listen on (default 8000; 0 is any free one)")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default 1)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings; options override it")
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="also end when standard input does: with the program that holds its other end, even if that is killed",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; returns 0 then, 1 if it could not, 2 for settings that cannot be meant."""
+    if args.until_stdin_ends:
+        end_with(STDIN)
     try:
         settings = load_settings(args.config, chosen(args), os.environ)
         check_stores(settings)
@@ -193,6 +203,9 @@ def run_workers(settings: Settings, listener: socket.socket) -> int:
 
 def open_worker(settings: Settings) -> FastAPI:
     """Build a worker's application; a store that cannot be opened ends the worker, and the service with it."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:  # its sentinel is the reading end of a pipe that the supervisor holds
+        end_with(supervisor.sentinel)
     try:
         return open_app(settings)
     except DrawpointError as error:
