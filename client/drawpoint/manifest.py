@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from drawpoint.errors import InvalidManifest
+from drawpoint.invalid_values import explain
 from drawpoint.samples import DomainSample, RelativePath, SampleEntry, SampleTable, compact_object
 
 __all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "SampleTable", "StoreManifest"]
@@ -165,10 +166,7 @@ class StoreManifest(_Model):
         try:
             return cls.model_validate(found, from_attributes=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise InvalidManifest(f"{origin} is refused: {where + ': ' if where else ''}{reason}.") from error
+            raise InvalidManifest(f"{origin} is refused: {explain(error)}.") from error
 
     def _held(self) -> tuple[str, SampleTable, int]:
         return self.model_dump_json(exclude={"samples"}), self.samples, self.samples.changes

@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from drawpoint.invalid_values import explain
+
 
 def check_path(path: str) -> str:
     """Refuse a path that could leave the store's root: manifests are not trusted. Raises ValueError."""
@@ -282,9 +284,7 @@ def _validate_entry(sample_id: str, entry: Any) -> SampleEntry:
     try:
         return SampleEntry.model_validate(entry, from_attributes=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (sample_id, *first["loc"]))
-        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise ValueError(explain(error, within=(sample_id,))) from error
 
 
 def _name_grid(grid: _Grid) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from drawpoint.errors import InvalidSettings, UnknownName
+from drawpoint.invalid_values import explain
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.locations import check_location, is_remote, local_path
 from drawpoint_store.reading.disk_cache import DiskCache
@@ -112,6 +113,14 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+_SECRET = {
+    name
+    for model in (Settings, StoreSettings)
+    for name, field in model.model_fields.items()
+    if SecretStr.__name__ in str(field.annotation)
+}
+
+
 def load_settings(config: Path | None, overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a TOML file, overridden by the environment's token and by `overrides`.
 
@@ -127,18 +136,16 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        # The input itself is never shown: it may be a token.
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        reason = first["msg"].removeprefix("Value error, ")
-        raise InvalidSettings(f"setting {where}: {reason}; see docs/configuration.md.") from None
+        # No cause, for it shows the values, secrets among them.
+        raise InvalidSettings(f"setting {explain(error, secret=_SECRET)}; see docs/configuration.md.") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSettings(f"the configuration {path} cannot be read: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:  # tomllib lets both of the latter through
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidSettings(f"the configuration {path} cannot be read: {reason}.") from error
     _check_keys(values, Settings, str(path))
     stores = values.get("stores", {})
     if not isinstance(stores, dict) or not all(isinstance(store, dict) for store in stores.values()):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -74,7 +76,13 @@ def test_tokens_are_not_shown(tmp_path: Path) -> None:
         ('[stores]\na = "x"', ["sections", "[stores.ID]"]),
         ('stores = "x"', ["sections", "[stores.ID]"]),
         ('[stores."a/b"]\nroot = "x"', ["store id 'a/b' is not made of letters"]),
-        ("port = 70000", ["setting port", "65535", "docs/configuration.md"]),
+        ("port = 70000", ["setting port: it must be at most 65535, not 70000; see docs/configuration.md."]),
+        ("port = -1", ["setting port: it must be at least 0, not -1;"]),
+        ("send_seconds = 0", ["setting send_seconds: it must be greater than 0, not 0;"]),
+        ("[stores.a]\nroot = ''", ["setting stores.a.root: it must be of length 1 or more, not '';"]),
+        ("[stores.a]\nroot = 's3://b'\nanonymous = 'perhaps'", ["anonymous: it must be true or false, not 'perhaps';"]),
+        ("host = ['a']", ["setting host: it must be a string, not a list;"]),
+        ("host = true", ["setting host: it must be a string, not true;"]),
         ("port = 'x'", ["setting port", "integer"]),
         ("workers = 0", ["setting workers"]),
         ('token = ["a b"]', ["a token is one or more printable ASCII characters"]),
@@ -82,6 +90,8 @@ def test_tokens_are_not_shown(tmp_path: Path) -> None:
         ("read_threads = 0", ["read_threads"]),
         ('log_level = "loud"', ["log_level", "'debug', 'info'"]),
         ("port = ", ["cannot be read", "Invalid value"]),
+        (f"port = {'9' * 5000}", ["cannot be read", "4300 digits"]),
+        (f"port = {'[' * 5000}", ["cannot be read"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path: Path, toml: str, sentences: list[str]) -> None:
@@ -92,8 +102,46 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path: Path, toml: str
     assert "\n" not in str(caught.value)
 
 
+WRONG = ["x", "", -1, 0, 2**70, 1.5, math.nan, True, [], ["x"], [[1]], {}, {"x": 1}, dt.date(2026, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(Settings.model_fields.keys() - {"stores"} | {f"a.{name}" for name in StoreSettings.model_fields})
+)
+def test_whatever_is_refused_is_named_in_our_own_words(name: str) -> None:
+    refused = []
+    for value in WRONG:
+        of_store = {"a": {"root": "s3://b/c", name.removeprefix("a."): value}}
+        try:
+            load_settings(None, {"stores": of_store} if name.startswith("a.") else {name: value}, {})
+        except InvalidSettings as error:
+            refused.append(str(error))
+    assert refused
+    for words in refused:
+        assert re.match(rf"setting (stores\.)?({re.escape(name)}(\.\d)?|a): ", words)
+        assert not re.search("Input|Field|valid |Unable|instance|dictionary|iterable|tuple|another value", words)
+
+
+@pytest.mark.parametrize(
+    "value", ["hun ter2", ["hun ter2"], [["hunter2"]], {"x": "hunter2"}, [1, "hun ter2"]], ids=repr
+)
+@pytest.mark.parametrize("name", ["token", "access_key_id", "secret_access_key", "session_token", "account_key"])
+def test_a_secret_that_is_refused_is_not_shown(name: str, value: Any) -> None:
+    store = {"a": {"root": "s3://b/c"} | ({} if name == "token" else {name: value})}
+    with pytest.raises(InvalidSettings, match="see docs") as caught:
+        load_settings(None, {"stores": store} | ({"token": value} if name == "token" else {}), {})
+    assert "ter2" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_a_number_in_the_place_of_a_secret_is_not_shown() -> None:
+    for overrides in ({"token": 1234}, {"stores": {"a": {"root": "s3://b/c", "access_key_id": 1234}}}):
+        with pytest.raises(InvalidSettings, match=r"it must be a (list|string);") as caught:
+            load_settings(None, overrides, {})
+        assert "1234" not in str(caught.value)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSettings, match=r"nothing\.toml cannot be read"):
+    with pytest.raises(InvalidSettings, match=r"nothing\.toml cannot be read: No such file or directory\."):
         load_settings(tmp_path / "nothing.toml", {}, {})
 
 

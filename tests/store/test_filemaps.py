@@ -52,10 +52,13 @@ def test_toml_and_json_files_name_the_same_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"surface_presure": "p.pt"}', r"surface_presure: .*some of: surface_position"),
-        ('{"surface_pressure": 3}', "surface_pressure: "),
-        ("[]", "no FileMap"),
+        ('{"surface_presure": "p.pt"}', r"surface_presure: there is no such name; .*some of: surface_position"),
+        ('{"surface_pressure": 3}', "surface_pressure: it must be a string, not 3; it gives"),
+        ('{"surface_pressure": ["p.pt"]}', "surface_pressure: it must be a string, not a list; it gives"),
+        ("[]", "no FileMap: it must be named values, not a list; it gives"),
+        ("null", "no FileMap: it must be named values, not null; it gives"),
         ("{", "neither TOML nor JSON"),
+        ("[" * 100_000, "neither TOML nor JSON"),
         ('{"surface_position": "../x.pt"}', "file in the sample's directory"),
         ('{"surface_position": ""}', "file in the sample's directory"),
         ('{"surface_position": "x.pt", "surface_normals": "x.pt"}', "surface_position and surface_normals both name"),

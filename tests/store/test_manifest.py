@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -373,8 +374,40 @@ def test_a_grid_that_does_not_add_up_is_refused(tmp_path: Path, change: dict[str
 def test_a_grid_that_lacks_a_number_is_refused(tmp_path: Path, missing: str) -> None:
     wrong = document()
     del wrong["samples"]["b/ü"]["domains"]["surface"][missing]
-    with pytest.raises(InvalidManifest, match=missing):
+    with pytest.raises(InvalidManifest, match=rf"{missing}: it is required\.$"):
         load(tmp_path, wrong)
+
+
+WRONG = [None, "x", "", -1, 0, 2**70, 1.5, True, [], ["x"], {}, {"x": 1}, "\x1b[31m" * 100]
+PLACES = [
+    *(
+        (name,)
+        for name in ("dataset_name", "shuffle_seed", "coords_dtype", "compressor", "domains", "samples", "retired")
+    ),
+    *(("domains", "surface", name) for name in ("position", "arrays")),
+    *(("domains", "surface", "arrays", "surface_pressure", name) for name in ("array_name", "field", "dtype", "dim")),
+    *(("samples", "b/ü", name) for name in ("relpath", "domains", "digest")),
+    *(("samples", "b/ü", "domains", "surface", name) for name in GRID),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_whatever_is_refused_is_named_in_our_own_words(place: tuple[str, ...]) -> None:
+    refused = []
+    for value in WRONG:
+        wrong = found = document()
+        for name in place[:-1]:
+            found = found[name]
+        found[place[-1]] = value
+        try:
+            StoreManifest.from_json(json.dumps(wrong).encode())
+        except InvalidManifest as error:
+            refused.append(str(error))
+    assert refused
+    for words in refused:
+        assert not re.search("Input|Field |valid |Unable|dictionary|instance|another value", words)
+        assert words.isprintable()
+        assert len(words) < 1000
 
 
 def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from drawpoint.invalid_values import explain
 from drawpoint_store.layout import FIELD_SPECS, FileMap
 from drawpoint_store.locations import local_path
 
@@ -94,12 +95,11 @@ def load_filemap(path: str | os.PathLike[str]) -> FileMap:
     try:
         filemap = FileMap.model_validate(_parse(data, Path(path).suffix.lower()))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         attributes = ", ".join(FileMap.model_fields)
-        message = f"{path} is no FileMap: {where}: {first['msg']}; it gives a file name to some of: {attributes}."
-        raise ValueError(message) from error
-    except ValueError as error:
+        raise ValueError(
+            f"{path} is no FileMap: {explain(error)}; it gives a file name to some of: {attributes}."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is neither TOML nor JSON: {error}.") from error
     names = {spec.filemap_attr: getattr(filemap, spec.filemap_attr) for spec in FIELD_SPECS}
     given = {attribute: name for attribute, name in names.items() if name is not None}
