@@ -40,7 +40,8 @@ class ConversionReport(BaseModel):
     """What a conversion did; `broken` maps sample ids to the reason why they were left out.
 
     `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
-    those that the store held before. `replaced` are the groups of the revision that was overwritten. `revision` is None
+    those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
+    number of samples that have it. `replaced` are the groups of the revision that was overwritten. `revision` is None
     where nothing was published. Sizes are in bytes.
     """
 
@@ -48,6 +49,7 @@ class ConversionReport(BaseModel):
     resumed: int = 0
     skipped: list[str] = Field(default_factory=list)
     broken: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
     replaced: list[str] = Field(default_factory=list)
     n_points: int = 0
     bytes_read: int = 0
@@ -106,6 +108,7 @@ def convert(
         report = ConversionReport(
             skipped=[sample.sample_id for sample in samples if sample.sample_id in known],
             broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in known},
+            left_out=source.left_out(writer.filemap),
         )
         writer.manifest.samples.clear()
         writer.manifest.samples.update(known)

@@ -132,6 +132,58 @@ class TestBrokenSamples:
         assert files_below(store) == files_below(tmp_path / "whole")
 
 
+class TestFilesThatLookLikeFields:
+    @pytest.fixture
+    @staticmethod
+    def runs(runs: Path) -> Path:
+        for run in ("run_0", "run_1"):
+            (runs / run / "volume_velocty.pt").touch()
+            (runs / run / "design_parameters.pt").touch()
+        (runs / "run_1" / "surface_wallshearstress.pt").touch()
+        return runs
+
+    NAMED = (
+        "left out: surface_wallshearstress.pt, in 1 of 2 samples; --filemap drivaerstar has it as surface_friction\n"
+        "left out: volume_velocty.pt, in 2 of 2 samples; near names: volume_velocity, volume_vorticity, "
+        "volume_position\n"
+    )
+
+    def test_are_each_named_once_and_the_others_are_converted(self, command: Command, runs: Path, store: Path) -> None:
+        ended = command("convert", runs, store)
+        assert ended.status == 0
+        assert ended.err == self.NAMED + (
+            "2 files look like fields and are in no file map: rename them, or name them in a file for --filemap.\n"
+        )
+        assert ended.out.startswith("converted 2 samples")
+
+    def test_are_refused_by_strict(self, command: Command, runs: Path, store: Path) -> None:
+        ended = command("convert", runs, store, "--strict")
+        assert ended.status == 1
+        assert ended.err == self.NAMED + (
+            "drawpoint convert: 2 files look like fields and are in no file map: rename them, or name them in a file "
+            "for --filemap, or convert without --strict.\n"
+        )
+        assert not store.exists()
+
+    def test_are_not_named_by_the_thousand(self, command: Command, runs: Path, store: Path) -> None:
+        for step in range(1000):
+            (runs / "run_0" / f"volume_velocity_{step}.pt").touch()
+        err = command("convert", runs, store).err
+        assert err.count("left out: ") == 20
+        assert "1,002 files (982 more than are named here) look like fields" in err
+
+    def test_are_none_where_all_is_stored(self, command: Command, store: Path) -> None:
+        assert command("convert", AHMED, store, "--strict").err == ""
+
+    def test_may_be_the_positions(self, command: Command, runs: Path, store: Path) -> None:
+        for run in ("run_0", "run_1"):
+            (runs / run / "surface_position.pt").rename(runs / run / "surface_positon.pt")
+        ended = command("convert", runs, store)
+        assert ended.status == 1
+        assert "has no file of surface_position" in ended.err
+        assert "is it surface_positon.pt? Rename that, or name it with --filemap." in ended.err
+
+
 class TestStatisticsOfAnotherRevision:
     def test_are_named_after_the_store_was_changed_and_only_then(
         self, command: Command, runs: Path, store: Path
@@ -210,6 +262,20 @@ class TestFileMaps:
             torch.save(torch.ones((10, 3) if vector else (10,)), folder / name)
         assert command("convert", tmp_path / "cars", store, "--filemap", "DrivAerNet++").status == 0
         assert "volume_friction" in StoreManifest.load(store).fields
+
+    @pytest.mark.parametrize("sdf", [True, False])
+    def test_drivaerstar_converts_with_and_without_distances(
+        self, command: Command, tmp_path: Path, store: Path, *, sdf: bool
+    ) -> None:
+        folder = tmp_path / "cars" / "F_00012"
+        folder.mkdir(parents=True)
+        for name in PRESETS["drivaerstar"].model_dump(exclude_none=True).values():
+            scalar = name in ("surface_pressure.pt", "volume_pressure.pt", "volume_sdf.pt")
+            if sdf or name != "volume_sdf.pt":
+                torch.save(torch.ones((10,) if scalar else (10, 3)), folder / name)
+        ended = command("convert", tmp_path / "cars", store, "--filemap", "DrivAerStar", "--strict")
+        assert (ended.status, ended.err) == (0, "")
+        assert ("volume_sdf" in StoreManifest.load(store).fields) == sdf
 
     def test_the_fitting_preset_is_told(self, command: Command, tmp_path: Path, store: Path) -> None:
         folder = tmp_path / "cars" / "param0" / "0a1b"

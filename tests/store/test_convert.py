@@ -71,6 +71,35 @@ class TestTrees:
         assert report.converted == ["param1/0a1b", "run_1"]
         assert (tmp_path / "store" / "param1" / "0a1b.zarr" / "zarr.json").is_file()
 
+    def test_ids_leave_out_the_folder_that_noether_preprocesses_into(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs" / "preprocessed" / "param1" / "0a1b")
+        write_run(tmp_path / "runs" / "raw" / "preprocessed" / "run_1")
+        write_run(tmp_path / "runs" / "run_1")
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert report.converted == ["param1/0a1b", "raw/preprocessed/run_1", "run_1"]
+        alone = convert(tmp_path / "runs" / "preprocessed", writer_at(tmp_path / "alone"))
+        assert alone.converted == ["param1/0a1b"]
+        samples = [StoreManifest.load(tmp_path / name).samples["param1/0a1b"] for name in ("store", "alone")]
+        assert samples[0] == samples[1]
+
+    def test_two_directories_of_one_id_are_broken(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs" / "preprocessed" / "run_1")
+        write_run(tmp_path / "runs" / "run_1")
+        write_run(tmp_path / "runs" / "run_2")
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert report.converted == ["run_2"]
+        runs = tmp_path / "runs"
+        assert report.broken == {"run_1": f"{runs}/preprocessed/run_1 and {runs}/run_1 would be samples of the same id"}
+
+    def test_files_that_look_like_fields_are_counted(self, tmp_path: Path) -> None:
+        write_runs(tmp_path / "runs", 3)
+        for name in ("run_0/volume_temperature.pt", "run_2/volume_temperature.pt", "run_1/surface_presure.pt"):
+            (tmp_path / "runs" / name).touch()
+        (tmp_path / "runs" / "volume_rho.pt").touch()  # in no sample
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert report.left_out == {"surface_presure.pt": 1, "volume_temperature.pt": 2}
+        assert len(report.converted) == 3
+
     def test_a_source_that_is_itself_a_run_has_its_own_name(self, tmp_path: Path) -> None:
         write_run(tmp_path / "run_1")
         assert convert(tmp_path / "run_1", writer_at(tmp_path / "store")).converted == ["run_1"]

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawpoint_store import FIELD_SPECS, FileMap, build_domain_layouts, present_specs
-from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets, load_filemap
+from drawpoint_store.conversion.filemaps import (
+    PRESETS,
+    detect_filemap,
+    find_filemap,
+    fitting_presets,
+    load_filemap,
+    looks_left_out,
+    without_absent_sdf,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +89,42 @@ def test_a_tree_of_a_public_set_is_told_its_preset(name: str) -> None:
     files = {getattr(PRESETS[name], spec.filemap_attr) for spec in present_specs(PRESETS[name])}
     assert name in fitting_presets(files | {"more.pt"})
     assert name not in fitting_presets(files - {next(iter(files))})
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("volume_velocty.pt", True),
+        ("volume_temperature.pt", True),
+        ("Volume_Velocity.PT", True),
+        ("surface_stl_normals.pt", True),
+        ("interior_temperature.pt", True),
+        ("velocity.pt", True),
+        ("volume_rho.pth", True),
+        ("surface_pressure.pt", False),
+        ("design_parameters.pt", False),
+        ("mesh_info.pt", False),
+        ("checkpoint.pt", False),
+        ("volume_velocity.txt", False),
+        ("._volume_velocity.pt", False),
+    ],
+)
+def test_what_looks_like_a_field_is_told_from_what_tells_of_a_sample(name: str, *, left_out: bool) -> None:
+    filemap = detect_filemap({"surface_position.pt", "surface_pressure.pt"})
+    assert looks_left_out(name, filemap) == left_out
+
+
+def test_a_map_of_ones_own_leaves_out_on_purpose_and_a_preset_does_not() -> None:
+    own = FileMap(surface_position="xyz.pt")
+    assert not looks_left_out("surface_pressure.pt", own)
+    assert looks_left_out("surface_presure.pt", own)
+    assert looks_left_out("volume_vorticity.pt", PRESETS["shapenet-car"])
+
+
+def test_distances_of_drivaerstar_may_be_in_no_sample() -> None:
+    with_sdf = PRESETS["drivaerstar"]
+    assert without_absent_sdf(with_sdf, {"volume_sdf.pt", "volume_position.pt"}) == with_sdf
+    without = without_absent_sdf(with_sdf, {"volume_position.pt"})
+    assert "volume_sdf" not in {spec.canonical for spec in present_specs(without)}
+    assert len(present_specs(without)) == len(present_specs(with_sdf)) - 1
+    assert without_absent_sdf(PRESETS["shapenet-car"], set()) == PRESETS["shapenet-car"]

@@ -7,7 +7,6 @@ import difflib
 import os
 import posixpath
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,12 @@ from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.manifest import FIELD_DTYPES
 from drawpoint.seeds import MAX_SEED
 from drawpoint_service.commands.arguments import location
+from drawpoint_service.commands.sources import REMEDY, add_filemap, choose_filemap, describe_presets, name_left_out
 from drawpoint_service.commands.wording import count, printable
 from drawpoint_store.conversion.agreement import writer_settings
-from drawpoint_store.conversion.filemaps import PRESETS, detect_filemap, find_filemap, fitting_presets
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import Existing, check_locations, check_target, check_workers, convert, load_manifest
-from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS, FileMap, present_specs
+from drawpoint_store.layout import CANONICAL_TO_SPEC, FIELD_SPECS
 from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.statistics import read_statistics
 from drawpoint_store.writer import ZarrStoreWriter
@@ -28,7 +27,6 @@ from drawpoint_store.writer import ZarrStoreWriter
 if TYPE_CHECKING:
     from drawpoint_store.convert import ConversionReport
 
-AUTO = "auto"
 MAX_DEFAULT_WORKERS = 4
 """Each worker holds a sample in memory, and disks are busy with four."""
 
@@ -40,7 +38,8 @@ Convert a tree of per-field .pt files to a store.
 
 A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A
 directory that holds only some of them, or whose tensors cannot be stored (NaN or inf, counts that disagree, values
-out of range), is broken: it is left out, and named with the reason at the end.
+out of range), is broken: it is left out, and named with the reason at the end. Files that look like fields and are in
+no file map are named at the beginning.
 
 The store appears at the end, in one piece. A conversion that was interrupted goes on where it was when the same
 command is run again.
@@ -70,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "convert",
         usage="drawpoint convert SOURCE STORE_ROOT [options]",
         description=_DESCRIPTION,
-        epilog=_EPILOG.format(presets=_describe_presets()),
+        epilog=_EPILOG.format(presets=describe_presets()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(wrong_usage=parser.error)
@@ -80,14 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "store_root", metavar="STORE_ROOT", type=location, help="where the store is to be: a path or URL"
     )
-    parser.add_argument(
-        "--filemap",
-        metavar="FILE|PRESET",
-        type=_filemap,
-        default=AUTO,
-        help="the file of each field: a preset below, or a TOML or JSON file with lines such as "
-        'surface_pressure = "p.pt" (default: auto, files are called as their field: surface_pressure.pt)',
-    )
+    add_filemap(parser)
     parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
     parser.add_argument(
         "--chunk-points",
@@ -124,6 +116,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"processes, each with one sample in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
     )
     parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a source with files that look like fields and are in no file map"
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--append",
@@ -148,12 +143,17 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
     source = SourceTree.scan(args.source)
-    filemap = _choose_filemap(args.filemap, source)
+    filemap = choose_filemap(args.filemap, source)
     try:
         writer = ZarrStoreWriter(args.store_root, filemap, **_writer_settings(args))
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
+    left_out = name_left_out(source, filemap)
+    if left_out and args.strict:
+        raise InvalidSample(f"{left_out}: {REMEDY}, or convert without --strict.")
+    if left_out:
+        sys.stderr.write(f"{left_out}: {REMEDY}.\n")
     report = convert(source, writer, existing=existing, workers=workers, progress=True)
     _print_report(report, writer)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
@@ -172,28 +172,6 @@ def _writer_settings(args: argparse.Namespace) -> dict[str, Any]:
             settings[name] = getattr(args, name)
     settings["field_dtypes"] = settings.get("field_dtypes", {}) | dict(args.field_dtype)
     return settings
-
-
-def _choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
-    """Return `filemap`, or for None the one that the source's file names tell; raises InvalidSample if none."""
-    if filemap is not None:
-        return filemap
-    names = source.file_names
-    found = detect_filemap(names)
-    fields = {spec.canonical for spec in present_specs(found)}
-    lacking = [
-        spec.canonical
-        for spec in FIELD_SPECS
-        if spec.kind == "coord"
-        and spec.canonical not in fields
-        and any(f.startswith(f"{spec.domain}_") for f in fields)
-    ]
-    if fields and not lacking:
-        return found
-    reason = f"has no file of {lacking[0]}" if lacking else "has no files that are called as a field"
-    presets = fitting_presets(names)
-    remedy = f"its files are those of --filemap {presets[0]}" if presets else "name its files with --filemap"
-    raise InvalidSample(f"{source.location} {reason} (such as surface_position.pt); {remedy}.")
 
 
 def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
@@ -245,15 +223,6 @@ def _name_of(source: str) -> str:
     return posixpath.basename(path.rstrip("/")) or "dataset"
 
 
-def _filemap(text: str) -> FileMap | None:
-    if text == AUTO:
-        return None
-    try:
-        return find_filemap(text)
-    except (ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _field_dtype(text: str) -> tuple[str, str]:
     name, _, dtype = text.partition("=")
     field = next((spec.canonical for spec in FIELD_SPECS if name in (spec.filemap_attr, spec.canonical)), None)
@@ -279,14 +248,6 @@ def _integer(low: int, high: int | None = None) -> Any:
         return number
 
     return integer
-
-
-def _describe_presets() -> str:
-    blocks = []
-    for name, filemap in PRESETS.items():
-        files = ", ".join(getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap))
-        blocks.append(textwrap.fill(files, 110, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15))
-    return "\n".join(blocks)
 
 
 def _megabytes(nbytes: int) -> str:

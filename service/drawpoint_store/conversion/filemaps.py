@@ -2,11 +2,13 @@
 
 The presets' file names are those of https://github.com/Emmi-AI/noether, `src/noether/data/datasets/cfd`:
 `shapenet_car/filemap.py`, `caeml/filemap.py` (AhmedML and DrivAerML), `drivaernet/dataset.py` (DrivAerNet and
-DrivAerNet++) and `emmi_wing/dataset.py`, whose preprocessing writes one .pt file a field.
+DrivAerNet++) and `emmi_wing/dataset.py`, whose preprocessing writes one .pt file a field; and
+`drivaerstar/preprocessing.py`, which names the files but writes a store of its own.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from pathlib import Path
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 AUTO = FileMap(**{spec.filemap_attr: f"{spec.filemap_attr}.pt" for spec in FIELD_SPECS})
 """Every field in a file of its own name: what `detect_filemap` looks for."""
+
+_SUFFIXES = ("pt", "pth")
+_METADATA = frozenset(
+    ("design", "parameters", "params", "metadata", "meta", "info", "config", "settings", "statistics")
+)
+"""Words in the names of files that describe a sample, and hold no value a point."""
 
 _CAEML = FileMap(
     surface_position="surface_position_vtp.pt",
@@ -67,6 +75,16 @@ PRESETS: dict[str, FileMap] = {
         volume_velocity="volume_velocity.pt",
         volume_vorticity="volume_vorticity.pt",
         design_parameters="design_parameters.pt",
+    ),
+    "drivaerstar": FileMap(
+        surface_position="surface_position.pt",
+        surface_pressure="surface_pressure.pt",
+        surface_friction="surface_wallshearstress.pt",
+        surface_normals="surface_normals.pt",
+        volume_position="volume_position.pt",
+        volume_pressure="volume_pressure.pt",
+        volume_velocity="volume_velocity.pt",
+        volume_distance_to_surface="volume_sdf.pt",
     ),
 }
 """FileMaps of public data sets by name; `volume_pressure` of AhmedML and DrivAerML is total pressure coefficient."""
@@ -125,6 +143,54 @@ def fitting_presets(file_names: Collection[str]) -> list[str]:
         for preset, filemap in PRESETS.items()
     }
     return [preset for preset, names in wanted.items() if names <= set(file_names)]
+
+
+def without_absent_sdf(filemap: FileMap, file_names: Collection[str]) -> FileMap:
+    """Return a preset as it fits a tree: DrivAerStar's distances are computed on request, and may be in no sample."""
+    optional = PRESETS["drivaerstar"]
+    if filemap == optional and optional.volume_distance_to_surface not in file_names:
+        return filemap.model_copy(update={"volume_distance_to_surface": None})
+    return filemap
+
+
+def looks_left_out(name: str, filemap: FileMap) -> bool:
+    """Tell whether the file `name` in a sample's directory looks like a field that `filemap` has not.
+
+    Fields that a map of the user's own leaves out, although their files are called as they should be, are left out on
+    purpose.
+    """
+    stem, _, suffix = name.rpartition(".")
+    if name.startswith(".") or suffix.lower() not in _SUFFIXES or name in set(filemap.model_dump().values()):
+        return False
+    if not is_preset(filemap) and name in AUTO.model_dump().values():
+        return False
+    words = stem.lower().split("_")
+    return _METADATA.isdisjoint(words) and (len(words) > 1 or bool(near_fields(name)))
+
+
+def near_fields(name: str) -> list[str]:
+    """Return the fields, by FileMap attribute, whose names are near that of a file."""
+    attributes = [spec.filemap_attr for spec in FIELD_SPECS]
+    return difflib.get_close_matches(name.rpartition(".")[0].lower(), attributes)
+
+
+def preset_with(name: str, file_names: Collection[str]) -> tuple[str, str] | None:
+    """Return the preset that has a field in the file `name`, and which; of several the one that fits the names best."""
+    found = {
+        preset: attribute
+        for preset, filemap in PRESETS.items()
+        for attribute, file in filemap.model_dump(exclude_none=True).items()
+        if file == name
+    }
+    if not found:
+        return None
+    preset = max(found, key=lambda each: len({*PRESETS[each].model_dump().values()}.intersection(file_names)))
+    return preset, found[preset]
+
+
+def is_preset(filemap: FileMap) -> bool:
+    """Tell whether `filemap` is that of a public set."""
+    return any(filemap in (preset, without_absent_sdf(preset, ())) for preset in PRESETS.values())
 
 
 def _parse(data: bytes, suffix: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,7 @@ import fsspec
 from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.buckets import check_environment
+from drawpoint_store.conversion.filemaps import looks_left_out
 from drawpoint_store.layout import present_specs
 from drawpoint_store.locations import is_remote, local_path
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drawpoint_store.layout import FileMap
+
+_PREPROCESSED = "preprocessed/"
 
 # What file systems call the thing that changes with a file's content; `created` is all that memory:// has.
 _STAMPS = ("mtime", "ETag", "etag", "e_tag", "LastModified", "last_modified", "updated", "created")
@@ -86,20 +89,19 @@ class SourceTree:
         return frozenset(name for files in self.folders.values() for name in files)
 
     def samples(self, filemap: FileMap) -> tuple[list[SourceSample], dict[str, str]]:
-        """Return the samples in the order of their ids, and why directories with only some files are none.
-
-        A directory's id is its path below the source; the source itself, where it is a sample, has its own name.
-        """
+        """Return the samples in the order of their ids, and why directories with only some files are none."""
         wanted = {getattr(filemap, spec.filemap_attr): spec.canonical for spec in present_specs(filemap)}
         complete = []
         broken = {}
-        for folder, files in sorted(self.folders.items()):
-            found = {field: files[name] for name, field in wanted.items() if name in files}
-            if not found:
-                continue
-            sample_id = folder or posixpath.basename(self._root)
-            if folder == "" and sample_id in self.folders:
-                broken[sample_id] = f"{self.location} and its directory {sample_id} would be samples of the same id"
+        for sample_id, folders in self.sample_folders(filemap).items():
+            found = {
+                field: self.folders[folders[0]][name]
+                for name, field in wanted.items()
+                if name in self.folders[folders[0]]
+            }
+            if len(folders) > 1:
+                paths = " and ".join(posixpath.join(self.location, folder).rstrip("/") for folder in folders)
+                broken[sample_id] = f"{paths} would be samples of the same id"
             elif len(found) < len(wanted):
                 missing = [f"{name} ({field})" for name, field in wanted.items() if field not in found]
                 broken[sample_id] = f"lacks {', '.join(missing)}"
@@ -110,7 +112,28 @@ class SourceTree:
                 f"there is no sample in {self.location}: no directory in it holds any of {', '.join(wanted)}; "
                 "name the files of its fields with --filemap."
             )
-        return [sample for sample in complete if sample.sample_id not in broken], broken
+        return complete, broken
+
+    def sample_folders(self, filemap: FileMap) -> dict[str, list[str]]:
+        """Return the directories that hold any of a FileMap's files, by sample id, in the order of the ids.
+
+        The id is a directory's path below the source, or below `preprocessed/` in it: noether's preprocessing of
+        ShapeNet-Car writes there, and its ids leave that out (`shapenet_car/dataset.py`). A source that is itself a
+        sample has its own name.
+        """
+        wanted = {getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
+        found: dict[str, list[str]] = {}
+        for folder in self.folders:
+            if not wanted.isdisjoint(self.folders[folder]):
+                sample_id = folder.removeprefix(_PREPROCESSED) or posixpath.basename(self._root)
+                found.setdefault(sample_id, []).append(folder)
+        return {sample_id: sorted(found[sample_id]) for sample_id in sorted(found)}
+
+    def left_out(self, filemap: FileMap) -> dict[str, int]:
+        """Return the names of files that look like fields and are in no FileMap, and in how many samples each is."""
+        folders = [folder for of_one in self.sample_folders(filemap).values() for folder in of_one]
+        counts = Counter(name for folder in folders for name in self.folders[folder])
+        return {name: counts[name] for name in sorted(counts) if looks_left_out(name, filemap)}
 
     @property
     def _root(self) -> str:
