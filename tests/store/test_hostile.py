@@ -66,7 +66,7 @@ class TestAManifest:
 
     def test_with_an_id_that_does_not_print_is_refused(self, root: Path) -> None:
         path = root / "manifest.json"
-        path.write_text(path.read_text().replace('"param1/run"', '"param1/\\ud800"'))
+        path.write_text(path.read_text().replace('"param1/run"', '"param1/\\u202e"'))
         with pytest.raises(InvalidManifest, match="characters that do not print"):
             StoreManifest.load(root)
 
