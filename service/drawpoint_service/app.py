@@ -130,7 +130,8 @@ def explain_errors(app: FastAPI, settings: Settings) -> None:
         if error.status_code == HTTPStatus.NOT_FOUND:
             detail = f"there is nothing at {request.url.path[:200]!r}; /docs lists what there is."
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = headers["Allow"].replace("GET", "GET, HEAD")
+            methods = set(headers["Allow"].split(", "))
+            allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
             headers["Allow"] = allowed
             detail = f"{request.method} is not allowed here; allowed: {allowed}."
         else:

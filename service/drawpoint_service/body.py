@@ -15,11 +15,14 @@ from drawpoint.selection import check_counts
 from drawpoint_service.query import ALL, DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from drawpoint.manifest import StoreManifest
 
 BATCH_KEYS = ("samples", "num_points", "coords", "fields", "dtype", "revision")
+BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
+"""What a body may call itself: JSON, or what `curl -d` and a browser's fetch say of any text."""
+
 _SHOWN = 200
 
 
@@ -36,6 +39,13 @@ class BatchQuery:
     def numpy_dtype(self) -> str | None:
         """The dtype of the tensors, None for each as it is stored."""
         return None if self.dtype == "stored" else self.dtype
+
+
+def is_json(headers: Mapping[str, str]) -> bool:
+    """Tell whether the headers of a request allow that its body is JSON as it stands."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    return coding == "identity" and (kind in BODY_TYPES or kind.endswith("+json"))
 
 
 async def receive_body(chunks: AsyncIterator[bytes]) -> bytes:

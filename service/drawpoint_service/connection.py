@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.datastructures import Headers
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from drawpoint.payload import content_digest
+from drawpoint_service import problems
+from drawpoint_service.exchange import name_request
+from drawpoint_service.responses import problem_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,10 +22,10 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 1 << 16
 """A head that arrives behind another request's body may have as much again."""
 
-_REFUSAL = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 41\r\nconnection: close\r\n\r\nthe request's head is longer than 64 KiB."
-)
+LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending, before the connection is reset."""
+
+LOG = logging.getLogger("drawpoint.service")
 
 
 class Connection(HttpToolsProtocol):
@@ -33,6 +40,7 @@ class Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -45,17 +53,23 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # In pieces: the parser keeps an unfinished head to itself, and what it has been given cannot be taken back.
-        while data and not self.transport.is_closing():
+        while data and not self._has_ended():
             piece, data = data[:MAX_HEAD_BYTES], data[MAX_HEAD_BYTES:]
             if self._awaits_head:
                 room = MAX_HEAD_BYTES - self._head_bytes
                 piece, data = piece[:room], piece[room:] + data
                 self._head_bytes += len(piece)
             super().data_received(piece)
+            if self._has_ended():
+                return
             if self._awaits_head and self._head_bytes >= MAX_HEAD_BYTES:
-                self._refuse_head()
+                self._refuse(431, f"the request's head is longer than {MAX_HEAD_BYTES:,} bytes; ask in fewer words.")
             elif self._awaits_head:
                 self._expect_head()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's message names nothing
+        """Answer what the parser does not take for HTTP."""
+        self._refuse(400, "the request is not HTTP/1.1 as RFC 9112 has it, so it is not known what it asks for.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -97,10 +111,34 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse_head(self) -> None:
-        if not self._is_answering():  # a refusal amid an answer would be taken for a part of it
-            self.transport.write(_REFUSAL)
-        self.transport.close()
+    def _refuse(self, status: int, detail: str) -> None:
+        self._refused = True
+        if self._is_answering() and (self.cycle.response_started or not self.cycle.more_body):
+            # A refusal now would be taken for the answer to the request before, or for a part of it.
+            self.cycle.keep_alive = False
+            return
+        if self._is_answering():
+            self.cycle.disconnected = True  # the application learns that there is no more of the body, and is not heard
+            self.cycle.message_event.set()
+        request_id = name_request(Headers(raw=self.headers or []))
+        LOG.warning("%s: %d: %s", request_id, status, detail)
+        answer = problem_response(problems.plain(status, detail, request_id))
+        body = bytes(answer.body)
+        headers = [
+            *self.server_state.default_headers,
+            *answer.raw_headers,
+            (b"x-request-id", request_id.encode()),
+            (b"content-digest", content_digest(body).encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        # A connection that is closed with something unread is reset, and the client may never see the answer.
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _has_ended(self) -> bool:
+        return self._refused or self.transport.is_closing()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

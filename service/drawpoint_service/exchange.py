@@ -72,7 +72,7 @@ class Exchanges:
             return
         began = time.perf_counter()
         headers = Headers(scope=scope)
-        exchange = Exchange(_request_id(headers), is_head=scope["method"] == "HEAD")
+        exchange = Exchange(name_request(headers), is_head=scope["method"] == "HEAD")
         answer = _Answer(exchange, send)
         inner = {**scope, _KEY: exchange, "method": "GET" if exchange.is_head else scope["method"]}
         app = self._refuse(scope, headers, exchange) or self._app
@@ -150,7 +150,8 @@ class _Answer:
         await self._send({**start, "headers": headers})
 
 
-def _request_id(headers: Headers) -> str:
+def name_request(headers: Headers) -> str:
+    """Return the id of a request: the one it came with, if that is sane."""
     given = headers.get("x-request-id", "")
     sane = 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable()
     return given if sane else secrets.token_hex(8)

@@ -357,6 +357,40 @@ def test_a_client_that_leaves_in_its_body_is_no_failure_of_the_service(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/json; charset=utf-8"},
+        {"Content-Type": "application/merge-patch+JSON"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "text/plain;charset=UTF-8", "Content-Encoding": "identity"},
+    ],
+    ids=str,
+)
+def test_a_body_may_be_called_json_or_what_curl_calls_any_text(http: httpx.Client, headers: dict[str, str]) -> None:
+    body = json.dumps({"samples": ITEMS, "num_points": COUNTS}).encode()
+    assert http.post(PATH, content=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/xml"},
+        {"Content-Type": "json"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+    ids=str,
+)
+def test_a_body_that_is_called_something_else_is_415(http: httpx.Client, headers: dict[str, str]) -> None:
+    answer = http.post(PATH, content=b'{"samples": []}', headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (415, "urn:drawpoint:unsupported-media-type")
+    assert answer.headers["accept"] == "application/json"
+    assert "application/json" in problem["detail"]
+
+
 def test_only_posting_makes_sense(http: httpx.Client) -> None:
     for method in ("GET", "HEAD", "PUT"):
         answer = http.request(method, PATH)

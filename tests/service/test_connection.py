@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
+from drawpoint.payload import content_digest
 from drawpoint_service.connection import MAX_HEAD_BYTES
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
@@ -36,6 +40,22 @@ def receive_answer(client: socket.socket) -> bytes:
         assert data
         received += data
     return received
+
+
+def parse_problem(answer: bytes, status: int) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return headers and problem of the one answer in `answer`, which must be whole."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    problem: dict[str, Any] = json.loads(body)
+    assert first.startswith(f"HTTP/1.1 {status} ")
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["content-length"] == str(len(body))
+    assert headers["content-digest"] == content_digest(body)
+    assert headers["x-request-id"] == problem["instance"]
+    assert problem.keys() == {"type", "title", "status", "detail", "instance"}
+    assert problem["status"] == status
+    return headers, problem
 
 
 def head_of(size: int) -> bytes:
@@ -72,9 +92,12 @@ def test_a_head_that_is_too_long_is_refused(store_root: Path) -> None:
             assert receive_all(client).startswith(b"HTTP/1.1 200 ")
         with connect(service) as client:
             client.sendall((START + b"X-Long: ").ljust(MAX_HEAD_BYTES, b"a"))
-            head, _, body = receive_all(client).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 431 ")
-            assert f"content-length: {len(body)}".encode() in head
+            headers, problem = parse_problem(receive_all(client), 431)
+            assert problem["type"] == "urn:drawpoint:request-header-fields-too-large"
+            assert headers["connection"] == "close"
+        with connect(service) as client:
+            client.sendall((START + b"X-Long: ").ljust(50 * MAX_HEAD_BYTES, b"a"))
+            parse_problem(receive_all(client), 431)
         with connect(service) as client:
             client.sendall(START + b"X: a\r\n" * 11_000 + b"\r\n")
             assert b" 200 " not in receive_all(client)
@@ -98,3 +121,50 @@ def test_requests_on_one_connection_are_bounded_each_for_itself(store_root: Path
         for _ in range(10):
             client.sendall(head_of(10_000).replace(b"Connection: close\r\n", b""))
             assert receive_answer(client).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/3.7\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"get / HTTP/1.1\r\n\r\n",
+        b"BREW / HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        START + b"no colon\r\n\r\n",
+        START + b"X\x00: a\r\n\r\n",
+        START + b"X: a\x00\r\n\r\n",
+        START + b"Content-Length: -1\r\n\r\n",
+        START + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        START + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        START + b"Transfer-Encoding: gzip\r\n\r\n",
+        b"POST /stores/made/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST /stores/made/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}no line end",
+    ],
+)
+def test_what_is_no_http_is_answered_with_a_problem(store_root: Path, request_bytes: bytes) -> None:
+    with LiveService({"made": store_root}) as service, connect(service) as client:
+        client.sendall(request_bytes)
+        headers, problem = parse_problem(receive_all(client), 400)
+        assert problem["type"] == "urn:drawpoint:bad-request"
+        assert headers["connection"] == "close"
+        assert httpx.get(f"{service.url}/healthz").status_code == 200
+
+
+def test_a_refusal_names_the_request_and_the_log_does_too(store_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LiveService({"made": store_root}) as service, connect(service) as client:
+        client.sendall(START + b"X-Request-ID: mine\r\nX: y\r\nno colon\r\n\r\n")
+        assert parse_problem(receive_all(client), 400)[1]["instance"] == "mine"
+    assert "mine: 400: " in caplog.text
+
+
+def test_a_refusal_does_not_spoil_the_answer_before_it(store_root: Path) -> None:
+    path = b"/stores/made/samples/param0/run"
+    with LiveService({"made": store_root}) as service, connect(service) as client:
+        client.sendall(b"GET " + path + b"?seed=1 HTTP/1.1\r\nHost: x\r\n\r\nno HTTP\r\n\r\n" + b"x" * MAX_HEAD_BYTES)
+        head, _, body = receive_all(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert body == httpx.get(f"{service.url}{path.decode()}?seed=1").content

@@ -190,8 +190,8 @@ def test_another_revision_is_409(http: httpx.Client) -> None:
 
 
 def test_other_methods_are_405(http: httpx.Client) -> None:
-    for path in ("/stores", SAMPLE, "/healthz", "/stores/made/manifest"):
-        for method in ("POST", "PUT", "DELETE", "PATCH"):
+    for path in ("/stores", SAMPLE, "/healthz", "/stores/made/manifest", "/openapi.json"):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
             answer = http.request(method, path)
             assert answer.status_code == 405
             assert answer.headers["allow"] == "GET, HEAD"

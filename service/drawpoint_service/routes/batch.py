@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from drawpoint.payload import CONTENT_TYPE
 from drawpoint_service import answer, query, responses
 from drawpoint_service.batch import allocate_batch, finish_batch, plan_batch, read_item
-from drawpoint_service.body import parse_batch, receive_body
+from drawpoint_service.body import is_json, parse_batch, receive_body
 from drawpoint_service.documents import document_batch, document_batch_payload, document_parameters, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
@@ -44,6 +44,9 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
         store = await enter_store(request, catalog, store_id)
         revision = query.parse_batch_query(request.query_params.multi_items())
+        if not is_json(request.headers):
+            detail = "the body of a batch is JSON, not compressed; send it as application/json."
+            raise HTTPException(415, detail, {"Accept": "application/json", "Accept-Encoding": "identity"})
         body = await receive_body(request.stream())
         asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         if asked.revision not in (None, store.revision):
