@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from drawpoint.errors import InvalidSettings, StoreUnreadable
 from drawpoint_store.documents import LEAST_DOCUMENT_BYTES, default_document_bytes
+from drawpoint_store.reading.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     import obstore.store
@@ -114,11 +115,27 @@ class BucketAccess(BaseModel):
 
 
 class Location(os.PathLike[str]):
-    """The root of a store, and how it is read; everything that takes a root takes one."""
+    """The root of a store, and how it is read; everything that takes a root takes one.
+
+    It pickles without its connections.
+    """
 
     def __init__(self, root: str, access: BucketAccess) -> None:
         self.root = root
         self.access = access
+        self._client: obstore.store.ObjectStore | None = None
+        self._lock = ForkSafeLock()
+
+    def client(self) -> obstore.store.ObjectStore:
+        """Return what reads below the root: one client, and its connections, for all who ask."""
+        with self._lock:
+            if self._client is None:
+                self._client = open_object_store(self, read_only=True)
+        refuse_fork()
+        return self._client
+
+    def __reduce__(self) -> tuple[type[Location], tuple[str, BucketAccess]]:
+        return type(self), (self.root, self.access)
 
     def below(self, name: str) -> Location:
         """Return the place of `name`, a relative path, below this root."""
@@ -140,6 +157,14 @@ def scheme_of(path: str | os.PathLike[str]) -> str:
 def access_of(root: str | os.PathLike[str]) -> BucketAccess:
     """Return how the bucket of a root is reached."""
     return root.access if isinstance(root, Location) else BucketAccess()
+
+
+def reading_client(root: str | os.PathLike[str]) -> obstore.store.ObjectStore:
+    """Return what reads below an object URL: that of a Location, which is opened once, or one of its own.
+
+    Raises what open_object_store raises.
+    """
+    return root.client() if isinstance(root, Location) else open_object_store(root, read_only=True)
 
 
 def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) -> obstore.store.ObjectStore:

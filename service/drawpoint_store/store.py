@@ -15,6 +15,7 @@ from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reading.cache import ByteBoundedCache
 from drawpoint_store.reading.cached_source import CachedSource
+from drawpoint_store.reading.locks import ForkSafeLock
 from drawpoint_store.reading.object_source import Bucket, ObjectSource, fetch_soon_for
 from drawpoint_store.reading.runs import Run, Target, find_destinations, join_chunks
 from drawpoint_store.reading.sample import OpenSample
@@ -93,6 +94,8 @@ class OpenStore:
         self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_of = (0, 0)
+        self._first_use = ForkSafeLock()
+        """Held while a bucket or the threads are made: of several threads that come first, all must get the same."""
 
     @property
     def far(self) -> bool:
@@ -102,7 +105,7 @@ class OpenStore:
     def at(self, manifest: drawpoint.manifest.StoreManifest) -> OpenStore:
         """Return the store at another revision, which shares the connections, and nothing that was read."""
         other = OpenStore(**{**self.__getstate__(), "manifest": manifest})
-        other._bucket = self._bucket
+        other._bucket = self._open_bucket() if self.far else None
         return other
 
     def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -111,8 +114,7 @@ class OpenStore:
         Raises ChunkMissing, ChunkDamaged or MetadataDamaged for stored bytes that cannot be trusted, and
         StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
         """
-        with self._forgetting(plan.relpath):
-            sample = self._sample(plan)
+        with self._opened(plan) as sample:
             runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
             self._read_foreign(plan, foreign, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
@@ -130,8 +132,7 @@ class OpenStore:
 
         Where a bucket is read no thread waits for it: they have the decoding only.
         """
-        with self._forgetting(plan.relpath):
-            sample = self._sample(plan)
+        with self._opened(plan) as sample:
             if not isinstance(sample.source, (ObjectSource, CachedSource)):
                 await run_blocking(self.read, plan, out)
                 return
@@ -145,17 +146,23 @@ class OpenStore:
             await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
 
     @contextlib.contextmanager
-    def _forgetting(self, relpath: str) -> Iterator[None]:
-        """Drop what is known of a sample that turns out damaged: once it is restored, the next read must see that."""
+    def _opened(self, plan: ReadPlan) -> Iterator[OpenSample]:
+        """Give the sample, and drop what is known of it if it turns out damaged: the next read must see it restored.
+
+        A storage that does not answer says nothing of what was read before.
+        """
+        sample = self._sample(plan)
         try:
-            yield
+            yield sample
         except (DataDamaged, StoreUnreadable) as error:
             error.store = self.root
-            self._samples.drop(relpath)
-            if self._chunks is not None:
-                self._chunks = ByteBoundedCache(self.chunk_cache_bytes)
-            if not is_remote(self.root):
-                self._files.drop(str(local_path(stores.join(self.root, relpath))))
+            source = sample.source
+            if isinstance(source, LocalSource):
+                source.close()
+            if isinstance(error, DataDamaged) or (isinstance(source, LocalSource) and source.was_replaced):
+                self._samples.drop(plan.relpath)
+                if self._chunks is not None:
+                    self._chunks.drop_below(f"{plan.relpath}/")
             raise
 
     def _find_runs(
@@ -204,9 +211,7 @@ class OpenStore:
         if self.store_factory is open_read_only and not is_remote(path):
             return LocalSource(local_path(path), self._files, access_of(self.location).document_bytes)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
-            if self._bucket is None:
-                self._bucket = Bucket(self.location)
-            source = ObjectSource(self._bucket, entry.relpath)
+            source = ObjectSource(self._open_bucket(), entry.relpath)
             if self.disk_cache is None:
                 return source
             content = entry.digest or self.manifest.revision
@@ -225,11 +230,18 @@ class OpenStore:
             return lambda key: os.close(self._files.root.open(f"{local_path(path)}/{key}"))
         return lambda _: None
 
+    def _open_bucket(self) -> Bucket:
+        with self._first_use:
+            if self._bucket is None:
+                self._bucket = Bucket(self.location)
+            return self._bucket
+
     def _threads(self, count: int) -> ThreadPoolExecutor:
         needed = (os.getpid(), count)
-        if self._pool is None or self._pool_of != needed:  # threads do not survive a fork
-            self._pool, self._pool_of = ThreadPoolExecutor(count, "drawpoint-read"), needed
-        return self._pool
+        with self._first_use:
+            if self._pool is None or self._pool_of != needed:  # threads do not survive a fork
+                self._pool, self._pool_of = ThreadPoolExecutor(count, "drawpoint-read"), needed
+            return self._pool
 
     def __getstate__(self) -> dict[str, Any]:
         return {

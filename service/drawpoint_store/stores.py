@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import fsspec
 
 from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
-from drawpoint_store.buckets import OBJECT_SCHEMES, access_of, explain, open_object_store, scheme_of, tells_no_bucket
+from drawpoint_store.buckets import (
+    OBJECT_SCHEMES,
+    access_of,
+    explain,
+    open_object_store,
+    reading_client,
+    scheme_of,
+    tells_no_bucket,
+)
 from drawpoint_store.documents import MANIFEST_BYTES_A_VALUE, DocumentTooLarge, check_density, check_size
 from drawpoint_store.local_files import LocalRoot
 from drawpoint_store.locations import is_remote, local_path
@@ -83,7 +91,7 @@ def _read_bounded(root: str | os.PathLike[str], name: str, place: str) -> bytes:
             check_size(os.fstat(file.fileno()).st_size, limit)
             data = file.read(limit + 1)
     elif uses_obstore(root):
-        found = open_object_store(root, read_only=True).get(name)
+        found = reading_client(root).get(name)
         check_size(found.meta["size"], limit)
         return bytes(found.bytes())
     else:
@@ -110,7 +118,7 @@ def read_stamp(root: str | os.PathLike[str], name: str) -> str | None:
                 status = local_path(place).stat()
                 return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
             if uses_obstore(root):
-                return open_object_store(root, read_only=True).head(name)["e_tag"]
+                return reading_client(root).head(name)["e_tag"]
     except FileNotFoundError:
         pass
     return None
@@ -154,7 +162,7 @@ def _list(root: str | os.PathLike[str], folder: str, *, follow_links: bool = Tru
                         if entry.is_dir(follow_symlinks=follow_links) or entry.is_file()
                     ]
             elif uses_obstore(root):
-                listing = open_object_store(root, read_only=True).list_with_delimiter(folder or None)
+                listing = reading_client(root).list_with_delimiter(folder or None)
                 kinds = [(path, True) for path in listing["common_prefixes"]]
                 kinds += [(entry["path"], False) for entry in listing["objects"]]
             else:

@@ -22,7 +22,8 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidSettings
 from drawpoint_service.app import open_stores
 from drawpoint_service.settings import Settings, load_settings
-from drawpoint_store import ZarrStoreWriter
+from drawpoint_store import ZarrStoreWriter, buckets, stores
+from drawpoint_store.buckets import open_object_store
 from drawpoint_store.store import OpenStore
 from live import LiveService
 from proxy import BucketProxy, Fault, Passed, status
@@ -282,3 +283,23 @@ def digest(answer: httpx.Response) -> str:
     """Return what tells an answer's tensors apart; the revision is in its metadata, so the body would by itself."""
     length = int.from_bytes(answer.content[:8], "little")
     return hashlib.sha256(answer.content[8 + length :]).hexdigest()
+
+
+def test_all_requests_to_a_bucket_share_one_client(
+    bucket: Bucket, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("s3://cars/shared", 1)
+    for name in ("train", "val", "test", "a", "b"):
+        stores.write_bytes("s3://cars/shared", f"splits/{name}.txt", b"run\n")
+    opened = []
+
+    def count(root: Any, **options: Any) -> Any:
+        opened.append(root)
+        return open_object_store(root, **options)
+
+    monkeypatch.setattr(buckets, "open_object_store", count)
+    settings = Settings.model_validate({"stores": {"cars": {"root": "s3://cars/shared"}}})
+    with LiveService(open_stores(settings)) as service:
+        for path in ("/splits", "/splits/train", "/samples/run?surface=5&volume=5", "/splits"):
+            assert httpx.get(f"{service.url}/stores/cars{path}").status_code == 200
+    assert len(opened) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from drawpoint.errors import (
     StoreUnreadable,
 )
 from drawpoint_store import StoreManifest, buckets
+from drawpoint_store import store as store_module
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.plan import plan_sample
+from drawpoint_store.reading import object_source
 from drawpoint_store.store import OpenStore
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
@@ -96,6 +100,40 @@ def test_a_first_read_is_two_round_trips_and_a_later_one_is_one(
         assert proxy.round_trips() == round_trips
         assert len(proxy.passed) >= 10
         assert same(found, read(OpenStore(str(store_root)), counts, seed))
+
+
+def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
+    proxy: BucketProxy, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Counted(object_source.Bucket):
+        def __init__(self, root: str | os.PathLike[str]) -> None:
+            made.append(self)
+            time.sleep(0.01)  # until all threads have come
+            super().__init__(root)
+
+    monkeypatch.setattr(store_module, "Bucket", Counted)
+    store = OpenStore(location(proxy, stall_seconds=30, deadline_seconds=60))
+    later = store.at(store.manifest)
+    expected = read(OpenStore(str(store_root)), COUNTS)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda number: read((store, later)[number % 2], COUNTS), range(8)))
+    assert all(same(each, expected) for each in found)
+    assert len(made) == 1
+
+
+def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy: BucketProxy) -> None:
+    store = OpenStore(location(proxy, retries=0, stall_seconds=30), chunk_cache_bytes=2**26)
+    whole = read(store, {})
+    proxy.passed.clear()
+    proxy.fault = lambda _: status(500, "InternalError")
+    other = plan_sample(store.manifest, "param1/run", COUNTS, seed=0)
+    with pytest.raises(StoreUnreadable):
+        store.read(other, {field: np.empty(array.shape, np.float32) for field, array in other.arrays.items()})
+    proxy.passed.clear()
+    assert same(read(store, {}), whole)
+    assert proxy.passed == []
 
 
 def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: BucketProxy) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 import itertools
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,22 @@ def test_the_search_for_near_names_is_bounded() -> None:
     error = errors.UnknownName.among("sample", "run_4x" + "y" * 100_000, endless, where="it")
     assert next(endless) == f"run_{errors.NEAR_NAMES_SEARCHED}"
     assert len(str(error)) < 500
+
+
+def test_few_names_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    compare = difflib.get_close_matches
+
+    def count(name: str, names: list[str], **options: Any) -> list[str]:
+        compared.extend([name, *names])
+        return compare(name, names, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", count)
+    known = {f"{'x' * 160}/{number:06d}/{'y' * 160}": number for number in range(100_000)}
+    assert errors.UnknownName.among("sample", "x" * 160, known, where="it").near
+    # A comparison takes up to 0.1 ms, and the event loop of the service waits for all of them.
+    assert len(compared) <= 1 + 6
+    assert max(map(len, compared)) <= 32
 
 
 def test_long_names_are_compared_by_their_ends() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from drawpoint.errors import DataDamaged
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint.rows import row_indices
 from drawpoint.samples import SampleTable
@@ -265,3 +267,21 @@ def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(stor
             caching.read(plan, found)
             assert all(np.array_equal(found[field], expected[field]) for field in expected)
         assert (CountingStore.gets == 0) is (budget == 10**9)
+
+
+def test_damage_of_one_sample_costs_no_other_its_decoded_chunks(store_root: Path, tmp_path: Path) -> None:
+    def open_counting(path: str) -> CountingStore:
+        return CountingStore(path, read_only=True)
+
+    root = Path(shutil.copytree(store_root, tmp_path / "store"))
+    store = OpenStore(str(root), store_factory=open_counting, chunk_cache_bytes=10**9)
+    plans = [plan_sample(store.manifest, sample_id, {}, seed=0) for sample_id in store.manifest.samples]
+    out = {field: np.zeros(array.shape, np.float32) for field, array in plans[0].arrays.items()}
+    store.read(plans[1], out)
+    shard = next((root / plans[0].relpath).rglob("c/0/0"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(DataDamaged):
+        store.read(plans[0], out)
+    CountingStore.gets = 0
+    store.read(plans[1], out)
+    assert CountingStore.gets == 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
+
+from drawpoint_store.reading.locks import ForkSafeLock
 
 Value = TypeVar("Value")
 
@@ -13,18 +13,18 @@ Value = TypeVar("Value")
 class ByteBoundedCache(Generic[Value]):
     """The most recently used values whose bytes, as stated when they were put, stay below `limit` together.
 
-    Safe for threads, and over fork: a lock that another thread held at that moment is replaced in the child.
+    Safe for threads, and over fork.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
         self._values: OrderedDict[str, tuple[Value, int]] = OrderedDict()
-        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._lock = ForkSafeLock()
 
     def get(self, key: str) -> Value | None:
         """Return the value of `key`, or None."""
-        with self._own_lock():
+        with self._lock:
             found = self._values.get(key)
             if found is None:
                 return None
@@ -33,7 +33,7 @@ class ByteBoundedCache(Generic[Value]):
 
     def put(self, key: str, value: Value, nbytes: int) -> None:
         """Hold `value`, and let go of the least recently used ones that no longer fit; the newest always stays."""
-        with self._own_lock():
+        with self._lock:
             if key in self._values:
                 self._held -= self._values.pop(key)[1]
             self._values[key] = value, nbytes
@@ -43,11 +43,12 @@ class ByteBoundedCache(Generic[Value]):
 
     def drop(self, key: str) -> None:
         """Let go of the value of `key`, if there is one."""
-        with self._own_lock():
+        with self._lock:
             if key in self._values:
                 self._held -= self._values.pop(key)[1]
 
-    def _own_lock(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        return self._lock
+    def drop_below(self, prefix: str) -> None:
+        """Let go of the values of all keys that begin with `prefix`."""
+        with self._lock:
+            for key in [key for key in self._values if key.startswith(prefix)]:
+                self._held -= self._values.pop(key)[1]

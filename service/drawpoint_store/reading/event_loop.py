@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from drawpoint_store.reading.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -17,12 +18,21 @@ Result = TypeVar("Result")
 
 def submit(work: Coroutine[Any, Any, Result]) -> Future[Result]:
     """Begin `work` on the loop, and return the future of its result; from any thread and any other loop."""
-    return asyncio.run_coroutine_threadsafe(work, _loop_of(os.getpid()))
+    return asyncio.run_coroutine_threadsafe(work, _Running.loop_of(os.getpid()))
 
 
-@lru_cache(maxsize=1)
-def _loop_of(process: int) -> asyncio.AbstractEventLoop:
-    # Keyed by the process: a thread does not survive a fork.
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name=f"drawpoint-loop-{process}", daemon=True).start()
-    return loop
+class _Running:
+    """The loop of a process; by the process, because a thread does not survive a fork."""
+
+    _lock = ForkSafeLock()
+    _loop: asyncio.AbstractEventLoop
+    _process = 0
+
+    @classmethod
+    def loop_of(cls, process: int) -> asyncio.AbstractEventLoop:
+        with cls._lock:
+            if cls._process != process:
+                cls._loop, cls._process = asyncio.new_event_loop(), process
+                name = f"drawpoint-loop-{process}"
+                threading.Thread(target=cls._loop.run_forever, name=name, daemon=True).start()
+            return cls._loop

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import MetadataDamaged, StoreUnreadable
-from drawpoint_store.buckets import access_of, explain, open_object_store, refuse_fork, tells_no_bucket, tells_short
+from drawpoint_store.buckets import access_of, explain, reading_client, refuse_fork, tells_no_bucket, tells_short
 from drawpoint_store.reading.event_loop import submit
 from drawpoint_store.reading.sources import check_document
 
@@ -30,7 +30,7 @@ class Bucket:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         access = access_of(root)
-        self.client = open_object_store(root, read_only=True)
+        self.client = reading_client(root)
         self.deadline_seconds = access.deadline_seconds
         self.document_bytes = access.document_bytes
         self.lot = min(_RANGES, access.bucket_requests)

@@ -127,6 +127,12 @@ class LocalSource:
         self._files = files
         self._document_bytes = document_bytes
         self._identity: tuple[int, int, int] | None = None
+        self.was_replaced = False
+        """Whether another group turned out to lie where this one was opened."""
+
+    def close(self) -> None:
+        """Let go of the open files of the group, so that the next reads open what lies there then."""
+        self._files.drop(str(self._root))
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
         """Yield the bytes of each span."""
@@ -163,6 +169,7 @@ class LocalSource:
     def _check_identity(self) -> None:
         """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
         if self._identity is not None and _identify(os.stat(f"{self._root}/{_METADATA}")) != self._identity:  # noqa: PTH116  as above
+            self.was_replaced = True
             raise StoreUnreadable(
                 f"{self._root} was replaced by another group while it was open; open the store anew.",
                 store=str(self._root),
