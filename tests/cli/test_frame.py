@@ -48,10 +48,10 @@ def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> No
 
 def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
     code = "import sys; sys.modules['torch'] = None; from drawpoint_service.__main__ import main; sys.exit(main())"
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "surface_position.pt").touch()
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (tmp_path / "runs" / "run" / "surface_position.pt").touch()
     ended = subprocess.run(
-        [sys.executable, "-c", code, "convert", str(tmp_path), str(tmp_path / "store")],
+        [sys.executable, "-c", code, "convert", str(tmp_path / "runs"), str(tmp_path / "store")],
         capture_output=True,
         text=True,
         check=False,
@@ -66,7 +66,7 @@ def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:
         "print({'fastapi', 'uvicorn'} & sys.modules.keys())"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, "convert", str(tmp_path), str(tmp_path / "store")],
+        [sys.executable, "-c", code, "convert", str(tmp_path / "runs"), str(tmp_path / "store")],
         capture_output=True,
         text=True,
         check=False,
