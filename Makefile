@@ -56,7 +56,7 @@ clean: ## remove what the commands made
 # The stamp comes last, so an install that was interrupted starts anew.
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'make: no Python 3.11 or newer on PATH; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
-	@echo 'installing into $(VENV): about a minute, 1.5 GB on disk'
+	@echo 'installing into $(VENV): a minute or two, about 2.5 GB on disk with CPU-only torch'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -e '.[dev]' -c constraints.txt
 	@touch $@

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from drawpoint import errors
+from drawpoint.extras import importing
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def __getattr__(name: str) -> Any:
     # The service imports this package too, and needs nothing of the client.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    with importing("client", f"drawpoint.{name}"):
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from drawpoint.asynchronous import AsyncRemoteReader, carry_out
 from drawpoint.documents import decode_body, read_stores
-from drawpoint.errors import ResponseDamaged
+from drawpoint.errors import ExtraMissing, ResponseDamaged
+from drawpoint.extras import how_to_install
 from drawpoint.manifest import StoreManifest
 from drawpoint.reads import Reads
 from drawpoint.remote import RemoteReader
@@ -42,12 +43,12 @@ def connect(
     goes through it as it is configured.
 
     Raises ValueError for an address, token or deadline that cannot be meant, TypeError for an unknown option, and
-    ImportError, saying what to install, without the client extra.
+    ExtraMissing, an ImportError that says what to install, without the client extra.
     """
     missing = [name for name in ("httpx", "torch") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(
-            f"drawpoint.connect needs {' and '.join(missing)}: install them with `pip install 'drawpoint[client]'`."
+        raise ExtraMissing(
+            f"drawpoint.connect needs {' and '.join(missing)}, not installed here: {how_to_install('client')}."
         )
     if not _is_address(url):
         raise ValueError(f"{url!r:.200} is not the address of a service, such as http://host:8000.")

@@ -22,6 +22,7 @@
     |   +-- MetadataDamaged
     +-- StoreUnreadable (OSError)               the storage did not answer; says nothing of what it holds
     +-- InvalidSettings (ValueError)            the service is told what it does not know or cannot do
+    +-- ExtraMissing (ModuleNotFoundError)      drawpoint was installed without what this needs
     +-- Overloaded                              the service does as much at once as it is set to
     +-- RequestFailed (OSError)                 the client got no usable answer from the service
         +-- AccessDenied (PermissionError)
@@ -226,6 +227,10 @@ class StoreUnreadable(DrawpointError, OSError):
 
 class InvalidSettings(DrawpointError, ValueError):
     """A setting that is unknown, or whose value is out of bounds."""
+
+
+class ExtraMissing(DrawpointError, ModuleNotFoundError):
+    """Drawpoint was installed without the extra that brings what this needs."""
 
 
 class Overloaded(DrawpointError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import UnknownDomain
+from drawpoint.extras import importing
 
 if TYPE_CHECKING:
     import os
@@ -20,11 +20,10 @@ def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], 
 
     Each field of the domain, and any other tensor named `<domain>_...` with a row a point, such as a prediction,
     becomes point data without the domain in its name. Raises UnknownDomain if the sample holds no positions of
-    `domain`, ValueError for rows that do not agree, and ImportError, saying what to install, without pyvista.
+    `domain`, ValueError for rows that do not agree, and ExtraMissing without pyvista.
     """
-    if importlib.util.find_spec("pyvista") is None:
-        raise ImportError("write_vtp needs pyvista: install it with `pip install 'drawpoint[viz]'`.")
-    import pyvista  # noqa: PLC0415  loading it takes a second, and few want it
+    with importing("viz", "write_vtp"):
+        import pyvista  # noqa: PLC0415  loading it takes a second, and few want it
 
     suffix = "_position"
     if f"{domain}{suffix}" not in sample:

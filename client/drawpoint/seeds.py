@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidDraw
+from drawpoint.extras import importing
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +68,8 @@ def resolve_seed(seed: int | None, generator: torch.Generator | None) -> int:
     """
     drawn = None
     if generator is not None:
-        import torch  # noqa: PLC0415  only who passes a torch generator needs torch
+        with importing("client", "a generator"):
+            import torch  # noqa: PLC0415  only who passes a torch generator needs torch
 
         if not isinstance(generator, torch.Generator):
             raise InvalidDraw(f"generator must be a torch.Generator, not {type(generator).__name__}; or pass seed=.")

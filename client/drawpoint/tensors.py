@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from drawpoint.extras import importing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,7 +27,9 @@ def as_float32_each(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, tor
     half the time of one for each.
     """
     import numpy as np  # noqa: PLC0415  at hand wherever there are arrays
-    import torch  # noqa: PLC0415  only who reads tensors needs torch
+
+    with importing("client", "reading tensors"):
+        import torch  # noqa: PLC0415  only who reads tensors needs torch
 
     tensors = {}
     wide = np.empty(sum(array.size for array in arrays.values() if array.dtype != np.float32), np.float32)

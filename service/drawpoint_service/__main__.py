@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import drawpoint
-from drawpoint.errors import DrawpointError
+from drawpoint.errors import DrawpointError, ExtraMissing
+from drawpoint.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,9 +99,10 @@ def _explain(name: str, error: BaseException) -> str:
         return str(error) or "interrupted."
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
-        if name not in COMMANDS or not missing or missing.startswith("drawpoint"):
+        if name in COMMANDS and missing and not missing.startswith("drawpoint"):
+            return f"{missing} is not installed: {how_to_install(COMMANDS[name].extras)}."
+        if not isinstance(error, ExtraMissing):
             raise error
-        return f"{missing} is not installed: run `pip install 'drawpoint[{COMMANDS[name].extras}]'`."
     if isinstance(error, OSError) and not isinstance(error, DrawpointError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}."
     return str(error)

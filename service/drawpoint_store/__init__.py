@@ -1,23 +1,26 @@
 """The store: its format, and everything that is done with it without a network."""
 
+from drawpoint.extras import importing
 from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
-from drawpoint_store.layout import (
-    CANONICAL_TO_SPEC,
-    FIELD_SPECS,
-    FieldSpec,
-    FileMap,
-    build_domain_layouts,
-    filename_to_canonical,
-    present_specs,
-)
-from drawpoint_store.locations import is_remote
-from drawpoint_store.manifest import StoreManifest
-from drawpoint_store.measuring.running import RunningStats
-from drawpoint_store.reader import ZarrChunkReader
-from drawpoint_store.splits import read_split_ids
-from drawpoint_store.statistics import calculate_store_statistics, statistics_to_dict
-from drawpoint_store.stores import make_store
-from drawpoint_store.writer import ZarrStoreWriter
+
+with importing("store", "drawpoint_store"):
+    from drawpoint_store.layout import (
+        CANONICAL_TO_SPEC,
+        FIELD_SPECS,
+        FieldSpec,
+        FileMap,
+        build_domain_layouts,
+        filename_to_canonical,
+        present_specs,
+    )
+    from drawpoint_store.locations import is_remote
+    from drawpoint_store.manifest import StoreManifest
+    from drawpoint_store.measuring.running import RunningStats
+    from drawpoint_store.reader import ZarrChunkReader
+    from drawpoint_store.splits import read_split_ids
+    from drawpoint_store.statistics import calculate_store_statistics, statistics_to_dict
+    from drawpoint_store.stores import make_store
+    from drawpoint_store.writer import ZarrStoreWriter
 
 __all__ = [
     "CANONICAL_TO_SPEC",

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 from tqdm import tqdm
 
 import drawpoint
-from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint.errors import ExtraMissing, RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint.extras import how_to_install
 from drawpoint_store.conversion.agreement import check_agreement
 from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
 from drawpoint_store.conversion.tree import SourceTree
@@ -75,11 +76,11 @@ def convert(
 
     Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
     without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
-    published meanwhile, ModuleNotFoundError without torch, and ValueError for several workers where they would not
+    published meanwhile, ExtraMissing without torch, and ValueError for several workers where they would not
     share memory://, and where store or source would lie inside the other.
     """
     if importlib.util.find_spec("torch") is None:
-        raise ModuleNotFoundError("torch reads the source's files; install drawpoint[convert].", name="torch")
+        raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
     started = time.monotonic()
     root = writer.store_root
     check_locations(source.location if isinstance(source, SourceTree) else source, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import multiprocessing
@@ -58,6 +59,9 @@ def count_files(folder: Path) -> int:
 
 
 def session_is_empty(process: subprocess.Popen[bytes]) -> bool:
+    # What an ended process has left is ours to wait for: see orphans.py.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-process.pid, os.WNOHANG)
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:

@@ -57,7 +57,10 @@ def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert ended.stderr == "drawpoint convert: torch is not installed: run `pip install 'drawpoint[convert]'`.\n"
+    assert ended.stderr == (
+        "drawpoint convert: torch, which reads the source's files, is not installed: "
+        "run `pip install '.[convert]'` in a clone of drawpoint.\n"
+    )
 
 
 def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:

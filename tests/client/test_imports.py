@@ -47,10 +47,11 @@ def test_without_the_client_extra_the_package_loads_and_connect_says_what_to_ins
     )
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "ImportError: drawpoint.connect needs httpx and torch: install them with `pip install 'drawpoint[client]'`."
+        "drawpoint.errors.ExtraMissing: drawpoint.connect needs httpx and torch, not installed here: run "
+        "`pip install '.[client]'` in a clone of drawpoint."
     )
 
 
 def test_without_torch_alone_it_names_torch_alone() -> None:
     result = run(f"import sys; sys.modules['torch'] = None\n{BLOCK}\ndrawpoint.connect('http://h')")
-    assert "drawpoint.connect needs torch: install" in result.stderr.splitlines()[-1]
+    assert "drawpoint.connect needs torch, not installed" in result.stderr.splitlines()[-1]

@@ -90,6 +90,22 @@ def test_no_file_names_a_package_index_or_a_path_of_someones_machine() -> None:
     assert not found
 
 
+def test_no_remedy_names_an_index_that_does_not_have_drawpoint() -> None:
+    named = re.compile(r"pip install '?drawpoint")
+    texts = {
+        path: path.read_text(encoding="utf-8", errors="replace") for path in text_files() if path != Path(__file__)
+    }
+    assert [path.name for path, text in texts.items() if named.search(text)] == []
+
+
+def test_the_size_of_an_installation_is_the_same_wherever_it_is_said() -> None:
+    said = [(REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile")]
+    assert [re.findall(r"about ([\d.]+ GB)[\w ]* with CPU-only torch", text) for text in said] == [
+        ["2.5 GB"],
+        ["2.5 GB"],
+    ]
+
+
 def test_ci_is_make_test() -> None:
     script = REPOSITORY / ".ci" / "run"
     assert os.access(script, os.X_OK)

@@ -166,10 +166,10 @@ def test_the_service_extra_is_all_that_serving_needs(install: Callable[[str], In
 @pytest.mark.parametrize(
     ("extra", "command", "remedy"),
     [
-        ("", ["serve", "--store", "a=stores/a"], "drawpoint[service]"),
-        ("client", ["serve", "--store", "a=stores/a"], "drawpoint[service]"),
-        ("", ["convert", "runs", "stores/a"], "drawpoint[convert]"),
-        ("", ["info", "stores/a"], "drawpoint[store]"),
+        ("", ["serve", "--store", "a=stores/a"], ".[service]"),
+        ("client", ["serve", "--store", "a=stores/a"], ".[service]"),
+        ("", ["convert", "runs", "stores/a"], ".[convert]"),
+        ("", ["info", "stores/a"], ".[store]"),
     ],
 )
 def test_a_command_whose_extra_is_missing_says_what_to_install(
@@ -177,6 +177,39 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(
 ) -> None:
     result = install(extra).run("drawpoint", *command)
     assert result.returncode == 1
-    assert f"pip install '{remedy}'" in result.stderr
+    assert f"run `pip install '{remedy}'` in a clone of drawpoint" in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+READ = "ZarrChunkReader(sys.argv[1]).read_sample('param0/run', {'surface': 5, 'volume': 5})"
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "missing", "remedy"),
+    [
+        ("client", "import drawpoint_store", "numcodecs", "store"),
+        ("client", f"from drawpoint_store import ZarrChunkReader; {READ}", "numcodecs", "store"),
+        ("store", f"from drawpoint_store import ZarrChunkReader; {READ}", "torch", "client"),
+        (
+            "store",
+            "import drawpoint_store as s; s.calculate_store_statistics(sys.argv[1])['volume_sdf'].mean",
+            "torch",
+            "client",
+        ),
+        ("service", "import drawpoint; drawpoint.SampleDataset", "torch", "client"),
+        ("", "from drawpoint import SampleLoader", "torch", "client"),
+        ("", "import drawpoint; drawpoint.connect('http://h')", "httpx and torch", "client"),
+        ("client", "from drawpoint.export import write_vtp; write_vtp('a.vtp', {})", "pyvista", "viz"),
+        ("store", "from drawpoint_store.convert import convert; convert('a', None)", "torch", "convert"),
+    ],
+)
+def test_an_import_whose_extra_is_missing_says_what_to_install(
+    install: Callable[[str], Installation], store_root: Path, extra: str, code: str, missing: str, remedy: str
+) -> None:
+    result = install(extra).run("python", "-Ic", f"import sys; {code}", str(store_root))
+    assert result.returncode == 1
+    said = result.stderr.splitlines()[-1]
+    assert said.startswith("drawpoint.errors.ExtraMissing: ")
+    assert missing in said
+    assert said.endswith(f"run `pip install '.[{remedy}]'` in a clone of drawpoint.")

@@ -149,7 +149,7 @@ class TestExport:
     @pytest.fixture
     def pyvista(self) -> Any:
         if importlib.util.find_spec("pyvista") is None:
-            pytest.skip("THE EXPORT TO .vtp IS NOT TESTED: pyvista is not installed; pip install 'drawpoint[viz]'")
+            pytest.skip("THE EXPORT TO .vtp IS NOT TESTED: pyvista is not installed; pip install '.[viz]'")
         return importlib.import_module("pyvista")
 
     def test_writes_points_with_their_fields(self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path) -> None:
@@ -185,4 +185,4 @@ class TestExport:
             "try:\n    write_vtp('a.vtp', {})\nexcept ImportError as error:\n    print(repr(str(error)))\n"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "pip install 'drawpoint[viz]'" in json.dumps(result.stdout), result.stderr
+        assert "pip install '.[viz]'" in json.dumps(result.stdout), result.stderr

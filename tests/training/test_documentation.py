@@ -40,7 +40,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize(("name", "count"), [("training", 6), ("adapters", 1)])
 def test_its_blocks_run_one_after_the_other(name: str, count: int, url: str, tmp_path: Path) -> None:
     if name == "adapters" and importlib.util.find_spec("pyvista") is None:
-        pytest.skip("docs/adapters.md IS NOT TESTED: pyvista is not installed; pip install 'drawpoint[viz]'")
+        pytest.skip("docs/adapters.md IS NOT TESTED: pyvista is not installed; pip install '.[viz]'")
     blocks = re.findall(r"^```python\n(.*?)^```$", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) == count
     code = "\n".join(blocks).replace("http://127.0.0.1:8000", url)

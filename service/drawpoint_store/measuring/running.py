@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drawpoint.extras import importing
 from drawpoint_store.measuring.moments import combine, count_halves, measure_counts, measure_values
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def _variance(rows: int, squares: Floats) -> Floats:
 
 
 def _tensor(values: Floats) -> torch.Tensor:
-    import torch  # noqa: PLC0415  the command line computes statistics without torch
+    with importing("client", "statistics as tensors"):
+        import torch  # noqa: PLC0415  the command line computes statistics without torch
 
     return torch.from_numpy(values.copy())
