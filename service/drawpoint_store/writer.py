@@ -106,7 +106,7 @@ class ZarrStoreWriter:
             layout = self.layouts[domain]
             n_points = len(arrays[layout.position])
             domains[domain] = self.grid(n_points)
-            order = Words(_SHUFFLE_RULE, self.manifest.shuffle_seed, sample_id, domain).permutation(n_points)
+            order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points)
             for field, array in layout.arrays.items():
                 stored = cast(sample_id, field, arrays[field], array.dtype)
                 contents.append(ArrayContent(array, domains[domain], stored, order))
@@ -213,6 +213,11 @@ class ZarrStoreWriter:
                 relpaths = {entry.relpath for entry in manifest.samples.values()}
                 self._published = manifest.samples, frozenset(relpaths.union(manifest.retired))
         return self._published
+
+
+def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> np.ndarray[Any, Any]:
+    """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source (int64)."""
+    return Words(_SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
 
 
 def check_sample_id(sample_id: str) -> None:

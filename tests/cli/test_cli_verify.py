@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from drawpoint_service.__main__ import main
+from trees import write_runs
 
 
 @pytest.fixture
@@ -66,3 +70,64 @@ def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytes
 def test_wrong_usage_has_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify"]) == 2
     assert "STORE_ROOT" in capsys.readouterr().err
+
+
+class TestASource:
+    @pytest.fixture
+    @staticmethod
+    def runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+        write_runs(tmp_path / "runs", 2)
+        assert main(["convert", str(tmp_path / "runs"), str(tmp_path / "made"), "--workers", "1"]) == 0
+        capsys.readouterr()
+        return tmp_path / "runs"
+
+    def test_that_the_store_came_from_is_said_to_agree(self, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert out.splitlines() == ["2 samples, 8 chunks: no problem", f"2 samples, 8,000 values: as in {runs}"]
+
+    def test_that_has_changed_is_told_by_sample_field_row_and_both_values(
+        self, runs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pressure = torch.load(runs / "run_1" / "surface_pressure.pt", weights_only=True)
+        pressure[17] = 9.5
+        torch.save(pressure, runs / "run_1" / "surface_pressure.pt")
+        shutil.rmtree(runs / "run_0")
+        torch.save(torch.zeros(700), runs / "run_1" / "volume_pressure.pt")
+        assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 1
+        out, err = capsys.readouterr()
+        assert re.fullmatch(
+            r"2 samples, 8 chunks: no problem\n"
+            r"volume_pressure is in the source's file map, and not in the store\n"
+            r"sample 'run_0' is in the store, and not in the source\n"
+            r"surface_pressure of sample 'run_1' differs in 1 of 300 rows, the first is row 17 of the source: the "
+            r"store has \S+, the source 9\.5 \(as float16\)\n",
+            out,
+        )
+        assert err == (
+            f"drawpoint verify: 3 differences from {runs}, in 2 of 2 samples; convert anew what differs, or name the "
+            "source and the file map that it came from.\n"
+        )
+
+    def test_that_cannot_be_read_is_one_sentence_before_anything_is_verified(
+        self, runs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["verify", str(runs.parent / "made"), "--source", str(runs / "gone")]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+
+    def test_may_have_a_file_map(self, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (runs.parent / "map.toml").write_text('surface_position = "surface_position.pt"\n')
+        words = [str(runs.parent / "positions"), "--filemap", str(runs.parent / "map.toml")]
+        assert main(["convert", str(runs), *words]) == 0
+        assert main(["verify", *words, "--source", str(runs)]) == 0
+        assert main(["verify", words[0], "--source", str(runs)]) == 1
+        assert "surface_pressure is in the source's file map, and not in the store" in capsys.readouterr().out
+
+    def test_in_another_writers_order_is_a_remark(
+        self, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("drawpoint_store.comparison.shuffle_order", lambda *name: np.arange(name[-1]))
+        assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 0
+        assert "remark: 2 of 2 samples in an order that is not known here: rows were matched" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import convert
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
-from trees import files_below, run_tensors, write_runs
+from trees import files_below, run_tensors, write_run, write_runs
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,21 @@ def test_a_bucket_converts_into_a_bucket_like_a_disk_onto_a_disk(root: str, tmp_
     assert objects_below(f"{root}/store") == files_below(tmp_path / "store")
     with pytest.raises(StoreExists, match="3 samples"):
         convert(f"{root}/runs", writer_at(f"{root}/store"))
+
+
+def test_a_store_in_a_bucket_is_compared_with_its_source_in_one(
+    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_runs(tmp_path / "runs", 2)
+    for name, data in files_below(tmp_path / "runs").items():
+        stores.write_bytes(f"{root}/sources", name, data)
+    convert(tmp_path / "runs", writer_at(f"{root}/compared"))
+    assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 0
+    write_run(tmp_path / "runs" / "run_0", 5)
+    name = "run_0/volume_distance_to_surface.pt"
+    stores.write_bytes(f"{root}/sources", name, (tmp_path / "runs" / name).read_bytes())
+    assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 1
+    assert "volume_sdf of sample 'run_0' differs in" in capsys.readouterr().out
 
 
 def test_an_interrupted_conversion_into_a_bucket_goes_on(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from drawpoint_service.commands.arguments import add_store_root, add_workers
-from drawpoint_service.commands.wording import count
+from drawpoint.errors import DrawpointError
+from drawpoint_service.commands.arguments import add_store_root, add_workers, location
+from drawpoint_service.commands.sources import add_filemap, choose_filemap
+from drawpoint_service.commands.wording import count, printable
+from drawpoint_store.comparison import compare_fields, compare_samples
+from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.verify import find_leftovers, verify_store
+
+if TYPE_CHECKING:
+    from drawpoint_store.layout import FileMap
 
 DAMAGED = 1
 SHOWN = 5
@@ -19,8 +28,15 @@ _DESCRIPTION = """\
 Read every chunk of every array of a store: is it there, is its checksum right, does its count agree with the
 manifest, are the values finite, and those that were written? Each problem is printed with its sample, field and chunk;
 one damaged sample does not keep the others from being checked.
+
+With --source, every value is compared as well with the files that it came from, cast as the store has it, with the
+shuffle undone. Samples and fields that only one of the two has are named, and so is the first row that differs.
 """
 _EPILOG = """\
+examples:
+  drawpoint verify stores/cars
+  drawpoint verify s3://bucket/cars --source runs/ --filemap drivaerml
+
 Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers may carry no checksums and carry no
 digests: their values can only be decoded, and the last lines say so.
 """
@@ -36,11 +52,58 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_store_root(parser)
+    parser.add_argument(
+        "--source",
+        metavar="RUNS",
+        type=location,
+        help="also compare every value with the files that the store was converted from: a path or URL",
+    )
+    add_filemap(parser)
     add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify, and print each problem when it is found."""
+    """Verify, and print each problem when it is found; then compare with the source, if there is one."""
+    if args.source is None:
+        return _verify(args)
+    if importlib.util.find_spec("torch") is None:
+        raise DrawpointError("torch, which reads the source's files, is not installed; install the extra `convert`.")
+    source = SourceTree.scan(args.source)
+    filemap = choose_filemap(args.filemap, source)
+    return max(_verify(args), _compare(args, source, filemap))
+
+
+def _compare(args: argparse.Namespace, source: SourceTree, filemap: FileMap) -> int:
+    problems = compare_fields(StoreManifest.load(args.store_root), filemap)
+    for problem in problems:
+        sys.stdout.write(f"{problem}\n")
+    samples = differing = values = foreign = 0
+    found = len(problems)
+    for compared in compare_samples(args.store_root, source, filemap, max_workers=args.workers, progress=True):
+        samples += 1
+        values += compared.n_values
+        foreign += not compared.order_known
+        differing += bool(compared.differences)
+        found += len(compared.differences)
+        for difference in compared.differences:
+            tqdm.write(printable(difference.message), file=sys.stdout)
+    if foreign:
+        sys.stdout.write(
+            f"remark: {foreign} of {count(samples, 'sample')} in an order that is not known here: rows were matched by "
+            "position\n"
+        )
+    if found:
+        sys.stderr.write(
+            f"drawpoint verify: {count(found, 'difference')} from {args.source}, in {differing} of "
+            f"{count(samples, 'sample')}; convert anew what differs, or name the source and the file map that it "
+            "came from.\n"
+        )
+        return DAMAGED
+    sys.stdout.write(f"{count(samples, 'sample')}, {count(values, 'value')}: as in {args.source}\n")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
     samples = chunks = damaged = problems = unchecked = undigested = 0
     for check in verify_store(args.store_root, max_workers=args.workers, progress=True):
         samples += 1
