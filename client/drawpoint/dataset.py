@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import torch
 from torch.utils.data import Dataset
 
 from drawpoint.batch import COORDS_PREFIX
+from drawpoint.epoch import SharedEpoch
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
 from drawpoint.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
-from drawpoint.seeds import check_count, check_part, check_seed, derive_seed
-from drawpoint.selection import check_counts, check_fields, find_sample, name_store, store_of
+from drawpoint.seeds import check_integer, check_seed, derive_seed
+from drawpoint.selection import check_counts, check_fields, choose_held, name_store, store_of
 from drawpoint.stacking import warn_of_short_samples
 
 if TYPE_CHECKING:
+    import torch
+
     from drawpoint.manifest import StoreManifest
 
 MOST_DAMAGED = 8
 """So many damaged samples one after another are no accident, also where damaged ones may be passed over."""
 
-_NAMED = 3  # of the ids in a warning; a split may lack thousands
 _log = logging.getLogger("drawpoint")
 
 Transform = Callable[[dict[str, Any]], Any]
@@ -70,16 +70,18 @@ class SampleDataset(Dataset[Any]):
     What an item holds depends on `seed`, the epoch and the sample's id and on nothing else: not on workers, ranks,
     order or restarts. `set_epoch` reaches worker processes too, persistent ones included. In the mode
     `independent` each epoch draws anew; in the mode `parts` epoch e takes part e of each sample, so that a domain of
-    n points drawn T at a time is seen in full every ceil(n / T) epochs (the last part of a cycle is shorter).
+    n points drawn T at a time is seen in full every ceil(n / T) epochs (the last part of a cycle is shorter); in the
+    mode `fixed`, for validation, all epochs have the points of epoch 0.
 
     `on_error="skip"` puts the next sample that can be read in the place of one whose stored data is damaged, so
     that the number of items stays what it is on each rank, and tells the logger `drawpoint`. All other failures
     are raised under both policies.
 
     Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for what cannot be meant,
-    RevisionChanged for statistics of another revision, and warns (UserWarning) of samples that a split names and
-    the store lacks, and of a count that some samples have not the points for: those come in full, and batches of items
-    of unequal size cannot be stacked. Items raise what the reader raises.
+    RevisionChanged for statistics of another revision, and warns (UserWarning) of samples that a split or
+    `sample_ids` names and the store lacks, of a count that some samples have not the points for (those come in full,
+    and batches of items of unequal size cannot be stacked), and once of a second pass of a DataLoader over samples in
+    one epoch, unless the mode is `fixed`. Items raise what the reader raises.
     """
 
     def __init__(
@@ -94,12 +96,12 @@ class SampleDataset(Dataset[Any]):
         normalise: Normaliser | Mapping[str, Any] | bool | None = None,
         transform: Transform | None = None,
         seed: int = 0,
-        mode: Literal["independent", "parts"] = "independent",
+        mode: Literal["independent", "parts", "fixed"] = "independent",
         on_error: Literal["raise", "skip"] = "raise",
         with_sample_id: bool = False,
     ) -> None:
         for name, value, allowed in (
-            ("mode", mode, ("independent", "parts")),
+            ("mode", mode, ("independent", "parts", "fixed")),
             ("on_error", on_error, ("raise", "skip")),
         ):
             if value not in allowed:
@@ -126,12 +128,7 @@ class SampleDataset(Dataset[Any]):
         if self.normaliser is not None:
             geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
             self.normaliser.check(reader.manifest, [*drawn, *geometry], store_of(reader))
-        # Shared memory, so that set_epoch reaches workers that are alive: they hold copies of the dataset.
-        self._epoch = _share(torch.zeros((), dtype=torch.int64))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._epoch = _share(self._epoch)  # a plain pickle holds its value; workers of the copy share another one
+        self.shared_epoch = SharedEpoch(len(self.sample_ids), reminds=mode != "fixed")
 
     def __repr__(self) -> str:
         return f"<drawpoint.SampleDataset of {len(self)} samples, {self.mode}, epoch {self.epoch}>"
@@ -141,22 +138,24 @@ class SampleDataset(Dataset[Any]):
 
     @property
     def epoch(self) -> int:
-        return int(self._epoch)
+        return int(self.shared_epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Make items those of `epoch`, an integer >= 0, here and in all worker processes.
 
         To be called between epochs: what workers have read ahead stays as it was read. Raises InvalidDraw.
         """
-        self._epoch.fill_(check_part(epoch))
+        self.shared_epoch.set(check_integer("epoch", epoch))
 
     def __getitem__(self, index: int) -> Any:
         index = range(len(self))[index]  # as a list has it: negative from the end, IndexError outside
+        self.shared_epoch.note([index])
         return self._finish(index, self._read_or_fail(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the items of a batch: in one request where the reader has `read_batch`, else one by one."""
         places = [range(len(self))[index] for index in indices]
+        self.shared_epoch.note(places)
         return [self._finish(place, found) for place, found in zip(places, self._read_batch(places), strict=True)]
 
     def _finish(self, index: int, found: dict[str, torch.Tensor] | DrawpointError) -> Any:
@@ -193,7 +192,7 @@ class SampleDataset(Dataset[Any]):
         ids = [self.sample_ids[place] for place in places]
         requests = [dict(zip(("id", "seed", "part"), (each, *self._name_draw(each)), strict=True)) for each in ids]
         # Parts keep their seed from epoch to epoch, which the geometry must not; a request of a batch has one seed.
-        together = self.num_geometry_points is not None and self.mode == "independent"
+        together = self.num_geometry_points is not None and self.mode != "parts"
         coords = {GEOMETRY_DOMAIN: self.num_geometry_points} if together else None
         found: list[dict[str, torch.Tensor] | DrawpointError] = []
         for sample_id, answer in zip(
@@ -216,7 +215,8 @@ class SampleDataset(Dataset[Any]):
         return self._name_geometry(sample_id), None
 
     def _name_geometry(self, sample_id: str) -> int:
-        return derive_seed("dataset/1", "independent", self.seed, self.epoch, sample_id)
+        epoch = 0 if self.mode == "fixed" else self.epoch
+        return derive_seed("dataset/1", "independent", self.seed, epoch, sample_id)
 
     def _add_geometry(
         self, sample_id: str, tensors: dict[str, torch.Tensor]
@@ -231,12 +231,6 @@ class SampleDataset(Dataset[Any]):
         return tensors
 
 
-def _share(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor in memory that processes share; one that is there already stays where it is."""
-    shared: torch.Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]  # torch types it not
-    return shared
-
-
 def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str | None) -> list[str]:
     if isinstance(sample_ids, str):
         raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
@@ -246,24 +240,12 @@ def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str
     if split is not None:
         if not hasattr(reader, "split"):
             raise ValueError(f"{type(reader).__name__} knows no splits; give their sample_ids.")
-        named = reader.split(split)
-        # A split may well name samples that were broken and so never converted.
-        absent = [sample_id for sample_id in named if sample_id not in samples]
-        if absent:
-            shown = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
-            warnings.warn(
-                f"{len(absent)} samples of split {split!r} are not in the store and left out: {shown}.", stacklevel=3
-            )
-        chosen = [sample_id for sample_id in named if sample_id in samples]
-    elif sample_ids is not None:
-        chosen = list(sample_ids)
-        for sample_id in chosen:
-            find_sample(reader.manifest, sample_id, store_of(reader))
+        named, source = reader.split(split), f"split {split!r}"
     else:
-        chosen = sorted(samples)
-    if not chosen:
+        named, source = sorted(samples) if sample_ids is None else list(sample_ids), "sample_ids"
+    if not named:
         raise ValueError(f"No samples are left, of the {len(samples)} in the store.")
-    return chosen
+    return choose_held(reader.manifest, named, source, store_of(reader), stacklevel=4)
 
 
 def _check_geometry(reader: Reader, count: int | None) -> int | None:
@@ -273,7 +255,7 @@ def _check_geometry(reader: Reader, count: int | None) -> int | None:
     if GEOMETRY_DOMAIN not in domains:
         where = name_store(reader.manifest, store)
         raise UnknownDomain.among("domain", GEOMETRY_DOMAIN, domains, where=where, store=store)
-    return check_count("geometry", count)
+    return check_integer("num_geometry_points", count, 1)
 
 
 def _make_normaliser(reader: Reader, normalise: Normaliser | Mapping[str, Any] | bool | None) -> Normaliser | None:

@@ -12,7 +12,7 @@ from drawpoint.errors import InvalidDraw, UnknownDomain
 from drawpoint.manifest import StoreManifest
 from drawpoint.normalisation import GEOMETRY_DOMAIN
 from drawpoint.seeds import check_count, derive_seed
-from drawpoint.selection import check_counts, check_fields, find_sample, store_of
+from drawpoint.selection import check_counts, check_fields, choose_held, find_sample, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -54,7 +54,7 @@ def estimate(
     concurrency: int = 1,
     probes: int = 3,
 ) -> Estimate:
-    """Return what drawing each of `sample_ids` (all by default) once will cost.
+    """Return what drawing each of `sample_ids` (all by default) that the store holds once will cost.
 
     `source` is a reader, of which `probes` draws are made and timed, or a manifest, which tells all but the time.
     `num_points`, `fields` and `num_geometry_points` are those of a SampleDataset. Requests are those of a reader that
@@ -68,7 +68,8 @@ def estimate(
     if fields is not None:
         fields = check_fields(manifest, fields, store)
     check_count("concurrency", concurrency)
-    ids = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
+    named = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
+    ids = choose_held(manifest, named, "sample_ids", store, stacklevel=3)
     if not ids:
         raise InvalidDraw("there are no samples to estimate an epoch of.")
     points = nbytes = 0

@@ -20,20 +20,21 @@ _WORTH_PRINTING = 2**128
 
 def check_seed(seed: int) -> int:
     """Return `seed` as an int; raises InvalidDraw unless it is an integer in 0..2**63-1."""
-    return _integer("seed", seed, 0, MAX_SEED)
+    return check_integer("seed", seed)
 
 
 def check_part(part: int) -> int:
     """Return `part` as an int; raises InvalidDraw unless it is an integer in 0..2**63-1."""
-    return _integer("part", part, 0, MAX_SEED)
+    return check_integer("part", part)
 
 
 def check_count(domain: str, count: int) -> int:
     """Return the point count of `domain` as an int; raises InvalidDraw unless it is an integer >= 1."""
-    return _integer(f"the point count of {domain!r}", count, 1, MAX_SEED)
+    return check_integer(f"the point count of {domain!r}", count, 1)
 
 
-def _integer(what: str, value: int, low: int, high: int) -> int:
+def check_integer(what: str, value: int, low: int = 0, high: int = MAX_SEED) -> int:
+    """Return `value` as an int; raises InvalidDraw, which names it as `what`, unless it is an integer in low..high."""
     try:
         number = operator.index(value)
     except TypeError:

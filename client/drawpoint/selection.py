@@ -6,7 +6,8 @@ it there is only the manifest, and they call it by the data set.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 KNOWN_DOMAINS = ("surface", "volume", "surface_stl", "surface_stl_resampled")
 """The domains of `drawpoint_store.FIELD_SPECS`, which a store may have or not."""
 
+BLACKLISTS = ("blacklist.txt", "blacklist2.txt")
+"""Files at a store's root, as noether has them: the samples that they name belong to no split."""
+
+_NAMED = 3  # of the ids in a warning; a split may lack thousands
+
 
 def find_sample(manifest: StoreManifest, sample_id: str, store: str | None = None) -> SampleEntry:
     """Return the entry of a sample; raises SampleNotFound naming near ones."""
@@ -26,6 +32,38 @@ def find_sample(manifest: StoreManifest, sample_id: str, store: str | None = Non
         where = name_store(manifest, store)
         raise SampleNotFound.among("sample", sample_id, manifest.samples, where=where, store=store, sample=sample_id)
     return entry
+
+
+def choose_held(
+    manifest: StoreManifest,
+    named: Sequence[str],
+    source: str,
+    store: str | None = None,
+    *,
+    stacklevel: int,
+    may_be_none: bool = False,
+) -> list[str]:
+    """Return those of the sample ids `named` by `source` that the store holds, and warn of the others.
+
+    Lists of samples may well name some that were broken and so never converted. Raises SampleNotFound if none of them
+    is held, unless that `may_be_none`.
+    """
+    absent = [sample_id for sample_id in named if sample_id not in manifest.samples]
+    if len(absent) == len(named) > 0 and not may_be_none:
+        find_sample(manifest, absent[0], store)
+    if absent:
+        shown = ", ".join(map(str, absent[:_NAMED])) + (", ..." if len(absent) > _NAMED else "")
+        warnings.warn(
+            f"{len(absent)} samples of {source} are not in the store and left out: {shown}.", stacklevel=stacklevel
+        )
+    return [sample_id for sample_id in named if sample_id in manifest.samples]
+
+
+def leave_out(named: Iterable[str], blacklist: Collection[str]) -> list[str]:
+    """Return those of the sample ids `named` that no line of a blacklist names: an id, or a path of its mesh."""
+    lines = {line.strip() for line in blacklist}
+    left_out = lines | {line.rsplit("/", 1)[-1].split(".vtk")[0] for line in lines}
+    return [sample_id for sample_id in named if sample_id not in left_out]
 
 
 def check_counts(

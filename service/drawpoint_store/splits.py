@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from drawpoint.errors import MetadataDamaged, SplitNotFound
+from drawpoint.selection import BLACKLISTS, leave_out
 from drawpoint_store import stores
 
 FOLDER = "splits"
@@ -32,9 +33,10 @@ def list_splits(store_root: str | os.PathLike[str]) -> list[str]:
 def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
     """Return the sample ids of a split in the order of its file, without blank lines and surrounding spaces.
 
-    The ids are those of the file: samples that the store lacks are among them. `train_design_ids` and its
-    kin name the files at the root. Raises SplitNotFound, with near names, MetadataDamaged for a file that is
-    no text, and StoreUnreadable where the storage does not answer.
+    The ids are those of the file, without those that `blacklist.txt` and `blacklist2.txt` at the root name: samples
+    that the store lacks are among them. `train_design_ids` and its kin name the files at the root. Raises
+    SplitNotFound, with near names, MetadataDamaged for a file that is no text, and StoreUnreadable where the storage
+    does not answer.
     """
     # A name is looked up among those listed and never joined to a path, so none can lead out of the folder.
     if name in _in_folder(store_root):
@@ -51,7 +53,12 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
                 store=str(store_root),
             )
         raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}", store=str(store_root))
-    return _parse(data, stores.join(store_root, file), store_root)
+    ids = _parse(data, stores.join(store_root, file), store_root)
+    blacklist: list[str] = []
+    for listed in BLACKLISTS:
+        lines = stores.read_bytes(store_root, listed)
+        blacklist += [] if lines is None else _parse(lines, stores.join(store_root, listed), store_root)
+    return leave_out(ids, blacklist)
 
 
 def find_split_file(store_root: str | os.PathLike[str], split_file: str | os.PathLike[str]) -> tuple[str, list[str]]:

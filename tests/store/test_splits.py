@@ -68,6 +68,15 @@ def test_the_folder_wins_over_the_root(root: str, put: Put) -> None:
     assert read_split(root, "train_design_ids") == ["root"]
 
 
+def test_what_a_blacklist_names_is_in_no_split(root: str, put: Put) -> None:
+    put("splits/mine.txt", b"param1/a\nF_1\nF_2\nF_3\nF_4\n")
+    put("train_design_ids.txt", b"F_2\nF_4\n")
+    put("blacklist.txt", b"F_1\r\n\n some/where/F_2.vtk \n")
+    put("blacklist2.txt", b"param1/a\n")
+    assert read_split(root, "mine") == ["F_3", "F_4"]
+    assert read_split(root, "train") == ["F_4"]
+
+
 def test_an_empty_split_is_a_split(root: str, put: Put) -> None:
     put("splits/none.txt", b"")
     assert list_splits(root) == ["none"]

@@ -30,6 +30,7 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "splits").mkdir()
     (root / "splits" / "train.txt").write_text("\n".join(SPLIT), encoding="utf-8")
     (root / "splits" / "torn.txt").write_text("run/5\nrun/99\n", encoding="utf-8")
+    (root / "splits" / "gone.txt").write_text("run/98\nrun/99\n", encoding="utf-8")
     document = statistics_json(
         calculate_store_statistics(root), revision=writer.manifest.revision, split=None, n_samples=len(IDS)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -23,6 +24,7 @@ from drawpoint.errors import UnknownDomain
 from drawpoint.export import write_vtp
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.manifest import StoreManifest as StoredManifest
+from live import LiveService
 
 from .conftest import IDS, SPLIT, Reader
 
@@ -79,6 +81,34 @@ class TestNoether:
         assert StoreManifest.from_json((root / "manifest.json").read_bytes()).samples == remote.manifest.samples
         assert (root / "val_design_ids.txt").read_text() == ""
         assert sum(path.stat().st_size for path in root.iterdir()) < 20_000
+
+    def test_meets_no_sample_that_a_blacklist_names(self, small_root: Path, tmp_path: Path) -> None:
+        shutil.copytree(small_root, tmp_path / "store")
+        (tmp_path / "store" / "blacklist.txt").write_text("meshes/run/5.vtk\nrun/98\nrun/1\n")
+        (tmp_path / "store" / "splits" / "train.txt").write_text("run/98\nrun/1\nrun/2\nrun/3\n")
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "blacklist2.txt").write_text("run/3\n")
+        with LiveService({"small": tmp_path / "store"}) as service, drawpoint.connect(service.url) as connection:
+            root = write_metadata(connection.store("small"), folder)
+        assert AeroDataset(root, sampling_seed=None).design_ids == ["run/2"]
+        assert (root / "train_design_ids.txt").read_text() == "run/2\n"
+        assert (root / "blacklist2.txt").read_text() == "run/3\n"
+
+    def test_is_spared_samples_that_the_store_lacks(self, small_root: Path, tmp_path: Path) -> None:
+        shutil.copytree(small_root, tmp_path / "store")
+        for name, ids in (("train", "run/98\nrun/1\n"), ("test", "run/97\nrun/99\n")):
+            (tmp_path / "store" / "splits" / f"{name}.txt").write_text(ids)
+        reader = ZarrChunkReader(tmp_path / "store")
+        with pytest.warns(UserWarning, match="samples of split") as caught:
+            root = write_metadata(reader, tmp_path / "folder")  # type: ignore[arg-type]  # has what it takes
+        assert [str(each.message) for each in caught] == [
+            "1 samples of split 'train' are not in the store and left out: run/98.",
+            "2 samples of split 'test' are not in the store and left out: run/97, run/99.",
+        ]
+        assert caught[0].filename == __file__
+        assert AeroDataset(root, sampling_seed=None).design_ids == ["run/1"]
+        assert (root / "test_design_ids.txt").read_text() == ""
 
 
 class StandInReader(ABC):

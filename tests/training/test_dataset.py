@@ -138,8 +138,19 @@ class TestParts:
             assert torch.equal(dataset.__getitems__([1])[0]["geometry_position"], expected)
 
 
+def test_fixed_items_are_those_of_epoch_0_in_every_epoch(reader: Reader) -> None:
+    fixed = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=2, mode="fixed")
+    first = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=2)
+    for epoch in (0, 1, 7):
+        fixed.set_epoch(epoch)
+        assert fixed.epoch == epoch
+        for index in range(len(fixed)):
+            assert_equal(fixed[index], first[index])
+            assert_equal(fixed.__getitems__([index])[0], first[index])
+
+
 class TestABatch:
-    @pytest.mark.parametrize("mode", ["independent", "parts"])
+    @pytest.mark.parametrize("mode", ["independent", "parts", "fixed"])
     def test_holds_the_items_in_order(self, reader: Reader, mode: Any) -> None:
         dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode=mode, with_sample_id=True)
         dataset.set_epoch(1)
@@ -174,9 +185,21 @@ class TestTheSamples:
         with pytest.warns(UserWarning, match=r"1 samples of split 'torn' .* left out: run/99"):
             assert SampleDataset(reader, split="torn").sample_ids == ["run/5"]
 
-    def test_that_are_not_there_are_an_error_when_named(self, reader: Reader) -> None:
-        with pytest.raises(SampleNotFound, match="near names"):
-            SampleDataset(reader, ["run/1", "run/77"])
+    def test_that_are_named_and_not_there_are_left_out_with_a_warning(self, reader: Reader) -> None:
+        told = r"^1 samples of sample_ids are not in the store and left out: run/99\.$"
+        with pytest.warns(UserWarning, match=told) as caught:
+            dataset = SampleDataset(reader, sample_ids=reader.split("torn"))
+        assert caught[0].filename == __file__
+        assert dataset.sample_ids == ["run/5"]
+        with pytest.warns(UserWarning, match=r"^4 samples .*: run/11, run/12, run/13, \.\.\.\.$"):
+            dataset = SampleDataset(reader, [f"run/{number}" for number in (1, 11, 12, 13, 14)])
+        assert dataset.sample_ids == ["run/1"]
+
+    def test_are_an_error_when_none_is_there(self, reader: Reader) -> None:
+        with pytest.raises(SampleNotFound, match=r"'run/77'; near names: run/"):
+            SampleDataset(reader, ["run/77", "run/78"])
+        with pytest.raises(SampleNotFound, match="'run/98'"):
+            SampleDataset(reader, split="gone")
 
     def test_of_a_split_that_is_not_there_neither(self, reader: Reader) -> None:
         with pytest.raises(SplitNotFound):
@@ -212,6 +235,7 @@ class TestItemsOfUnequalSize:
         assert caught[0].filename == __file__
         with pytest.raises(RuntimeError, match="equal size"):
             next(iter(DataLoader(dataset, 3)))
+        dataset.set_epoch(0)
         batch = next(iter(DataLoader(dataset, 3, collate_fn=list)))
         assert [len(item["volume_velocity"]) for item in batch] == [7, 7, 6]
 
@@ -241,12 +265,12 @@ class TestItemsOfUnequalSize:
         ({"sample_ids": []}, ValueError, "No samples are left"),
         ({"num_points": {"surfaces": 3}}, UnknownDomain, "surface"),
         ({"num_points": {"surface": 0}}, InvalidDraw, "point count"),
-        ({"num_geometry_points": 0}, InvalidDraw, "geometry"),
+        ({"num_geometry_points": 0}, InvalidDraw, r"^num_geometry_points must be"),
         ({"fields": ["surface_presure"]}, UnknownField, "surface_pressure"),
         ({"fields": "surface_pressure"}, InvalidDraw, "collection"),
         ({"fields": []}, InvalidDraw, "at least one"),
         ({"seed": -1}, InvalidDraw, "seed"),
-        ({"mode": "part"}, InvalidParameter, "independent or parts"),
+        ({"mode": "part"}, InvalidParameter, "independent or parts or fixed"),
         ({"on_error": "ignore"}, InvalidParameter, "raise or skip"),
         ({"normalise": 3}, ValueError, "normalise"),
     ],
@@ -270,7 +294,7 @@ def test_an_epoch_is_a_number_from_0_on(local: ZarrChunkReader) -> None:
     dataset.set_epoch(3)
     assert dataset.epoch == 3
     for epoch in (-1, 1.5):
-        with pytest.raises(InvalidDraw):
+        with pytest.raises(InvalidDraw, match=r"^epoch must be an integer"):
             dataset.set_epoch(epoch)  # type: ignore[arg-type]
 
 
@@ -361,7 +385,7 @@ class TestTorch:
 
     @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning")  # there is no accelerator to pin for
     def test_may_pin_its_batches(self, local: ZarrChunkReader) -> None:
-        dataset = SampleDataset(local, num_points=COUNTS, with_sample_id=True)
+        dataset = SampleDataset(local, num_points=COUNTS, with_sample_id=True, mode="fixed")
         for pinned, plain in zip(DataLoader(dataset, 4, pin_memory=True), DataLoader(dataset, 4), strict=True):
             assert pinned.pop("sample_id") == plain.pop("sample_id")
             assert_equal(pinned, plain)

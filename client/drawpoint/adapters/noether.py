@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import SplitNotFound
+from drawpoint.selection import BLACKLISTS, choose_held, leave_out, store_of
 
 if TYPE_CHECKING:
     import os
@@ -17,24 +18,34 @@ if TYPE_CHECKING:
     from drawpoint.remote import RemoteReader
 
 _SPLITS = ("train", "val", "test")
-_BLACKLISTS = ("blacklist.txt", "blacklist2.txt")
-"""Read without being looked for; the samples that they named were left out when the store was converted."""
 
 
 def write_metadata(reader: RemoteReader, folder: str | os.PathLike[str]) -> Path:
     """Write the manifest and the splits of a served store to `folder`, some kilobytes; returns the folder.
 
-    A split that the store does not ship becomes an empty list, which noether takes for a split without samples.
+    A split that the store does not ship becomes an empty list, which noether takes for a split without samples. Ids
+    that a blacklist at the store's root or in `folder` names are left out, and so are, with a warning (UserWarning),
+    those that the store lacks, which noether would refuse.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     (root / "manifest.json").write_bytes(reader.manifest.to_json())
+    blacklist: list[str] = []
+    for name in BLACKLISTS:
+        (root / name).touch()  # read without being looked for
+        blacklist += (root / name).read_text(encoding="utf-8").split("\n")
     for split in _SPLITS:
         try:
             ids = reader.split(split)
         except SplitNotFound:
             ids = []
+        ids = choose_held(
+            reader.manifest,
+            leave_out(ids, blacklist),
+            f"split {split!r}",
+            store_of(reader),
+            stacklevel=3,
+            may_be_none=True,
+        )
         (root / f"{split}_design_ids.txt").write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
-    for name in _BLACKLISTS:
-        (root / name).touch()
     return root
