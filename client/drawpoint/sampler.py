@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
 
 from drawpoint.errors import InvalidParameter
-from drawpoint.seeds import check_count, check_part, check_seed
+from drawpoint.seeds import MAX_SEED, check_integer, check_seed
 from drawpoint.words import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sized
+    from collections.abc import Iterator, Sized
 
 STATE_VERSION = 1
 
@@ -37,7 +38,8 @@ class ResumableSampler(Sampler[int]):
         world_size: int = 1,
         drop_last: bool = False,
     ) -> None:
-        if not 0 <= rank < check_count("world_size", world_size):
+        check_integer("world_size", world_size, 1)
+        if not (hasattr(rank, "__index__") and 0 <= rank < world_size):
             raise InvalidParameter.of("rank", str(rank), f"an integer in 0..{world_size - 1}")
         self.n_samples = len(dataset)
         self.shuffle = shuffle
@@ -63,7 +65,7 @@ class ResumableSampler(Sampler[int]):
 
     def set_epoch(self, epoch: int) -> None:
         """Begin `epoch`, an integer >= 0; the present one goes on where it is."""
-        if check_part(epoch) != self.epoch:
+        if check_integer("epoch", epoch) != self.epoch:
             self.epoch, self._begin, self._taken = epoch, 0, 0
 
     def advance(self, count: int) -> None:
@@ -84,12 +86,21 @@ class ResumableSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to where `state` was taken; raises InvalidParameter if it is of other samples or another seed."""
+        """Go to where `state` was taken; raises InvalidParameter if it is none, or of other samples or another seed."""
         mine = self.state_dict()
+        missing = sorted(mine.keys() - state.keys()) if isinstance(state, Mapping) else list(mine)
+        if missing:
+            raise InvalidParameter(f"the state has no {', '.join(missing)}; load what state_dict returned.")
         for name in ("version", "n_samples", "seed"):
             if state.get(name) != mine[name]:
                 raise InvalidParameter(
                     f"the state is of {name} {state.get(name)!r}, this sampler of {mine[name]}; make it as it was "
                     "when the state was taken.",
                 )
-        self.epoch, self._begin, self._taken = check_part(state["epoch"]), check_part(state["done"]), 0
+        for name, most in (("epoch", MAX_SEED), ("done", self.n_samples)):
+            if not (isinstance(state[name], int) and 0 <= state[name] <= most):
+                raise InvalidParameter(
+                    f"the state's {name} must be an integer in 0..{most}, not {state[name]!r}; load what state_dict "
+                    "returned."
+                )
+        self.epoch, self._begin, self._taken = state["epoch"], state["done"], 0

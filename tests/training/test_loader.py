@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 from drawpoint import LoaderReport, SampleDataset, SampleLoader
 from drawpoint.errors import InvalidParameter, ServiceUnavailable
@@ -137,6 +140,105 @@ def test_ranks_see_the_same_epochs_together(local: ZarrChunkReader, uninterrupte
     ]
     assert {sample_id for sample_id, _ in found} == set(items)
     assert all(torch.equal(tensor, items[sample_id]) for sample_id, tensor in found)
+
+
+def take_by_zip(loader: SampleLoader) -> Iterator[Any]:
+    return (batch for _, batch in zip(range(len(loader)), loader, strict=False))
+
+
+def take_by_islice(loader: SampleLoader) -> Iterator[Any]:
+    return itertools.islice(loader, len(loader))
+
+
+def take_by_break(loader: SampleLoader) -> Iterator[Any]:
+    for count, batch in enumerate(loader, 1):
+        yield batch
+        if count == len(loader):
+            break
+
+
+@pytest.mark.parametrize("take", [take_by_zip, take_by_islice, take_by_break])
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2, "multiprocessing_context": "fork"}, {"drop_last": True}])
+def test_an_epoch_is_over_once_its_last_batch_is_out(
+    local: ZarrChunkReader, take: Callable[[SampleLoader], Iterator[Any]], options: dict[str, Any]
+) -> None:
+    expected = train(make_loader(local, **options))
+    loader = make_loader(local, **options)
+    seen = [batch for _ in range(EPOCHS) for batch in take(loader)]
+    assert_equal_batches(seen, expected)
+    assert loader.epoch == EPOCHS
+
+
+def test_an_iterator_that_is_kept_does_not_keep_its_epoch(
+    local: ZarrChunkReader, uninterrupted: list[dict[str, Any]]
+) -> None:
+    loader = make_loader(local)
+    kept = [iter(loader) for _ in range(EPOCHS)]
+    assert_equal_batches([next(batches) for batches in kept for _ in range(len(loader))], uninterrupted)
+    del kept
+    assert loader.epoch == EPOCHS
+
+
+def test_the_epoch_of_the_last_batch_is_its_own(local: ZarrChunkReader) -> None:
+    loader = make_loader(local)
+    assert [loader.epoch for _ in range(2) for _ in loader] == [0] * BATCHES + [1] * BATCHES
+
+
+def test_its_length_is_that_of_whole_epochs(local: ZarrChunkReader) -> None:
+    loader = make_loader(local)
+    for _ in loader:
+        assert len(loader) == BATCHES
+    next(iter(loader))
+    resumed = make_loader(local)
+    resumed.load_state_dict(loader.state_dict())
+    assert len(loader) == len(resumed) == BATCHES
+    assert len(list(resumed)) == BATCHES - 1
+
+
+def test_a_state_of_the_last_batch_leads_to_the_next_epoch(local: ZarrChunkReader) -> None:
+    loader = make_loader(local)
+    states = [loader.state_dict() for _ in loader]
+    loader.load_state_dict(states[-1])
+    assert loader.epoch == 1
+    assert len(list(loader)) == BATCHES
+
+
+def test_epochs_without_a_batch_pass_one_by_one(local: ZarrChunkReader) -> None:
+    loader = SampleLoader(SampleDataset(local, ["run/1"], num_points=COUNTS), 2, drop_last=True)
+    assert len(loader) == 0
+    for epoch in range(3):
+        assert loader.epoch == epoch
+        assert list(loader) == []
+
+
+class TestPartsOfADataset:
+    def test_are_loaded_epoch_by_epoch(self, local: ZarrChunkReader) -> None:
+        whole = SampleDataset(local, num_points=COUNTS, seed=4, with_sample_id=True)
+        train_set, held_out = random_split(whole, [5, 2], torch.Generator().manual_seed(0))
+        loader = SampleLoader(train_set, 2, num_workers=2, multiprocessing_context="fork")
+        assert loader.state_dict()["seed"] == 4
+        expected = SampleDataset(local, num_points=COUNTS, seed=4)
+        for epoch in range(2):
+            expected.set_epoch(epoch)
+            seen = []
+            for batch in loader:
+                for place, sample_id in enumerate(batch["sample_id"]):
+                    seen.append(sample_id)
+                    item = expected[expected.sample_ids.index(sample_id)]
+                    assert torch.equal(batch["volume_velocity"][place], item["volume_velocity"])
+            assert sorted(seen) == sorted(whole.sample_ids[index] for index in train_set.indices)
+        assert len(SampleLoader(held_out)) == 2
+
+    def test_may_be_put_together(self, local: ZarrChunkReader) -> None:
+        parts = [SampleDataset(local, [sample_id], num_points=COUNTS) for sample_id in ("run/1", "run/2")]
+        loader = SampleLoader(ConcatDataset([Subset(parts[0], [0]), parts[1]]), 2)
+        (first,), (second,) = loader, loader
+        assert [part.epoch for part in parts] == [1, 1]
+        assert not torch.equal(first["volume_velocity"], second["volume_velocity"])
+
+    def test_without_epochs_are_refused(self) -> None:
+        with pytest.raises(InvalidParameter, match=r"TensorDataset holds none; give such data to a DataLoader"):
+            SampleLoader(Subset(TensorDataset(torch.zeros(3)), [0]))
 
 
 def test_a_last_batch_that_is_short_may_be_dropped(local: ZarrChunkReader) -> None:

@@ -101,12 +101,45 @@ def test_a_state_of_something_else_is_refused(change: dict[str, int], named: str
         sampler.load_state_dict(sampler.state_dict() | change)
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"done": 9}, r"the state's done must be an integer in 0\.\.8, not 9"),
+        ({"done": -1}, "the state's done"),
+        ({"epoch": -1}, "the state's epoch"),
+        ({"epoch": "2"}, "the state's epoch"),
+        ({"epoch": None}, "the state's epoch"),
+    ],
+)
+def test_a_state_that_leads_nowhere_is_refused_and_changes_nothing(change: dict[str, Any], named: str) -> None:
+    sampler = ResumableSampler(range(8))
+    sampler.advance(3)
+    before = sampler.state_dict()
+    with pytest.raises(InvalidParameter, match=named):
+        sampler.load_state_dict(before | change)
+    assert sampler.state_dict() == before
+
+
+def test_a_state_that_is_none_is_refused_with_what_it_lacks() -> None:
+    sampler = ResumableSampler(range(8))
+    state = sampler.state_dict()
+    del state["epoch"]
+    with pytest.raises(InvalidParameter, match="the state has no epoch; load what state_dict returned"):
+        sampler.load_state_dict(state)
+    others: list[Any] = [None, {}, [1]]
+    for other in others:
+        with pytest.raises(InvalidParameter, match="the state has no "):
+            sampler.load_state_dict(other)
+
+
 def test_numbers_that_cannot_be_meant_are_refused() -> None:
     with pytest.raises(InvalidParameter, match="rank"):
         ResumableSampler(range(3), rank=2, world_size=2)
-    with pytest.raises(InvalidDraw, match="world_size"):
+    with pytest.raises(InvalidParameter, match="rank"):
+        ResumableSampler(range(3), rank="1", world_size=2)  # type: ignore[arg-type]
+    with pytest.raises(InvalidDraw, match=r"^world_size must be an integer in 1"):
         ResumableSampler(range(3), world_size=0)
     with pytest.raises(InvalidParameter, match="count"):
         ResumableSampler(range(3)).advance(4)
-    with pytest.raises(InvalidDraw):
+    with pytest.raises(InvalidDraw, match=r"^epoch must be an integer in 0"):
         ResumableSampler(range(3)).set_epoch(-1)
