@@ -268,7 +268,7 @@ def explain(error: BaseException) -> str:
 
 def tells_no_bucket(error: BaseException) -> bool:
     """Tell whether a storage says that the bucket itself is not there, which says nothing of what it holds."""
-    return "<Code>NoSuchBucket</Code>" in str(error)
+    return any(f"<Code>{code}</Code>" in str(error) for code in ("NoSuchBucket", "ContainerNotFound"))  # S3, Azure
 
 
 def tells_short(error: BaseException) -> bool:

@@ -196,7 +196,7 @@ class OpenStore:
     def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         for field in fields:
             out[field][...] = read_through_zarr(
-                self._group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
+                self.group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
             )
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
@@ -216,19 +216,24 @@ class OpenStore:
                 return source
             content = entry.digest or self.manifest.revision
             return CachedSource(source, self.disk_cache, f"{path}\n{content}")
-        return ZarrSource(self._group(entry.relpath))
+        return ZarrSource(self.group(entry.relpath))
 
-    def _group(self, relpath: str) -> Store:
+    def group(self, relpath: str) -> Store:
+        """Open the zarr Store of a sample's group."""
         if self.store_factory is open_read_only and isinstance(self.location, Location):
             return stores.make_store(self.location.below(relpath), read_only=True)
         return self.store_factory(stores.join(self.root, relpath))
 
     def _file_check(self, relpath: str) -> Callable[[str], None]:
-        """Return what raises DataDamaged for a key of a group that is no regular file inside a local store."""
-        path = stores.join(self.root, relpath)
-        if self.store_factory is open_read_only and not is_remote(path):
-            return lambda key: os.close(self._files.root.open(f"{local_path(path)}/{key}"))
-        return lambda _: None
+        """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store."""
+        folder = stores.join(self.root, relpath)
+
+        def check(key: str) -> None:
+            path = f"{local_path(folder)}/{key}"
+            if os.path.lexists(path):
+                os.close(self._files.root.open(path))
+
+        return check if self.store_factory is open_read_only and not is_remote(folder) else lambda _: None
 
     def _open_bucket(self) -> Bucket:
         with self._first_use:

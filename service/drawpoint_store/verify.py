@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,11 +17,11 @@ from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
 
-    from drawpoint.manifest import StoreManifest
+    from drawpoint.manifest import SampleEntry, StoreManifest
     from drawpoint_store.plan import ReadPlan
 
 _METADATA = "zarr.json"
@@ -42,13 +43,15 @@ class SampleCheck:
     """What was found of one sample of `n_chunks` chunks.
 
     Without checksums or a digest (stores of other writers) wrong values can pass for right ones, and not all damage
-    can be found.
+    can be found. `n_absent` shards have no object: they are read as the fill value, which other writers leave out, and
+    if they were lost nothing tells.
     """
 
     sample_id: str
     n_chunks: int
     has_checksums: bool
     has_digest: bool
+    n_absent: int
     problems: tuple[Problem, ...]
 
 
@@ -107,8 +110,26 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck
         sum(entry.domains[domain].n_chunks for domain in fields.values()),
         all(_has_checksum(nodes.get(manifest.fields[field].array_name)) for field in fields),
         has_digest,
+        0 if entry.digest else _count_absent(store, entry, [manifest.fields[field].array_name for field in fields]),
         tuple(dict.fromkeys(problems)),
     )
+
+
+def _count_absent(store: OpenStore, entry: SampleEntry, names: Iterable[str]) -> int:
+    """Return how many shards of a group's arrays have no object."""
+    import zarr  # noqa: PLC0415  see stores.make_store
+
+    absent = 0
+    for name in names:
+        try:
+            array = zarr.open_array(store.group(entry.relpath), path=name, mode="r", zarr_format=3)
+        except (OSError, ValueError, KeyError, TypeError):  # every read of it reports why
+            continue
+        outer = array.shards or array.chunks
+        shards = math.prod(-(-size // length) for size, length in zip(array.shape, outer, strict=True))
+        chunks_a_shard = math.prod(outer) // math.prod(array.chunks)
+        absent += shards - array.nchunks_initialized // chunks_a_shard
+    return absent
 
 
 def _check_array(store: OpenStore, sample_id: str, field: str) -> _ArrayCheck:

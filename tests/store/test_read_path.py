@@ -184,8 +184,7 @@ def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: 
         zarr.consolidate_metadata(group.store)
     assert_reads_like_zarr(tmp_path, direct=False)
     (tmp_path / "s.zarr/surface/pressure/c/0/0").unlink()
-    with pytest.raises(OSError, match=r"surface_pressure in sample 's' is missing"):
-        ZarrChunkReader(tmp_path).read_sample("s", {"surface": 10}, seed=0)
+    assert_reads_like_zarr(tmp_path, direct=False)  # zeros: another writer may have left it out
 
 
 class CountingStore(LocalStore):

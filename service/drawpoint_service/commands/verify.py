@@ -38,7 +38,8 @@ examples:
   drawpoint verify s3://bucket/cars --source runs/ --filemap drivaerml
 
 Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers may carry no checksums and carry no
-digests: their values can only be decoded, and the last lines say so.
+digests: their values can only be decoded, and shards that they left out not be told from lost ones; the last lines
+say so.
 """
 
 
@@ -104,7 +105,7 @@ def _compare(args: argparse.Namespace, source: SourceTree, filemap: FileMap) -> 
 
 
 def _verify(args: argparse.Namespace) -> int:
-    samples = chunks = damaged = problems = unchecked = undigested = 0
+    samples = chunks = damaged = problems = unchecked = undigested = absent = 0
     for check in verify_store(args.store_root, max_workers=args.workers, progress=True):
         samples += 1
         chunks += check.n_chunks
@@ -112,6 +113,7 @@ def _verify(args: argparse.Namespace) -> int:
         problems += len(check.problems)
         unchecked += not check.has_checksums
         undigested += not check.has_digest
+        absent += check.n_absent
         for problem in check.problems:
             tqdm.write(problem.message, file=sys.stdout)
     for number, what in (
@@ -120,6 +122,11 @@ def _verify(args: argparse.Namespace) -> int:
     ):
         if number:
             sys.stdout.write(f"remark: {number} of {count(samples, 'sample')} {what}\n")
+    if absent:
+        sys.stdout.write(
+            f"remark: {count(absent, 'shard')} without an object, read as the fill value: other writers leave out what "
+            "is nothing but that, so that absence cannot be told from loss there\n"
+        )
     leftovers = find_leftovers(args.store_root, StoreManifest.load(args.store_root))
     if leftovers:
         named = ", ".join(leftovers[:SHOWN]) + (", ..." if len(leftovers) > SHOWN else "")

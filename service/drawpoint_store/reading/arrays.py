@@ -127,8 +127,14 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         decoder=Decoder(known_chain, chunk_bytes),
         index_at_start=sharding.get("index_location", "end") == "start",
         index_has_crc="crc32c" in index_names,
-        fill_value=float(node["fill_value"]),
+        fill_value=_fill_value(node["fill_value"], np.dtype(dtype)),
     )
+
+
+def _fill_value(value: float | str, dtype: np.dtype[Any]) -> float:
+    if isinstance(value, str) and value.startswith("0x"):  # the bytes of a float, such as a NaN of its own kind
+        return float(np.array(int(value, 16), f"u{dtype.itemsize}").view(dtype))
+    return float(value)
 
 
 def _endian(bytes_codec: Mapping[str, Any]) -> str:

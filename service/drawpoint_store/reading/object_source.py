@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import MetadataDamaged, StoreUnreadable
 from drawpoint_store.buckets import access_of, explain, reading_client, refuse_fork, tells_no_bucket, tells_short
 from drawpoint_store.reading.event_loop import submit
-from drawpoint_store.reading.sources import check_document
+from drawpoint_store.reading.sources import ABSENT, check_document
 
 if TYPE_CHECKING:
     import os
@@ -121,6 +121,8 @@ class ObjectSource:
             raise
         except Exception as error:  # noqa: BLE001  obstore's errors have no common base
             if isinstance(error, FileNotFoundError) and not tells_no_bucket(error):
+                if spans[0].may_be_absent:
+                    return [ABSENT] * len(spans)
                 raise FileNotFoundError(spans[0].key) from None
             if tells_short(error):
                 return [b""] * len(spans)

@@ -65,10 +65,11 @@ def join_chunks(sample: OpenSample, target: Target, chunks: Iterable[int], most_
     run: Run | None = None
     for place in sorted(sample.places(array, target.field, chunks), key=lambda place: place[1:]):
         if place.nbytes == 0:
-            target.place(place.chunk, np.full((array.chunk_points, array.dim), array.fill_value, array.dtype))
+            fill_value = np.array(array.fill_value, array.dtype)
+            target.place(place.chunk, np.broadcast_to(fill_value, (array.chunk_points, array.dim)))
             continue
         if run is not None and run.span.key == place.key:
-            _, start, nbytes = run.span
+            _, start, nbytes, _ = run.span
             assert nbytes is not None
             if place.offset == start + nbytes and nbytes + place.nbytes <= most_bytes:
                 run.places.append(place)

@@ -21,7 +21,7 @@ from drawpoint_store.reading.arrays import (
 )
 from drawpoint_store.reading.cached_source import CachedSource
 from drawpoint_store.reading.codecs import Buffer, UndecodableError
-from drawpoint_store.reading.sources import Span
+from drawpoint_store.reading.sources import ABSENT, Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from drawpoint_store.reading.sources import Fetching, Source
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
+
+_METADATA = "zarr.json"
 
 REMEDY = "restore it from a copy or convert the sample anew; `drawpoint verify` lists all damage"
 """What to do about damage; ends every message that reports some."""
@@ -53,13 +55,12 @@ class OpenSample:
         self.sample_id = sample_id
         self.relpath = entry.relpath
         self.source = source
-        # Our own writer stores every chunk (and a digest), so a gap in its shards is damage; other writers leave out
-        # chunks that are nothing but the fill value, and say so in the shard's checksummed index.
-        self._may_omit_chunks = entry.digest is None
+        self._digest = entry.digest
         self._nodes: dict[str, Any] | None = None
         self._arrays: dict[str, ShardedArray | None] = {}
         self._indexes: dict[tuple[str, int], ShardIndex] = {}
         self._ahead: dict[Span, Buffer] = {}
+        self._group_crc = 0
         self._n_chunks = sum(grid.n_chunks for grid in entry.domains.values())
 
     @property
@@ -88,7 +89,7 @@ class OpenSample:
             try:
                 self._arrays[name] = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
             except ForeignArray:
-                if not self._may_omit_chunks:
+                if not self._may_omit():
                     raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this") from None
                 self._arrays[name] = None
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -98,7 +99,7 @@ class OpenSample:
     def read_indexes(self, wanted: Sequence[tuple[ShardedArray, str, Iterable[int]]]) -> Fetching[None]:
         """Read the indexes of (array, field, shards) that are not known yet, all in one fetch."""
         missing = {
-            Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes): (
+            Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes, True): (
                 array,
                 field,
                 shard,
@@ -110,15 +111,17 @@ class OpenSample:
         if not missing:
             return
         ahead, self._ahead = self._ahead, {}
-        found = [span for span in missing if span in ahead]
-        self._keep_indexes({span: missing[span] for span in found}, [ahead[span] for span in found])
-        spans = [span for span in missing if span not in ahead]
-        if spans:
-            try:
-                self._keep_indexes({span: missing[span] for span in spans}, (yield spans))
-            except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
-                array, field, shard = next(missing[span] for span in spans if span.key == str(error))
-                raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
+        found = {span: ahead[span] for span in missing if span in ahead}
+        spans = [span for span in missing if span not in found]
+        try:
+            found.update(zip(spans, (yield spans) if spans else (), strict=True))
+        except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
+            array, field, shard = next(missing[span] for span in spans if span.key == str(error))
+            raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
+        absent = [missing[span] for span, data in found.items() if data is ABSENT]
+        if absent:
+            yield from self._check_absence(absent)
+        self._keep_indexes(missing, (found[span] for span in missing))
 
     def places(self, array: ShardedArray, field: str, chunks: Iterable[int]) -> list[ChunkPlace]:
         """Return where chunks lie; their shards' indexes must have been read. Raises ChunkMissing."""
@@ -131,7 +134,7 @@ class OpenSample:
             entries = self._indexes[array.name, shard][[chunk - first for chunk in members]].tolist()
             for chunk, (offset, nbytes) in zip(members, entries, strict=True):
                 if offset == MISSING and nbytes == MISSING:
-                    if not self._may_omit_chunks:
+                    if not self._may_omit():
                         raise self._missing(field, chunk, key)
                     places.append(ChunkPlace(chunk, key, 0, 0))
                 elif nbytes > array.most_encoded_bytes or offset >= 2**63:
@@ -165,20 +168,19 @@ class OpenSample:
 
     def _read_group(self, ahead: list[Span]) -> Fetching[dict[str, Any]]:
         try:
-            data, *found = yield [Span("zarr.json", 0, None), *ahead]
+            data, *found = yield [Span(_METADATA, 0, None), *ahead]
         except FileNotFoundError as error:
-            if ahead:  # it may be one of these: what the group's metadata leads to decides
-                return (yield from self._read_group([]))
             raise self._damaged(None, "its zarr.json is missing") from error
         self._ahead = dict(zip(ahead, found, strict=True))
+        self._group_crc = crc32c.crc32c(data)
         try:
             return parse_group(bytes(data))
         except (ValueError, AttributeError, RecursionError) as error:
-            self._forget([Span("zarr.json", 0, None)])
+            self._forget([Span(_METADATA, 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
 
     def _read_nodes(self, nodes: dict[str, Any], lacking: Sequence[ArrayLayout]) -> Fetching[None]:
-        spans = [Span(f"{layout.array_name}/zarr.json", 0, None) for layout in lacking]
+        spans = [Span(f"{layout.array_name}/{_METADATA}", 0, None) for layout in lacking]
         try:
             for layout, data in zip(lacking, (yield spans), strict=True):
                 try:
@@ -199,11 +201,40 @@ class OpenSample:
                 self._forget(read)
                 raise
 
+    def _may_omit(self) -> bool:
+        """Tell whether a chunk that is not stored is nothing but the fill value, and no damage.
+
+        Our own writer stores every chunk, and a digest; others leave out chunks and shards of the fill value.
+        """
+        return self._digest is None
+
+    def _check_absence(self, absent: Sequence[tuple[ShardedArray, str, int]]) -> Fetching[None]:
+        """Take shards without an object for the fill value, as zarr-python does, if the writer may have left them out.
+
+        Nothing tells that from loss, so that at least what describes them must still be there: the group as it was
+        read, and the arrays.
+        """
+        if not self._may_omit():
+            array, field, shard = absent[0]
+            raise self._missing(field, shard * array.chunks_per_shard, array.shard_key(shard))
+        fields = {f"{array.name}/{_METADATA}": field for array, field, _ in absent}
+        spans = [Span(key, 0, None) for key in (_METADATA, *fields)]
+        self._forget(spans)  # a cache on disk tells what was there once
+        try:
+            group, *_ = list((yield spans))
+        except FileNotFoundError as error:
+            key = str(error)
+            raise self._damaged(fields.get(key), f"its {key} is missing, and so are shards") from error
+        if crc32c.crc32c(group) != self._group_crc:
+            raise self._damaged(None, "its zarr.json was replaced while it was open, and shards are missing")
+
     def _forget(self, spans: Iterable[Span]) -> None:
         if isinstance(self.source, CachedSource):
             self.source.forget(spans)
 
     def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:
+        if data is ABSENT:
+            return np.broadcast_to(np.uint64(MISSING), (array.chunks_per_shard, 2))
         key = array.shard_key(shard)
         if len(data) != array.index_bytes:
             raise self._damaged(field, f"{key} is too short for its index")
@@ -234,7 +265,7 @@ def _usual_indexes(draws: Iterable[ArrayDraw]) -> list[Span]:
         slots = grid.shard_points // grid.chunk_points
         nbytes = slots * INDEX_ENTRY_BYTES + CRC_BYTES
         spans += [
-            Span(f"{name}/c/{shard}/0", -nbytes, nbytes)
+            Span(f"{name}/c/{shard}/0", -nbytes, nbytes, True)
             for shard in sorted({rows.chunk // slots for rows in array.draw.rows})
         ]
     return spans

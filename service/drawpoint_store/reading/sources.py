@@ -1,8 +1,9 @@
 """Where a sample's bytes come from: the one seam of all reading.
 
 A source is rooted at a sample's group. `fetch` takes spans of objects and yields their bytes in that order; it
-raises FileNotFoundError for an object that is not there and StoreUnreadable for a storage that does not answer, and
-yields what there is of a span that reaches beyond its object: whoever asked knows how many bytes it needs.
+raises FileNotFoundError for an object that is not there and StoreUnreadable for a storage that does not answer. It
+yields what there is of a span that reaches beyond its object: whoever asked knows how many bytes it needs; and ABSENT
+for a span whose object need not be there.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Span(NamedTuple):
     key: str
     start: int
     nbytes: int | None
+    may_be_absent: bool = False
+
+
+ABSENT = memoryview(b"")
+"""Stands, by identity, for the bytes of an object that is not there."""
 
 
 def check_document(path: str, nbytes: int, limit: int) -> None:
@@ -136,7 +142,7 @@ class LocalSource:
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
         """Yield the bytes of each span."""
-        for key, start, nbytes in spans:
+        for key, start, nbytes, may_be_absent in spans:
             path = f"{self._root}/{key}"
             try:
                 if nbytes is None:
@@ -145,12 +151,14 @@ class LocalSource:
                 is_open = self._files.holds(path)
                 opened = self._files.open(path)  # held while it is read: letting go of it may close it
                 if not is_open:
-                    self._check_identity()
+                    self._check_identity(os.stat(f"{self._root}/{_METADATA}"))  # noqa: PTH116  a Path would cost more
                 descriptor = opened.descriptor
                 first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
                 yield _read_span(descriptor, nbytes, first)
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise FileNotFoundError(key) from error
+                if not may_be_absent or os.path.lexists(path):  # a link whose file is gone
+                    raise FileNotFoundError(key) from error
+                yield ABSENT
             except DrawpointError:
                 raise
             except OSError as error:
@@ -160,15 +168,16 @@ class LocalSource:
         with os.fdopen(self._files.root.open(path), "rb") as file:
             status = os.fstat(file.fileno())
             if key == _METADATA:
-                self._identity = _identify(status)
+                self._identity = self._identity or _identify(status)
+                self._check_identity(status)
             check_document(path, status.st_size, self._document_bytes)
             data = file.read(self._document_bytes + 1)
         check_document(path, len(data), self._document_bytes)  # it may have grown meanwhile
         return data
 
-    def _check_identity(self) -> None:
+    def _check_identity(self, status: os.stat_result) -> None:
         """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
-        if self._identity is not None and _identify(os.stat(f"{self._root}/{_METADATA}")) != self._identity:  # noqa: PTH116  as above
+        if self._identity not in (None, _identify(status)):
             self.was_replaced = True
             raise StoreUnreadable(
                 f"{self._root} was replaced by another group while it was open; open the store anew.",
@@ -221,11 +230,13 @@ class ZarrSource:
         try:
             async with places:
                 found = await self._store.get(span.key, default_buffer_prototype(), _byte_request(span))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(span.key) from error
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
         except Exception as error:
             raise StoreUnreadable(f"{self._store}: {span.key} cannot be read: {explain(error)}.") from error
         if found is None:
+            if span.may_be_absent:
+                return ABSENT
             raise FileNotFoundError(span.key)
         return memoryview(found.to_bytes())
 

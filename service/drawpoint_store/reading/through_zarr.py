@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint.errors import ChunkDamaged, ChunkMissing, DataDamaged
+from drawpoint.errors import ChunkDamaged, DataDamaged
 from drawpoint.rows import row_indices
 from drawpoint_store.reading.sample import REMEDY
 
@@ -24,9 +24,9 @@ def read_through_zarr(
 ) -> np.ndarray[Any, Any]:
     """Return the drawn rows of an array, in the shape of the answer and the stored dtype.
 
-    zarr-python takes an object that is gone for one full of zeros, so that what it will read is looked up first; and
-    it follows every link, so that `check_file` is asked about each key first, and raises DataDamaged.
-    Raises ChunkMissing and ChunkDamaged.
+    zarr-python takes an object that is not there for the fill value, which is right as long as what describes the array
+    is there; and it follows every link, so that `check_file` is asked about each key first, and raises DataDamaged.
+    Raises ChunkDamaged.
     """
     import zarr  # noqa: PLC0415  see stores.make_store
     from zarr.core.sync import sync  # noqa: PLC0415
@@ -45,12 +45,12 @@ def read_through_zarr(
         objects = itertools.product(
             sorted({int(row) // outer_rows for row in rows}), range(-(-draw.layout.dim // outer_columns))
         )
-        keys = [f"{name}/{array.metadata.encode_chunk_key(place)}" for place in objects]
-        missing = next((key for key in keys if not sync(store.exists(key))), None)
-        if not missing:
-            for key in keys:
-                check_file(key)
-        values: np.ndarray[Any, Any] | None = None if missing else np.asarray(array.oindex[rows])
+        for place in objects:
+            check_file(f"{name}/{array.metadata.encode_chunk_key(place)}")
+        values: np.ndarray[Any, Any] = np.asarray(array.oindex[rows])
+        gone = next((key for key in ("zarr.json", f"{name}/zarr.json") if not sync(store.exists(key))), None)
+        if gone is not None:
+            raise ValueError(f"its {gone} is missing")  # noqa: TRY301  as above
     except DataDamaged:
         raise
     except Exception as error:  # whatever zarr-python and its codecs raise for bytes that they cannot read
@@ -59,8 +59,4 @@ def read_through_zarr(
             sample=sample_id,
             field=field,
         ) from error
-    if values is None:
-        raise ChunkMissing(
-            f"{missing} of {field} in sample {sample_id!r} is missing; {REMEDY}.", sample=sample_id, field=field
-        )
     return values.reshape(draw.shape)

@@ -1,0 +1,336 @@
+"""A shard of zeros has no object in a store of another writer: zarr-python, our readers and the service see zeros.
+
+What is there by our own writer's word stays damage when it is gone, and so does a group whose metadata is gone: an
+outage, a lost bucket or a lost folder is never read as zeros.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
+
+import drawpoint
+from drawpoint.errors import ChunkMissing, DataDamaged, MetadataDamaged, StoreUnreadable
+from drawpoint.rows import row_indices
+from drawpoint_service.__main__ import main
+from drawpoint_store import (
+    FileMap,
+    StoreManifest,
+    ZarrChunkReader,
+    buckets,
+    build_domain_layouts,
+    calculate_store_statistics,
+    make_store,
+)
+from drawpoint_store.plan import plan_coords, plan_sample
+from drawpoint_store.reading.disk_cache import DiskCache
+from drawpoint_store.store import OpenStore
+from drawpoint_store.verify import verify_store
+from live import LiveService
+from s3 import Bucket, run_s3
+from small import small_arrays, small_writer
+
+LAYOUTS = build_domain_layouts(
+    FileMap(surface_position="p", surface_pressure="q", surface_friction="f", surface_area="a")
+)
+POINTS, CHUNK, SHARD = 1000, 64, 256
+SAMPLE = "param0/run"
+DRAWS: list[dict[str, Any]] = [
+    {},
+    {"num_points": {"surface": 300}, "seed": 1},
+    {"num_points": {"surface": 1}, "seed": 2},
+    {"num_points": {"surface": 300}, "seed": 3, "part": 2},
+]
+
+
+def values_of(fill: float) -> dict[str, np.ndarray[Any, Any]]:
+    """Return fields of which one is whole, one lacks its second and last shard, one chunks, and one everything."""
+    rng = np.random.default_rng(5)
+    values = {
+        field: rng.standard_normal((POINTS, layout.dim)).astype(layout.dtype)
+        for field, layout in LAYOUTS["surface"].arrays.items()
+    }
+    values["surface_pressure"][SHARD : 2 * SHARD] = fill
+    values["surface_pressure"][3 * SHARD :] = fill
+    values["surface_friction"][:CHUNK] = fill
+    values["surface_area"][:] = fill
+    return values
+
+
+def write_foreign(root: Path, fill: float = 0.0, *, consolidated: bool = True, **options: Any) -> Path:
+    """Write a store as `noether.data.zarr_store` does; zarr-python leaves out what is nothing but the fill value."""
+    path = root / f"{SAMPLE}.zarr"
+    group = zarr.create_group(store=LocalStore(path))
+    for field, layout in LAYOUTS["surface"].arrays.items():
+        array = group.create_array(
+            name=layout.array_name,
+            shape=(POINTS, layout.dim),
+            dtype=layout.dtype,
+            fill_value=fill,
+            **{
+                "chunks": (CHUNK, layout.dim),
+                "shards": (SHARD, layout.dim),
+                "compressors": [BloscCodec(cname="zstd", clevel=5)],
+                **options,
+            },
+        )
+        array[:] = values_of(fill)[field]
+    if consolidated:
+        with pytest.warns(UserWarning, match="Consolidated metadata"):
+            zarr.consolidate_metadata(LocalStore(path))
+    grid = {"n_points": POINTS, "chunk_points": CHUNK, "shard_points": SHARD, "n_chunks": -(-POINTS // CHUNK)}
+    StoreManifest(
+        dataset_name="foreign",
+        shuffle_seed=0,
+        domains=LAYOUTS,
+        samples={SAMPLE: {"relpath": f"{SAMPLE}.zarr", "domains": {"surface": grid}}},  # type: ignore[arg-type]
+    ).save(root)
+    return root
+
+
+def assert_read(read: Callable[..., Any], coords: Callable[..., Any], manifest: Any, fill: float) -> None:
+    """Check each draw against the rows that were written."""
+    values = values_of(fill)
+    for draw in ({"seed": 0, **each} for each in DRAWS):
+        plan = plan_sample(manifest, SAMPLE, draw.get("num_points"), seed=draw["seed"], part=draw.get("part"))
+        found = read(SAMPLE, **draw)
+        assert found.keys() == values.keys()
+        for field, array in plan.arrays.items():
+            expected = values[field][row_indices(array.draw.rows, CHUNK)].reshape(array.shape)
+            np.testing.assert_array_equal(found[field].numpy(), expected.astype(np.float32))
+    plan = plan_coords(manifest, SAMPLE, {"surface": 100}, seed=7)
+    rows = row_indices(plan.draws["surface"].rows, CHUNK)
+    np.testing.assert_array_equal(coords(SAMPLE, "surface", 100, seed=7).numpy(), values["surface_position"][rows])
+
+
+def assert_reader_reads(reader: Any, fill: float = 0.0) -> None:
+    for _ in range(2):  # the second time with what the first one keeps in memory
+        assert_read(reader.read_sample, reader.read_coords, reader.manifest, fill)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "as noether writes": {},
+    "without consolidated metadata": {"consolidated": False},
+    "with another fill value": {"fill": -2.5},
+    "filled with NaN": {"fill": float("nan")},
+    "filled with infinity": {"fill": float("inf")},
+    "without compression": {"compressors": None},
+    "unsharded, which zarr-python reads": {"shards": None},
+    "unsharded, with another fill value": {"shards": None, "fill": 3.0},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_what_was_left_out_reads_as_the_fill_value(tmp_path: Path, options: dict[str, Any]) -> None:
+    root, fill = write_foreign(tmp_path, **options), options.get("fill", 0.0)
+    array: Any = zarr.open_array(root / f"{SAMPLE}.zarr" / "surface/area", mode="r")
+    np.testing.assert_array_equal(array[...], values_of(fill)["surface_area"])
+    assert not list((root / f"{SAMPLE}.zarr" / "surface/area").glob("c/**/0"))
+    assert_reader_reads(ZarrChunkReader(root), fill)
+    assert_reader_reads(ZarrChunkReader(root, read_concurrency=4), fill)
+    assert_reader_reads(ZarrChunkReader(root, store_factory=lambda path: make_store(path, read_only=True)), fill)
+
+
+def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path, fill=-2.5, consolidated=False)
+    for path in root.rglob("zarr.json"):
+        path.write_text(
+            path.read_text().replace("-2.5", '"0xc100"' if "float16" in path.read_text() else '"0xc0200000"')
+        )
+    assert_reader_reads(ZarrChunkReader(root), -2.5)
+
+
+def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path)
+    for chunk_cache_bytes in (0, 2**20):
+        with LiveService({"foreign": OpenStore(str(root), chunk_cache_bytes=chunk_cache_bytes)}) as service:
+            assert_reader_reads(drawpoint.connect(service.url).store("foreign"))
+            batch = (
+                drawpoint.connect(service.url)
+                .store("foreign")
+                .read_batch([{"id": SAMPLE, "seed": 1}], {"surface": 300})
+            )
+            expected = ZarrChunkReader(root).read_sample(SAMPLE, {"surface": 300}, seed=1)
+            assert isinstance(batch[0], dict)
+            assert all(batch[0][field].equal(tensor) for field, tensor in expected.items())
+
+
+def test_statistics_count_it(tmp_path: Path) -> None:
+    found = calculate_store_statistics(write_foreign(tmp_path))
+    for field, values in values_of(0.0).items():
+        assert found[field].count == POINTS
+        np.testing.assert_allclose(found[field].mean, values.astype(np.float64).mean(axis=0))
+        np.testing.assert_array_equal(found[field].min, values.min(axis=0))
+    assert list(found["surface_area"].max) == [0.0]
+
+
+@pytest.mark.parametrize(("options", "absent"), [({}, 6), ({"shards": None}, 4 + 4 + 1 + 16)], ids=["shards", "chunks"])
+def test_verify_counts_it_and_says_that_it_cannot_be_told_from_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any], absent: int
+) -> None:
+    root = write_foreign(tmp_path, **options)
+    check = next(verify_store(root))
+    assert (check.n_absent, check.problems) == (absent, ())
+    assert main(["verify", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert f"remark: {absent} shards without an object, read as the fill value" in told
+    assert "absence cannot be told from loss" in told
+
+
+# What stays damage
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    writer = small_writer(tmp_path / "own", shard_points=4)
+    writer.write_sample(SAMPLE, small_arrays() | {"surface_pressure": np.zeros(10)})
+    writer.save_manifest()
+    return tmp_path / "own"
+
+
+def test_a_lost_shard_of_our_own_writer_is_missing(own: Path) -> None:
+    group = own / f"{SAMPLE}.zarr"
+    assert sorted(path.name for path in (group / "surface/pressure/c").iterdir()) == ["0", "1", "2"]  # zeros are stored
+    assert next(verify_store(own)).n_absent == 0
+    shutil.rmtree(group / "surface/pressure/c/1")
+    with pytest.raises(ChunkMissing, match="surface_pressure"):
+        ZarrChunkReader(own).read_sample(SAMPLE)
+    check = next(verify_store(own))
+    assert (check.n_absent, len(check.problems)) == (0, 1)
+
+
+LOSSES: dict[str, Callable[[Path], Any]] = {
+    "its group": shutil.rmtree,
+    "the group's zarr.json": lambda group: (group / "zarr.json").unlink(),
+    "the folder of an array": lambda group: shutil.rmtree(group / "surface/area"),
+    "the zarr.json of an array": lambda group: (group / "surface/area/zarr.json").unlink(),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", ["as noether writes", "without consolidated metadata", "unsharded, which zarr-python reads"]
+)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
+def test_the_loss_of_what_describes_it_is_damage(tmp_path: Path, kind: str, loss: str, is_open: bool) -> None:
+    root = write_foreign(tmp_path, **KINDS[kind])
+    for factory in ({}, {"store_factory": lambda path: make_store(path, read_only=True)}):
+        copied = tmp_path / f"copy{len(factory)}"
+        shutil.copytree(root / f"{SAMPLE}.zarr", copied / f"{SAMPLE}.zarr")
+        shutil.copy(root / "manifest.json", copied)
+        reader = ZarrChunkReader(copied, **factory)  # type: ignore[arg-type]
+        if is_open:
+            reader.read_sample(SAMPLE, fields=["surface_position"])
+        LOSSES[loss](copied / f"{SAMPLE}.zarr")
+        with pytest.raises(DataDamaged, match=SAMPLE):
+            reader.read_sample(SAMPLE, fields=["surface_area"])
+
+
+def test_a_link_whose_file_is_gone_is_no_absent_shard(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path)
+    shard = root / f"{SAMPLE}.zarr/surface/area/c/0/0"
+    shard.parent.mkdir(parents=True)
+    shard.symlink_to(tmp_path / "annex")
+    with pytest.raises(DataDamaged, match="surface_area"):
+        ZarrChunkReader(root).read_sample(SAMPLE)
+
+
+def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path)
+    reader = ZarrChunkReader(root)
+    reader.read_sample(SAMPLE, fields=["surface_position"])
+    shutil.rmtree(root / f"{SAMPLE}.zarr")
+    write_foreign(root)
+    with pytest.raises(StoreUnreadable, match="replaced"):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+    assert_reader_reads(reader)
+
+
+# In a bucket
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with run_s3("cars") as running:
+        yield running
+
+
+@pytest.fixture
+def bucket_root(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    root = f"s3://{bucket.name}/{tmp_path.name}"
+    client = buckets.open_object_store(root)
+    for path in write_foreign(tmp_path / "foreign").rglob("*"):
+        if path.is_file():
+            client.put(str(path.relative_to(tmp_path / "foreign")), path.read_bytes())
+    return root
+
+
+def readers_of(opened: OpenStore) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    reader = ZarrChunkReader(opened.root, opened.manifest)
+    reader._store = opened  # noqa: SLF001  a reader has no caches on disk; a service has
+    return reader.read_sample, reader.read_coords
+
+
+def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
+    assert_reader_reads(ZarrChunkReader(bucket_root))
+    assert_reader_reads(ZarrChunkReader(bucket_root, store_factory=lambda path: make_store(path, read_only=True)))
+    for caches in ({"chunk_cache_bytes": 2**20}, {"disk_cache": DiskCache(tmp_path / "cache", 2**20)}):
+        for _ in range(2):
+            opened = OpenStore(bucket_root, **caches)
+            assert_read(*readers_of(opened), opened.manifest, 0.0)
+    assert next(verify_store(bucket_root)).n_absent == 6
+    assert list(calculate_store_statistics(bucket_root)["surface_area"].max) == [0.0]
+    with LiveService({"foreign": bucket_root}) as service:
+        assert_reader_reads(drawpoint.connect(service.url).store("foreign"))
+
+
+def test_its_loss_is_no_absence_even_where_a_disk_remembers_it(bucket_root: str, tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache", 2**20)
+    opened = OpenStore(bucket_root, disk_cache=cache)
+    read, _ = readers_of(opened)
+    read(SAMPLE)
+    client = buckets.open_object_store(bucket_root)
+    client.delete([entry["path"] for page in client.list(f"{SAMPLE}.zarr") for entry in page])
+    for manifest in (opened.manifest, StoreManifest.load(bucket_root)):
+        again, _ = readers_of(OpenStore(bucket_root, manifest, disk_cache=cache))
+        with pytest.raises(MetadataDamaged, match=r"zarr\.json is missing"):
+            again(SAMPLE, fields=["surface_area"])
+
+
+def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
+    bucket: Bucket, bucket_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = StoreManifest.load(bucket_root)
+    elsewhere = bucket_root.replace(f"s3://{bucket.name}", "s3://nowhere")
+    with pytest.raises(StoreUnreadable):
+        ZarrChunkReader(elsewhere, manifest).read_sample(SAMPLE, fields=["surface_area"])
+    opened = ZarrChunkReader(bucket_root)
+    opened.read_sample(SAMPLE, fields=["surface_position"])
+    access = buckets.BucketAccess(endpoint="http://127.0.0.1:9", retries=0, deadline_seconds=2)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    reader = OpenStore(buckets.Location(bucket_root, access), manifest)
+    with pytest.raises(StoreUnreadable):
+        readers_of(reader)[0](SAMPLE, fields=["surface_area"])
+
+
+def test_a_group_in_a_bucket_that_is_rewritten_while_it_is_open_is_noticed(bucket_root: str) -> None:
+    reader = ZarrChunkReader(bucket_root)
+    reader.read_sample(SAMPLE, fields=["surface_position"])
+    client = buckets.open_object_store(bucket_root)
+    key = f"{SAMPLE}.zarr/zarr.json"
+    document = json.loads(bytes(client.get(key).bytes()))
+    client.put(key, json.dumps({**document, "attributes": {"rewritten": True}}).encode())
+    with pytest.raises(MetadataDamaged, match="replaced"):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+    assert_reader_reads(reader)
