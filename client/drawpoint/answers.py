@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint import errors
 from drawpoint.payload import content_digest
+from drawpoint.tls import TLS
 from drawpoint.wire import Busy
 
 if TYPE_CHECKING:
@@ -80,10 +81,13 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
         return busy
     if 300 <= status < 400:  # noqa: PLR2004  redirections
         detail += f", a redirection to {answer.headers.get('location')}; connect to that address"
+    elif status == HTTPStatus.BAD_REQUEST and not problem and b"HTTPS" in answer.body:
+        # As nginx, Apache and Go's servers answer who speaks plain HTTP to them.
+        detail += f"; {TLS}"
     elif status == HTTPStatus.NOT_FOUND and kind is errors.RequestFailed:
         detail += "; check the address given to connect()"
     elif kind is errors.AccessDenied:
-        detail += "; give connect() a token= that the service knows"
+        detail += "; give connect() a token=, or set DRAWPOINT_TOKEN to one, that the service knows"
     elif kind is errors.RevisionChanged:
         detail += f"; open it anew with connection.store({request.store!r})"
     error = report_problem(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from drawpoint.wire import Pause, TransportFailure
+from drawpoint.tls import speaks_tls
+from drawpoint.wire import LookForTls, Pause, TransportFailure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from drawpoint.manifest import StoreManifest
     from drawpoint.reads import Reads
     from drawpoint.through_httpx import AsyncHttpxEngine
-    from drawpoint.wire import Answer, Sending, Steps
+    from drawpoint.wire import Answer, Step, Steps
 
 Result = TypeVar("Result")
 
@@ -104,7 +105,9 @@ async def carry_out(steps: Steps[Result], engine: AsyncHttpxEngine) -> Result:
         return result
 
 
-async def _take(step: Sending | Pause, engine: AsyncHttpxEngine) -> Answer | None:
+async def _take(step: Step, engine: AsyncHttpxEngine) -> Answer | bool | None:
+    if isinstance(step, LookForTls):
+        return await asyncio.to_thread(speaks_tls, step.url, step.seconds)
     if isinstance(step, Pause):
         await asyncio.sleep(step.seconds)
         return None

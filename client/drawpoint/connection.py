@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
@@ -15,11 +16,12 @@ from drawpoint.extras import how_to_install
 from drawpoint.manifest import StoreManifest
 from drawpoint.reads import Reads
 from drawpoint.remote import RemoteReader
+from drawpoint.tokens import TOKEN_VARIABLE, tokens_in
 from drawpoint.transport import Settings, Transport
 from drawpoint.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
     import httpx
@@ -37,10 +39,11 @@ def connect(
 ) -> Connection:
     """Name the service at `url`; nothing is sent before it is needed.
 
-    `token` is sent as a bearer token. `deadline` bounds each call, retries included, in seconds. `options` are those
-    of httpx.Client (`timeout`, `verify`, `cert`, `headers`, `proxy`, `auth`, `transport`, ...). `client` is instead
-    a ready httpx.Client, or a function that returns one, which every process calls for itself; everything then
-    goes through it as it is configured.
+    `token` is sent as a bearer token; unless given, it is the environment's DRAWPOINT_TOKEN, which counts for nothing
+    beside other credentials, with `trust_env=False`, or with a client of yours. `deadline` bounds each call, retries
+    included, in seconds. `options` are those of httpx.Client (`timeout`, `verify`, `cert`, `headers`, `proxy`, `auth`,
+    `transport`, ...). `client` is instead a ready httpx.Client, or a function that returns one, which every process
+    calls for itself; everything then goes through it as it is configured.
 
     Raises ValueError for an address, token or deadline that cannot be meant, TypeError for an unknown option, and
     ExtraMissing, an ImportError that says what to install, without the client extra.
@@ -52,8 +55,10 @@ def connect(
         )
     if not _is_address(url):
         raise ValueError(f"{url!r:.200} is not the address of a service, such as http://host:8000.")
+    if token is None and client is None and not _brings_credentials(url, options):
+        token = next(iter(tokens_in(os.environ)), None)  # the service takes any of them
     if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
-        raise ValueError("token is not one or more printable ASCII characters without spaces.")
+        raise ValueError(f"token= or {TOKEN_VARIABLE} is not one or more printable ASCII characters without spaces.")
     if not deadline > 0:
         raise ValueError(f"deadline must be more than 0 seconds, not {deadline!r}.")
     if client is not None and options:
@@ -61,6 +66,18 @@ def connect(
     transport = Transport(Settings(url.rstrip("/"), token, float(deadline), client, options))
     transport.start()
     return Connection(transport)
+
+
+def _brings_credentials(url: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether requests are authorised by other means than a token, or the environment is not to be trusted."""
+    import httpx  # noqa: PLC0415  it is loaded when it is needed
+
+    return (
+        not options.get("trust_env", True)
+        or options.get("auth") is not None
+        or "authorization" in httpx.Headers(options.get("headers"))
+        or bool(httpx.URL(url).userinfo)
+    )
 
 
 def _is_address(url: str) -> bool:

@@ -13,10 +13,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 from drawpoint.http1 import MAX_HEAD_BYTES, Head, parse_chunk_size, parse_head, render_request
+from drawpoint.tls import NO_TLS, is_no_tls
 from drawpoint.wire import (
     Answer,
     Interrupted,
     Oversized,
+    Refused,
     TimedOut,
     Truncated,
     Unreachable,
@@ -239,6 +241,8 @@ def _open(
         raise Untrusted(f"its certificate is refused: {error.verify_message}") from error
     except OSError as error:
         connection.close()
+        if is_no_tls(error):
+            raise Refused(NO_TLS) from error
         raise Unreachable(f"no TLS connection: {_reason(error)}") from error
     except BaseException:
         connection.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from drawpoint.tls import NO_TLS, is_no_tls
 from drawpoint.wire import (
     Answer,
     Deadline,
@@ -220,6 +221,8 @@ def _name_connect_failure(error: httpx.TransportError) -> TransportFailure:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Untrusted(f"its certificate is refused: {cause.verify_message}")
+        if is_no_tls(cause):
+            return Refused(NO_TLS)
         cause = cause.__cause__ or cause.__context__
     return Unreachable(f"no connection: {_reason(error)}")
 

@@ -10,12 +10,16 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from drawpoint.answers import check_answer
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
+from drawpoint.tls import TLS, speaks_tls
 from drawpoint.wire import (
     Busy,
     Deadline,
+    Interrupted,
+    LookForTls,
     Oversized,
     Pause,
     Refused,
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from drawpoint.wire import Answer, Engine, Request, Steps
+    from drawpoint.wire import Answer, Engine, Request, Step, Steps
 
 Result = TypeVar("Result")
 
@@ -40,6 +44,9 @@ FIRST_CONTACT_SECONDS = 15.0
 
 BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_CAP_SECONDS = 10.0
+
+LOOK_SECONDS = 2.0
+"""How long it may take to find out why a service hung up on the first request."""
 
 LAST_TRY_SECONDS = 0.05
 """With less than this left there is no use in asking again."""
@@ -128,7 +135,12 @@ class Transport:
                     raise
                 damaged = afresh = True
                 _log.info("%s: %s Asking again.", request.about, error)
-            except TransportFailure as failure:
+            except TransportFailure as failed:
+                failure = failed
+                if attempts == 1 and isinstance(failed, Interrupted) and self._may_want_tls():
+                    seconds = min(LOOK_SECONDS, max(deadline.remaining(), LAST_TRY_SECONDS))
+                    if (yield LookForTls(self.settings.url, seconds)):
+                        failure = Refused(TLS)
                 remaining = self._patience(failure) - deadline.elapsed()
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
@@ -174,7 +186,12 @@ class Transport:
         for engine in self._engines.pop(os.getpid(), {}).values():
             engine.close()
 
-    def _take(self, step: Sending | Pause) -> Answer | None:
+    def _may_want_tls(self) -> bool:
+        return not self._reached and urlsplit(self.settings.url).scheme == "http"
+
+    def _take(self, step: Step) -> Answer | bool | None:
+        if isinstance(step, LookForTls):
+            return speaks_tls(step.url, step.seconds)
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None

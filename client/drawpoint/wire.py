@@ -174,7 +174,16 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Sending | Pause, Any, Result]
+@dataclass(frozen=True, slots=True)
+class LookForTls:
+    """A step of a call: find out, in `seconds`, whether TLS is spoken at `url`, and go on with True or False."""
+
+    url: str
+    seconds: float
+
+
+Step = Sending | Pause | LookForTls
+Steps = Generator[Step, Any, Result]
 """A call as the steps that it takes, for whoever carries them out: a thread that blocks, or an event loop."""
 
 

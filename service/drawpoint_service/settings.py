@@ -19,6 +19,7 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint.invalid_values import explain
+from drawpoint.tokens import tokens_in
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.locations import check_location, is_remote, local_path
 from drawpoint_store.reading.disk_cache import DiskCache
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-TOKEN_VARIABLE = "DRAWPOINT_TOKEN"  # noqa: S105  the name of a variable, not a token
 _STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -131,7 +131,7 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
     values = {} if config is None else _read_toml(local_path(config))
     stores = {**values.get("stores", {}), **overrides.get("stores", {})}
     values = {**values, **overrides, "stores": stores}
-    if tokens := environment.get(TOKEN_VARIABLE, "").replace(",", " ").split():
+    if tokens := tokens_in(environment):
         values["token"] = tokens
     try:
         return Settings.model_validate(values)

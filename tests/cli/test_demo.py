@@ -33,7 +33,13 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
     command = [*DEMO, "--port", "0"]
     result = subprocess.run(
-        command, cwd=folder, env=environment(DEMO_ONCE="1"), capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=folder,
+        env=environment(DEMO_ONCE="1", DRAWPOINT_TOKEN="not-its-own"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result.stdout

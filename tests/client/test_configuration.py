@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
+import socketserver
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from drawpoint.engines import start_engines
 from drawpoint.lean import LeanEngine
 from drawpoint.transport import Settings
 from drawpoint_store import ZarrChunkReader
-from faulty import FaultyProxy
+from faulty import FaultyProxy, Reply, hang_up, send
 from live import LiveService
 
 SAMPLE = "param0/run"
@@ -282,6 +287,115 @@ class TestTls:
         transport = drawpoint.connect(secure.url)._transport  # noqa: SLF001  only its manifest came another way
         with pytest.raises(errors.RequestFailed, match="certificate"):
             drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
+
+
+class TestTheWrongScheme:
+    """Is told at once, with the remedy, whoever finds it."""
+
+    @pytest.fixture
+    def manifest(self, service: LiveService) -> drawpoint.StoreManifest:
+        return drawpoint.connect(service.url).store("made").manifest
+
+    @pytest.fixture(params=["hangs up", "resets", "answers as nginx does"])
+    def secure_address(self, request: pytest.FixtureRequest) -> Iterator[str]:
+        """Of a server of TLS that does this to who speaks plain HTTP to it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                if self.request.recv(1, socket.MSG_PEEK) == b"\x16":
+                    with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as secure:
+                        secure.recv(1)
+                elif request.param == "answers as nginx does":
+                    self.request.recv(65_536)
+                    body = b"<center>The plain HTTP request was sent to HTTPS port</center>"
+                    self.request.sendall(
+                        b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                    )
+                elif request.param == "hangs up":
+                    self.request.recv(65_536)  # what is unread when a socket closes makes a reset of it
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+            server.shutdown()
+            thread.join()
+
+    def tell(self, url: str, manifest: drawpoint.StoreManifest) -> Iterator[str]:
+        """What is said by the engine of documents, by that of draws, and where it is awaited."""
+
+        async def awaited() -> None:
+            async with drawpoint.connect(url).async_store("made"):
+                pass
+
+        transport = drawpoint.connect(url)._transport  # noqa: SLF001  only its manifest came another way
+        for call in (
+            lambda: drawpoint.connect(url).store("made"),
+            lambda: drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE),
+            lambda: asyncio.run(awaited()),
+        ):
+            with pytest.raises(errors.RequestFailed) as caught:
+                call()
+            assert "attempts" not in str(caught.value)
+            yield str(caught.value)
+
+    def test_https_to_a_service_without_tls(self, service: LiveService, manifest: drawpoint.StoreManifest) -> None:
+        for said in self.tell(service.url.replace("http:", "https:"), manifest):
+            assert "it speaks HTTP without TLS: write http:// in place of https:// in its address" in said
+
+    def test_http_to_a_service_behind_tls(self, secure_address: str, manifest: drawpoint.StoreManifest) -> None:
+        for said in self.tell(secure_address, manifest):
+            assert "it speaks TLS: write https:// in place of http:// in its address" in said
+
+    def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(self, service: LiveService) -> None:
+        def hang_up_once(reply: Reply) -> bool:
+            proxy.documents = send
+            return hang_up(reply)
+
+        with FaultyProxy(service.url) as proxy:
+            proxy.documents = hang_up_once
+            assert drawpoint.connect(proxy.url).stores()[0]["id"] == "made"
+            assert len(proxy.seen) == 2
+
+
+class TestTheTokenOfTheEnvironment:
+    @pytest.mark.parametrize(
+        ("variable", "sent"), [("ours", "Bearer ours"), (" a,b ", "Bearer a"), (" ", None), (None, None)]
+    )
+    def test_is_sent_unless_it_is_blank(
+        self, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, variable: str | None, sent: str | None
+    ) -> None:
+        monkeypatch.delenv("DRAWPOINT_TOKEN", raising=False)
+        if variable is not None:
+            monkeypatch.setenv("DRAWPOINT_TOKEN", variable)
+        drawpoint.connect(proxy.url).store("made").read_coords(SAMPLE, "surface", 5)
+        assert {seen.headers.get("authorization") for seen in proxy.seen} == {sent}
+
+    @pytest.mark.parametrize(
+        ("options", "sent"),
+        [
+            ({"token": "given"}, "Bearer given"),
+            ({"auth": ("user", "word")}, "Basic dXNlcjp3b3Jk"),
+            ({"headers": {"Authorization": "Negotiate x"}}, "Negotiate x"),
+            ({"trust_env": False}, None),
+            ({"client": httpx.Client}, None),
+        ],
+        ids=str,
+    )
+    def test_gives_way_to_what_is_given(
+        self, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], sent: str | None
+    ) -> None:
+        monkeypatch.setenv("DRAWPOINT_TOKEN", "of-the-environment")
+        with drawpoint.connect(proxy.url, **options) as connection:
+            connection.store("made").read_coords(SAMPLE, "surface", 5)
+        assert {seen.headers.get("authorization") for seen in proxy.seen} == {sent}
+
+    @pytest.mark.parametrize("token", ["", " ", "a b", "\u00e4"])
+    def test_a_token_that_is_none_is_refused_and_names_the_variable(self, token: str) -> None:
+        with pytest.raises(ValueError, match="DRAWPOINT_TOKEN"):
+            drawpoint.connect("http://host", token=token)
 
 
 class TestConnect:

@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from drawpoint.errors import InvalidSettings
-from drawpoint_service.settings import TOKEN_VARIABLE, Settings, StoreSettings, load_settings
+from drawpoint.tokens import TOKEN_VARIABLE
+from drawpoint_service.settings import Settings, StoreSettings, load_settings
 from drawpoint_store import StoreManifest
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"

@@ -21,6 +21,7 @@ import httpx
 
 import drawpoint
 from drawpoint.errors import DrawpointError
+from drawpoint.tokens import TOKEN_VARIABLE
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.locations import local_path
 
@@ -122,7 +123,12 @@ def serve(root: Path | str, port: int, url: str, log: Path) -> Iterator[subproce
         command = announce("serve", "--store", f"{STORE_ID}={root}", "--port", str(port))
         # Killed, the demo must not leave its service behind: the pipe closes with it.
         process = subprocess.Popen(  # noqa: S603  it is this program
-            [*command, "--until-stdin-ends"], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            [*command, "--until-stdin-ends"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # What it proposes to type has no token either.
+            env={name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE},
         )
     try:
         # Nor may it when a supervisor ends it.

@@ -18,11 +18,12 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
+from drawpoint.tokens import TOKEN_VARIABLE
 from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.commands.arguments import location
 from drawpoint_service.connection import bound_connections
 from drawpoint_service.lifeline import end_with
-from drawpoint_service.settings import TOKEN_VARIABLE, Settings, check_store_id, load_settings
+from drawpoint_service.settings import Settings, check_store_id, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
