@@ -87,8 +87,8 @@ class StoreManifest(_Model):
     retired: list[str] = Field(default_factory=list)
     """Groups of earlier revisions, whose paths are never written again: somebody may still read them."""
 
-    _known: tuple[str, SampleTable, int, str] | None = PrivateAttr(default=None)
-    """What the manifest held when its revision was last told (all but the samples, they, their changes), and that."""
+    _read: tuple[str, SampleTable, int, str] | None = PrivateAttr(default=None)
+    """What was read (all but the samples, they, their changes), and the revision that its bytes have."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,10 +121,9 @@ class StoreManifest(_Model):
     @property
     def revision(self) -> str:
         """The sha256 (hex) of the manifest's bytes: as read, or after a change as they would be written now."""
-        held = self._held()
-        if self._known is None or self._known[:3] != held:
-            self._known = *held, hashlib.sha256(self.to_json()).hexdigest()
-        return self._known[3]
+        if self._read is not None and self._read[:3] == self._held():
+            return self._read[3]
+        return hashlib.sha256(self.to_json()).hexdigest()
 
     @property
     def fields(self) -> dict[str, ArrayLayout]:
@@ -144,7 +143,7 @@ class StoreManifest(_Model):
         except (ValueError, RecursionError) as error:
             raise InvalidManifest(f"{origin} is refused: it is no manifest ({error}).") from error
         manifest = cls._validate(found, origin)
-        manifest._known = *manifest._held(), hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
+        manifest._read = *manifest._held(), hashlib.sha256(data).hexdigest()  # noqa: SLF001  it is our own
         return manifest
 
     @classmethod

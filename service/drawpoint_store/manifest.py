@@ -20,7 +20,7 @@ class StoreManifest(drawpoint.manifest.StoreManifest):
     def save(self, store_root: str | os.PathLike[str]) -> str:
         """Write the manifest, whole or not at all, and return its path or URL."""
         place = stores.write_bytes(store_root, self.MANIFEST_NAME, self.to_json())
-        self._known = None  # these are no longer the bytes it may have been read from
+        self._read = None  # these are no longer the bytes it may have been read from
         return place
 
     @classmethod

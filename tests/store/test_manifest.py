@@ -217,6 +217,15 @@ def test_a_change_of_a_manifest_that_was_read_changes_its_revision(
     assert copy.deepcopy(manifest).revision == pickle.loads(pickle.dumps(manifest)).revision == changed
 
 
+def test_asking_for_a_revision_changes_nothing() -> None:
+    one, other = made(), made()
+    assert one.revision == other.revision
+    other.dataset_name = "other"
+    assert one.revision != other.revision
+    other.dataset_name = one.dataset_name
+    assert one == other
+
+
 def test_an_entry_that_was_looked_up_refuses_changes_that_the_manifest_would_not_notice() -> None:
     manifest = made()
     before, entry = manifest.to_json(), manifest.samples["b/ü"]
