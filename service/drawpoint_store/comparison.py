@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint.errors import DataDamaged, InvalidSample
-from drawpoint_store.conversion.tensors import read_tensor
+from drawpoint_store.conversion.tensors import read_tensor, require_torch
 from drawpoint_store.conversion.tree import SourceTree, open_filesystem
 from drawpoint_store.field_arrays import as_rows
 from drawpoint_store.layout import CANONICAL_TO_SPEC, present_specs
@@ -84,12 +84,14 @@ def compare_samples(
 
     Values of the source are cast as the store's layout says. `max_workers` threads each have one field of one sample
     in memory. `progress` shows a bar on a terminal. Raises StoreNotFound, InvalidManifest, InvalidSample for a source
-    without samples, StoreUnreadable where store or source do not answer, and ValueError for `max_workers` below 1.
+    without samples, StoreUnreadable where store or source do not answer, ExtraMissing without torch, and ValueError for
+    `max_workers` below 1.
     """
     from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
 
     if max_workers < 1:
         raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
+    require_torch()
     store = OpenStore(str(store_root))
     if not isinstance(source, SourceTree):
         source = SourceTree.scan(source)

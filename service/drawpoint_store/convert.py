@@ -8,7 +8,6 @@ see the store as it was.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +16,11 @@ from pydantic import BaseModel, Field
 from tqdm import tqdm
 
 import drawpoint
-from drawpoint.errors import ExtraMissing, RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
-from drawpoint.extras import how_to_install
+from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.agreement import check_agreement
 from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.tensors import require_torch
+from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
 from drawpoint_store.locations import check_location, contains
 from drawpoint_store.manifest import StoreManifest
@@ -79,8 +78,7 @@ def convert(
     published meanwhile, ExtraMissing without torch, and ValueError for several workers where they would not
     share memory://, and where store or source would lie inside the other.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
+    require_torch()
     started = time.monotonic()
     root = writer.store_root
     check_locations(source.location if isinstance(source, SourceTree) else source, root)
@@ -106,9 +104,11 @@ def convert(
         if old is not None and existing == "append":
             check_agreement(old, writer)
             known = old.samples
+        # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
+        held = {sample_id.removeprefix(PREPROCESSED) for sample_id in known}
         report = ConversionReport(
-            skipped=[sample.sample_id for sample in samples if sample.sample_id in known],
-            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in known},
+            skipped=[sample.sample_id for sample in samples if sample.sample_id in held],
+            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in held},
             left_out=source.left_out(writer.filemap),
         )
         writer.manifest.samples.clear()
@@ -119,7 +119,7 @@ def convert(
             published=frozenset() if old is None else _published_groups(old),
             resume=journal.is_begun(),
         )
-        new = [task for task in tasks if task.sample.sample_id not in known]
+        new = [task for task in tasks if task.sample.sample_id not in held]
         _convert_samples(new, conversion, writer, report, workers=workers, progress=progress)
         report.seconds = time.monotonic() - started
         if report.converted:

@@ -131,3 +131,12 @@ class TestASource:
         monkeypatch.setattr("drawpoint_store.comparison.shuffle_order", lambda *name: np.arange(name[-1]))
         assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 0
         assert "remark: 2 of 2 samples in an order that is not known here: rows were matched" in capsys.readouterr().out
+
+    def test_needs_torch_and_names_the_extra(
+        self, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+        assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "torch, which reads the source's files, is not installed: run `pip install '.[convert]'`" in err

@@ -82,6 +82,17 @@ class TestTrees:
         samples = [StoreManifest.load(tmp_path / name).samples["param1/0a1b"] for name in ("store", "alone")]
         assert samples[0] == samples[1]
 
+    def test_ids_that_have_that_folder_in_a_store_are_not_added_again(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs" / "preprocessed" / "run_1")
+        convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        manifest = StoreManifest.load(tmp_path / "store")
+        manifest.samples["preprocessed/run_1"] = manifest.samples.pop("run_1")
+        manifest.save(tmp_path / "store")
+        write_run(tmp_path / "runs" / "preprocessed" / "run_2")
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"), existing="append")
+        assert (report.skipped, report.converted) == (["run_1"], ["run_2"])
+        assert list(StoreManifest.load(tmp_path / "store").samples) == ["preprocessed/run_1", "run_2"]
+
     def test_two_directories_of_one_id_are_broken(self, tmp_path: Path) -> None:
         write_run(tmp_path / "runs" / "preprocessed" / "run_1")
         write_run(tmp_path / "runs" / "run_1")

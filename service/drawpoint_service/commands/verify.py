@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from drawpoint.errors import DrawpointError
 from drawpoint_service.commands.arguments import add_store_root, add_workers, location
 from drawpoint_service.commands.sources import add_filemap, choose_filemap
 from drawpoint_service.commands.wording import count, printable
 from drawpoint_store.comparison import compare_fields, compare_samples
+from drawpoint_store.conversion.tensors import require_torch
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.verify import find_leftovers, verify_store
@@ -67,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Verify, and print each problem when it is found; then compare with the source, if there is one."""
     if args.source is None:
         return _verify(args)
-    if importlib.util.find_spec("torch") is None:
-        raise DrawpointError("torch, which reads the source's files, is not installed; install the extra `convert`.")
+    require_torch()
     source = SourceTree.scan(args.source)
     filemap = choose_filemap(args.filemap, source)
     return max(_verify(args), _compare(args, source, filemap))

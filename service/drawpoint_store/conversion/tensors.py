@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import pickle
 import posixpath
@@ -9,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec.implementations.local
 
-from drawpoint.errors import InvalidSample, StoreUnreadable
+from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
+from drawpoint.extras import how_to_install
 from drawpoint_store import stores
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+
+def require_torch() -> None:
+    """Raise ExtraMissing, with what to install, where there is no torch to read files with."""
+    if importlib.util.find_spec("torch") is None:
+        raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
 
 
 def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from drawpoint_store.layout import FileMap
 
-_PREPROCESSED = "preprocessed/"
+PREPROCESSED = "preprocessed/"
+"""Where the preprocessing of some sets writes to; no part of a sample's id."""
 
 # What file systems call the thing that changes with a file's content; `created` is all that memory:// has.
 _STAMPS = ("mtime", "ETag", "etag", "e_tag", "LastModified", "last_modified", "updated", "created")
@@ -125,7 +126,7 @@ class SourceTree:
         found: dict[str, list[str]] = {}
         for folder in self.folders:
             if not wanted.isdisjoint(self.folders[folder]):
-                sample_id = folder.removeprefix(_PREPROCESSED) or posixpath.basename(self._root)
+                sample_id = folder.removeprefix(PREPROCESSED) or posixpath.basename(self._root)
                 found.setdefault(sample_id, []).append(folder)
         return {sample_id: sorted(found[sample_id]) for sample_id in sorted(found)}
 
