@@ -47,11 +47,12 @@ class LoaderReport:
 class SampleLoader:
     """Batches of a SampleDataset, epoch after epoch; each pass over it is one epoch, the next begins by itself.
 
-    `dataset` may be a Subset or ConcatDataset of such datasets, too. A pass that was left early is taken up where it
-    was left; one whose last batch has come out is over, whether or not one more was asked for. `len` is that of whole
-    epochs. `seed` names the orders of the epochs (the dataset's by default); `rank`, `world_size` and `drop_last` are
-    those of a distributed training. `batch_size=None` gives single items. `options` are those of torch's DataLoader.
-    `report` is what this and earlier passes cost. `sampler` is the ResumableSampler that holds order and place.
+    `dataset` may be a Subset or ConcatDataset of such datasets, or have a `set_epoch` of its own. A pass that was left
+    early is taken up where it was left; one whose last batch has come out is over, whether or not one more was asked
+    for. `len` is that of whole epochs. `seed` names the orders of the epochs (the dataset's by default); `rank`,
+    `world_size` and `drop_last` are those of a distributed training. `batch_size=None` gives single items. `options`
+    are those of torch's DataLoader. `report` is what this and earlier passes cost. `sampler` is the ResumableSampler
+    that holds order and place.
 
     `state_dict` counts the batches that have come out, so that one taken in the middle of an epoch, after the step
     of a batch, leads to the next batch. It holds for any number of workers, and for another number of ranks.
@@ -74,13 +75,14 @@ class SampleLoader:
         self.dataset = dataset
         self._drawn = _find_datasets(dataset)
         for each in self._drawn:
-            each.shared_epoch.reminds = False
+            if isinstance(each, SampleDataset):
+                each.shared_epoch.reminds = False
         self.batch_size = batch_size
         self.report = LoaderReport()
         self.sampler = ResumableSampler(
             dataset,
             shuffle=shuffle,
-            seed=self._drawn[0].seed if seed is None else seed,
+            seed=getattr(self._drawn[0], "seed", 0) if seed is None else seed,
             rank=rank,
             world_size=world_size,
             drop_last=drop_last,
@@ -159,15 +161,15 @@ class SampleLoader:
             self.set_epoch(epoch + 1)
 
 
-def _find_datasets(dataset: Any) -> list[SampleDataset]:
-    """Return the SampleDatasets that `dataset` is made of: itself, or those of Subsets and ConcatDatasets."""
-    if isinstance(dataset, SampleDataset):
+def _find_datasets(dataset: Any) -> list[Any]:
+    """Return the datasets with epochs that `dataset` is made of: itself, or those of Subsets and ConcatDatasets."""
+    if hasattr(dataset, "set_epoch"):
         return [dataset]
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
         raise InvalidParameter(
-            f"a SampleLoader sets the epochs of SampleDatasets, and {type(dataset).__name__} holds none; "
-            "give such data to a DataLoader."
+            f"a SampleLoader sets the epochs of SampleDatasets, and {type(dataset).__name__} holds none, nor has it a "
+            "set_epoch; give such data to a DataLoader."
         )
     return [found for each in inner for found in _find_datasets(each)]
 

@@ -236,8 +236,17 @@ class TestPartsOfADataset:
         assert [part.epoch for part in parts] == [1, 1]
         assert not torch.equal(first["volume_velocity"], second["volume_velocity"])
 
+    def test_may_have_epochs_of_their_own(self) -> None:
+        class Numbers(list[int]):
+            def set_epoch(self, epoch: int) -> None:
+                self[:] = [epoch] * len(self)
+
+        numbers: Any = Numbers([0, 0, 0])
+        loader = SampleLoader(Subset(numbers, [0, 2]), 2)
+        assert [batch.tolist() for _ in range(3) for batch in loader] == [[0, 0], [1, 1], [2, 2]]
+
     def test_without_epochs_are_refused(self) -> None:
-        with pytest.raises(InvalidParameter, match=r"TensorDataset holds none; give such data to a DataLoader"):
+        with pytest.raises(InvalidParameter, match=r"TensorDataset holds none, nor .*; give such data to a DataLoader"):
             SampleLoader(Subset(TensorDataset(torch.zeros(3)), [0]))
 
 
