@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 import drawpoint
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint_store import stores
 from drawpoint_store.conversion.agreement import check_agreement
 from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
 from drawpoint_store.conversion.tensors import require_torch
 from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
-from drawpoint_store.locations import check_location, contains
+from drawpoint_store.locations import check_location, contains, is_shared
 from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
@@ -91,12 +92,13 @@ def convert(
     journal = Journal(root)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
     with _told_to_go_on(root), lock_store(root):
+        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before it is read: see _publish
         old = load_manifest(root)
         done = journal.read_report(name)
         if old is not None and done is not None:
             report = ConversionReport.model_validate_json(done)
             if report.revision == old.revision:  # an earlier run was interrupted just after it had published
-                journal.clear()
+                journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
                 return report
         known: Mapping[str, SampleEntry] = {}
         if old is not None and existing == "refuse":
@@ -116,24 +118,25 @@ def convert(
         conversion = Conversion(
             location=source.location,
             writer=writer.to_init_kwargs(),
-            published=frozenset() if old is None else _published_groups(old),
+            published=frozenset() if old is None or is_shared(root) else _published_groups(old),
             resume=journal.is_begun(),
         )
         new = [task for task in tasks if task.sample.sample_id not in held]
         _convert_samples(new, conversion, writer, report, workers=workers, progress=progress)
         report.seconds = time.monotonic() - started
         if report.converted:
-            _publish(writer, report, journal, name, old)
+            _publish(writer, report, journal, name, old, stamp)
+            journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
     return report
 
 
 @contextlib.contextmanager
 def _told_to_go_on(root: str) -> Iterator[None]:
-    """Add to the error of a storage that does not answer what becomes of the work that is done."""
+    """Add what becomes of the work that is done to an error that says nothing of the work."""
     try:
         yield
-    except StoreUnreadable as error:
-        raise StoreUnreadable(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
+    except (RevisionChanged, StoreUnreadable) as error:
+        raise type(error)(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
 
 
 def check_target(store_root: str, existing: Existing) -> None:
@@ -233,21 +236,21 @@ def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport)
 
 
 def _publish(
-    writer: ZarrStoreWriter, report: ConversionReport, journal: Journal, name: str, old: StoreManifest | None
+    writer: ZarrStoreWriter,
+    report: ConversionReport,
+    journal: Journal,
+    name: str,
+    old: StoreManifest | None,
+    stamp: str | None,
 ) -> None:
-    now = load_manifest(writer.store_root)
-    if (now and now.revision) != (old and old.revision):
-        raise RevisionChanged(
-            f"somebody else published to {writer.store_root} meanwhile; {GO_ON}.", store=writer.store_root
-        )
+    """Publish the manifest unless somebody else has published since it was at `stamp`; raises RevisionChanged."""
     if old is not None:
         used = {entry.relpath for entry in writer.manifest.samples.values()}
         report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
     writer.retire_groups()
     report.revision = writer.manifest.revision
     journal.write_report(name, report.model_dump_json())
-    writer.save_manifest()
-    journal.clear()
+    writer.save_manifest(stamp)
 
 
 def _published_groups(manifest: StoreManifest) -> frozenset[str]:

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import crc32c
+import numcodecs
 import numpy as np
 from numcodecs import blosc
 
 from drawpoint_store import stores
+from drawpoint_store.locations import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,14 +42,17 @@ class ArrayContent(NamedTuple):
 
 
 def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
-    """Write the group at `path`, replacing what lies there, and return the digest of its content.
+    """Write the group at `path`, replacing what lies there on a root of its own, and return the digest of its content.
 
-    Every chunk is written, also one of nothing but zeros, so that a chunk that is not there is always damage. The
-    group's own metadata comes last. Raises StoreUnreadable where the storage does not take it.
+    On a shared root nothing is deleted first. A group there has the name of its content (`content_name`): somebody else
+    may read or write it at this moment, and each of its objects is replaced by one of the same bytes. Every chunk is
+    written, also one of nothing but zeros, so that a chunk that is not there is always damage. The group's own
+    metadata comes last. Raises StoreUnreadable where the storage does not take it.
     """
     store = stores.make_store(path)
-    with stores.translated_errors("replaced", path):
-        _sync(store.delete_dir(""))
+    if not is_shared(path):
+        with stores.translated_errors("replaced", path):
+            _sync(store.delete_dir(""))
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
     nodes = {array.layout.array_name: array_metadata(array.layout, array.grid, compression_level) for array in arrays}
@@ -57,6 +62,20 @@ def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: in
         _put(store, f"{name}/zarr.json", _json(node))
     _put(store, "zarr.json", _json(group_metadata(nodes)))
     return content_digest(digests)
+
+
+def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
+    """Return 12 hex digits that name what decides a group's bytes, and nothing else: values, layout, order, format.
+
+    Where no lock can be held, groups are named by it: conversions that differ never write one object, and equal ones
+    write the same bytes.
+    """
+    compressor = [compression_level, numcodecs.__version__] if compression_level else None
+    digest = hashlib.sha256(json.dumps([shuffle_seed, compressor]).encode())
+    for layout, grid, values, _ in arrays:
+        digest.update(json.dumps([layout.model_dump(), grid.model_dump()], sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<")).data)
+    return digest.hexdigest()[:12]
 
 
 def content_digest(array_digests: Iterable[str]) -> str:

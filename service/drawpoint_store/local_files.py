@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -24,11 +25,15 @@ class LocalRoot:
     def open(self, path: str) -> int:
         """Return a descriptor of the regular file at `path`, which begins with the root's path.
 
-        Raises FileNotFoundError or another OSError where it cannot be opened, and DataDamaged for a device, a
-        FIFO, a socket, a folder, and a link that leaves the root.
+        Raises FileNotFoundError or another OSError where it cannot be opened or is a folder, and DataDamaged for a
+        device, a FIFO, a socket, and a link that leaves the root.
         """
         descriptor = os.open(path, _OPEN_FLAGS)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            os.close(descriptor)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
             reason = "is no regular file"
         elif not self._holds(descriptor, path):
             reason = f"leads out of {self.path} by a link"

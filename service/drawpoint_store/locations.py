@@ -20,6 +20,11 @@ def is_remote(location: str | os.PathLike[str]) -> bool:
     return scheme_of(location) not in ("", "file")
 
 
+def is_shared(location: str | os.PathLike[str]) -> bool:
+    """Tell whether other processes may write to `location` without a lock that holds them off: a bucket, say."""
+    return is_remote(location) and scheme_of(location) != "memory"
+
+
 def local_path(location: str | os.PathLike[str]) -> Path:
     """Return the local path of a path or `file://` URL, with the home directory for `~` and `~user`.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import drawpoint.manifest
-from drawpoint.errors import DataDamaged, InvalidManifest, StoreNotFound
+from drawpoint.errors import DataDamaged, InvalidManifest, RevisionChanged, StoreNotFound
 from drawpoint_store import stores
 
 if TYPE_CHECKING:
@@ -17,9 +18,24 @@ class StoreManifest(drawpoint.manifest.StoreManifest):
 
     MANIFEST_NAME: ClassVar[str] = "manifest.json"
 
-    def save(self, store_root: str | os.PathLike[str]) -> str:
-        """Write the manifest, whole or not at all, and return its path or URL."""
-        place = stores.write_bytes(store_root, self.MANIFEST_NAME, self.to_json())
+    def save(self, store_root: str | os.PathLike[str], replacing: str | EllipsisType | None = ...) -> str:
+        """Write the manifest, whole or not at all, and return its path or URL.
+
+        `replacing` is what stores.read_stamp gave for the store's manifest before the work began, None if there was
+        none: if another has been written since, RevisionChanged is raised and nothing is written. One of the same
+        bytes is as good: another writer has written the same, or this one did, and missed the answer.
+        """
+        data = self.to_json()
+        if isinstance(replacing, EllipsisType):
+            place = stores.write_bytes(store_root, self.MANIFEST_NAME, data)
+        else:
+            place = stores.join(store_root, self.MANIFEST_NAME)
+            replaced = stores.replace_bytes(store_root, self.MANIFEST_NAME, data, replacing)
+            if not replaced and stores.read_bytes(store_root, self.MANIFEST_NAME) != data:
+                raise RevisionChanged(
+                    f"somebody else published to {store_root} meanwhile, and nothing of it was changed.",
+                    store=str(store_root),
+                )
         self._read = None  # these are no longer the bytes it may have been read from
         return place
 

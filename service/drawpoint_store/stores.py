@@ -7,10 +7,14 @@ that a store in a bucket needs nothing that a store on disk does not.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import secrets
-from typing import TYPE_CHECKING
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
@@ -29,8 +33,7 @@ from drawpoint_store.local_files import LocalRoot
 from drawpoint_store.locations import is_remote, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zarr.abc.store import Store
 
@@ -96,8 +99,7 @@ def _read_bounded(root: str | os.PathLike[str], name: str, place: str) -> bytes:
         return bytes(found.bytes())
     else:
         filesystem, path = fsspec.core.url_to_fs(place)
-        with filesystem.open(path, "rb") as file:
-            data = bytes(file.read(limit + 1))
+        data = bytes(filesystem.cat_file(path))
     check_size(len(data), limit)
     return data
 
@@ -107,9 +109,9 @@ def _too_large(root: str | os.PathLike[str], place: str, error: DocumentTooLarge
 
 
 def read_stamp(root: str | os.PathLike[str], name: str) -> str | None:
-    """Return what changes whenever the object `name` below `root` does, or None where the storage keeps no such thing.
+    """Return what changes whenever the object `name` below `root` does, None for one that is not there.
 
-    The ETag in a bucket, inode, size and time of a file. Raises StoreUnreadable; None, too, for a missing object.
+    The ETag in a bucket, inode, size and time of a file, elsewhere the sha256 of its bytes. Raises StoreUnreadable.
     """
     place = join(root, name)
     try:
@@ -119,6 +121,7 @@ def read_stamp(root: str | os.PathLike[str], name: str) -> str | None:
                 return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
             if uses_obstore(root):
                 return reading_client(root).head(name)["e_tag"]
+            return hashlib.sha256(_read_bounded(root, name, place)).hexdigest()
     except FileNotFoundError:
         pass
     return None
@@ -137,6 +140,113 @@ def write_bytes(root: str | os.PathLike[str], name: str, data: bytes) -> str:
             filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             filesystem.pipe_file(path, data)
     return place
+
+
+def replace_bytes(root: str | os.PathLike[str], name: str, data: bytes, stamp: str | None) -> bool:
+    """Write the object `name` if it is as it was at `stamp` (None: not there), and tell whether it was.
+
+    In a bucket the storage itself compares and writes in one step (If-Match, If-None-Match); where it cannot, and
+    elsewhere, whoever must not be interrupted holds a lock.
+    """
+    if uses_obstore(root):
+        from obstore.exceptions import (  # noqa: PLC0415  only stores in buckets need it
+            AlreadyExistsError,
+            NotFoundError,
+            NotSupportedError,
+            PreconditionError,
+        )
+
+        with translated_errors("written", join(root, name)):
+            try:
+                open_object_store(root).put(name, data, mode="create" if stamp is None else {"e_tag": stamp})
+            except (AlreadyExistsError, PreconditionError, NotFoundError):
+                return False
+            except NotSupportedError:
+                pass
+            else:
+                return True
+    if read_stamp(root, name) != stamp:
+        return False
+    write_bytes(root, name, data)
+    return True
+
+
+def delete(root: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Delete the objects `names` below `root`; those that are not there are deleted already."""
+    if not names:
+        return
+    with translated_errors("deleted", str(root)):
+        if not is_remote(root):
+            for name in names:
+                local_path(join(root, name)).unlink(missing_ok=True)
+        elif uses_obstore(root):
+            with contextlib.suppress(FileNotFoundError):  # some storages mind what is not there
+                open_object_store(root).delete(names)
+        else:
+            filesystem, path = fsspec.core.url_to_fs(str(root))
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    filesystem.rm_file(f"{path.rstrip('/')}/{name}")
+
+
+def delete_tree(root: str | os.PathLike[str], path: str) -> None:
+    """Delete the object `path` below `root`, or all objects in the folder of that name; links are not followed."""
+    with translated_errors("deleted", join(root, path)):
+        if is_remote(root):
+            _delete_remote_tree(root, path)
+        elif (place := local_path(join(root, path))).is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+
+def _delete_remote_tree(root: str | os.PathLike[str], path: str) -> None:
+    if uses_obstore(root):
+        client = open_object_store(root)
+        for page in client.list(f"{path}/"):
+            client.delete([entry["path"] for entry in page])
+        return
+    filesystem, place = fsspec.core.url_to_fs(join(root, path))
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm(place, recursive=True)
+
+
+def holds_objects(root: str | os.PathLike[str], folder: str) -> bool:
+    """Tell whether there is an object in a folder that is listed: some storages keep empty ones for a while."""
+    if not uses_obstore(root):
+        return True
+    with translated_errors("listed", join(root, folder)):
+        return any(open_object_store(root, read_only=True).list(f"{folder}/", chunk_size=1))
+
+
+def last_change(root: str | os.PathLike[str], path: str) -> float | None:
+    """Return when an object of the folder `path`, or the object `path`, was changed last, in seconds since 1970.
+
+    None where the storage does not tell, and where there is nothing.
+    """
+    place = join(root, path)
+    with translated_errors("listed", place):
+        if not is_remote(root):
+            top = local_path(place)
+            files = [Path(above, name) for above, _, names in os.walk(top) for name in names] or [top]
+            changes = [file.lstat().st_mtime for file in files]
+        elif uses_obstore(root):
+            pages = open_object_store(root, read_only=True).list(f"{path}/")
+            changes = [entry["last_modified"].timestamp() for page in pages for entry in page]
+        else:
+            filesystem, below = fsspec.core.url_to_fs(place)
+            found = (_changed(info) for info in filesystem.find(below, detail=True).values())
+            changes = [change for change in found if change is not None]
+    return max(changes, default=None)
+
+
+def _changed(info: Mapping[str, Any]) -> float | None:
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        if isinstance(found := info.get(key), datetime):
+            return found.timestamp()
+        if isinstance(found, int | float):
+            return float(found)
+    return None
 
 
 def list_names(root: str | os.PathLike[str], folder: str) -> list[str]:

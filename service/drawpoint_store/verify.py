@@ -11,6 +11,7 @@ from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import stores
 from drawpoint_store.field_arrays import NonFinite
 from drawpoint_store.group import array_digest, content_digest
+from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
 from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.store import OpenStore
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from drawpoint.manifest import SampleEntry, StoreManifest
+    import drawpoint.manifest
+    from drawpoint.manifest import SampleEntry
     from drawpoint_store.plan import ReadPlan
 
 _METADATA = "zarr.json"
@@ -83,7 +85,7 @@ def verify_store(
         yield _check_sample(store, sample_id, digests)
 
 
-def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
+def _fields(manifest: drawpoint.manifest.StoreManifest, sample_id: str) -> dict[str, str]:
     """Return the domain of each field that the sample has, in the order of the layout."""
     held = manifest.samples[sample_id].domains
     return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
@@ -152,18 +154,24 @@ def _check_array(store: OpenStore, sample_id: str, field: str) -> _ArrayCheck:
     return _ArrayCheck(digest, damage, not_finite)
 
 
-def find_leftovers(store_root: str | os.PathLike[str], manifest: StoreManifest) -> list[str]:
-    """Return the paths below the root of groups that no sample of the manifest refers to, and of unfinished files."""
+def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.manifest.StoreManifest) -> list[str]:
+    """Return the paths below the root of groups that no sample of the manifest refers to, and of unfinished files.
+
+    Folders that are stores themselves are left alone.
+    """
     referenced = {entry.relpath for entry in manifest.samples.values()}
     leftovers = []
     folders = [""]
     while folders:
         folder = folders.pop()
         above = f"{folder}/" if folder else ""
-        leftovers += [above + name for name in stores.list_names(store_root, folder) if name.endswith(".tmp")]
+        names = stores.list_names(store_root, folder)
+        if folder and StoreManifest.MANIFEST_NAME in names:
+            continue
+        leftovers += [above + name for name in names if name.endswith(".tmp")]
         for path in (above + name for name in stores.list_folders(store_root, folder, follow_links=False)):
             if path.endswith(".zarr") and path not in referenced:
-                leftovers.append(path)
+                leftovers += [path] if stores.holds_objects(store_root, path) else []
             elif path not in referenced:
                 folders.append(path)
     return sorted(leftovers)

@@ -15,13 +15,15 @@ from drawpoint.samples import MAX_CHUNKS, check_path
 from drawpoint.words import Words
 from drawpoint_store import stores
 from drawpoint_store.field_arrays import as_rows, cast, check_domain
-from drawpoint_store.group import ArrayContent, write_group
+from drawpoint_store.group import ArrayContent, content_name, write_group
 from drawpoint_store.layout import build_domain_layouts
+from drawpoint_store.locations import is_shared
 from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from types import EllipsisType
 
     from numpy.typing import ArrayLike
 
@@ -110,7 +112,11 @@ class ZarrStoreWriter:
             for field, array in layout.arrays.items():
                 stored = cast(sample_id, field, arrays[field], array.dtype)
                 contents.append(ArrayContent(array, domains[domain], stored, order))
-        relpath = self._free_relpath(sample_id)
+        if is_shared(self.store_root):
+            name = content_name(contents, self.manifest.shuffle_seed, self.compression_level)
+            relpath = f"{sample_id}.{name}.zarr"
+        else:
+            relpath = self._free_relpath(sample_id)
         digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
         return SampleEntry(relpath=relpath, domains=domains, digest=digest)
 
@@ -133,10 +139,13 @@ class ZarrStoreWriter:
             "compression_level": self.compression_level,
         }
 
-    def save_manifest(self) -> str:
-        """Publish the manifest, whole or not at all, and return its path or URL."""
+    def save_manifest(self, replacing: str | EllipsisType | None = ...) -> str:
+        """Publish the manifest, whole or not at all, and return its path or URL.
+
+        With `replacing`, only if the store's is as StoreManifest.save says; raises RevisionChanged otherwise.
+        """
         self.retire_groups()
-        place = self.manifest.save(self.store_root)
+        place = self.manifest.save(self.store_root, replacing)
         with self._lock:
             self._published = None
         return place

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import fsspec
 import pytest
 
-from drawpoint.errors import DataDamaged, MetadataDamaged, SplitNotFound
+from drawpoint.errors import MetadataDamaged, SplitNotFound, StoreUnreadable
 from drawpoint_store import read_split_ids
 from drawpoint_store.splits import list_splits, read_split
 
@@ -126,7 +126,7 @@ def test_what_is_no_file_is_no_missing_split(tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "train.txt").mkdir()
     (tmp_path / "train_design_ids.txt").mkdir()
-    with pytest.raises(DataDamaged, match="no regular file"):
+    with pytest.raises(StoreUnreadable, match="cannot be read"):
         read_split(tmp_path, "train")
 
 
@@ -183,7 +183,7 @@ class TestSplitFile:
 
     def test_that_is_a_folder_is_no_missing_one(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
-        with pytest.raises(DataDamaged, match="no regular file"):
+        with pytest.raises(StoreUnreadable, match="cannot be read"):
             read_split_ids(tmp_path, "folder")
         with pytest.raises(IsADirectoryError):
             read_split_ids(tmp_path / "folder")

@@ -1,9 +1,10 @@
 """What a conversion has finished, beside the store it writes, so that an interrupted one goes on where it was.
 
-`<root>/.convert/samples/<digest of the id>.json` holds the entry of a finished sample, bound to a fingerprint of
-what its bytes depend on: the sources' sizes and times, and the writer's parameters. `<root>/.convert/report.json`
-says what the manifest's publication completes. All of it is removed once that has happened, and no bytes of the
-store depend on it.
+`<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. It is named by the sample's id and the
+fingerprint of what its bytes depend on: the sources' sizes and times, and the writer's parameters.
+`<root>/.convert/report-<digest>.json` says what the manifest's publication completes, and is named by the fingerprint
+of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each other's
+records. What a conversion recorded is removed once its manifest is published, and no bytes of the store depend on it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel, ValidationError
@@ -25,7 +27,7 @@ from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 try:
@@ -39,7 +41,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What flock says on a file system that has none, such as Lustre mounted without it."""
 
 _SAMPLES = f"{FOLDER}/samples"
-_REPORT = f"{FOLDER}/report.json"
+_REPORT = "report-"
 
 
 class Finished(BaseModel):
@@ -62,14 +64,15 @@ class Journal:
 
     def add(self, sample_id: str, finished: Finished) -> None:
         """Record a finished sample."""
-        stores.write_bytes(self.root, _record(sample_id), finished.model_dump_json(exclude_none=True).encode())
+        name = _record(sample_id, finished.fingerprint)
+        stores.write_bytes(self.root, name, finished.model_dump_json(exclude_none=True).encode())
 
     def find(self, sample_id: str, fingerprint: str) -> Finished | None:
         """Return the sample as it was finished under the same fingerprint, None if it was not.
 
         A group of another size is not finished: a machine that lost its power may keep a record and lose files.
         """
-        data = stores.read_bytes(self.root, _record(sample_id))
+        data = stores.read_bytes(self.root, _record(sample_id, fingerprint))
         if data is None:
             return None
         try:
@@ -83,26 +86,31 @@ class Journal:
 
     def write_report(self, conversion: str, report: str) -> None:
         """Record what will be reported of the conversion with that fingerprint, just before it is published."""
-        data = json.dumps({"conversion": conversion, "report": report}).encode()
-        stores.write_bytes(self.root, _REPORT, data)
+        stores.write_bytes(self.root, _report(conversion), report.encode())
 
     def has_report(self) -> bool:
         """Tell whether a conversion was interrupted here while it published."""
-        return stores.read_bytes(self.root, _REPORT) is not None
+        return any(name.startswith(_REPORT) for name in stores.list_names(self.root, FOLDER))
 
     def read_report(self, conversion: str) -> str | None:
         """Return what `write_report` recorded for the same conversion, None if there is no such record."""
-        data = stores.read_bytes(self.root, _REPORT)
-        if data is None:
-            return None
-        record: dict[str, str] = json.loads(data)
-        return record["report"] if record["conversion"] == conversion else None
+        data = stores.read_bytes(self.root, _report(conversion))
+        return None if data is None else data.decode()
 
-    def clear(self) -> None:
-        """Remove the journal; the report last, since it is what tells a repeated command that all is done."""
-        with stores.translated_errors("removed", stores.join(self.root, FOLDER)):
-            sync(stores.make_store(stores.join(self.root, _SAMPLES)).delete_dir(""))
-            sync(stores.make_store(self.root).delete(_REPORT))
+    def clear(self, conversion: str, finished: Mapping[str, str]) -> None:
+        """Remove what a conversion recorded of its `finished` samples, id -> fingerprint.
+
+        The report goes last, since it is what tells a repeated command that all is done. A local store, which the
+        conversion has had to itself, keeps nothing of earlier ones either.
+        """
+        if is_remote(self.root):
+            stores.delete(self.root, [_record(sample_id, mark) for sample_id, mark in finished.items()])
+            stores.delete(self.root, [_report(conversion)])
+            return
+        folder = local_path(stores.join(self.root, FOLDER))
+        shutil.rmtree(folder / "samples", ignore_errors=True)
+        for report in folder.glob(f"{_REPORT}*"):
+            report.unlink()
 
 
 @contextlib.contextmanager
@@ -165,7 +173,8 @@ def _remove_if_unused(place: Path, *, made: bool) -> None:
         if [path.name for path in folder.iterdir()] == [_LOCK]:
             (folder / _LOCK).unlink()
             folder.rmdir()
-        if made:
+    if made:
+        with contextlib.suppress(OSError):
             place.rmdir()
 
 
@@ -183,5 +192,9 @@ def count_bytes(path: str) -> int:
     return sum(file.stat().st_size for file in local_path(path).rglob("*") if file.is_file())
 
 
-def _record(sample_id: str) -> str:
-    return f"{_SAMPLES}/{hashlib.sha256(sample_id.encode()).hexdigest()[:32]}.json"
+def _record(sample_id: str, fingerprint: str) -> str:
+    return f"{_SAMPLES}/{hashlib.sha256(f'{fingerprint} {sample_id}'.encode()).hexdigest()[:32]}.json"
+
+
+def _report(conversion: str) -> str:
+    return f"{FOLDER}/{_REPORT}{conversion[:32]}.json"

@@ -1,0 +1,154 @@
+"""Two conversions into one root of a real bucket at once: one is published whole, and the other says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawpoint.errors import RevisionChanged
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, stores
+from drawpoint_store.comparison import compare_samples
+from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.convert import ConversionReport, convert
+from drawpoint_store.verify import find_leftovers, verify_store
+from s3 import Bucket, run_s3
+from trees import run_tensors, write_run
+
+RUNS = ("a", "b", "c")
+MOMENTS = [(Journal, "add", 1), (Journal, "add", 3), (Journal, "write_report", 1), (StoreManifest, "save", 1)]
+"""Where the second conversion runs from its beginning to its end: within the first, at the given call of these."""
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with run_s3("cars") as running:
+        yield running
+
+
+@pytest.fixture
+def root(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{bucket.name}/{tmp_path.name}"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[Path, Path]:
+    """Return two sources of the same samples with other values."""
+    for source, first_seed in (("one", 0), ("two", 10)):
+        for number, name in enumerate(RUNS):
+            write_run(tmp_path / source / name, first_seed + number)
+    return tmp_path / "one", tmp_path / "two"
+
+
+def writer_at(root: str, **settings: Any) -> ZarrStoreWriter:
+    return ZarrStoreWriter(root, detect_filemap(run_tensors()), "made", **{"chunk_points": 64, **settings})
+
+
+def interpose(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, call: int, work: Callable[[], object]
+) -> list[object]:
+    """Do `work` just before the given call of a method, and return the list that what it returns comes into."""
+    original, calls, returned = getattr(owner, name), [0], []
+
+    def interposed(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            monkeypatch.setattr(owner, name, original)
+            returned.append(work())
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, interposed)
+    return returned
+
+
+def assert_holds(root: str, source: Path, ids: tuple[str, ...] = RUNS) -> None:
+    """Assert that the store is undamaged and holds the values of `source`, and nothing else."""
+    assert sorted(StoreManifest.load(root).samples) == sorted(ids)
+    assert [problem for check in verify_store(root) for problem in check.problems] == []
+    compared = list(compare_samples(root, SourceTree.scan(source), detect_filemap(run_tensors())))
+    assert [each.differences for each in compared] == [()] * len(ids)
+
+
+def records(root: str) -> list[str]:
+    names = [name for folder in (".convert", ".convert/samples") for name in stores.list_names(root, folder)]
+    return [name for name in names if name.endswith(".json")]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
+class TestTwoConversionsThatOverlap:
+    def test_and_differ_in_their_sources_publish_one_and_refuse_the_other(
+        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
+    ) -> None:
+        one, two = sources
+        interpose(monkeypatch, *moment, lambda: convert(two, writer_at(root)))
+        with pytest.raises(RevisionChanged, match=r"somebody else published .* run the same command again"):
+            convert(one, writer_at(root))
+        assert_holds(root, two)
+
+    def test_and_differ_in_their_settings_publish_one_and_refuse_the_other(
+        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
+    ) -> None:
+        one, _ = sources
+        interpose(monkeypatch, *moment, lambda: convert(one, writer_at(root, shuffle_seed=1, chunk_points=32)))
+        with pytest.raises(RevisionChanged):
+            convert(one, writer_at(root))
+        assert_holds(root, one)
+        assert StoreManifest.load(root).shuffle_seed == 1
+        assert convert(one, writer_at(root), existing="overwrite").resumed == 3  # its own work was not lost
+        assert_holds(root, one)
+        assert StoreManifest.load(root).shuffle_seed == 0
+        assert len(find_leftovers(root, StoreManifest.load(root))) == 3
+
+    def test_and_are_equal_agree(
+        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
+    ) -> None:
+        one, _ = sources
+        inner = interpose(monkeypatch, *moment, lambda: convert(one, writer_at(root)))
+        outer = convert(one, writer_at(root))
+        (report,) = inner
+        assert isinstance(report, ConversionReport)
+        assert report.revision == outer.revision == StoreManifest.load(root).revision
+        assert_holds(root, one)
+        assert find_leftovers(root, StoreManifest.load(root)) == []
+        assert records(root) == []
+
+    def test_and_append_lose_neither_s_samples(
+        self,
+        root: str,
+        sources: tuple[Path, Path],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        moment: tuple[type, str, int],
+    ) -> None:
+        one, _ = sources
+        convert(one, writer_at(root))
+        for number, name in enumerate(("x1", "x2", "x3", "y")):
+            write_run(tmp_path / name[0] / name, 20 + number)
+        interpose(monkeypatch, *moment, lambda: convert(tmp_path / "y", writer_at(root), existing="append"))
+        with pytest.raises(RevisionChanged):
+            convert(tmp_path / "x", writer_at(root), existing="append")
+        assert sorted(StoreManifest.load(root).samples) == [*RUNS, "y"]
+        again = convert(tmp_path / "x", writer_at(root), existing="append")
+        assert again.resumed == 3
+        assert sorted(StoreManifest.load(root).samples) == [*RUNS, "x1", "x2", "x3", "y"]
+
+
+def test_a_reader_of_a_store_that_is_written_again_with_the_same_values_reads_on(
+    root: str, sources: tuple[Path, Path]
+) -> None:
+    one, two = sources
+    convert(one, writer_at(root))
+    reader = ZarrChunkReader(root)
+    before = reader.read_sample("a", {"surface": 50}, seed=1)
+    convert(two, writer_at(root), existing="overwrite")
+    convert(one, writer_at(root), existing="overwrite")
+    assert_holds(root, one)
+    assert StoreManifest.load(root).samples == reader.manifest.samples
+    again = reader.read_sample("a", {"surface": 50}, seed=1)
+    assert all(again[field].equal(tensor) for field, tensor in before.items())

@@ -1,0 +1,167 @@
+"""What no manifest names is listed and removed, and nothing else is."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import FILEMAP, sample_arrays
+from drawpoint.errors import StoreExists, StoreNotFound
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, prune, stores
+from drawpoint_store.conversion.journal import lock_store
+from drawpoint_store.prune import Leftover, prune_store
+from drawpoint_store.verify import find_leftovers, verify_store
+from s3 import Bucket, run_s3
+
+DAY = 86_400.0
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with run_s3("cars") as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = secrets.token_hex(8)
+    if request.param == "local":
+        return str(tmp_path / name)
+    if request.param == "memory":
+        return f"memory://{name}"
+    for variable, value in request.getfixturevalue("bucket").environment.items():
+        monkeypatch.setenv(variable, value)
+    return f"s3://cars/{name}"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(prune, "now", lambda: now + 2 * DAY)
+
+
+def publish(root: str, *seeds: int) -> StoreManifest:
+    """Publish samples s0, s1, ... with the values of `seeds`, and return the manifest."""
+    writer = ZarrStoreWriter(root, FILEMAP, "made", chunk_points=256)
+    for number, seed in enumerate(seeds):
+        writer.write_sample(f"deep/s{number}", sample_arrays(seed))
+    writer.save_manifest()
+    return StoreManifest.load(root)
+
+
+def groups(manifest: StoreManifest) -> set[str]:
+    return {entry.relpath for entry in manifest.samples.values()}
+
+
+def prune_all(root: str, older_than_seconds: float = 0.0, *, delete: bool = True) -> dict[str, Leftover]:
+    return {found.path: found for found in prune_store(root, older_than_seconds=older_than_seconds, delete=delete)}
+
+
+def test_a_dry_run_lists_replaced_groups_and_removes_nothing(root: str) -> None:
+    old = publish(root, 0, 1)
+    new = publish(root, 2, 1)
+    replaced = groups(old) - groups(new)
+    assert replaced
+    found = prune_all(root, delete=False)
+    assert set(found) == replaced
+    assert not any(each.removed for each in found.values())
+    assert find_leftovers(root, new) == sorted(replaced)
+
+
+def test_replaced_groups_are_removed_and_the_present_ones_stay_whole(root: str) -> None:
+    old = publish(root, 0, 1)
+    new = publish(root, 2, 3)
+    expected = ZarrChunkReader(root).read_sample("deep/s0")
+    found = prune_all(root)
+    assert {path for path, each in found.items() if each.removed} == groups(old) - groups(new)
+    assert find_leftovers(root, new) == []
+    assert [problem for check in verify_store(root) for problem in check.problems] == []
+    assert all(tensor.equal(expected[field]) for field, tensor in ZarrChunkReader(root).read_sample("deep/s0").items())
+    assert prune_all(root) == {}
+
+
+def test_what_was_changed_lately_stays(root: str) -> None:
+    publish(root, 0)
+    publish(root, 1)
+    (found,) = prune_all(root, DAY).values()
+    assert not found.removed
+    assert found.age_seconds is not None
+    assert 0 <= found.age_seconds < DAY
+
+
+@pytest.mark.usefixtures("later")
+def test_what_is_old_enough_goes(root: str) -> None:
+    publish(root, 0)
+    publish(root, 1)
+    (found,) = prune_all(root, DAY).values()
+    assert found.removed
+
+
+def test_a_store_in_a_folder_of_the_store_is_none_of_its_leftovers(root: str) -> None:
+    publish(root, 0)
+    publish(f"{root}/other", 1)
+    assert prune_all(root) == {}
+    assert [problem for check in verify_store(f"{root}/other") for problem in check.problems] == []
+
+
+def test_a_group_that_is_published_meanwhile_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = publish(root, 0)
+    publish(root, 1)
+    listed = find_leftovers
+
+    def list_and_restore(store_root: str, manifest: StoreManifest) -> list[str]:
+        found = listed(store_root, manifest)
+        first.save(store_root)  # somebody goes back to the first revision
+        return found
+
+    monkeypatch.setattr(prune, "find_leftovers", list_and_restore)
+    assert prune_all(root) == {}
+    assert ZarrChunkReader(root).read_sample("deep/s0")
+
+
+def test_a_root_without_a_store_is_named_and_nothing_is_removed(root: str) -> None:
+    ZarrStoreWriter(root, FILEMAP, "made").write_sample("a", sample_arrays(0))
+    with pytest.raises(StoreNotFound):
+        prune_all(root)
+    assert stores.list_folders(root, "")
+
+
+def test_a_local_store_that_a_conversion_holds_is_left_alone(tmp_path: Path) -> None:
+    publish(str(tmp_path), 0)
+    publish(str(tmp_path), 1)
+    with lock_store(str(tmp_path)), pytest.raises(StoreExists, match="another conversion"):
+        prune_all(str(tmp_path))
+    assert len(find_leftovers(tmp_path, StoreManifest.load(tmp_path))) == 1
+
+
+@pytest.mark.usefixtures("later")
+def test_a_bucket_in_which_a_conversion_recorded_a_sample_lately_is_left_alone(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in bucket.environment.items():
+        monkeypatch.setenv(variable, value)
+    root = "s3://cars/at-work"
+    publish(root, 0)
+    publish(root, 1)
+    stores.write_bytes(root, ".convert/samples/1.json", b"{}")
+    with pytest.raises(StoreExists, match=r"a conversion recorded a sample in .* ago; wait for its end"):
+        prune_all(root, 3 * DAY)
+    assert len(find_leftovers(root, StoreManifest.load(root))) == 1
+    (found,) = prune_all(root, DAY).values()
+    assert found.removed
+
+
+def test_links_are_removed_and_not_what_they_lead_to(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    publish(str(root), 0)
+    shutil.copytree(root / "deep/s0.zarr", tmp_path / "precious")
+    (root / "old.zarr").mkdir()
+    (root / "old.zarr/link").symlink_to(tmp_path / "precious")
+    (root / "linked.zarr").symlink_to(tmp_path / "precious")  # not followed, and so not listed
+    assert set(prune_all(str(root))) == {"old.zarr"}
+    assert (tmp_path / "precious/zarr.json").is_file()
