@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
 
 import drawpoint
 from drawpoint.errors import DrawpointError, Overloaded
@@ -23,6 +22,7 @@ from drawpoint_service.readiness import Readiness
 from drawpoint_service.responses import problem_response
 from drawpoint_service.revisions import Catalog
 from drawpoint_service.routes.batch import batch_routes
+from drawpoint_service.routes.docs import docs_routes
 from drawpoint_service.routes.draws import draw_routes
 from drawpoint_service.routes.health import health_routes
 from drawpoint_service.routes.stores import store_routes
@@ -76,12 +76,14 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=live,
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load what they show from other hosts
+        redoc_url=None,
     )
     app.include_router(store_routes(catalog, pool))
     app.include_router(draw_routes(catalog, settings, pool))
     app.include_router(batch_routes(catalog, settings, pool))
     app.include_router(health_routes(readiness, draining))
-    app.add_api_route("/", lead_to_docs, include_in_schema=False)
+    app.include_router(docs_routes())
     explain_errors(app, settings)
     app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token])
 
@@ -105,11 +107,6 @@ def open_stores(settings: Settings) -> dict[str, OpenStore]:
         name: OpenStore(store.location(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache())
         for name, store in settings.stores.items()
     }
-
-
-async def lead_to_docs() -> Response:
-    """Lead a browser to the documentation."""
-    return RedirectResponse("/docs")
 
 
 def explain_errors(app: FastAPI, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from drawpoint.payload import content_digest
 from drawpoint_service import problems
 from drawpoint_service.responses import problem_response
+from drawpoint_service.routes import docs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 ACCESS_LOG = logging.getLogger("drawpoint.access")
 LOG = logging.getLogger("drawpoint.service")
-OPEN_PATHS = ("/healthz", "/readyz")
-"""What answers without a token: whoever watches over the service need not be let in."""
+OPEN_PATHS = {"/healthz", "/readyz", *docs.PATHS}
+"""What answers without a token: whoever watches over the service, or reads what it answers, need not be let in."""
 
 MAX_REQUEST_ID = 128
 _KEY = "drawpoint.exchange"

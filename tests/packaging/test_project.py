@@ -171,7 +171,7 @@ class TestSystemProgramsThatTestsDrive:
 
     def run(self, bin_: Path, **programs: str) -> subprocess.CompletedProcess[str]:
         bin_.mkdir()
-        for name, script in {"bash": "", **programs}.items():
+        for name, script in {"bash": "", "chromium": "", **programs}.items():
             (bin_ / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
             (bin_ / name).chmod(0o755)
         command = [str(shutil.which("sh")), str(REPOSITORY / ".ci" / "system")]

@@ -29,10 +29,10 @@ class TestWithTokens:
     @pytest.mark.parametrize("token", TOKENS)
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
     def test_any_of_them_lets_in(self, http: httpx.Client, token: str, scheme: str) -> None:
-        for path in (SAMPLE, "/stores", "/docs"):
+        for path in (SAMPLE, "/stores"):
             assert http.get(path, headers={"Authorization": f"{scheme} {token}"}).status_code == 200
 
-    @pytest.mark.parametrize("path", [SAMPLE, "/stores", "/stores/made/manifest", "/docs", "/openapi.json", "/nowhere"])
+    @pytest.mark.parametrize("path", [SAMPLE, "/stores", "/stores/made/manifest", "/docs/../stores", "/nowhere"])
     def test_none_is_401(self, http: httpx.Client, path: str) -> None:
         for headers in ({}, {"Authorization": "Basic Zmlyc3QtdG9rZW4="}, {"Authorization": "Bearer"}):
             answer = http.get(path, headers=headers)

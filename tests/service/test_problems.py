@@ -298,6 +298,7 @@ def test_every_error_that_a_request_can_meet_has_a_status() -> None:
         errors.InvalidManifest,
         errors.StoreExists,
         errors.InvalidSettings,
+        errors.ExtraMissing,
     }
     for kind in vars(errors).values():
         if inspect.isclass(kind) and issubclass(kind, errors.DrawpointError):
