@@ -14,9 +14,9 @@ import drawpoint
 from drawpoint.errors import DrawpointError, Overloaded
 from drawpoint_service import problems
 from drawpoint_service.catalog import serve_store
-from drawpoint_service.documents import document_app
 from drawpoint_service.draining import Draining
-from drawpoint_service.exchange import Exchanges, exchange_of
+from drawpoint_service.exchange import OPEN_PATHS, Exchanges, exchange_of
+from drawpoint_service.openapi import document_app
 from drawpoint_service.pool import ReadPool
 from drawpoint_service.readiness import Readiness
 from drawpoint_service.responses import problem_response
@@ -87,10 +87,20 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     explain_errors(app, settings)
     app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token])
 
+    documents: dict[tuple[str, ...], dict[str, Any]] = {}
+
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = document_app(app, needs_token=bool(settings.token))
-        return app.openapi_schema
+        revisions = tuple(store.revision for store in catalog.values())
+        if revisions not in documents:
+            documents.clear()
+            documents[revisions] = document_app(
+                app,
+                list(catalog.values()),
+                most_samples=settings.max_batch_samples,
+                needs_token=bool(settings.token),
+                open_paths=OPEN_PATHS,
+            )
+        return documents[revisions]
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way of extending the document
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
@@ -24,6 +25,7 @@ BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/pla
 """What a body may call itself: JSON, or what `curl -d` and a browser's fetch say of any text."""
 
 _SHOWN = 200
+_MOST_DIGITS = 20  # more than a seed has
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int, store: 
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
-        members = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        members = json.loads(
+            text, object_pairs_hook=_unique, parse_float=_parse_fraction, parse_constant=_refuse_constant
+        )
         # Half of a surrogate pair can be written in JSON and stands for no character.
         json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # a body nested a thousand deep ends in RecursionError
@@ -173,6 +177,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a key stands there twice")
     return members
+
+
+def _parse_fraction(text: str) -> int | float:
+    """Return a number that is written with a point or an exponent; 7.0 and 7e0 are integers to JSON Schema."""
+    number = Decimal(text)
+    is_integer = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
+    return int(number) if is_integer else float(text)  # by way of a float, a large one would become another
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,174 +1,113 @@
-"""What OpenAPI says of parameters and problems that FastAPI cannot see, because domains differ by store."""
+"""What OpenAPI says of the answers of a route."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from fastapi.openapi.utils import get_openapi
+from typing import Any
 
 from drawpoint.payload import CONTENT_TYPE
 from drawpoint.seeds import MAX_SEED
-from drawpoint_service import problems, query
+from drawpoint_service import problems
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from fastapi import FastAPI
-
-EXAMPLE_COUNT = 4096
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _DESCRIPTIONS = {
+    400: "The request is not HTTP/1.1.",
     401: "A token is wanted.",
     403: "The token is not known.",
     404: "There is no such store, sample, split or document.",
     409: "The store is at another revision than `revision` says.",
-    413: "The answer would exceed what is sent at once.",
-    422: "An unknown or repeated parameter, domain or field, or a value out of place.",
+    413: "The request, or the answer, would exceed what is sent at once.",
+    415: "The body says that it is not JSON.",
+    422: "An unknown or repeated parameter, domain or field, a value out of place, or a domain that the sample lacks.",
+    431: "The request line and the headers are too long.",
+    500: "The service failed; its log says why, under the request's id.",
     502: "The stored data is damaged or cannot be read.",
-    503: "The service is busy: try again after the time that Retry-After names.",
+    503: "The service is busy, not ready, or shutting down.",
 }
-_SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
-_NAMES = {"type": "array", "minItems": 1, "items": {"type": "string"}}
-_PARAMETERS: dict[str, dict[str, Any]] = {
-    "fields": {
-        "description": "Canonical fields to send, with commas between them; all unless given. "
-        "What the sample lacks is absent.",
-        "schema": {"type": "string"},
-        "example": "surface_position,surface_pressure",
-    },
-    "domains": {
-        "description": "Domains to send, with commas between them; all unless given.",
-        "schema": {"type": "string"},
-        "example": "surface",
-    },
-    "seed": {
-        "description": "Names the draw: the same seed gives the same rows, and the answer may be cached.",
-        "schema": _SEED,
-        "example": 0,
-    },
-    "part": {
-        "description": "With `seed`: one of the ceil(n / count) disjoint parts instead of a random draw.",
-        "schema": _SEED,
-    },
-    "dtype": {
-        "description": "`float32` for every field, or each as it is `stored`.",
-        "schema": {"type": "string", "enum": list(query.DTYPES), "default": query.DTYPES[0]},
-    },
-    "revision": {
-        "description": "The revision that the store has to be at.",
-        "schema": {"type": "string"},
-    },
-    "limit": {
-        "description": "How many samples a page holds at most.",
-        "schema": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": query.MAX_PAGE_SAMPLES,
-            "default": query.PAGE_SAMPLES,
-        },
-    },
-    "after": {
-        "description": "The id behind which the page begins: `next` of the page before.",
-        "schema": {"type": "string"},
-    },
+_TEXT = {"type": "string"}
+_PAYLOAD = {CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_ALWAYS = {
+    "X-Request-ID": {
+        "description": "The request's id: the one it came with, if that is sane.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[ -~]{1,128}$"},
+    }
 }
-
-
-def document_parameters(names: Iterable[str], domains: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the OpenAPI of a route's query parameters: those of `names`, and a count for each of `domains`."""
-    counts = [
-        {
-            "name": domain,
-            "in": "query",
-            "description": f"How many random points of {domain!r} to send, or `{query.ALL}` (also if left out of a "
-            "sample read). Stores differ in their domains: `GET /stores/{store_id}` lists them.",
-            "schema": {"anyOf": [{"type": "integer", "minimum": 1}, {"const": query.ALL}]},
-            "example": EXAMPLE_COUNT,
+_REVISION = {
+    "description": "The store's revision.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
+_DIGEST = {
+    "description": "The crc32c of the body (RFC 9530).",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^crc32c=:[A-Za-z0-9+/]{6}==:$"},
+}
+_CACHE = {"description": "Whether and for how long the answer may be used again.", "required": True, "schema": _TEXT}
+_SEED = {
+    "description": "The seed of the draw.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
+}
+_PROBLEM_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "How to send the token.", "required": True, "schema": _TEXT}},
+    409: {"X-Drawpoint-Revision": _REVISION},
+    415: {"Accept": {"description": "What a body may be.", "required": True, "schema": _TEXT}},
+    503: {
+        "Retry-After": {
+            "description": "Seconds after which to ask a busy service again.",
+            "schema": {"type": "integer", "minimum": 1},
         }
-        for domain in domains
-    ]
-    return {"parameters": [*counts, *({"name": name, "in": "query", **_PARAMETERS[name]} for name in names)]}
+    },
+}
 
 
 def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI of a route's problems; any may want a token."""
+    """Return the OpenAPI of a route's problems."""
     return {
         status: {
             "description": _DESCRIPTIONS[status],
-            "content": {problems.CONTENT_TYPE: {"schema": _PROBLEM}},
+            "headers": {**_ALWAYS, "Content-Digest": _DIGEST, **_PROBLEM_HEADERS.get(status, {})},
+            "content": {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in (401, 403, *statuses)
+        for status in statuses
     }
 
 
-def document_payload() -> dict[str, Any]:
-    """Return the OpenAPI of an answer that is a safetensors file."""
-    text = {"schema": {"type": "string"}}
+def document_json(model: Any = None, *, of_store: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI of an answer that is JSON, and a `model`; those about a store name its revision."""
+    headers = {**_ALWAYS, "Content-Digest": _DIGEST, **({"X-Drawpoint-Revision": _REVISION} if of_store else {})}
+    return {"headers": headers, **({} if model is None else {"model": model})}
+
+
+def document_draw() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI of the answers to a draw: a safetensors file, or that it has not changed."""
+    headers = {**_ALWAYS, "X-Drawpoint-Revision": _REVISION, "X-Drawpoint-Seed": _SEED, "Cache-Control": _CACHE}
+    tag = {"description": "Names the answer, if `seed` was given.", "schema": _TEXT}
     return {
-        "description": "A safetensors file: one tensor a canonical field, (T,) for scalars, (T, dim) for vectors.",
-        "content": {CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-        "headers": {
-            "X-Drawpoint-Seed": {"description": "The seed of the draw.", **text},
-            "X-Drawpoint-Revision": {"description": "The store's revision.", **text},
-            "X-Request-ID": {"description": "The request's id: the one it came with, if that is sane.", **text},
-            "Content-Digest": {"description": "The crc32c of the body (RFC 9530).", **text},
-            "ETag": {"description": "With an explicit seed: names the answer.", **text},
+        200: {
+            "description": "A safetensors file: one tensor a canonical field, (T,) for scalars, (T, dim) for vectors.",
+            "headers": {**headers, "Content-Digest": _DIGEST, "ETag": tag},
+            "content": _PAYLOAD,
         },
+        304: {"description": "What If-None-Match names is still right.", "headers": {**headers, "ETag": tag}},
     }
 
 
-def document_batch(domains: Iterable[str], most_samples: int) -> dict[str, Any]:
-    """Return the OpenAPI of the body of a batch."""
-    count = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": query.ALL}, {"type": "null"}]}
-    names = ", ".join(domains)
-    item = {
-        "type": "object",
-        "required": ["id"],
-        "properties": {"id": {"type": "string"}, "seed": _SEED, "part": _SEED},
-        "additionalProperties": False,
+def document_batch() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI of the answer that holds a batch."""
+    headers = {
+        **_ALWAYS,
+        "X-Drawpoint-Revision": _REVISION,
+        "Cache-Control": _CACHE,
+        "Content-Digest": _DIGEST,
     }
-    members = {
-        "samples": {
-            "description": "The draws, in order; one without a seed gets a fresh one, which the metadata name.",
-            "type": "array",
-            "minItems": 1,
-            "maxItems": most_samples,
-            "items": item,
-        },
-        "num_points": {
-            "description": f"Counts by domain ({names}); a domain that is left out comes in full.",
-            "type": "object",
-            "additionalProperties": count,
-        },
-        "coords": {
-            "description": "Counts by domain of positions that are drawn independently, under the same seed.",
-            "type": "object",
-            "additionalProperties": count,
-        },
-        "fields": {
-            "description": "Canonical fields to send; all unless given. What a sample lacks is absent.",
-            **_NAMES,
-        },
-        "dtype": _PARAMETERS["dtype"]["schema"],
-        "revision": {"description": _PARAMETERS["revision"]["description"], "type": "string"},
-    }
-    schema = {"type": "object", "required": ["samples"], "properties": members, "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    description = (
+        "A safetensors file: `<index>/<field>`, and `<index>/coords/<domain>_position` for coordinates. Its metadata "
+        "hold, as JSON, `seeds` (a list) and `errors` (a problem by index, for what is missing)."
+    )
+    return {200: {"description": description, "headers": headers, "content": _PAYLOAD}}
 
 
-def document_batch_payload() -> dict[str, Any]:
-    """Return the OpenAPI of an answer that holds a batch."""
-    document = document_payload()
-    headers = {name: each for name, each in document["headers"].items() if name not in ("X-Drawpoint-Seed", "ETag")}
-    return {
-        **document,
-        "headers": headers,
-        "description": "A safetensors file: `<index>/<field>`, and `<index>/coords/<domain>_position` for coordinates. "
-        "Its metadata hold, as JSON, `seeds` (a list) and `errors` (a problem by index, for what is missing).",
-    }
-
-
-def document_manifest() -> dict[str, Any]:
+def document_manifest() -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of a manifest: extra keys are allowed, so that stores of other writers can be served."""
     members = {"dataset_name": "string", "shuffle_seed": "integer", "domains": "object", "samples": "object"}
     schema = {
@@ -176,18 +115,18 @@ def document_manifest() -> dict[str, Any]:
         "required": list(members),
         "properties": {name: {"type": kind} for name, kind in members.items()},
     }
-    return {
-        "description": "The store's manifest.json, byte for byte; `drawpoint.StoreManifest` parses it.",
-        "content": {"application/json": {"schema": schema}},
+    headers = {
+        **_ALWAYS,
+        "X-Drawpoint-Revision": _REVISION,
+        "Cache-Control": _CACHE,
+        "ETag": {"description": "The revision; `-gzip` behind it if compressed.", "required": True, "schema": _TEXT},
+        "Vary": {"description": "Accept-Encoding: gzip compresses.", "required": True, "schema": _TEXT},
     }
-
-
-def document_app(app: FastAPI, *, needs_token: bool) -> dict[str, Any]:
-    """Return the application's OpenAPI document, with the problem schema and, if one is needed, the token."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    parts = document.setdefault("components", {})
-    parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
-    if needs_token:
-        parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"token": []}]
-    return document
+    return {
+        200: {
+            "description": "The store's manifest.json, byte for byte; `drawpoint.StoreManifest` parses it.",
+            "headers": {**headers, "Content-Digest": _DIGEST},
+            "content": {"application/json": {"schema": schema}},
+        },
+        304: {"description": "What If-None-Match names is still right.", "headers": headers},
+    }

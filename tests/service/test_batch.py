@@ -220,7 +220,9 @@ class TestWhatFails:
         ({"samples": [{"id": "a", "seed": -1}]}, "invalid-parameter", ["samples[0].seed='-1'", "integer in 0.."]),
         ({"samples": [{"id": "a", "seed": 2**63}]}, "invalid-parameter", ["samples[0].seed="]),
         ({"samples": [{"id": "a", "seed": True}]}, "invalid-parameter", ["samples[0].seed='true'"]),
-        ({"samples": [{"id": "a", "seed": 1.0}]}, "invalid-parameter", ["samples[0].seed='1.0'"]),
+        ({"samples": [{"id": "a", "seed": 1.5}]}, "invalid-parameter", ["samples[0].seed='1.5'"]),
+        ('{"samples": [{"id": "a", "seed": 1e999999999}]}', "invalid-parameter", ["samples[0].seed='Infinity'"]),
+        ('{"samples": [{"id": "a", "seed": 9223372036854775808.0}]}', "invalid-parameter", ["samples[0].seed="]),
         ({"samples": [{"id": "a", "seed": "1"}]}, "invalid-parameter", ["samples[0].seed='\"1\"'"]),
         ({"samples": [{"id": "a", "part": 1}]}, "invalid-draw", ["samples[0]: part needs seed"]),
         (
@@ -391,6 +393,15 @@ def test_a_body_that_is_called_something_else_is_415(http: httpx.Client, headers
     assert "application/json" in problem["detail"]
 
 
+def test_an_integer_may_be_written_with_a_point_or_an_exponent(http: httpx.Client) -> None:
+    body = (
+        '{"samples": [{"id": "param0/run", "seed": 9007199254740993.0}], "num_points": {"surface": 1e1, "volume": 1}}'
+    )
+    _, metadata = open_body(http.post(PATH, content=body))
+    assert metadata["seeds"] == [9_007_199_254_740_993]
+    assert metadata["num_points"][0]["surface"] == 10
+
+
 def test_only_posting_makes_sense(http: httpx.Client) -> None:
     for method in ("GET", "HEAD", "PUT"):
         answer = http.request(method, PATH)
@@ -402,6 +413,6 @@ def test_it_is_documented_as_it_is(http: httpx.Client) -> None:
     operation = http.get("/openapi.json").json()["paths"]["/stores/{store_id}/batch"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     assert set(schema["properties"]) == {"samples", "num_points", "coords", "fields", "dtype", "revision"}
-    assert schema["properties"]["samples"]["maxItems"] == 40
-    assert {each["name"] for each in operation["parameters"]} == {"store_id", "revision"}
+    assert "More than 40 are answered with 413" in schema["properties"]["samples"]["description"]
+    assert {each["name"] for each in operation["parameters"]} == {"store_id", "revision", "X-Request-ID"}
     assert {"200", "404", "409", "413", "422", "503"} <= set(operation["responses"])

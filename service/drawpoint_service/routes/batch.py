@@ -11,7 +11,7 @@ from drawpoint.payload import CONTENT_TYPE
 from drawpoint_service import answer, query, responses
 from drawpoint_service.batch import allocate_batch, finish_batch, plan_batch, read_item
 from drawpoint_service.body import is_json, parse_batch, receive_body
-from drawpoint_service.documents import document_batch, document_batch_payload, document_parameters, document_problems
+from drawpoint_service.documents import document_batch, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
 
@@ -29,16 +29,11 @@ LOG = logging.getLogger("drawpoint.service")
 def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
     """Make the route that sends batches."""
     router = APIRouter(tags=["draws"])
-    domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
 
     @router.post(
         "/stores/{store_id}/batch",
         response_class=Response,
-        responses={200: document_batch_payload(), **document_problems(404, 409, 413, 422, 503)},
-        openapi_extra={
-            **document_parameters(query.BATCH_PARAMETERS),
-            **document_batch(domains, settings.max_batch_samples),
-        },
+        responses={**document_batch(), **document_problems(404, 409, 413, 415, 422, 503)},
     )
     async def read_batch(store_id: str, request: Request) -> Response:
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from drawpoint import payload
 from drawpoint.seeds import fresh_seed
 from drawpoint_service import answer, query, responses
-from drawpoint_service.documents import document_parameters, document_payload, document_problems
+from drawpoint_service.documents import document_draw, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.extent import check_size, measure_coords, measure_sample
 from drawpoint_service.routes.entry import enter_store
@@ -34,15 +34,9 @@ PLANNED_AT_ONCE = 256
 def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
     """Make the routes that send draws."""
     router = APIRouter(tags=["draws"])
-    domains = list(dict.fromkeys(domain for store in catalog.values() for domain in store.manifest.domains))
-    sent = {200: document_payload(), **document_problems(404, 409, 413, 422, 502, 503)}
+    sent = {**document_draw(), **document_problems(404, 409, 413, 422, 502, 503)}
 
-    @router.get(
-        "/stores/{store_id}/samples/{sample_id:path}",
-        response_class=Response,
-        responses=sent,
-        openapi_extra=document_parameters(query.SAMPLE_PARAMETERS, domains),
-    )
+    @router.get("/stores/{store_id}/samples/{sample_id:path}", response_class=Response, responses=sent)
     async def read_sample(store_id: str, sample_id: str, request: Request) -> Response:
         """Send the fields of a sample; a domain without a count comes in full."""
         store = await enter_store(request, catalog, store_id)
@@ -57,12 +51,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
         plan = await plan_draw(draw, extent, pool)
         return await send_draw(request, store, asked, plan)
 
-    @router.get(
-        "/stores/{store_id}/coords/{sample_id:path}",
-        response_class=Response,
-        responses=sent,
-        openapi_extra=document_parameters(query.COORDS_PARAMETERS, domains),
-    )
+    @router.get("/stores/{store_id}/coords/{sample_id:path}", response_class=Response, responses=sent)
     async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
         """Send positions of each domain with a count, drawn independently of the sample's fields."""
         store = await enter_store(request, catalog, store_id)

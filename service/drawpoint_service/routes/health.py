@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from drawpoint_service import problems, responses
-from drawpoint_service.documents import document_problems
+from drawpoint_service.documents import document_json, document_problems
 from drawpoint_service.exchange import exchange_of
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
     """Make the routes for whoever watches over the service; they need no token."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", responses={200: document_json(of_store=False)})
     async def tell_health() -> dict[str, str]:
         """Tell that the service is alive."""
         return {"status": "ok"}
 
-    @router.get("/readyz", responses=document_problems(503))
+    @router.get("/readyz", responses={200: document_json(dict[str, str], of_store=False), **document_problems(503)})
     async def tell_readiness(request: Request) -> Response:
         """Tell whether a chunk of every store can be read."""
         if draining.begun:

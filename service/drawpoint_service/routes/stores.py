@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
 from drawpoint_service import query, responses
 from drawpoint_service.catalog import SamplePage, StoreSummary
-from drawpoint_service.documents import document_manifest, document_parameters, document_problems
+from drawpoint_service.documents import document_json, document_manifest, document_problems
 from drawpoint_service.exchange import exchange_of
+from drawpoint_service.openapi import page_parameters
 from drawpoint_service.routes.entry import enter_store
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
@@ -51,21 +52,21 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     """Make the routes that tell what the stores hold."""
     router = APIRouter(tags=["stores"])
 
-    @router.get("/stores", responses={200: {"model": list[StoreSummary]}, **document_problems(422)})
+    @router.get("/stores", responses={200: document_json(list[StoreSummary], of_store=False), **document_problems(422)})
     async def list_stores(request: Request) -> Response:
         """List the stores."""
         query.refuse_parameters(request.query_params.multi_items())
         listing = b",".join(store.summary_json for store in catalog.values())
         return responses.json_response(b"[" + listing + b"]")
 
-    @router.get("/stores/{store_id}", responses={200: {"model": StoreSummary}, **document_problems(404, 422)})
+    @router.get("/stores/{store_id}", responses={200: document_json(StoreSummary), **document_problems(404, 422)})
     async def show_store(store_id: str, request: Request) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
         store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
-    @router.get("/stores/{store_id}/manifest", responses={200: document_manifest(), **document_problems(404, 422)})
+    @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
         store = await enter_store(request, catalog, store_id)
@@ -82,8 +83,8 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/samples",
-        responses={200: {"model": SamplePage}, **document_problems(404, 422)},
-        openapi_extra=document_parameters(query.PAGE_PARAMETERS),
+        responses={200: document_json(SamplePage), **document_problems(404, 422)},
+        openapi_extra=page_parameters(),
     )
     async def list_samples(store_id: str, request: Request) -> Response:
         """List a page of samples with their grids, in the order of their ids."""
@@ -93,7 +94,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/statistics",
-        responses={200: {"model": dict[str, Any]}, **document_problems(404, 422, 502, 503)},
+        responses={200: document_json(dict[str, Any]), **document_problems(404, 422, 502, 503)},
     )
     async def send_statistics(store_id: str, request: Request) -> Response:
         """Send the statistics of the store's fields, if there are any of its present revision."""
@@ -105,7 +106,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/splits",
-        responses={200: {"model": SplitList}, **document_problems(404, 422, 502, 503)},
+        responses={200: document_json(SplitList), **document_problems(404, 422, 502, 503)},
     )
     async def send_splits(store_id: str, request: Request) -> Response:
         """List the splits that the store ships."""
@@ -117,7 +118,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/splits/{name}",
-        responses={200: {"model": Split}, **document_problems(404, 422, 502, 503)},
+        responses={200: document_json(Split), **document_problems(404, 422, 502, 503)},
     )
     async def send_split(store_id: str, name: str, request: Request) -> Response:
         """Send the sample ids of a split."""
