@@ -59,6 +59,7 @@ class LiveService:
             uvicorn.Config(
                 self.app,
                 http=bound_connections(self.settings),
+                loop="drawpoint_service.listening:ServiceLoop",
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=10,

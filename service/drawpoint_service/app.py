@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 import drawpoint
 from drawpoint.errors import DrawpointError, Overloaded
 from drawpoint_service import problems
+from drawpoint_service.admission import Admission
+from drawpoint_service.budget import MEMORY_SECONDS, Budget, Pace
 from drawpoint_service.catalog import serve_store
 from drawpoint_service.draining import Draining
 from drawpoint_service.exchange import OPEN_PATHS, Exchanges, exchange_of
@@ -55,7 +57,9 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     """
     served = (serve_store(store_id, opened) for store_id, opened in stores.items())
     catalog = Catalog(served, settings.revalidate_seconds)
-    pool = ReadPool(settings.read_threads, settings.max_requests)
+    pool = ReadPool(settings.read_threads)
+    pace = Pace()
+    memory = Budget(settings.memory_bytes, MEMORY_SECONDS, pace)
     readiness = Readiness(catalog, settings.ready_timeout_seconds, settings.ready_cache_seconds)
     draining = Draining(settings.drain_seconds)
 
@@ -80,12 +84,14 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(store_routes(catalog, pool))
-    app.include_router(draw_routes(catalog, settings, pool))
-    app.include_router(batch_routes(catalog, settings, pool))
+    app.include_router(draw_routes(catalog, settings, pool, memory))
+    app.include_router(batch_routes(catalog, settings, pool, memory))
     app.include_router(health_routes(readiness, draining))
     app.include_router(docs_routes())
     explain_errors(app, settings)
-    app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token])
+    app.add_middleware(Admission, settings=settings, pace=pace)
+    # Added last, it is the outermost.
+    app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token], draining=draining)
 
     documents: dict[tuple[str, ...], dict[str, Any]] = {}
 
@@ -124,7 +130,7 @@ def explain_errors(app: FastAPI, settings: Settings) -> None:
 
     async def explain(request: Request, error: Exception) -> Response:
         assert isinstance(error, DrawpointError)
-        exchange = exchange_of(request)
+        exchange = exchange_of(request.scope)
         if problems.is_ours(error):
             LOG.warning("%s: %s", exchange.request_id, error)
         problem = problems.describe(error, exchange.request_id, exchange.store)
@@ -143,7 +149,7 @@ def explain_errors(app: FastAPI, settings: Settings) -> None:
             detail = f"{request.method} is not allowed here; allowed: {allowed}."
         else:
             detail = str(error.detail)
-        problem = problems.plain(error.status_code, detail, exchange_of(request).request_id)
+        problem = problems.plain(error.status_code, detail, exchange_of(request.scope).request_id)
         return problem_response(problem, headers)
 
     app.add_exception_handler(DrawpointError, explain)

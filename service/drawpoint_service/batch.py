@@ -30,11 +30,27 @@ NEAR_SEARCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What a batch reads: by index, the plans of an item by the prefix of their keys; `errors` hold the others."""
+    """What a batch reads: by index, the plans of an item by the prefix of their keys; `errors` hold the others.
+
+    `nbytes` is the size of all its tensors.
+    """
 
     query: BatchQuery
     reads: dict[int, dict[str, ReadPlan]] = field(default_factory=dict)
     errors: dict[int, DrawpointError] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors())
+
+    def tensors(self) -> list[payload.TensorSpec]:
+        dtype = self.query.numpy_dtype
+        return [
+            payload.TensorSpec(f"{prefix}{name}", dtype or array.layout.dtype, array.shape)
+            for reads in self.reads.values()
+            for prefix, read in reads.items()
+            for name, array in read.arrays.items()
+        ]
 
 
 def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
@@ -69,14 +85,7 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
 
 def allocate_batch(store: ServedStore, plan: BatchPlan) -> payload.Payload:
     """Make the body of a batch; its tensors are to be filled."""
-    dtype = plan.query.numpy_dtype
-    tensors = [
-        payload.TensorSpec(f"{prefix}{name}", dtype or array.layout.dtype, array.shape)
-        for reads in plan.reads.values()
-        for prefix, read in reads.items()
-        for name, array in read.arrays.items()
-    ]
-    return payload.allocate(tensors, _describe(store, plan))
+    return payload.allocate(plan.tensors(), _describe(store, plan))
 
 
 async def read_item(

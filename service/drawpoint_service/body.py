@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from drawpoint.batch import ITEM_KEYS, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection
@@ -50,16 +53,24 @@ def is_json(headers: Mapping[str, str]) -> bool:
     return coding == "identity" and (kind in BODY_TYPES or kind.endswith("+json"))
 
 
-async def receive_body(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return a request's body; raises ResponseTooLarge, without taking more of it, once it is too long."""
+async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
+    """Return a request's body.
+
+    Raises ResponseTooLarge, without taking more of it, once it is too long, and HTTPException (408) if it is not there
+    after so many seconds.
+    """
     body = bytearray()
     try:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise ResponseTooLarge(
-                    f"the request has more than {MAX_BODY_BYTES:,} bytes; ask for fewer samples at once."
-                )
+        async with asyncio.timeout(seconds):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise ResponseTooLarge(
+                        f"the request has more than {MAX_BODY_BYTES:,} bytes; ask for fewer samples at once."
+                    )
+    except TimeoutError:
+        detail = f"the body was not there within {seconds:g} s; send it at once, or ask for fewer samples."
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, detail) from None
     except ClientDisconnect:
         # Nobody is left to read it, but it is not the service that failed.
         raise InvalidParameter("the client left before the end of the body.") from None

@@ -1,8 +1,9 @@
-"""One connection, as uvicorn's protocol with bounds: on a request's head, on its time, and on unread answers."""
+"""One connection, as uvicorn's protocol with bounds: on their number, on requests' heads, on unread answers."""
 
 from __future__ import annotations
 
 import logging
+import resource
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from drawpoint.payload import content_digest
 from drawpoint_service import problems
-from drawpoint_service.exchange import name_request
+from drawpoint_service.exchange import CONNECTION_KEY, name_request
 from drawpoint_service.responses import problem_response
 
 if TYPE_CHECKING:
@@ -25,14 +26,36 @@ MAX_HEAD_BYTES = 1 << 16
 LINGER_SECONDS = 2.0
 """How long a client that was refused may go on sending, before the connection is reset."""
 
+SURPLUS_SECONDS = 2.0
+"""How long a connection beyond max_connections may take to say what it wants; a supervisor's probe says it at once."""
+
+SURPLUS_FACTOR = 2
+"""So many times max_connections may be open beyond it, waiting for their refusal; what comes then is closed unread."""
+
+LEAVING_SECONDS = 0.25
+"""How long a server that ends waits for a request that its client may be sending just now on an idle connection."""
+
+RESERVED_FILES = 256
+"""Descriptors that are kept for what is no connection: stores, logs, caches."""
+
 LOG = logging.getLogger("drawpoint.service")
 
 
 class Connection(HttpToolsProtocol):
-    """Closes when a request's head is too long or takes too long, and when the client stops reading its answer."""
+    """Closes when a request's head is too long or takes too long, and when the client stops reading its answer.
 
-    def __init__(self, *args: Any, header_seconds: float, send_seconds: float, **kwargs: Any) -> None:
+    Of the connections that are open at once, all but the first `most` are surplus: they get one answer.
+    """
+
+    def __init__(
+        self, *args: Any, most: int, most_surplus: int, header_seconds: float, send_seconds: float, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.app_state = {**self.app_state, CONNECTION_KEY: self}
+        self.is_surplus = False
+        self._most = most
+        self._most_surplus = most_surplus
+        self._is_leaving = False
         self._header_seconds = header_seconds
         self._send_seconds = send_seconds
         self._awaits_head = True
@@ -44,7 +67,27 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        surplus = len(self.connections) - self._most
+        if surplus > self._most_surplus:
+            transport.abort()
+            return
+        if surplus > 0:
+            self.is_surplus = True
+            self._header_seconds = min(self._header_seconds, SURPLUS_SECONDS)
         self._expect_head()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left, or was sent away."""
+        return self.transport.is_closing()
+
+    def shutdown(self) -> None:
+        if self._is_answering():
+            super().shutdown()
+            return
+        # An idle connection may have been opened, or its next request sent, just now.
+        self._is_leaving = True
+        self.loop.call_later(LEAVING_SECONDS, self._leave)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
@@ -79,6 +122,8 @@ class Connection(HttpToolsProtocol):
         self._awaits_head = False
         self._forget_head()
         super().on_headers_complete()
+        if self._is_leaving:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -140,6 +185,11 @@ class Connection(HttpToolsProtocol):
     def _has_ended(self) -> bool:
         return self._refused or self.transport.is_closing()
 
+    def _leave(self) -> None:
+        # A head that has begun has its time; the server waits for it, as it does for an answer.
+        if not self._is_answering() and not self._head_bytes:
+            self.transport.close()
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -159,4 +209,20 @@ class Connection(HttpToolsProtocol):
 
 def bound_connections(settings: Settings) -> Any:
     """Return what makes a connection bounded as the settings say, for uvicorn's `http`; worker processes get it too."""
-    return partial(Connection, header_seconds=settings.header_seconds, send_seconds=settings.send_seconds)
+    most, most_surplus = count_connections(settings.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return partial(
+        Connection,
+        most=most,
+        most_surplus=most_surplus,
+        header_seconds=settings.header_seconds,
+        send_seconds=settings.send_seconds,
+    )
+
+
+def count_connections(wanted: int, files: int) -> tuple[int, int]:
+    """Return how many connections there may be, and how many surplus ones, of a process that may have `files` open."""
+    if files == resource.RLIM_INFINITY:
+        return wanted, SURPLUS_FACTOR * wanted
+    room = max(2, files - min(RESERVED_FILES, files // 2))
+    most = min(wanted, room * 3 // 4)
+    return most, min(SURPLUS_FACTOR * wanted, room - most)

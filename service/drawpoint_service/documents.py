@@ -13,6 +13,7 @@ _DESCRIPTIONS = {
     401: "A token is wanted.",
     403: "The token is not known.",
     404: "There is no such store, sample, split or document.",
+    408: "The request's body did not come in time.",
     409: "The store is at another revision than `revision` says.",
     413: "The request, or the answer, would exceed what is sent at once.",
     415: "The body says that it is not JSON.",

@@ -18,13 +18,14 @@ from drawpoint_service.responses import problem_response
 from drawpoint_service.routes import docs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.connection import Connection
+    from drawpoint_service.draining import Draining
 
 ACCESS_LOG = logging.getLogger("drawpoint.access")
 LOG = logging.getLogger("drawpoint.service")
@@ -32,6 +33,7 @@ OPEN_PATHS = {"/healthz", "/readyz", *docs.PATHS}
 """What answers without a token: whoever watches over the service, or reads what it answers, need not be let in."""
 
 MAX_REQUEST_ID = 128
+CONNECTION_KEY = "drawpoint.connection"
 _KEY = "drawpoint.exchange"
 
 
@@ -46,14 +48,24 @@ class Exchange:
     until_sent: ExitStack = field(default_factory=ExitStack)
     """What is held until the answer has been sent, or has failed to be."""
 
+    awaits_body: bool = False
+    """Whether more of the request's body is to come, which nobody will read once the answer is on its way."""
+
+    is_logged: bool = True
     status: int = 0
     sent_bytes: int = 0
 
 
-def exchange_of(request: Request) -> Exchange:
+def exchange_of(scope: Scope) -> Exchange:
     """Return the exchange that a request is part of."""
-    exchange: Exchange = request.scope[_KEY]
+    exchange: Exchange = scope[_KEY]
     return exchange
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """Return the connection that a request came on, None where another server than ours runs the application."""
+    connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
+    return connection
 
 
 class Exchanges:
@@ -63,9 +75,10 @@ class Exchanges:
     and the exchange's headers to every answer, turns what nobody foresaw into a problem, and logs a line.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Sequence[str], draining: Draining) -> None:
         self._app = app
         self._tokens = [token.encode() for token in tokens]
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,12 +86,20 @@ class Exchanges:
             return
         began = time.perf_counter()
         headers = Headers(scope=scope)
-        exchange = Exchange(name_request(headers), is_head=scope["method"] == "HEAD")
-        answer = _Answer(exchange, send)
+        exchange = Exchange(name_request(headers), is_head=scope["method"] == "HEAD", awaits_body=_has_body(headers))
+        connection = connection_of(scope)
+        is_surplus = connection is not None and connection.is_surplus
+        answer = _Answer(exchange, send, lambda: exchange.awaits_body or is_surplus or self._draining.begun)
         inner = {**scope, _KEY: exchange, "method": "GET" if exchange.is_head else scope["method"]}
         app = self._refuse(scope, headers, exchange) or self._app
+
+        async def receive_body() -> Message:
+            message = await receive()
+            exchange.awaits_body = message.get("more_body", False)
+            return message
+
         try:
-            await app(inner, receive, answer.send)
+            await app(inner, receive_body if exchange.awaits_body else receive, answer.send)
         except Exception:
             LOG.exception("%s failed", exchange.request_id)
             if exchange.status:
@@ -89,16 +110,17 @@ class Exchanges:
             await problem_response(problem)(inner, receive, answer.send)
         finally:
             exchange.until_sent.close()
-            # Without the query: what somebody put there by mistake may be a token.
-            ACCESS_LOG.info(
-                '%s "%s %s" %d %.1f ms %d bytes',
-                exchange.request_id,
-                scope["method"],
-                scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
-                exchange.status,
-                1e3 * (time.perf_counter() - began),
-                exchange.sent_bytes,
-            )
+            if exchange.is_logged:
+                # Without the query: what somebody put there by mistake may be a token.
+                ACCESS_LOG.info(
+                    '%s "%s %s" %d %.1f ms %d bytes',
+                    exchange.request_id,
+                    scope["method"],
+                    scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                    exchange.status,
+                    1e3 * (time.perf_counter() - began),
+                    exchange.sent_bytes,
+                )
 
     def _refuse(self, scope: Scope, headers: Headers, exchange: Exchange) -> Response | None:
         if not self._tokens or scope["path"] in OPEN_PATHS:
@@ -119,11 +141,15 @@ class Exchanges:
 
 
 class _Answer:
-    """The way out: holds an answer's head back until its body is there, to put the digest on it."""
+    """The way out: holds an answer's head back until its body is there, to put the digest on it.
 
-    def __init__(self, exchange: Exchange, send: Send) -> None:
+    `is_last` tells, when the answer is there, whether it is the last one on its connection.
+    """
+
+    def __init__(self, exchange: Exchange, send: Send, is_last: Callable[[], bool]) -> None:
         self._exchange = exchange
         self._send = send
+        self._is_last = is_last
         self._start: Message = {}
 
     async def send(self, message: Message) -> None:
@@ -147,8 +173,14 @@ class _Answer:
         added = {"X-Request-ID": exchange.request_id, **exchange.headers}
         if body and whole and b"content-digest" not in named and not exchange.is_head:
             added["Content-Digest"] = content_digest(body)
+        if self._is_last():
+            added["Connection"] = "close"
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in added.items()]
         await self._send({**start, "headers": headers})
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def name_request(headers: Headers) -> str:

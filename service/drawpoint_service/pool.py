@@ -1,16 +1,13 @@
-"""Where blocking reads run: a sized pool of threads behind a bounded number of requests."""
+"""Where blocking reads run: a sized pool of threads."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from drawpoint.errors import Overloaded
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,31 +18,11 @@ _FAR_AT_ONCE = 4
 
 
 class ReadPool:
-    """Runs blocking calls in `threads` threads, for at most `max_requests` requests at once.
+    """Runs blocking calls in `threads` threads; how many requests want that at once is bounded by Admission."""
 
-    A request counts from its admission until its answer has been sent: that bounds the memory of answers as well
-    as the queue. It belongs to one event loop.
-    """
-
-    def __init__(self, threads: int, max_requests: int) -> None:
+    def __init__(self, threads: int) -> None:
         self._width = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        self._max_requests = max_requests
-        self._admitted = 0
-
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Count one more request; raises Overloaded, without waiting, when there are too many."""
-        if self._admitted >= self._max_requests:
-            raise Overloaded(
-                f"the service has {self._admitted} reads under way, as many as it takes on at once; try again after "
-                "the time that Retry-After names, or with fewer requests at once."
-            )
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
 
     async def run(self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """Run `call(*args, **kwargs)` in a thread; the event loop goes on meanwhile."""

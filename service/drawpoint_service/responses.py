@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 SLICE_BYTES = 1 << 20
-"""Bodies go to the transport in slices, so that a slow reader makes it buffer one slice and not all of them."""
+"""Bodies go to the transport in slices, so that a slow reader makes it buffer one slice and not all of them.
+
+The last one is a copy, and an empty message behind it waits until nearly all is with the kernel: nothing uses the body
+any more when the answer counts as sent.
+"""
 
 
 class BufferResponse(Response):
@@ -26,11 +30,10 @@ class BufferResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for begin in range(0, len(self.body), SLICE_BYTES):
-            end = begin + SLICE_BYTES
-            more = end < len(self.body)
-            await send(
-                {"type": "http.response.body", "body": self.body[begin:end], "more_body": more},
-            )
+            piece = self.body[begin : begin + SLICE_BYTES]
+            is_last = begin + SLICE_BYTES >= len(self.body)
+            await send({"type": "http.response.body", "body": bytes(piece) if is_last else piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def json_response(body: bytes, headers: Mapping[str, str] | None = None) -> Response:

@@ -19,7 +19,7 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint.invalid_values import explain
-from drawpoint.tokens import tokens_in
+from drawpoint.tokens import TOKEN_VARIABLE, tokens_in
 from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.locations import check_location, is_remote, local_path
 from drawpoint_store.reading.disk_cache import DiskCache
@@ -51,6 +51,12 @@ def _check_token(token: SecretStr) -> SecretStr:
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _check_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not tokens:
+        raise ValueError("there is no token in it; name one, or leave it out to let everybody in")
+    return tokens
 
 
 StoreId = Annotated[str, AfterValidator(check_store_id)]
@@ -95,11 +101,13 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
-    token: Annotated[tuple[Token, ...], BeforeValidator(_as_list)] = ()
+    token: Annotated[tuple[Token, ...], BeforeValidator(_as_list), AfterValidator(_check_tokens)] = ()
     max_response_bytes: int = Field(default=2**30, ge=1)
     max_batch_samples: int = Field(default=256, ge=1)
     read_threads: int = Field(default=2, ge=1, le=1024)
     max_requests: int = Field(default=64, ge=1)
+    memory_bytes: int = Field(default=2**30, ge=1)
+    max_connections: int = Field(default=2048, ge=1)
     retry_after_seconds: int = Field(default=1, ge=1)
     cache_seconds: int = Field(default=3600, ge=0)
     revalidate_seconds: float = Field(default=30.0, ge=0)
@@ -107,6 +115,7 @@ class Settings(BaseModel):
     ready_cache_seconds: float = Field(default=5.0, ge=0)
     drain_seconds: float = Field(default=1.0, ge=0)
     header_seconds: float = Field(default=20.0, gt=0)
+    body_seconds: float = Field(default=20.0, gt=0)
     send_seconds: float = Field(default=60.0, gt=0)
     keep_alive_seconds: int = Field(default=75, ge=1)
     shutdown_seconds: int = Field(default=30, ge=1)
@@ -131,8 +140,10 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
     values = {} if config is None else _read_toml(local_path(config))
     stores = {**values.get("stores", {}), **overrides.get("stores", {})}
     values = {**values, **overrides, "stores": stores}
-    if tokens := tokens_in(environment):
-        values["token"] = tokens
+    if environment.get(TOKEN_VARIABLE):
+        values["token"] = tokens_in(environment)
+        if not values["token"]:
+            raise InvalidSettings(f"{TOKEN_VARIABLE} is blank; put a token into it, or unset it.")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -23,7 +23,7 @@ from live import LiveService
 
 TEXT = (REPOSITORY / "docs" / "http.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
-BY_HTTP_ITSELF = (400, 401, 403, 404, 405, 415, 431, 500, 503)
+BY_HTTP_ITSELF = (400, 401, 403, 404, 405, 408, 415, 431, 500, 503)
 
 
 def rows(section: str) -> list[list[str]]:

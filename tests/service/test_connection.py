@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from drawpoint.payload import content_digest
-from drawpoint_service.connection import MAX_HEAD_BYTES
+from drawpoint_service.connection import MAX_HEAD_BYTES, count_connections
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
 
@@ -168,3 +170,100 @@ def test_a_refusal_does_not_spoil_the_answer_before_it(store_root: Path) -> None
         head, _, body = receive_all(client).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert body == httpx.get(f"{service.url}{path.decode()}?seed=1").content
+
+
+def begin_batch(client: socket.socket, path: str = "/stores/made/batch", headers: str = "") -> None:
+    """Send the head of a batch, and the first byte of a body of a hundred."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n{headers}"
+    client.sendall(f"{head}\r\n{{".encode())
+
+
+def test_a_body_that_drips_is_not_waited_for(store_root: Path) -> None:
+    with LiveService({"made": store_root}, body_seconds=0.3, max_requests=1) as service, connect(service) as client:
+        begin_batch(client)
+        assert httpx.get(f"{service.url}/stores/made/splits").status_code == 503  # it counts as a request
+        head, _, body = receive_all(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in head.lower()
+        problem = json.loads(body)
+        assert problem["type"] == "urn:drawpoint:request-timeout"
+        assert "within 0.3 s" in problem["detail"]
+        assert httpx.get(f"{service.url}/stores/made/splits").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [
+        ("/stores/made/batch", "", 401),
+        ("/stores/made/batch", "Authorization: Bearer wrong\r\n", 403),
+        ("/stores/none/batch", "Authorization: Bearer right\r\n", 404),
+        ("/stores", "Authorization: Bearer right\r\n", 405),
+        ("/nothing", "Authorization: Bearer right\r\n", 404),
+    ],
+)
+def test_an_answer_that_does_not_need_the_body_ends_the_connection(
+    store_root: Path, path: str, token: str, status: int
+) -> None:
+    with LiveService({"made": store_root}, token=["right"], body_seconds=600) as service, connect(service) as client:
+        begin_batch(client, path, token)
+        assert receive_all(client).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_body_that_was_read_leaves_the_connection_open(store_root: Path) -> None:
+    with LiveService({"made": store_root}) as service, httpx.Client(base_url=service.url) as client:
+        body = {"samples": [{"id": "param0/run"}], "num_points": {"surface": 5, "volume": 5}}
+        for _ in range(2):
+            answer = client.post("/stores/made/batch", json=body)
+            assert answer.status_code == 200
+            assert "connection" not in answer.headers
+
+
+class TestBeyondMaxConnections:
+    def test_probes_are_answered_and_others_told_to_come_back(self, store_root: Path) -> None:
+        with LiveService({"made": store_root}, max_connections=2, retry_after_seconds=7) as service:
+            with connect(service), connect(service):
+                for path, status in (
+                    ("/healthz", 200),
+                    ("/readyz", 200),
+                    ("/stores", 503),
+                    ("/stores/x/samples/y", 503),
+                ):
+                    answer = httpx.get(service.url + path)
+                    assert answer.status_code == status
+                    assert answer.headers["connection"] == "close"
+                assert answer.headers["Retry-After"] == "7"
+                assert answer.json()["type"] == "urn:drawpoint:overloaded"
+            while (status := httpx.get(f"{service.url}/stores").status_code) == 503:
+                pass
+            assert status == 200
+
+    def test_who_says_nothing_is_not_kept(self, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("drawpoint_service.connection.SURPLUS_SECONDS", 0.2)
+        with (
+            LiveService({"made": store_root}, max_connections=1) as service,
+            connect(service),
+            connect(service) as other,
+        ):
+            assert receive_all(other) == b""
+
+    def test_who_comes_when_too_many_wait_for_their_refusal_is_not_heard(self, store_root: Path) -> None:
+        with LiveService({"made": store_root}, max_connections=1) as service, contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(connect(service)).sendall(START)
+            last = stack.enter_context(connect(service))
+            last.sendall(START + b"\r\n")
+            assert receive_all(last) == b""
+
+    @pytest.mark.parametrize(
+        ("wanted", "files", "counts"),
+        [
+            (2048, resource.RLIM_INFINITY, (2048, 4096)),
+            (2048, 65_536, (2048, 4096)),
+            (2048, 1024, (576, 192)),
+            (2048, 64, (24, 8)),
+            (10, 64, (10, 20)),
+            (2048, 4, (1, 1)),
+        ],
+    )
+    def test_there_are_fewer_where_descriptors_are_few(self, wanted: int, files: int, counts: tuple[int, int]) -> None:
+        assert count_connections(wanted, files) == counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import threading
@@ -107,6 +108,88 @@ def test_a_client_that_reads_slowly_keeps_its_place(tmp_path: Path) -> None:
         while (status := httpx.get(service.url + path).status_code) == 503:
             pass
         assert status == 200
+
+
+def test_the_bytes_of_answers_bound_what_is_taken_on(held: HeldStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.app.MEMORY_SECONDS", 0.05)
+    with (
+        LiveService({"made": held}, memory_bytes=2000, retry_after_seconds=7, read_threads=4) as service,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        body = {"samples": [{"id": "param0/run"}] * 9, "num_points": {"surface": 5, "volume": 5}}
+        reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        held.wait_for_reads(1)
+        beside = pool.submit(httpx.get, f"{service.url}{SAMPLE}&fields=volume_pressure", timeout=30)
+        held.wait_for_reads(1)
+        for refused in (
+            httpx.get(f"{service.url}/stores/made/samples/param0/run"),
+            httpx.post(f"{service.url}/stores/made/batch", json=body),
+        ):
+            assert refused.status_code == 503
+            assert refused.headers["Retry-After"] == "7"
+            assert refused.json()["type"] == "urn:drawpoint:overloaded"
+            assert "memory" in refused.json()["detail"]
+        assert httpx.head(f"{service.url}/stores/made/samples/param0/run").status_code == 200
+        held.go.set()
+        assert reading.result().status_code == beside.result().status_code == 200
+        # One is always taken on, however large.
+        assert httpx.get(f"{service.url}/stores/made/samples/param0/run").status_code == 200
+        assert httpx.post(f"{service.url}/stores/made/batch", json=body).status_code == 200
+
+
+def test_an_answer_that_nobody_reads_holds_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.app.MEMORY_SECONDS", 0.05)
+    writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "big", chunk_points=2**17, compression_level=0)
+    writer.write_sample("s", {"volume_position": np.zeros((2**20, 3), np.float32)})
+    writer.save_manifest()
+    with LiveService({"big": tmp_path}, memory_bytes=12 * 2**20) as service:
+        small = f"{service.url}/stores/big/samples/s?volume=5"
+        with socket.create_connection(("127.0.0.1", service.port)) as slow:
+            slow.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            slow.recv(1000)
+            assert httpx.get(small).status_code == 503
+            while slow.recv(2**20):
+                pass
+        assert httpx.get(small).status_code == 200
+        with socket.create_connection(("127.0.0.1", service.port)) as leaver:
+            leaver.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\n\r\n")
+            leaver.recv(1000)
+            assert httpx.get(small).status_code == 503
+        while (status := httpx.get(small).status_code) == 503:
+            pass
+        assert status == 200
+
+
+def test_a_busy_service_does_not_look_at_what_it_refuses(held: HeldStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with LiveService({"made": held}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        held.wait_for_reads(1)
+        for number in range(20):
+            refused = httpx.get(f"{service.url}/stores/none/samples/x?nonsense={number}")
+            assert refused.status_code == 503
+            assert refused.headers["X-Request-ID"] == refused.json()["instance"]
+        assert httpx.get(f"{service.url}/healthz").status_code == 200
+        held.go.set()
+        assert reading.result().status_code == 200
+    # Each refusal is no line: that alone would cost more than the refusal.
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("drawpoint")]
+    assert sum("refused" in line or "/none/" in line for line in lines) == 1
+
+
+def test_a_request_whose_client_did_not_wait_is_not_read_for(held: HeldStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.admission.QUEUE_SECONDS", 30)
+    with LiveService({"made": held}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        held.wait_for_reads(1)
+        with socket.create_connection(("127.0.0.1", service.port)) as leaver:
+            leaver.sendall(f"GET {SAMPLE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert httpx.get(service.url + "/healthz").status_code == 200  # so that the service knows
+        held.go.set()
+        assert reading.result().status_code == 200
+        assert httpx.get(service.url + SAMPLE, timeout=30).status_code == 200
+        held.wait_for_reads(1)
+        assert not held.begun.acquire(blocking=False)
 
 
 class TestReadiness:

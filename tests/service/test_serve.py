@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -25,58 +22,10 @@ from drawpoint_service.commands.serve import introduce, listen, open_worker
 from drawpoint_service.settings import Settings
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
 from live import wait_until_refused
+from served import Served, wait_for
 
 TESTS = Path(__file__).resolve().parents[1]
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
-
-
-class Served:
-    """A running `drawpoint serve`: its first lines of output, and where it is."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        assert process.stdout is not None
-        self.process = process
-        self.log = log
-        self.lines: list[str] = []
-        while not (self.lines and self.lines[-1].startswith("all of it:")):
-            line = process.stdout.readline()
-            assert line, log.read_text()
-            self.lines.append(line.strip())
-        found = re.search(r"http://[0-9.:]+", self.lines[0])
-        assert found is not None
-        self.url = found[0]
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*options: str, stdin: int | None = None, **environment: str) -> Served:
-            log = stack.enter_context((tmp_path / "log").open("w"))
-            command = [sys.executable, "-m", "drawpoint_service", "serve", "--port", "0", *options]
-            process = stack.enter_context(
-                subprocess.Popen(
-                    command,
-                    stdin=stdin,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env={**os.environ, **environment},
-                )
-            )
-            stack.callback(process.kill)
-            return Served(process, tmp_path / "log")
-
-        yield start
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    while not condition():
-        pass
 
 
 def test_it_says_what_it_serves_and_a_line_to_try(
@@ -288,3 +237,15 @@ def test_the_line_to_try_holds_a_hostile_id_together(store_root: Path) -> None:
     assert len(words) == 6
     assert httpx.URL(words[-1]).path == "/stores/made/samples/a'; rm -rf ~/ &?#/é"
     assert "secret" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"), [("127.0.0.1", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "secret", False)]
+)
+def test_a_port_that_is_open_to_other_machines_without_a_token_is_said_in_the_log(
+    serve: Callable[..., Served], store_root: Path, host: str, token: str, warned: bool
+) -> None:
+    served = serve("--store", f"made={store_root}", "--host", host, DRAWPOINT_TOKEN=token)
+    assert httpx.get(f"{served.url}/healthz").status_code == 200
+    assert served.end() == 0
+    assert ("no token" in served.log.read_text()) is warned

@@ -59,6 +59,12 @@ def test_the_environment_overrides_the_token(tmp_path: Path, text: str, tokens: 
     assert tokens_of(load(tmp_path, 'token = "f"', environment={TOKEN_VARIABLE: text})) == tokens
 
 
+@pytest.mark.parametrize("blank", [" ", ",", " ,\t"])
+def test_a_blank_variable_is_no_reason_to_let_everybody_in(tmp_path: Path, blank: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{TOKEN_VARIABLE} is blank"):
+        load(tmp_path, 'token = "f"', environment={TOKEN_VARIABLE: blank})
+
+
 def test_tokens_are_not_shown(tmp_path: Path) -> None:
     settings = load(tmp_path, 'token = "secret"')
     assert "secret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
@@ -87,6 +93,8 @@ def test_tokens_are_not_shown(tmp_path: Path) -> None:
         ("port = 'x'", ["setting port", "integer"]),
         ("workers = 0", ["setting workers"]),
         ('token = ["a b"]', ["a token is one or more printable ASCII characters"]),
+        ("token = []", ["setting token", "no token in it", "leave it out"]),
+        ('token = " "', ["a token is one or more printable ASCII characters"]),
         ('token = [""]', ["a token is one or more printable ASCII characters"]),
         ("read_threads = 0", ["read_threads"]),
         ('log_level = "loud"', ["log_level", "'debug', 'info'"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import ipaddress
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,6 +25,7 @@ from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.commands.arguments import location
 from drawpoint_service.connection import bound_connections
 from drawpoint_service.lifeline import end_with
+from drawpoint_service.listening import raise_file_limit
 from drawpoint_service.settings import Settings, check_store_id, load_settings
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ WORKER_CANNOT_START = 3
 """The status that makes uvicorn stop instead of starting the worker again (its `STARTUP_FAILURE`)."""
 
 STDIN = 0
+LOG = logging.getLogger("drawpoint.service")
+
 BACKLOG = 2048
 SHOWN_POINTS = 4096
 
@@ -90,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         return WRONG_USAGE
     stores = open_stores(settings)
     app = create_app(stores, settings)
+    raise_file_limit()
     listener = listen(settings.host, settings.port)
     sys.stdout.write(introduce({name: store.manifest for name, store in stores.items()}, settings, listener))
     sys.stdout.flush()
@@ -185,8 +191,10 @@ def token_to_show(settings: Settings) -> str:
 def run_here(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
     """Serve in this process."""
     server = uvicorn.Server(configure(app, settings))
+    warn_if_open(settings, listener)
     # uvicorn raises a signal that ended it early once more when it is done; by then it has been obeyed.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    ignore_hangup()
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -194,9 +202,19 @@ def run_here(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
     return 0 if server.started else FAILED
 
 
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which lets go of the port when its workers are to end: they have it until they are done."""
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
+
+
 def run_workers(settings: Settings, listener: socket.socket) -> int:
     """Serve in worker processes, which are started again should one die."""
-    supervisor = Multiprocess(configure(partial(open_worker, settings), settings), sockets=[listener])
+    supervisor = Workers(configure(partial(open_worker, settings), settings), sockets=[listener])
+    warn_if_open(settings, listener)
     supervisor.run()
     failed = any(worker.exitcode == WORKER_CANNOT_START for worker in supervisor.processes)
     return FAILED if failed else 0
@@ -207,11 +225,24 @@ def open_worker(settings: Settings) -> FastAPI:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:  # its sentinel is the reading end of a pipe that the supervisor holds
         end_with(supervisor.sentinel)
+    ignore_hangup()
     try:
         return open_app(settings)
     except DrawpointError as error:
         sys.stderr.write(f"drawpoint serve: {error}\n")
         sys.exit(WORKER_CANNOT_START)
+
+
+def warn_if_open(settings: Settings, listener: socket.socket) -> None:
+    """Say so in the log where other machines may ask without a token."""
+    host = listener.getsockname()[0]
+    if not settings.token and not ipaddress.ip_address(host).is_loopback:
+        LOG.warning("whoever reaches %s is let in, for there is no token; set one with %s.", host, TOKEN_VARIABLE)
+
+
+def ignore_hangup() -> None:
+    """Outlive SIGHUP, which is for the supervisor of several workers: it replaces them one after the other."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def configure(app: Any, settings: Settings) -> uvicorn.Config:
@@ -221,6 +252,7 @@ def configure(app: Any, settings: Settings) -> uvicorn.Config:
         factory=settings.workers > 1,
         workers=settings.workers,
         http=bound_connections(settings),
+        loop="drawpoint_service.listening:ServiceLoop",
         lifespan="on",
         access_log=False,
         server_header=False,

@@ -11,6 +11,7 @@ from drawpoint.payload import CONTENT_TYPE
 from drawpoint_service import answer, query, responses
 from drawpoint_service.batch import allocate_batch, finish_batch, plan_batch, read_item
 from drawpoint_service.body import is_json, parse_batch, receive_body
+from drawpoint_service.budget import NO_MEMORY
 from drawpoint_service.documents import document_batch, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.routes.entry import enter_store
@@ -18,6 +19,7 @@ from drawpoint_service.routes.entry import enter_store
 if TYPE_CHECKING:
     from drawpoint.errors import DrawpointError
     from drawpoint_service.batch import BatchPlan
+    from drawpoint_service.budget import Budget
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
     from drawpoint_service.revisions import Catalog
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("drawpoint.service")
 
 
-def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
+def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Budget) -> APIRouter:
     """Make the route that sends batches."""
     router = APIRouter(tags=["draws"])
 
     @router.post(
         "/stores/{store_id}/batch",
         response_class=Response,
-        responses={**document_batch(), **document_problems(404, 409, 413, 415, 422, 503)},
+        responses={**document_batch(), **document_problems(404, 408, 409, 413, 415, 422, 503)},
     )
     async def read_batch(store_id: str, request: Request) -> Response:
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
@@ -42,16 +44,16 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRou
         if not is_json(request.headers):
             detail = "the body of a batch is JSON, not compressed; send it as application/json."
             raise HTTPException(415, detail, {"Accept": "application/json", "Accept-Encoding": "identity"})
-        body = await receive_body(request.stream())
+        body = await receive_body(request.stream(), settings.body_seconds)
         asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         if asked.revision not in (None, store.revision):
             store = await enter_store(request, catalog, store_id, asked.revision)
             asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         for wanted in (revision, asked.revision):
             answer.check_revision(store.id, store.revision, wanted)
-        exchange_of(request).until_sent.enter_context(pool.admit())
         plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
-        filled, digest = await read_plan(store, plan, exchange_of(request).request_id)
+        exchange_of(request.scope).until_sent.callback(await memory.take(plan.nbytes, NO_MEMORY))
+        filled, digest = await read_plan(store, plan, exchange_of(request.scope).request_id)
         headers = {"Cache-Control": "no-store", "Content-Digest": digest}
         return responses.BufferResponse(filled, CONTENT_TYPE, headers)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from drawpoint import payload
 from drawpoint.seeds import fresh_seed
 from drawpoint_service import answer, query, responses
+from drawpoint_service.budget import NO_MEMORY
 from drawpoint_service.documents import document_draw, document_problems
 from drawpoint_service.exchange import exchange_of
 from drawpoint_service.extent import check_size, measure_coords, measure_sample
@@ -19,6 +20,7 @@ from drawpoint_store.plan import plan_coords, plan_sample
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from drawpoint_service.budget import Budget
     from drawpoint_service.catalog import ServedStore
     from drawpoint_service.extent import Extent
     from drawpoint_service.pool import ReadPool
@@ -31,7 +33,7 @@ PLANNED_AT_ONCE = 256
 """Chunks whose plan the event loop makes itself, in less time than a thread takes to begin."""
 
 
-def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRouter:
+def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Budget) -> APIRouter:
     """Make the routes that send draws."""
     router = APIRouter(tags=["draws"])
     sent = {**document_draw(), **document_problems(404, 409, 413, 422, 502, 503)}
@@ -71,10 +73,10 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
             return responses.not_modified(headers)
         tensors = answer.list_tensors(plan, asked.numpy_dtype)
         metadata = answer.describe_draw(store.id, store.revision, plan, asked)
-        exchange = exchange_of(request)
+        exchange = exchange_of(request.scope)
         if exchange.is_head:
             return responses.head_response(payload.measure(tensors, metadata), payload.CONTENT_TYPE, headers)
-        exchange.until_sent.enter_context(pool.admit())
+        exchange.until_sent.callback(await memory.take(sum(tensor.nbytes for tensor in tensors), NO_MEMORY))
         body, digest = await read_draw(store, plan, tensors, metadata, pool)
         return responses.BufferResponse(body, payload.CONTENT_TYPE, {**headers, "Content-Digest": digest})
 
@@ -93,19 +95,16 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool) -> APIRout
 def resolve_seed(request: Request, asked: DrawQuery) -> int:
     """Return the seed asked for, or a fresh one; whatever the answer is, it will name it."""
     seed = fresh_seed() if asked.seed is None else asked.seed
-    exchange_of(request).headers["X-Drawpoint-Seed"] = str(seed)
+    exchange_of(request.scope).headers["X-Drawpoint-Seed"] = str(seed)
     return seed
 
 
 async def plan_draw(draw: Callable[[], ReadPlan], extent: Extent, pool: ReadPool) -> ReadPlan:
-    """Return the plan that `draw` makes: at once, or as one of the pool's requests where it goes through many chunks.
+    """Return the plan that `draw` makes: at once, or in a thread where it goes through many chunks.
 
-    Raises what `draw` raises, and Overloaded.
+    Raises what `draw` raises.
     """
-    if extent.num_chunks <= PLANNED_AT_ONCE:
-        return draw()
-    with pool.admit():
-        return await pool.run(draw)
+    return draw() if extent.num_chunks <= PLANNED_AT_ONCE else await pool.run(draw)
 
 
 async def read_draw(

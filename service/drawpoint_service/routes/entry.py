@@ -23,7 +23,7 @@ async def enter_store(request: Request, catalog: Catalog, store_id: str, pinned:
     store = find_store(catalog, store_id)
     if (pinned or request.query_params.get("revision", store.revision)) != store.revision:
         store = await catalog.renew(store_id)
-    exchange = exchange_of(request)
+    exchange = exchange_of(request.scope)
     exchange.store = store
     exchange.headers["X-Drawpoint-Revision"] = store.revision
     return store

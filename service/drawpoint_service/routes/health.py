@@ -33,7 +33,7 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
             why = "; ".join(f"store {store_id!r}: {reason}" for store_id, reason in failures.items())
         else:
             return responses.json_response(b'{"status":"ready"}', {"Cache-Control": "no-store"})
-        problem = problems.plain(503, why, exchange_of(request).request_id)
+        problem = problems.plain(503, why, exchange_of(request.scope).request_id)
         return responses.problem_response(problem)
 
     return router

@@ -13,7 +13,6 @@ from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, Split
 from drawpoint_service import query, responses
 from drawpoint_service.catalog import SamplePage, StoreSummary
 from drawpoint_service.documents import document_json, document_manifest, document_problems
-from drawpoint_service.exchange import exchange_of
 from drawpoint_service.openapi import page_parameters
 from drawpoint_service.routes.entry import enter_store
 from drawpoint_store.splits import list_splits, read_split
@@ -52,21 +51,23 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     """Make the routes that tell what the stores hold."""
     router = APIRouter(tags=["stores"])
 
-    @router.get("/stores", responses={200: document_json(list[StoreSummary], of_store=False), **document_problems(422)})
+    @router.get(
+        "/stores", responses={200: document_json(list[StoreSummary], of_store=False), **document_problems(422, 503)}
+    )
     async def list_stores(request: Request) -> Response:
         """List the stores."""
         query.refuse_parameters(request.query_params.multi_items())
         listing = b",".join(store.summary_json for store in catalog.values())
         return responses.json_response(b"[" + listing + b"]")
 
-    @router.get("/stores/{store_id}", responses={200: document_json(StoreSummary), **document_problems(404, 422)})
+    @router.get("/stores/{store_id}", responses={200: document_json(StoreSummary), **document_problems(404, 422, 503)})
     async def show_store(store_id: str, request: Request) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
         store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
-    @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422)})
+    @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422, 503)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
         store = await enter_store(request, catalog, store_id)
@@ -83,7 +84,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/samples",
-        responses={200: document_json(SamplePage), **document_problems(404, 422)},
+        responses={200: document_json(SamplePage), **document_problems(404, 422, 503)},
         openapi_extra=page_parameters(),
     )
     async def list_samples(store_id: str, request: Request) -> Response:
@@ -100,7 +101,6 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
         """Send the statistics of the store's fields, if there are any of its present revision."""
         store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
-        exchange_of(request).until_sent.enter_context(pool.admit())
         statistics = await pool.run(read_current_statistics, store)
         return responses.json_response(statistics)
 
@@ -112,7 +112,6 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
         """List the splits that the store ships."""
         store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
-        exchange_of(request).until_sent.enter_context(pool.admit())
         splits = await pool.run(read_splits, store)
         return responses.json_response(splits.model_dump_json().encode())
 
@@ -124,7 +123,6 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
         """Send the sample ids of a split."""
         store = await enter_store(request, catalog, store_id)
         query.refuse_parameters(request.query_params.multi_items())
-        exchange_of(request).until_sent.enter_context(pool.admit())
         split = await pool.run(read_one_split, store, name)
         return responses.json_response(split.model_dump_json().encode())
 

@@ -1,0 +1,149 @@
+"""How a service ends, and what it outlives: SIGTERM under load, SIGHUP, and a lack of descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+
+from drawpoint_store import FileMap, ZarrStoreWriter
+from live import wait_until_refused
+from served import Served, wait_for
+
+DRAW = "/stores/made/samples/param0/run?surface=50&volume=50&seed="
+IDLE = 100
+
+
+class Clients:
+    """Draws without a pause while the `with` block lasts; `broken` are requests that were begun and got no answer.
+
+    A connection that is refused is no broken request, and neither is one on a connection that the service had closed
+    before: whoever sends on a connection that was kept has to reckon with that (RFC 9110, 9.2.2).
+    """
+
+    def __init__(self, url: str, count: int, *, keep: bool) -> None:
+        self.answered = 0
+        self.broken: list[str] = []
+        self._address = urlsplit(url)
+        self._keep = keep
+        self._over = threading.Event()
+        self._answers = threading.Condition()
+        self._threads = [threading.Thread(target=self._draw, args=(number,)) for number in range(count)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait(self, more: int) -> None:
+        """Wait for so many more answers."""
+        with self._answers:
+            wanted = self.answered + more
+            assert self._answers.wait_for(lambda: self.answered >= wanted, timeout=60)
+
+    def _draw(self, number: int) -> None:
+        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=30)
+        while not self._over.is_set():
+            is_new = connection.sock is None
+            try:
+                if is_new:
+                    connection.connect()
+            except OSError:
+                time.sleep(0.01)
+                continue
+            try:
+                connection.request("GET", f"{DRAW}{number}")
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status in (200, 503)
+                with self._answers:
+                    self.answered += 1
+                    self._answers.notify_all()
+                if not self._keep:
+                    connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                if is_new or not isinstance(error, http.client.RemoteDisconnected):
+                    self.broken.append(repr(error))
+                connection.close()
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept connections", "a connection each"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_breaks_no_request(
+    serve: Callable[..., Served], store_root: Path, tmp_path: Path, workers: int, keep: bool
+) -> None:
+    config = tmp_path / "drawpoint.toml"
+    config.write_text("drain_seconds = 0.2\n")
+    served = serve("--config", str(config), "--store", f"made={store_root}", "--workers", str(workers))
+    with Clients(served.url, 16, keep=keep) as clients:
+        clients.wait(100)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(timeout=60) == 0
+    assert clients.broken == []
+
+
+def test_a_port_that_nobody_serves_refuses(serve: Callable[..., Served], tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path / "big", FileMap(volume_position="p"), "big", 7, 2**17, compression_level=0)
+    writer.write_sample("s", {"volume_position": np.zeros((2**21, 3), np.float32)})
+    writer.save_manifest()
+    config = tmp_path / "drawpoint.toml"
+    config.write_text("drain_seconds = 0\nshutdown_seconds = 600\n")
+    served = serve("--config", str(config), "--store", f"big={tmp_path / 'big'}", "--workers", "2")
+    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as stuck:
+        stuck.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stuck.recv(100)
+        served.process.send_signal(signal.SIGTERM)
+        wait_until_refused(served.url)
+        assert served.process.poll() is None  # it still waits for the reader
+    assert served.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_does_not_end_it(serve: Callable[..., Served], store_root: Path, workers: int) -> None:
+    served = serve("--store", f"made={store_root}", "--workers", str(workers))
+    wait_for(lambda: served.log.read_text().count("Application startup complete") == workers)
+    with Clients(served.url, 4, keep=False) as clients:
+        clients.wait(20)
+        served.process.send_signal(signal.SIGHUP)
+        if workers > 1:  # each is replaced
+            wait_for(lambda: served.log.read_text().count("Finished server process") == workers)
+        clients.wait(20)
+    assert clients.broken == []
+    assert served.process.poll() is None
+    assert served.end() == 0
+
+
+def test_a_lack_of_descriptors_is_said_once_and_outlived(serve: Callable[..., Served], store_root: Path) -> None:
+    served = serve("--store", f"made={store_root}", files=64)
+    assert httpx.get(f"{served.url}{DRAW}1").status_code == 200
+    address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(IDLE)]
+        # Those beyond the limit are sent away, and then there is room for a probe.
+        for client in idle[IDLE // 2 :]:
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        assert httpx.get(f"{served.url}/healthz").status_code == 200
+        assert httpx.get(f"{served.url}/stores").status_code == 503
+    while (status := httpx.get(f"{served.url}{DRAW}2").status_code) == 503:
+        pass
+    assert status == 200
+    lines = served.log.read_text().splitlines()
+    assert len([line for line in lines if " WARNING " in line or " ERROR " in line]) <= 2
+    assert "Traceback" not in served.log.read_text()
