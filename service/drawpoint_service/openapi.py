@@ -192,7 +192,8 @@ def _document_selection(manifest: drawpoint.manifest.StoreManifest) -> dict[str,
     ]
     text = (
         "`fields` and `domains` to send, each a list with commas between the names; all unless given. Where both are "
-        "given, at least one field is of one of the domains. What the sample lacks is absent."
+        "given, at least one field is of one of the domains. Fields that the sample lacks are absent, and naming a "
+        "domain that it lacks is 422."
     )
     return {**_in_query("selection", text, {"anyOf": choices}), "example": {"fields": ",".join(fields[:2])}}
 
@@ -204,7 +205,10 @@ def _document_coords(manifest: drawpoint.manifest.StoreManifest) -> dict[str, An
         "properties": {domain: {**_URL_COUNT, "description": _describe_count(domain)} for domain in manifest.domains},
         "additionalProperties": False,
     }
-    text = f"How many points of each domain to send, or `{query.ALL}`; at least one domain."
+    text = (
+        f"How many points of each domain to send, or `{query.ALL}`; at least one domain. Naming one that the sample "
+        "lacks is 422."
+    )
     return {
         "sample": next(iter(manifest.samples), None),
         "parameters": [
