@@ -23,6 +23,7 @@ from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
 from drawpoint_store.conversion.tensors import require_torch
 from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
+from drawpoint_store.field_arrays import Underflow
 from drawpoint_store.locations import check_location, contains, is_shared
 from drawpoint_store.manifest import StoreManifest
 
@@ -42,14 +43,16 @@ class ConversionReport(BaseModel):
 
     `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
     those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
-    number of samples that have it. `replaced` are the groups of the revision that was overwritten. `revision` is None
-    where nothing was published. Sizes are in bytes.
+    number of samples that have it. `underflows` are the fields of which values were too small for their dtype, counted
+    in the samples concerned. `replaced` are the groups of the revision that was overwritten. `revision` is None where
+    nothing was published. Sizes are in bytes.
     """
 
     converted: list[str] = Field(default_factory=list)
     resumed: int = 0
     skipped: list[str] = Field(default_factory=list)
     broken: dict[str, str] = Field(default_factory=dict)
+    underflows: dict[str, Underflow] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     replaced: list[str] = Field(default_factory=list)
     n_points: int = 0
@@ -219,6 +222,7 @@ def _convert_samples(
         raise KeyboardInterrupt(f"interrupted at {count} of {len(tasks)} samples; {GO_ON}.") from None
     report.converted.sort()
     report.broken = dict(sorted(report.broken.items()))
+    report.underflows = dict(sorted(report.underflows.items()))
 
 
 def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport) -> None:
@@ -233,6 +237,9 @@ def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport)
     report.n_points += sum(grid.n_points for grid in entry.domains.values())
     report.bytes_read += outcome.sample.nbytes
     report.bytes_written += outcome.finished.nbytes
+    for field, found in outcome.finished.underflows.items():
+        before = report.underflows.get(field, Underflow(0, 0))
+        report.underflows[field] = Underflow(before.lost + found.lost, before.values + found.values)
 
 
 def _publish(

@@ -94,6 +94,41 @@ def check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mappi
         )
 
 
+_NOISE = 0.05
+"""Share of a field's values that may be stored as zero before it is worth a warning; all are counted."""
+
+
+class UnderflowWarning(UserWarning):
+    """Values were too small for the dtype that they are stored in."""
+
+
+class Underflow(NamedTuple):
+    """How many numbers that are not zero are stored as zero, `lost` of `values` that are not zero."""
+
+    lost: int
+    values: int
+
+    @classmethod
+    def among(cls, rows: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> Underflow:
+        """Count those of `rows` (N, dim) that are zero in `stored`."""
+        kept, values = int(np.count_nonzero(stored)), int(np.count_nonzero(rows))
+        return cls(values - kept, values)
+
+    @property
+    def matters(self) -> bool:
+        """Whether so many are lost that it is no noise, such as the component of a normal that should be zero."""
+        return self.lost > _NOISE * self.values
+
+    def explain(self, field: str, dtype: str) -> str:
+        """Return what was lost of a field, and what keeps it."""
+        wider = "float32" if dtype == "float16" else "float64"
+        return (
+            f"{self.lost:,} of the {self.values:,} values of {field} that are not zero are too small for {dtype} and "
+            f"are stored as zero; keep them with field_dtypes={{{field!r}: {wider!r}}} "
+            f"(--field-dtype {field}={wider}), or scale the field"
+        )
+
+
 def cast(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     """Return (N, dim) rows in the dtype they are stored in, little-endian.
 

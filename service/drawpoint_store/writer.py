@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from drawpoint.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.samples import MAX_CHUNKS, check_path
 from drawpoint.words import Words
 from drawpoint_store import stores
-from drawpoint_store.field_arrays import as_rows, cast, check_domain
+from drawpoint_store.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
 from drawpoint_store.group import ArrayContent, content_name, write_group
 from drawpoint_store.layout import build_domain_layouts
 from drawpoint_store.locations import is_shared
@@ -86,6 +87,8 @@ class ZarrStoreWriter:
             compressor=f"blosc-zstd-{compression_level}",
             domains=self.layouts,
         )
+        self.underflows: dict[str, dict[str, Underflow]] = {}
+        """What was too small for its dtype, of each sample that was written, by field."""
         self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
@@ -98,12 +101,13 @@ class ZarrStoreWriter:
 
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
         fields, counts that disagree, empty domains, NaN and infinities, and finite values that the target dtype cannot
-        hold; nothing has been written then.
+        hold; nothing has been written then. Warns (UnderflowWarning) where the target dtype turns more than 5 % of a
+        field's values to zero.
         """
         check_sample_id(sample_id)
         given = self._by_domain(sample_id, field_arrays)
         domains: dict[str, DomainSample] = {}
-        contents = []
+        contents, underflows = [], {}
         for domain, arrays in given.items():
             layout = self.layouts[domain]
             n_points = len(arrays[layout.position])
@@ -111,6 +115,7 @@ class ZarrStoreWriter:
             order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points)
             for field, array in layout.arrays.items():
                 stored = cast(sample_id, field, arrays[field], array.dtype)
+                underflows[field] = Underflow.among(arrays[field], stored)
                 contents.append(ArrayContent(array, domains[domain], stored, order))
         if is_shared(self.store_root):
             name = content_name(contents, self.manifest.shuffle_seed, self.compression_level)
@@ -118,6 +123,11 @@ class ZarrStoreWriter:
         else:
             relpath = self._free_relpath(sample_id)
         digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
+        self.underflows[sample_id] = {field: found for field, found in underflows.items() if found.lost}
+        for field, found in self.underflows[sample_id].items():
+            if found.matters:
+                reason = found.explain(field, self.manifest.fields[field].dtype)
+                warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
         return SampleEntry(relpath=relpath, domains=domains, digest=digest)
 
     def write_sample(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> None:

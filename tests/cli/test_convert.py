@@ -15,7 +15,7 @@ import torch
 from conftest import AHMED
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.conversion.filemaps import PRESETS
-from trees import files_below, write_run, write_runs
+from trees import SURFACE, VOLUME, files_below, write_run, write_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +130,23 @@ class TestBrokenSamples:
         assert ended.out.startswith("skipped 2 samples that the store holds already\nconverted 2 samples with ")
         assert command("convert", runs, tmp_path / "whole").status == 0
         assert files_below(store) == files_below(tmp_path / "whole")
+
+
+def test_a_field_too_small_for_its_dtype_is_named_with_the_remedy_and_noise_is_not(
+    tmp_path: Path, command: Command
+) -> None:
+    noise = torch.ones(SURFACE, dtype=torch.float64)
+    noise[0] = 1e-9
+    write_run(tmp_path / "runs" / "a", surface_pressure=noise, volume_distance_to_surface=torch.full((VOLUME,), 1e-9))
+    ended = command("convert", tmp_path / "runs", tmp_path / "store")
+    assert ended.status == 0
+    assert ended.err == (
+        "warning: 700 of the 700 values of volume_sdf that are not zero are too small for float16 and are stored as "
+        "zero; keep them with field_dtypes={'volume_sdf': 'float32'} (--field-dtype volume_sdf=float32), or scale the "
+        "field.\n"
+    )
+    kept = command("convert", tmp_path / "runs", tmp_path / "wide", "--field-dtype", "volume_sdf=float32")
+    assert (kept.status, kept.err) == (0, "")
 
 
 class TestFilesThatLookLikeFields:

@@ -22,6 +22,7 @@ from drawpoint_store.convert import check_workers, convert
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MADE = detect_filemap(run_tensors())
@@ -446,3 +447,61 @@ def test_sizes_of_the_report_are_those_of_the_files(tmp_path: Path) -> None:
     assert report.bytes_written == sum(map(len, groups.values()))
     assert report.bytes_read == sum(map(len, files_below(tmp_path / "runs").values()))
     assert report.n_points == 2 * (SURFACE + VOLUME)
+
+
+class TestASourceThatIsRewrittenWhileItIsRead:
+    @pytest.fixture
+    def rewrite(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """Return what makes the second file that is read of each of so many reads find the whole run rewritten."""
+        write_run(tmp_path / "runs" / "run", 0)
+
+        def rewrite(reads: int) -> None:
+            calls = []
+
+            def read(filesystem: Any, path: str) -> Any:
+                calls.append(path)
+                number, place = divmod(len(calls) - 1, 4)
+                if place == 1 and number < reads:
+                    write_run(tmp_path / "runs" / "run", number + 1)
+                return original(filesystem, path)
+
+            original = read_tensor
+            monkeypatch.setattr("drawpoint_store.conversion.workers.read_tensor", read)
+
+        return rewrite
+
+    @pytest.mark.parametrize("reads", [0, 1, 2])
+    def test_is_read_again_and_stored_in_one_state(
+        self, tmp_path: Path, rewrite: Callable[[int], None], reads: int
+    ) -> None:
+        rewrite(reads)
+        assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run"]
+        write_run(tmp_path / "same" / "run", reads)
+        convert(tmp_path / "same", writer_at(tmp_path / "whole"))
+        assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+    def test_every_time_is_broken(self, tmp_path: Path, rewrite: Callable[[int], None]) -> None:
+        rewrite(3)
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert report.revision is None
+        assert "rewritten while they were read, 3 times" in report.broken["run"]
+
+    def test_between_its_listing_and_its_reading_is_stored_in_one_state(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs" / "run", 0)
+        source = SourceTree.scan(tmp_path / "runs")
+        write_run(tmp_path / "runs" / "run", 5)
+        convert(source, writer_at(tmp_path / "store"))
+        convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+        assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+
+def test_values_that_a_dtype_turns_to_zero_are_counted_by_field(tmp_path: Path) -> None:
+    tiny = torch.full((SURFACE,), 1e-9)
+    tiny[:100] = 0.0
+    tiny[100:110] = 1e-7  # the smallest numbers of float16 are half of that
+    for name in ("a", "b"):
+        write_run(tmp_path / "runs" / name, 0, surface_pressure=tiny)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.underflows == {"surface_pressure": (2 * (SURFACE - 110), 2 * (SURFACE - 100))}
+    wide = writer_at(tmp_path / "wide", field_dtypes={"surface_pressure": "float32"})
+    assert convert(tmp_path / "runs", wide).underflows == {}

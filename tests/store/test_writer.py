@@ -286,3 +286,10 @@ def test_the_remedy_for_what_float32_cannot_hold_is_float64(tmp_path: Path) -> N
     for dtype in ("float16", "float32"):
         with pytest.raises(ValueError, match=rf"exceeds the {dtype} range.*--field-dtype volume_velocity=float64"):
             small_writer(tmp_path, values_dtype=dtype).write_group("run", arrays)
+
+
+def test_values_too_small_for_their_dtype_are_stored_as_zero_with_a_warning_that_counts_them(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FileMap(surface_position="x", surface_pressure="p"), "made")
+    arrays = {"surface_position": np.ones((4, 3)), "surface_pressure": np.array([1e-9, -1e-9, 0.0, 1.0])}
+    with pytest.warns(UserWarning, match="sample 'a': 2 of the 3 values of surface_pressure that are not zero"):
+        writer.write_sample("a", arrays)

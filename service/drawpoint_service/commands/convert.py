@@ -194,11 +194,14 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
         f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
     )
+    for field, underflow in report.underflows.items():
+        if underflow.matters:
+            sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")
     if report.replaced:
         shown = ", ".join(report.replaced[:SHOWN]) + (", ..." if len(report.replaced) > SHOWN else "")
         sys.stdout.write(
-            f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; delete "
-            f"them when nobody does: {shown}\n"
+            f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; when nobody "
+            f"does, drawpoint prune {writer.store_root} removes them: {shown}\n"
         )
     if _has_stale_statistics(writer.store_root, report.revision):
         sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")

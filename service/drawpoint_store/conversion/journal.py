@@ -23,6 +23,7 @@ from zarr.core.sync import sync
 from drawpoint.errors import StoreExists
 from drawpoint.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint_store import stores
+from drawpoint_store.field_arrays import Underflow  # noqa: TC001  as above
 from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 
@@ -45,11 +46,15 @@ _REPORT = "report-"
 
 
 class Finished(BaseModel):
-    """A sample whose group is complete: its manifest entry, and the bytes its group takes."""
+    """A sample whose group is complete: its manifest entry, and the bytes its group takes.
+
+    `underflows` has the fields that lost values which are too small for their dtype.
+    """
 
     fingerprint: str
     entry: SampleEntry
     nbytes: int
+    underflows: dict[str, Underflow] = {}
 
 
 class Journal:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
@@ -20,7 +21,7 @@ from drawpoint_store.layout import present_specs
 from drawpoint_store.locations import is_remote, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from drawpoint_store.layout import FileMap
 
@@ -141,6 +142,19 @@ class SourceTree:
         return open_filesystem(self.location)[1].rstrip("/")
 
 
+def stamp_file(filesystem: Any, path: str) -> tuple[int, str] | None:
+    """Return the size and the stamp that a file has now, None for one that is gone."""
+    try:
+        if isinstance(filesystem, LocalFileSystem):
+            status = os.stat(path)  # noqa: PTH116  a Path would be made for this alone
+            return status.st_size, str(status.st_mtime_ns)
+        with stores.translated_errors("read", path, may_be_missing=True):
+            filesystem.invalidate_cache(posixpath.dirname(path))
+            return _size_and_stamp(filesystem.info(path))
+    except FileNotFoundError:
+        return None
+
+
 def open_filesystem(location: str) -> tuple[Any, str]:
     """Return the fsspec file system of `location`, and the path that it has there.
 
@@ -210,5 +224,8 @@ def _remote_files(filesystem: Any, root: str) -> Iterator[tuple[str, str, Source
         relative = path.removeprefix(root).lstrip("/")
         folder, name = posixpath.split(relative)
         if not any(part.startswith(".") for part in folder.split("/")):
-            stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
-            yield folder, name, SourceFile(path, int(info["size"] or 0), stamp)
+            yield folder, name, SourceFile(path, *_size_and_stamp(info))
+
+
+def _size_and_stamp(info: Mapping[str, Any]) -> tuple[int, str]:
+    return int(info["size"] or 0), next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")

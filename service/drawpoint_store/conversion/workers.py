@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,15 +17,23 @@ from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
 from drawpoint_store.conversion.tensors import read_tensor
-from drawpoint_store.conversion.tree import open_filesystem
+from drawpoint_store.conversion.tree import open_filesystem, stamp_file
+from drawpoint_store.field_arrays import UnderflowWarning
+from drawpoint_store.locations import is_remote
 from drawpoint_store.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import numpy as np
+
     from drawpoint_store.conversion.tree import SourceSample
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
+
+
+_MOST_READS = 3
+"""How often a sample is read whose files change meanwhile, before it is taken for broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +85,41 @@ class SampleConverter:
                 finished = self._journal.find(sample.sample_id, task.fingerprint)
                 if finished is not None and finished.entry.relpath not in self._conversion.published:
                     return Outcome(sample, finished, resumed=True)
-            fields = {field: read_tensor(self._filesystem, file.path) for field, file in sample.files.items()}
-            entry = self._writer.write_group(sample.sample_id, fields)
+            fields = self._read_fields(sample)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
+                entry = self._writer.write_group(sample.sample_id, fields)
+            underflows = self._writer.underflows.pop(sample.sample_id, {})
             nbytes = count_bytes(stores.join(root, entry.relpath))
-            finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes)
+            finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
             self._journal.add(sample.sample_id, finished)
         except InvalidSample as error:
             return Outcome(sample, reason=_reason(sample.sample_id, error))
         except MemoryError:
             return Outcome(sample, reason="does not fit in the memory that is left; try fewer --workers")
         return Outcome(sample, finished)
+
+    def _read_fields(self, sample: SourceSample) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the fields of one state of the source: what is rewritten while it is read is read again.
+
+        Raises InvalidSample for a sample that changes every time.
+        """
+        before: dict[str, tuple[int, str] | None]
+        before = {file.path: (file.size, file.stamp) for file in sample.files.values()}
+        if is_remote(self._conversion.location):  # whose listings may stamp a file otherwise than it does itself
+            before = self._stamps(sample)
+        for _ in range(_MOST_READS):
+            fields = {field: read_tensor(self._filesystem, file.path) for field, file in sample.files.items()}
+            after = self._stamps(sample)
+            if after == before:
+                return fields
+            before = after
+        raise InvalidSample(
+            f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
+        )
+
+    def _stamps(self, sample: SourceSample) -> dict[str, tuple[int, str] | None]:
+        return {file.path: stamp_file(self._filesystem, file.path) for file in sample.files.values()}
 
 
 def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Generator[Outcome]:
