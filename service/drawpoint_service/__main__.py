@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": Command("serve stores over HTTP", "service"),
     "stats": Command("compute per-field statistics of a store for normalisation", "store"),
     "verify": Command("read every chunk of a store and check it", "store"),
+    "upgrade": Command("bind the bytes of an earlier or another writer's store to their places", "store"),
     "prune": Command("remove what the manifest of a store does not name", "store"),
     "info": Command("show what a store holds", "store"),
     "demo": Command("convert the shipped runs, serve them and draw one sample", "client,convert,service"),

@@ -24,6 +24,7 @@ from drawpoint_store.conversion.tensors import require_torch
 from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
 from drawpoint_store.field_arrays import Underflow
+from drawpoint_store.group import GROUP_FORMAT
 from drawpoint_store.locations import check_location, contains, is_shared
 from drawpoint_store.manifest import StoreManifest
 
@@ -182,7 +183,8 @@ def load_manifest(store_root: str) -> StoreManifest | None:
 def _tasks(samples: list[SourceSample], writer: ZarrStoreWriter) -> list[Task]:
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
-    versions = [drawpoint.__version__, numcodecs.__version__]  # another compressor may write other bytes
+    # Another format, and another compressor too, may write other bytes.
+    versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
     return [
         Task(
             sample,

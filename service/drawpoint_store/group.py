@@ -18,16 +18,20 @@ import numpy as np
 from numcodecs import blosc
 
 from drawpoint_store import stores
+from drawpoint_store.binding import CRC_BYTES, ArrayDigests, Binding, array_digest, table_attributes, table_digest
 from drawpoint_store.locations import is_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from zarr.abc.store import Store
 
     from drawpoint.manifest import ArrayLayout, DomainSample
 
 _THREADS = min(4, os.cpu_count() or 1)
+GROUP_FORMAT = 2
+"""Counts up with each change of what is written for the same values: groups of two formats must not mix unnoticed."""
+
 _CRC = {"name": "crc32c"}
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
@@ -54,14 +58,18 @@ def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: in
         with stores.translated_errors("replaced", path):
             _sync(store.delete_dir(""))
     with ThreadPoolExecutor(_THREADS) as pool:
-        digests = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
-    nodes = {array.layout.array_name: array_metadata(array.layout, array.grid, compression_level) for array in arrays}
+        written = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
+    nodes, digests = {}, {}
+    for (layout, grid, _, _), (values, table) in zip(arrays, written, strict=True):
+        nodes[layout.array_name] = array_metadata(layout, grid, compression_level, table)
+        digests[layout.array_name] = ArrayDigests(values, table_digest(table))
+    binding = Binding.of(digests)
     groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
     nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
     for name, node in sorted(nodes.items()):
-        _put(store, f"{name}/zarr.json", _json(node))
-    _put(store, "zarr.json", _json(group_metadata(nodes)))
-    return content_digest(digests)
+        _put(store, f"{name}/zarr.json", to_json(node))
+    _put(store, "zarr.json", to_json(group_metadata(nodes, binding)))
+    return binding.digest
 
 
 def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
@@ -71,49 +79,33 @@ def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_
     write the same bytes.
     """
     compressor = [compression_level, numcodecs.__version__] if compression_level else None
-    digest = hashlib.sha256(json.dumps([shuffle_seed, compressor]).encode())
+    digest = hashlib.sha256(json.dumps([GROUP_FORMAT, shuffle_seed, compressor]).encode())
     for layout, grid, values, _ in arrays:
         digest.update(json.dumps([layout.model_dump(), grid.model_dump()], sort_keys=True).encode())
         digest.update(np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<")).data)
     return digest.hexdigest()[:12]
 
 
-def content_digest(array_digests: Iterable[str]) -> str:
-    """Return `sha256:<hex>` of a sample from the digests of its arrays, in the order of the layout."""
-    return f"sha256:{hashlib.sha256(''.join(array_digests).encode()).hexdigest()}"
-
-
-def array_digest(layout: ArrayLayout, stored_rows: Iterable[np.ndarray[Any, Any]]) -> str:
-    """Return the sha256 (hex) of an array's name, dtype, shape and values, of rows given in stored order."""
-    digest = hashlib.sha256()
-    n_points = 0
-    for rows in stored_rows:
-        n_points += len(rows)
-        digest.update(np.ascontiguousarray(rows, np.dtype(layout.dtype).newbyteorder("<")).data)
-    head = [layout.array_name, layout.dtype, n_points, layout.dim]
-    digest.update(json.dumps(head, separators=(",", ":")).encode())
-    return digest.hexdigest()
-
-
-def _write_array(store: Store, array: ArrayContent, compression_level: int) -> str:
-    """Shuffle, encode and write one array's shards, and return its digest."""
+def _write_array(store: Store, array: ArrayContent, compression_level: int) -> tuple[str, bytes]:
+    """Shuffle, encode and write one array's shards, and return the digest of its values and its chunks' checksums."""
     layout, grid, values, order = array
     shuffled = np.take(values, order, axis=0)
     slots = grid.shard_points // grid.chunk_points
+    table = bytearray()
     for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
         rows = shuffled[first : first + grid.shard_points]
         chunks = [encode_chunk(chunk, compression_level) for chunk in _chunks(rows, grid.chunk_points)]
+        table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
         _put(store, f"{layout.array_name}/c/{shard}/0", join_shard(chunks, slots))
-    return array_digest(layout, [shuffled])
+    return array_digest(layout, [shuffled]), bytes(table)
 
 
-def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int) -> dict[str, Any]:
-    """Return the `zarr.json` of one array."""
-    itemsize = np.dtype(layout.dtype).itemsize
+def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int, table: bytes) -> dict[str, Any]:
+    """Return the `zarr.json` of one array, whose chunks' checksums are `table`; level 0 means no compressor."""
     blosc_codec = {
         "name": "blosc",
         "configuration": {
-            "typesize": itemsize,
+            "typesize": np.dtype(layout.dtype).itemsize,
             "cname": "zstd",
             "clevel": compression_level,
             "shuffle": "shuffle",
@@ -122,7 +114,7 @@ def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: i
     }
     sharding = {
         "chunk_shape": [grid.chunk_points, layout.dim],
-        "codecs": [_BYTES, blosc_codec, _CRC],
+        "codecs": [_BYTES, *([blosc_codec] if compression_level else []), _CRC],
         "index_codecs": [_BYTES, _CRC],
         "index_location": "end",
     }
@@ -136,7 +128,7 @@ def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: i
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0.0,
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "attributes": {},
+        "attributes": table_attributes(table),
         "dimension_names": ["point", "component"],
         "zarr_format": 3,
         "node_type": "array",
@@ -144,7 +136,7 @@ def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: i
     }
 
 
-def group_metadata(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def group_metadata(nodes: dict[str, dict[str, Any]], binding: Binding) -> dict[str, Any]:
     """Return the group's `zarr.json` with the metadata of all its nodes consolidated into it."""
     consolidated = {
         name: node
@@ -153,7 +145,7 @@ def group_metadata(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for name, node in sorted(nodes.items(), key=lambda item: (item[0].count("/"), item[0]))
     }
     return {
-        "attributes": {},
+        "attributes": binding.to_attributes(),
         "zarr_format": 3,
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": consolidated},
         "node_type": "group",
@@ -161,9 +153,9 @@ def group_metadata(nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def encode_chunk(rows: np.ndarray[Any, Any], compression_level: int) -> bytes:
-    """Return a chunk's bytes: little-endian rows through blosc-zstd, then their crc32c."""
-    packed: bytes = blosc.compress(rows, b"zstd", compression_level, blosc.SHUFFLE)
-    return packed + crc32c.crc32c(packed).to_bytes(4, "little")
+    """Return a chunk's bytes: little-endian rows, through blosc-zstd unless the level is 0, then their crc32c."""
+    packed = blosc.compress(rows, b"zstd", compression_level, blosc.SHUFFLE) if compression_level else rows.tobytes()
+    return b"".join([packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
 
 
 def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
@@ -174,7 +166,7 @@ def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
         index[slot] = offset, len(chunk)
         offset += len(chunk)
     packed = index.tobytes()
-    return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(4, "little")])
+    return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
 
 
 def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -185,7 +177,8 @@ def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndar
         yield rows
 
 
-def _json(node: dict[str, Any]) -> bytes:
+def to_json(node: dict[str, Any]) -> bytes:
+    """Return the bytes of a `zarr.json`."""
     return json.dumps(node, indent=2).encode()
 
 

@@ -114,7 +114,16 @@ class OpenStore:
         Raises ChunkMissing, ChunkDamaged or MetadataDamaged for stored bytes that cannot be trusted, and
         StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
         """
-        with self._opened(plan) as sample:
+        sample = self._sample(plan)
+        try:
+            self._read(sample, plan, out)
+        except (DataDamaged, StoreUnreadable) as error:
+            if not _was_replaced(sample):
+                raise
+            self._read_upgraded(plan, out, error)
+
+    def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        with self._opened(sample):
             runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
             self._read_foreign(plan, foreign, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
@@ -132,37 +141,74 @@ class OpenStore:
 
         Where a bucket is read no thread waits for it: they have the decoding only.
         """
-        with self._opened(plan) as sample:
-            if not isinstance(sample.source, (ObjectSource, CachedSource)):
-                await run_blocking(self.read, plan, out)
-                return
-            runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), sample.source)
+        sample = self._sample(plan)
+        if not isinstance(sample.source, (ObjectSource, CachedSource)):
+            await run_blocking(self.read, plan, out)
+            return
+        try:
+            await self._read_from_bucket(sample, sample.source, plan, out, run_blocking)
+        except (DataDamaged, StoreUnreadable) as error:
+            if not _was_replaced(sample):
+                raise
+            await run_blocking(self._read_upgraded, plan, out, error)
+
+    async def _read_from_bucket(
+        self,
+        sample: OpenSample,
+        source: ObjectSource | CachedSource,
+        plan: ReadPlan,
+        out: Mapping[str, np.ndarray[Any, Any]],
+        run_blocking: Callable[..., Awaitable[None]],
+    ) -> None:
+        with self._opened(sample):
+            runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), source)
             if foreign:
                 await run_blocking(self._read_foreign, plan, foreign, out)
             try:
-                fetched = await sample.source.fetch_soon([run.span for run in runs])
+                fetched = await source.fetch_soon([run.span for run in runs])
             except FileNotFoundError as error:
                 raise _lost(sample, runs, error) from error
             await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
 
+    def _read_upgraded(
+        self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], error: DataDamaged | StoreUnreadable
+    ) -> None:
+        """Read from a group that turned out to be another, if it has the content that the manifest says, else `error`.
+
+        `drawpoint upgrade` gives a group new metadata and leaves its content as it is.
+        """
+        try:
+            is_bound = self.open_sample(plan).binding is not None
+        except DataDamaged:
+            is_bound = False
+        if not is_bound:
+            raise error
+        self._read(self._sample(plan), plan, out)
+
+    def open_sample(self, plan: ReadPlan) -> OpenSample:
+        """Return the sample of a plan with its metadata, which the plan's arrays need. Raises MetadataDamaged."""
+        sample = self._sample(plan)
+        with self._opened(sample):
+            if fetch_for(sample.read_metadata(plan.arrays.values()), sample.source):
+                self._samples.put(plan.relpath, sample, sample.nbytes)
+        return sample
+
     @contextlib.contextmanager
-    def _opened(self, plan: ReadPlan) -> Iterator[OpenSample]:
-        """Give the sample, and drop what is known of it if it turns out damaged: the next read must see it restored.
+    def _opened(self, sample: OpenSample) -> Iterator[None]:
+        """Drop what is known of a sample if it turns out damaged: the next read must see it restored.
 
         A storage that does not answer says nothing of what was read before.
         """
-        sample = self._sample(plan)
         try:
-            yield sample
+            yield
         except (DataDamaged, StoreUnreadable) as error:
             error.store = self.root
-            source = sample.source
-            if isinstance(source, LocalSource):
-                source.close()
-            if isinstance(error, DataDamaged) or (isinstance(source, LocalSource) and source.was_replaced):
-                self._samples.drop(plan.relpath)
+            if isinstance(sample.source, LocalSource):
+                sample.source.close()
+            if isinstance(error, DataDamaged) or _was_replaced(sample):
+                self._samples.drop(sample.relpath)
                 if self._chunks is not None:
-                    self._chunks.drop_below(f"{plan.relpath}/")
+                    self._chunks.drop_below(f"{sample.relpath}/")
             raise
 
     def _find_runs(
@@ -262,6 +308,10 @@ class OpenStore:
         self.__init__(**state)  # type: ignore[misc]
 
 
+def _was_replaced(sample: OpenSample) -> bool:
+    return sample.was_replaced or (isinstance(sample.source, LocalSource) and sample.source.was_replaced)
+
+
 def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
     """Put the rows of chunks that are still decoded where they belong, and return the chunks that are not."""
     wanted = []
@@ -296,7 +346,9 @@ def _place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], 
                 raise
             target.place(place.chunk, values)
             if cache is not None:
-                cache.put(sample.chunk_key(target.array, place.chunk), values, values.nbytes)
+                # A view would keep all that was fetched along with it in memory.
+                held = values.copy() if target.array.decoder.is_plain else values
+                cache.put(sample.chunk_key(target.array, place.chunk), held, held.nbytes)
 
 
 def _lost(sample: OpenSample, runs: list[Run], error: FileNotFoundError) -> ChunkMissing:

@@ -9,6 +9,7 @@ import numpy as np
 from drawpoint.errors import MetadataDamaged
 from drawpoint.rows import draw_rows
 from drawpoint_store import stores
+from drawpoint_store.binding import has_tables
 from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.splits import list_splits, read_split
@@ -48,6 +49,7 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
         "compressor": manifest.compressor,
         "n_samples": len(manifest.samples),
         "n_digests": sum(entry.digest is not None for entry in manifest.samples.values()),
+        "n_tables": sum(has_tables(entry.digest) for entry in manifest.samples.values()),
         "logical_bytes": sum(
             domain["points"]["total"] * domain["bytes_per_point"] for domain in domains.values() if domain["points"]
         ),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import stores
+from drawpoint_store.binding import Binding, array_digest, has_table, is_known, values_digest, without_table
 from drawpoint_store.field_arrays import NonFinite
-from drawpoint_store.group import array_digest, content_digest
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
 from drawpoint_store.reading.sample import REMEDY
@@ -18,7 +18,7 @@ from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy as np
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from drawpoint_store.plan import ReadPlan
 
 _METADATA = "zarr.json"
-_DIGEST_RULE = "sha256:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +45,14 @@ class SampleCheck:
 
     Without checksums or a digest (stores of other writers) wrong values can pass for right ones, and not all damage
     can be found. `n_absent` shards have no object: they are read as the fill value, which other writers leave out, and
-    if they were lost nothing tells.
+    if they were lost nothing tells. Without tables a read does not notice a chunk in another's place.
     """
 
     sample_id: str
     n_chunks: int
     has_checksums: bool
     has_digest: bool
+    has_tables: bool
     n_absent: int
     problems: tuple[Problem, ...]
 
@@ -94,27 +94,43 @@ def _fields(manifest: drawpoint.manifest.StoreManifest, sample_id: str) -> dict[
 def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
     """Put together what was found of a sample, taking as many of `arrays` as it has fields."""
     manifest, entry = store.manifest, store.manifest.samples[sample_id]
-    nodes, problems = _check_metadata(store, sample_id)
-    fields, checked = _fields(manifest, sample_id), []
-    for _ in fields:
-        checked.append(next(arrays))
-        problems += checked[-1].damage
-    has_digest = entry.digest is not None and entry.digest.startswith(_DIGEST_RULE)
-    if has_digest and not problems and entry.digest != content_digest([array.digest for array in checked]):
-        message = f"the values of sample {sample_id!r} are not those that were written: its digest (sha256) differs"
-        problems.append(Problem(sample_id, None, None, message))
-    for field, array in zip(fields, checked, strict=True):
+    group, problems = _check_metadata(store, sample_id)
+    fields, checked = _fields(manifest, sample_id), {}
+    for field in fields:
+        checked[field] = next(arrays)
+        problems += checked[field].damage
+    if not problems:
+        problems += _check_digests(store, sample_id, group.binding, checked)
+    for field, array in checked.items():
         if array.not_finite.first_row is not None:
             message = f"{field} in sample {sample_id!r} holds {array.not_finite} in stored order"
             problems.append(Problem(sample_id, field, None, message))
+    names = [manifest.fields[field].array_name for field in fields]
     return SampleCheck(
         sample_id,
         sum(entry.domains[domain].n_chunks for domain in fields.values()),
-        all(_has_checksum(nodes.get(manifest.fields[field].array_name)) for field in fields),
-        has_digest,
-        0 if entry.digest else _count_absent(store, entry, [manifest.fields[field].array_name for field in fields]),
+        all(_has_checksum(group.nodes.get(name)) or has_table(group.nodes.get(name)) for name in names),
+        is_known(entry.digest),
+        all(has_table(group.nodes.get(name)) for name in names),
+        0 if entry.digest or group.binding else _count_absent(store, entry, names),
         tuple(dict.fromkeys(problems)),
     )
+
+
+def _check_digests(
+    store: OpenStore, sample_id: str, binding: Binding | None, checked: Mapping[str, _ArrayCheck]
+) -> Iterator[Problem]:
+    """Yield what is wrong with values that all could be read."""
+    digest = store.manifest.samples[sample_id].digest
+    written = "those that were written: its digest (sha256) differs"
+    if binding is not None:
+        for field, array in checked.items():
+            bound = binding.arrays.get(store.manifest.fields[field].array_name)
+            if bound is not None and bound.values != array.digest:
+                message = f"the values of {field} in sample {sample_id!r} are not {written}"
+                yield Problem(sample_id, field, None, message)
+    elif is_known(digest) and digest != values_digest(array.digest for array in checked.values()):
+        yield Problem(sample_id, None, None, f"the values of sample {sample_id!r} are not {written}")
 
 
 def _count_absent(store: OpenStore, entry: SampleEntry, names: Iterable[str]) -> int:
@@ -200,24 +216,37 @@ def _problem(block: ReadPlan, field: str, error: DrawpointError) -> Problem:
     return Problem(block.sample_id, None if whole else field, error.chunk, message)
 
 
-def _check_metadata(store: OpenStore, sample_id: str) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the metadata of a group's nodes, and where a node's own `zarr.json` is gone or says something else.
+class _Group(NamedTuple):
+    """The metadata of a group's arrays by name, and what binds their bytes."""
+
+    nodes: dict[str, Any]
+    binding: Binding | None
+
+
+def _check_metadata(store: OpenStore, sample_id: str) -> tuple[_Group, list[Problem]]:
+    """Return a group's metadata, and where a node's own `zarr.json` is gone or says something else.
 
     Reads use the copies in the group's `zarr.json` where it has them, but other programs may not.
     """
     path = stores.join(store.root, store.manifest.samples[sample_id].relpath)
-    consolidated = (_load(path, _METADATA) or {}).get("consolidated_metadata")
+    root = _load(path, _METADATA) or {}
+    consolidated = root.get("consolidated_metadata")
     copies = consolidated.get("metadata") if isinstance(consolidated, dict) else None
     copies = copies if isinstance(copies, dict) else {}
     arrays = {store.manifest.fields[field].array_name: field for field in _fields(store.manifest, sample_id)}
     nodes, problems = {}, []
     for name in dict.fromkeys([*arrays, *copies]):
-        nodes[name] = own = _load(path, f"{name}/{_METADATA}")
-        if name in copies and (own is None or _plain(own) != _plain(copies[name])):
+        own = _load(path, f"{name}/{_METADATA}")
+        nodes[name] = copies.get(name, own)
+        if name in copies and (own is None or not _agree(own, copies[name])):
             reason = "is missing or damaged" if own is None else "disagrees with its copy in the group's"
             message = f"the {_METADATA} of {name} in sample {sample_id!r} {reason}"
             problems.append(Problem(sample_id, arrays.get(name), None, message))
-    return nodes, problems
+    try:
+        binding = Binding.from_attributes(root.get("attributes"))
+    except ValueError:  # every read of the sample reports it
+        binding = None
+    return _Group(nodes, binding), problems
 
 
 def _load(path: str, name: str) -> dict[str, Any] | None:
@@ -229,9 +258,15 @@ def _load(path: str, name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _plain(node: Any) -> Any:
-    # A group's own copy may or may not list what is below it.
-    return {key: node[key] for key in node if key != "consolidated_metadata"} if isinstance(node, dict) else node
+def _agree(own: Any, copy: Any) -> bool:
+    # A group's own copy may or may not list what is below it, and an upgrade that was interrupted has given its table
+    # to an array and not yet to the copy.
+    if not isinstance(own, dict) or not isinstance(copy, dict):
+        return False
+    plain = [{key: node[key] for key in node if key != "consolidated_metadata"} for node in (own, copy)]
+    if not all(has_table(node) for node in plain):
+        plain = [without_table(node) for node in plain]
+    return plain[0] == plain[1]
 
 
 def _has_checksum(node: Any) -> bool:

@@ -41,8 +41,9 @@ class ZarrStoreWriter:
     `chunk_points` rows make a chunk: choose about the number of points of a draw. An array is one shard, unless
     `shard_points` caps it (rounded down to whole chunks, at least one). Positions are stored as `coords_dtype`,
     values as `values_dtype`, and fields that `field_dtypes` names (canonical name -> dtype) as it says.
-    `compression_level` is that of blosc-zstd, 0 to 9. It is 5 unless given, as in `noether.data.zarr_store`, whose
-    constructor this one stands in for; `drawpoint convert` takes 0, which reads faster (docs/performance.md).
+    `compression_level` is that of blosc-zstd, 1 to 9, or 0 for no compressor. It is 5 unless given, as in
+    `noether.data.zarr_store`, whose constructor this one stands in for; `drawpoint convert` takes 0, which reads faster
+    (docs/performance.md).
 
     Raises ValueError for counts below 1, dtypes that cannot be stored, and domains without exactly one coordinate
     field.
@@ -84,7 +85,7 @@ class ZarrStoreWriter:
             shuffle_seed=shuffle_seed,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
-            compressor=f"blosc-zstd-{compression_level}",
+            compressor=f"blosc-zstd-{compression_level}" if compression_level else "none",
             domains=self.layouts,
         )
         self.underflows: dict[str, dict[str, Underflow]] = {}

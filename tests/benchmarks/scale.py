@@ -22,6 +22,7 @@ from served_read import fetch, serving
 
 from drawpoint.manifest import SampleEntry, SampleTable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.binding import ArrayDigests, Binding, table_digest
 from drawpoint_store.group import array_metadata, encode_chunk, group_metadata
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
@@ -53,7 +54,7 @@ def write_hollow_store(root: Path) -> None:
     rng = np.random.default_rng(0)
     for size in SIZES:
         grid = writer.grid(size)
-        nodes = {}
+        nodes, digests = {}, {}
         for layout in writer.layouts["volume"].arrays.values():
             rows = rng.standard_normal((grid.chunk_points, layout.dim)).astype(layout.dtype)
             chunk = encode_chunk(rows, writer.compression_level)
@@ -61,9 +62,14 @@ def write_hollow_store(root: Path) -> None:
             shard = root / f"n{size}.zarr" / layout.array_name / "c" / "0" / "0"
             shard.parent.mkdir(parents=True)
             shard.write_bytes(chunk + index + crc32c.crc32c(index).to_bytes(4, "little"))
-            nodes[layout.array_name] = array_metadata(layout, grid, writer.compression_level)
-        (root / f"n{size}.zarr" / "zarr.json").write_text(json.dumps(group_metadata(nodes)))
-        writer.manifest.samples[f"n{size}"] = SampleEntry(relpath=f"n{size}.zarr", domains={"volume": grid})
+            table = chunk[-4:] * grid.n_chunks
+            nodes[layout.array_name] = array_metadata(layout, grid, writer.compression_level, table)
+            digests[layout.array_name] = ArrayDigests("", table_digest(table))
+        binding = Binding.of(digests)
+        (root / f"n{size}.zarr" / "zarr.json").write_text(json.dumps(group_metadata(nodes, binding)))
+        writer.manifest.samples[f"n{size}"] = SampleEntry(
+            relpath=f"n{size}.zarr", domains={"volume": grid}, digest=binding.digest
+        )
     writer.save_manifest()
 
 
@@ -88,7 +94,7 @@ def measure_manifest(root: Path) -> None:
     for number in range(MANIFEST_SAMPLES):
         sample_id = f"param{number % 7}/{number:032x}"
         grids = {"surface": writer.grid(150_000 + number % 997), "volume": writer.grid(600_000 + number % 9973)}
-        samples[sample_id] = SampleEntry(relpath=f"{sample_id}.zarr", domains=grids, digest=f"sha256:{number:064x}")
+        samples[sample_id] = SampleEntry(relpath=f"{sample_id}.zarr", domains=grids, digest=f"sha256/2:{number:064x}")
     writer.manifest.samples = samples
     writer.save_manifest()
     size = (root / StoreManifest.MANIFEST_NAME).stat().st_size / 1e6

@@ -19,6 +19,8 @@ from drawpoint_store.conversion.journal import Journal, lock_store
 from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.convert import check_workers, convert
+from drawpoint_store.group import GROUP_FORMAT
+from drawpoint_store.verify import verify_store
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ MADE = detect_filemap(run_tensors())
 
 def writer_at(root: object, **settings: Any) -> ZarrStoreWriter:
     return ZarrStoreWriter(str(root), MADE, **{"dataset_name": "made", "chunk_points": 64, **settings})
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def sorted_rows(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -358,7 +364,6 @@ class TestStoresThatExist:
             ({"field_dtypes": {"volume_sdf": "float32"}}, "its volume_sdf is float16"),
             ({"shuffle_seed": 1}, "its shuffle_seed is 0, not 1"),
             ({"dataset_name": "other"}, "its dataset_name is 'made', not 'other'"),
-            ({"compression_level": 1}, "its compressor is 'blosc-zstd-5', not 'blosc-zstd-1'"),
         ],
     )
     def test_appending_with_other_settings_is_refused(
@@ -366,6 +371,34 @@ class TestStoresThatExist:
     ) -> None:
         with pytest.raises(StoreExists, match=difference):
             convert(tmp_path / "runs", writer_at(store, **settings), existing="append")
+
+    @pytest.mark.parametrize(("level", "compressor"), [(0, "none"), (1, "blosc-zstd-1")])
+    def test_appending_at_another_level_reads_right(
+        self, tmp_path: Path, store: Path, level: int, compressor: str
+    ) -> None:
+        write_run(tmp_path / "runs" / "run_2", 2)
+        convert(tmp_path / "runs", writer_at(store, compression_level=level), existing="append")
+        assert StoreManifest.load(store).compressor == compressor  # what the latest samples were written with
+        convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+        for sample_id in ("run_0", "run_1", "run_2"):
+            expected = ZarrChunkReader(tmp_path / "whole").read_sample(sample_id)
+            assert all(
+                rows.equal(expected[field]) for field, rows in ZarrChunkReader(store).read_sample(sample_id).items()
+            )
+        assert all(check.problems == () for check in verify_store(store))
+
+    def test_a_conversion_that_another_format_began_is_not_gone_on_with(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_runs(tmp_path / "runs", 3)
+        for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
+            root = tmp_path / str(format_)
+            monkeypatch.setattr("drawpoint_store.convert.GROUP_FORMAT", format_)
+            monkeypatch.setattr("drawpoint_store.convert._publish", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                convert(tmp_path / "runs", writer_at(root))
+            monkeypatch.undo()
+            assert convert(tmp_path / "runs", writer_at(root)).resumed == resumed
 
     def test_appending_other_fields_is_refused(self, tmp_path: Path, store: Path) -> None:
         fewer = ZarrStoreWriter(store, FileMap(surface_position="surface_position.pt"), "made", chunk_points=64)

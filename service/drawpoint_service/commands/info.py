@@ -45,8 +45,7 @@ def _lines(store: dict[str, Any]) -> Iterator[str]:
     yield f"store       {store['store_root']}"
     yield f"dataset     {store['dataset_name']}"
     yield f"revision    {store['revision']}"
-    undigested = store["n_samples"] - store["n_digests"]
-    yield f"samples     {store['n_samples']:,}" + (f", {undigested:,} of them without a digest" if undigested else "")
+    yield f"samples     {store['n_samples']:,}{_unbound(store)}"
     yield f"values      {_size(store['logical_bytes'])}" + (
         "" if store["stored_bytes"] is None else f", {_size(store['stored_bytes'])} stored ({store['compressor']})"
     )
@@ -55,6 +54,15 @@ def _lines(store: dict[str, Any]) -> Iterator[str]:
     for name, domain in store["domains"].items():
         yield ""
         yield from _domain(name, domain, store["n_samples"])
+
+
+def _unbound(store: dict[str, Any]) -> str:
+    """Return what samples lack that binds their bytes to their places, and the remedy."""
+    undigested, untabled = (store["n_samples"] - store[key] for key in ("n_digests", "n_tables"))
+    lacks = f", {undigested:,} of them without a digest" if undigested else ""
+    if untabled:
+        lacks += f", {untabled:,} without tables of checksums: `drawpoint upgrade {store['store_root']}` adds them"
+    return lacks
 
 
 def _domain(name: str, domain: dict[str, Any], n_samples: int) -> Iterator[str]:

@@ -38,7 +38,7 @@ examples:
 
 Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers may carry no checksums and carry no
 digests: their values can only be decoded, and shards that they left out not be told from lost ones; the last lines
-say so.
+say so, and what `drawpoint upgrade` would add.
 """
 
 
@@ -103,7 +103,7 @@ def _compare(args: argparse.Namespace, source: SourceTree, filemap: FileMap) -> 
 
 
 def _verify(args: argparse.Namespace) -> int:
-    samples = chunks = damaged = problems = unchecked = undigested = absent = 0
+    samples = chunks = damaged = problems = unchecked = undigested = unbound = absent = 0
     for check in verify_store(args.store_root, max_workers=args.workers, progress=True):
         samples += 1
         chunks += check.n_chunks
@@ -111,12 +111,19 @@ def _verify(args: argparse.Namespace) -> int:
         problems += len(check.problems)
         unchecked += not check.has_checksums
         undigested += not check.has_digest
+        unbound += not check.has_tables
         absent += check.n_absent
         for problem in check.problems:
             tqdm.write(problem.message, file=sys.stdout)
+    remedy = f"`drawpoint upgrade {args.store_root}`"
+    unbound_means = (
+        f"without tables of checksums, so that reads take a chunk in another's place: {remedy} adds them (to arrays in "
+        "shards)"
+    )
     for number, what in (
         (unchecked, "without checksums on their chunks: damage that still decodes is not found"),
         (undigested, "without a digest: values that were replaced are not found"),
+        (unbound, unbound_means),
     ):
         if number:
             sys.stdout.write(f"remark: {number} of {count(samples, 'sample')} {what}\n")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from drawpoint_store.writer import ZarrStoreWriter
 
 _COMPRESSOR = "blosc-zstd-"
+_NO_COMPRESSOR = "none"
 
 
 def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
@@ -38,13 +39,18 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
     if capped is not None:
         settings["shard_points"] = capped.shard_points
     level = manifest.compressor.removeprefix(_COMPRESSOR)
-    if level != manifest.compressor and level.isdecimal():
+    if manifest.compressor == _NO_COMPRESSOR:
+        settings["compression_level"] = 0
+    elif level != manifest.compressor and level.isdecimal():
         settings["compression_level"] = int(level)
     return settings
 
 
 def check_agreement(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
-    """Raise StoreExists, naming the difference, unless the writer writes as the store was written."""
+    """Raise StoreExists, naming the difference, unless the writer writes as the store was written.
+
+    The compressor may be another: each array tells its own.
+    """
     differences = [
         f"its {name} is {getattr(manifest, name)!r}, not {getattr(writer.manifest, name)!r}"
         for name in ("dataset_name", "shuffle_seed", "coords_dtype", "values_dtype")
@@ -62,9 +68,6 @@ def check_agreement(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
         if field in here and array != here[field]
     ]
     differences += _grid_differences(manifest, writer)
-    compressor = writer.manifest.compressor
-    if manifest.compressor.startswith(_COMPRESSOR) and manifest.compressor != compressor:
-        differences.append(f"its compressor is {manifest.compressor!r}, not {compressor!r}")
     if differences:
         raise StoreExists(
             f"the store at {writer.store_root} does not agree with what would be appended: {differences[0]}; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drawpoint_store.binding import CRC_BYTES, Binding, parse_table
 from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.codecs import Decoder, parse_codec
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from drawpoint.manifest import ArrayLayout, DomainSample
 
 INDEX_ENTRY_BYTES = 16
-CRC_BYTES = 4
 MISSING = 2**64 - 1
 """Offset and length of a chunk that a shard's index declares absent: all of it is the fill value."""
 
@@ -30,7 +30,10 @@ MOST_CODECS = 8
 
 @dataclass(frozen=True, slots=True)
 class ShardedArray:
-    """An array that is read directly: rows of `dim` values in chunks, chunks in shards, shards in objects."""
+    """An array that is read directly: rows of `dim` values in chunks, chunks in shards, shards in objects.
+
+    `table` holds the checksum of each chunk in order, None where the array has none.
+    """
 
     name: str
     key_format: str
@@ -43,6 +46,11 @@ class ShardedArray:
     index_at_start: bool
     index_has_crc: bool
     fill_value: float
+    table: bytes | None
+
+    def checksum(self, chunk: int) -> bytes | None:
+        """Return the checksum that the table holds for a chunk."""
+        return None if self.table is None else self.table[CRC_BYTES * chunk : CRC_BYTES * (chunk + 1)]
 
     @property
     def index_bytes(self) -> int:
@@ -63,8 +71,8 @@ class ForeignArray(ValueError):
     """The array is valid Zarr, but not in a form that is read directly; zarr-python reads it."""
 
 
-def parse_group(data: bytes) -> dict[str, Any]:
-    """Return the metadata of a group's arrays by name, as far as its `zarr.json` consolidates them.
+def parse_group(data: bytes) -> tuple[dict[str, Any], Binding | None]:
+    """Return the metadata of a group's arrays by name, as far as its `zarr.json` consolidates them, and its binding.
 
     Raises ValueError for bytes that are no group's metadata.
     """
@@ -73,7 +81,8 @@ def parse_group(data: bytes) -> dict[str, Any]:
     if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:  # noqa: PLR2004
         raise ValueError("it describes no Zarr v3 group")
     nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
-    return {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
+    arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
+    return arrays, Binding.from_attributes(root.get("attributes"))
 
 
 def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample) -> ShardedArray:
@@ -128,6 +137,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         index_at_start=sharding.get("index_location", "end") == "start",
         index_has_crc="crc32c" in index_names,
         fill_value=_fill_value(node["fill_value"], np.dtype(dtype)),
+        table=parse_table(node.get("attributes"), grid.n_chunks),
     )
 
 

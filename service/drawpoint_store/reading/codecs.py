@@ -14,11 +14,12 @@ from typing import Any
 import crc32c
 from numcodecs import blosc, zstd
 
+from drawpoint_store.binding import CRC_BYTES
+
 Buffer = bytes | bytearray | memoryview
 Decode = Callable[[Buffer, int | None], Buffer]
 """Decodes a buffer; the number is how many bytes must come out, None where the codec cannot know (not last)."""
 
-_CRC_BYTES = 4
 _ZSTD_MAGIC, _ZSTD_LEAST = b"\x28\xb5\x2f\xfd", 6
 _MOST_UNSIZED = 2**28
 """More than any chunk: for a codec that others follow, whose output nobody has stated."""
@@ -53,16 +54,19 @@ def decode_at_most(name: str, data: Buffer, most: int) -> Buffer:
 class Decoder:
     """Undoes the codecs of one array's chunks, each of which decodes to `nbytes` bytes.
 
-    `chain` has the codecs in the order of decoding. What each must give is known where only checksums follow.
+    `chain` has the codecs in the order of decoding. What each must give is known where only checksums follow. Where
+    there is nothing but checksums, `is_plain`, what is decoded is a view of the stored bytes.
     """
 
     def __init__(self, chain: Sequence[Decode], nbytes: int) -> None:
         self.nbytes = nbytes
+        self.is_plain = all(decode is _uncrc for decode in chain)
+        self._ends_with_crc = bool(chain) and chain[0] is _uncrc
         self._steps = []
         for place, decode in enumerate(chain):
             rest = chain[place + 1 :]
             sized = all(each is _uncrc for each in rest)
-            self._steps.append((decode, nbytes + _CRC_BYTES * len(rest) if sized else None))
+            self._steps.append((decode, nbytes + CRC_BYTES * len(rest) if sized else None))
 
     def decode(self, encoded: Buffer) -> Buffer:
         """Return the decoded bytes; raises UndecodableError for a wrong checksum, a short or a foreign buffer."""
@@ -73,11 +77,17 @@ class Decoder:
             raise UndecodableError(f"it holds {len(data)} bytes instead of {self.nbytes}")
         return data
 
+    def checksum(self, encoded: Buffer) -> bytes:
+        """Return the crc32c of a chunk: the last of its bytes where they are that, as `decode` has checked."""
+        if self._ends_with_crc:
+            return bytes(encoded[-CRC_BYTES:])
+        return crc32c.crc32c(encoded).to_bytes(CRC_BYTES, "little")
+
 
 def _uncrc(data: Buffer, _: int | None) -> Buffer:
     view = memoryview(data)
-    body, stored = view[:-_CRC_BYTES], view[-_CRC_BYTES:]
-    if len(view) < _CRC_BYTES or crc32c.crc32c(body) != int.from_bytes(stored, "little"):
+    body, stored = view[:-CRC_BYTES], view[-CRC_BYTES:]
+    if len(view) < CRC_BYTES or crc32c.crc32c(body) != int.from_bytes(stored, "little"):
         raise UndecodableError("its checksum (crc32c) does not match")
     return body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,9 +10,9 @@ import crc32c
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
+from drawpoint_store.binding import CRC_BYTES, NO_CHUNK, has_tables, table_digest
 from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.arrays import (
-    CRC_BYTES,
     INDEX_ENTRY_BYTES,
     MISSING,
     ForeignArray,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from drawpoint.manifest import ArrayLayout, SampleEntry
+    from drawpoint_store.binding import Binding
     from drawpoint_store.plan import ArrayDraw
     from drawpoint_store.reading.sources import Fetching, Source
 
@@ -55,7 +57,10 @@ class OpenSample:
         self.sample_id = sample_id
         self.relpath = entry.relpath
         self.source = source
+        self.was_replaced = False
+        """Whether another group turned out to lie where this one was opened."""
         self._digest = entry.digest
+        self._binding: Binding | None = None
         self._nodes: dict[str, Any] | None = None
         self._arrays: dict[str, ShardedArray | None] = {}
         self._indexes: dict[tuple[str, int], ShardIndex] = {}
@@ -65,8 +70,13 @@ class OpenSample:
 
     @property
     def nbytes(self) -> int:
-        """About what it holds in memory when all of its indexes have been read."""
-        return 10_000 + (len(self._nodes or ()) + 1) * 4_000 + self._n_chunks * 80
+        """About what it holds in memory when all of its indexes and tables have been read."""
+        return 10_000 + (len(self._nodes or ()) + 1) * 4_000 + self._n_chunks * 130
+
+    @property
+    def binding(self) -> Binding | None:
+        """What binds the sample's bytes to their places; None before its metadata was read, and where nothing does."""
+        return self._binding
 
     def read_metadata(self, draws: Collection[ArrayDraw]) -> Fetching[bool]:
         """Read what describes the arrays of `draws`, and tell whether that was the first time.
@@ -87,14 +97,24 @@ class OpenSample:
         name = draw.layout.array_name
         if name not in self._arrays:
             try:
-                self._arrays[name] = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
-            except ForeignArray:
-                if not self._may_omit():
-                    raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this") from None
-                self._arrays[name] = None
+                self._arrays[name] = self._parse_array(draw)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+                self._forget([Span(_METADATA, 0, None), Span(f"{name}/{_METADATA}", 0, None)])
                 raise self._damaged(draw.layout.field, f"the metadata of {name} is damaged: {error}") from error
         return self._arrays[name]
+
+    def _parse_array(self, draw: ArrayDraw) -> ShardedArray | None:
+        name = draw.layout.array_name
+        parsed: ShardedArray | None = None
+        with contextlib.suppress(ForeignArray):
+            parsed = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
+        bound = self._binding.arrays.get(name) if self._binding else None
+        is_bound = self._digest is not None if bound is None else bound.chunks is not None
+        if is_bound and (parsed is None or (bound is None and self._binding is not None)):
+            raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this")
+        if bound is not None and bound.chunks != table_digest(parsed.table if parsed else None):
+            raise ValueError("its table of checksums is not the one that its group was written with")
+        return parsed
 
     def read_indexes(self, wanted: Sequence[tuple[ShardedArray, str, Iterable[int]]]) -> Fetching[None]:
         """Read the indexes of (array, field, shards) that are not known yet, all in one fetch."""
@@ -134,7 +154,7 @@ class OpenSample:
             entries = self._indexes[array.name, shard][[chunk - first for chunk in members]].tolist()
             for chunk, (offset, nbytes) in zip(members, entries, strict=True):
                 if offset == MISSING and nbytes == MISSING:
-                    if not self._may_omit():
+                    if not self._may_omit(array, [chunk]):
                         raise self._missing(field, chunk, key)
                     places.append(ChunkPlace(chunk, key, 0, 0))
                 elif nbytes > array.most_encoded_bytes or offset >= 2**63:
@@ -149,6 +169,8 @@ class OpenSample:
             if len(encoded) != place.nbytes:
                 raise UndecodableError(f"{place.key} ends after {len(encoded)} of its {place.nbytes} bytes")  # noqa: TRY301  one way out
             data = array.decoder.decode(encoded)
+            if array.table is not None and array.decoder.checksum(encoded) != array.checksum(place.chunk):
+                raise UndecodableError("it is another chunk: its crc32c is not that of its place")  # noqa: TRY301  as above
         except UndecodableError as error:
             raise ChunkDamaged(
                 f"chunk {place.chunk} of {field} in sample {self.sample_id!r} is damaged: {error}; {REMEDY}.",
@@ -174,10 +196,23 @@ class OpenSample:
         self._ahead = dict(zip(ahead, found, strict=True))
         self._group_crc = crc32c.crc32c(data)
         try:
-            return parse_group(bytes(data))
+            nodes, self._binding = parse_group(bytes(data))
         except (ValueError, AttributeError, RecursionError) as error:
             self._forget([Span(_METADATA, 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
+        self._check_digest()
+        return nodes
+
+    def _check_digest(self) -> None:
+        """Refuse a group that is not the one that the manifest means, as far as the two tell."""
+        if self._binding is None and has_tables(self._digest):
+            reason = "it has none"
+        elif self._binding is not None and not self._binding.agrees_with(self._digest):
+            reason = "it is of another sample or revision"
+        else:
+            return
+        self._forget([Span(_METADATA, 0, None)])
+        raise self._damaged(None, f"the digest of the group at {self.relpath} is not the manifest's: {reason}")
 
     def _read_nodes(self, nodes: dict[str, Any], lacking: Sequence[ArrayLayout]) -> Fetching[None]:
         spans = [Span(f"{layout.array_name}/{_METADATA}", 0, None) for layout in lacking]
@@ -201,23 +236,29 @@ class OpenSample:
                 self._forget(read)
                 raise
 
-    def _may_omit(self) -> bool:
-        """Tell whether a chunk that is not stored is nothing but the fill value, and no damage.
+    def _may_omit(self, array: ShardedArray, chunks: Iterable[int]) -> bool:
+        """Tell whether chunks that are not stored are nothing but the fill value, and no damage.
 
-        Our own writer stores every chunk, and a digest; others leave out chunks and shards of the fill value.
+        Our own writer stores every chunk, and a digest; others leave out chunks and shards of the fill value, and their
+        tables, where they were given some, say which.
         """
-        return self._digest is None
+        if array.table is not None:
+            return all(array.checksum(chunk) == NO_CHUNK for chunk in chunks)
+        return self._digest is None and self._binding is None
 
     def _check_absence(self, absent: Sequence[tuple[ShardedArray, str, int]]) -> Fetching[None]:
         """Take shards without an object for the fill value, as zarr-python does, if the writer may have left them out.
 
-        Nothing tells that from loss, so that at least what describes them must still be there: the group as it was
-        read, and the arrays.
+        Where there is no table nothing tells that from loss, so that at least what describes them must still be there:
+        the group as it was read, and the arrays.
         """
-        if not self._may_omit():
-            array, field, shard = absent[0]
-            raise self._missing(field, shard * array.chunks_per_shard, array.shard_key(shard))
-        fields = {f"{array.name}/{_METADATA}": field for array, field, _ in absent}
+        for array, field, shard in absent:
+            first = shard * array.chunks_per_shard
+            if not self._may_omit(array, range(first, min(first + array.chunks_per_shard, array.n_chunks))):
+                raise self._missing(field, first, array.shard_key(shard))
+        fields = {f"{array.name}/{_METADATA}": field for array, field, _ in absent if array.table is None}
+        if not fields:
+            return
         spans = [Span(key, 0, None) for key in (_METADATA, *fields)]
         self._forget(spans)  # a cache on disk tells what was there once
         try:
@@ -226,6 +267,7 @@ class OpenSample:
             key = str(error)
             raise self._damaged(fields.get(key), f"its {key} is missing, and so are shards") from error
         if crc32c.crc32c(group) != self._group_crc:
+            self.was_replaced = True
             raise self._damaged(None, "its zarr.json was replaced while it was open, and shards are missing")
 
     def _forget(self, spans: Iterable[Span]) -> None:

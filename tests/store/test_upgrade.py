@@ -1,0 +1,378 @@
+"""Stores of earlier and of other writers get their tables and digests in place, and can be read at every moment."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from attacks import exchange
+from conftest import REPOSITORY
+from drawpoint.errors import ChunkDamaged, DataDamaged, RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint_store import StoreManifest, ZarrChunkReader, make_store, stores
+from drawpoint_store.binding import table_digest
+from drawpoint_store.conversion.journal import lock_store
+from drawpoint_store.statistics import calculate_store_statistics, read_statistics, statistics_json
+from drawpoint_store.upgrade import upgrade_store
+from drawpoint_store.verify import verify_store
+from small import files_of, small_arrays, small_writer
+
+SAMPLES = ("param0/run", "param1/run")
+SETTINGS: dict[str, Any] = {"shard_points": 8, "shuffle_seed": 7}
+"""What drawpoint 0.1 wrote data/stores_of_0.1.zip with: `small_arrays` of seeds 0 and 1, at levels 0 and 5."""
+
+
+@pytest.fixture(params=["level0", "level5"])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A store of drawpoint 0.1, byte for byte."""
+    with zipfile.ZipFile(REPOSITORY / "tests/store/data/stores_of_0.1.zip") as stored:
+        stored.extractall(tmp_path)
+    return tmp_path / str(request.param)
+
+
+def written_anew(root: Path, **kwargs: Any) -> Path:
+    writer = small_writer(root, **SETTINGS, **kwargs)
+    for number, sample_id in enumerate(SAMPLES):
+        writer.write_sample(sample_id, small_arrays(seed=number))
+    writer.save_manifest()
+    return root
+
+
+def read(root: str | Path, manifest: StoreManifest | None = None) -> dict[str, Any]:
+    reader = ZarrChunkReader(root, manifest)
+    return {f"{sample_id} {field}": rows.numpy().tobytes() for sample_id in reader.manifest.samples
+            for field, rows in reader.read_sample(sample_id).items()}  # fmt: skip
+
+
+def test_a_store_of_drawpoint_0_1_is_read_as_it_is(old: Path, tmp_path: Path) -> None:
+    assert read(old) == read(written_anew(tmp_path / "anew"))
+    for check in verify_store(old):
+        assert (check.problems, check.has_digest, check.has_tables) == ((), True, False)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_old_store_becomes_what_would_be_written_now(old: Path, tmp_path: Path, workers: int) -> None:
+    before = read(old)
+    revision = StoreManifest.load(old).revision
+    report = upgrade_store(old, max_workers=workers)
+    assert (report.upgraded, report.unchanged, report.damaged) == (list(SAMPLES), [], {})
+    assert report.revision == StoreManifest.load(old).revision != revision
+    assert read(old) == before
+    for check in verify_store(old):
+        assert (check.problems, check.has_digest, check.has_tables) == ((), True, True)
+    new = written_anew(tmp_path / "anew")
+    described = {name: data for name, data in files_of(old).items() if name.endswith(".json")}
+    if old.name == "level5" and all(
+        files_of(old)[name] == data for name, data in files_of(new).items() if "/c/" in name
+    ):
+        # The same compressor, so the same chunks: then all is the same, the manifest too.
+        assert described == {name: data for name, data in files_of(new).items() if name.endswith(".json")}
+
+
+def test_a_second_upgrade_changes_nothing(old: Path) -> None:
+    first = upgrade_store(old)
+    before = files_of(old)
+    stamps = {path: path.stat().st_mtime_ns for path in old.rglob("*")}
+    second = upgrade_store(old)
+    assert (second.upgraded, second.unchanged, second.revision) == ([], list(SAMPLES), first.revision)
+    assert files_of(old) == before
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.is_file())
+
+
+def test_what_is_exchanged_in_an_upgraded_store_is_damage(old: Path) -> None:
+    upgrade_store(old)
+    exchange(old / "param0/run.zarr/volume/position/c/0/0", old / "param0/run.zarr/volume/position/c/1/0")
+    with pytest.raises(ChunkDamaged, match="volume_position in sample 'param0/run'"):
+        ZarrChunkReader(old).read_sample("param0/run")
+    exchange(old / "param0/run.zarr", old / "param1/run.zarr")
+    with pytest.raises(DataDamaged, match="another sample or revision"):
+        ZarrChunkReader(old).read_sample("param1/run", fields=["surface_pressure"])
+
+
+class Killed(BaseException):
+    """What ends an upgrade at once, as a kill does."""
+
+
+def test_an_upgrade_that_is_killed_at_any_write_leaves_all_readable_and_goes_on(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = stores.write_bytes
+    whole = tmp_path / "whole"
+    shutil.copytree(old, whole)
+    statistics = statistics_json(
+        calculate_store_statistics(whole), revision=StoreManifest.load(whole).revision, split=None, n_samples=2
+    )
+    (whole / "statistics.json").write_bytes(statistics)
+    shutil.copytree(whole, tmp_path / "done")
+    done = upgrade_store(tmp_path / "done")
+    expected, manifest = read(whole), StoreManifest.load(whole)
+    for writes in itertools.count():
+        root = tmp_path / f"killed {writes}"
+        shutil.copytree(whole, root)
+        left = iter(range(writes))
+
+        def write_some(*args: Any, left: Any = left) -> str:
+            if next(left, None) is None:
+                raise Killed
+            return write(*args)
+
+        reader = ZarrChunkReader(root)  # opened before, with some files open and others not
+        reader.read_sample(SAMPLES[0], fields=["surface_pressure"])
+        monkeypatch.setattr(stores, "write_bytes", write_some)
+        ended = False
+        try:
+            upgrade_store(root)
+            ended = True
+        except Killed:
+            pass
+        monkeypatch.undo()
+        for found in (read(root), read(root, manifest)):
+            assert found == expected
+        for sample_id in SAMPLES:
+            rows = reader.read_sample(sample_id)
+            assert all(expected[f"{sample_id} {field}"] == each.numpy().tobytes() for field, each in rows.items())
+        assert [check.problems for check in verify_store(root)] == [(), ()]
+        again = upgrade_store(root)
+        assert again.damaged == {}
+        assert files_of(root) == files_of(tmp_path / "done")
+        if ended:
+            break
+    assert writes == 2 * (4 + 1) + 2  # four arrays and a group each, the statistics, the manifest
+    assert (read_statistics(tmp_path / "done") or {})["revision"] == done.revision
+
+
+def test_a_damaged_sample_is_named_and_left_as_it_was(old: Path) -> None:
+    shard = old / "param1/run.zarr/surface/pressure/c/0/0"
+    data = bytearray(shard.read_bytes())
+    data[3] ^= 1
+    shard.write_bytes(data)
+    before = files_of(old / "param1")
+    report = upgrade_store(old)
+    assert report.upgraded == ["param0/run"]
+    assert "chunk 0 of surface_pressure in sample 'param1/run'" in report.damaged["param1/run"]
+    assert files_of(old / "param1") == before
+    manifest = StoreManifest.load(old)
+    assert (manifest.samples["param1/run"].digest or "").startswith("sha256:")
+    assert ZarrChunkReader(old).read_sample("param0/run")
+
+
+def test_values_that_are_not_those_that_were_written_are_not_bound(old: Path) -> None:
+    exchange(old / "param0/run.zarr/volume/position/c/0/0", old / "param0/run.zarr/volume/position/c/1/0")
+    report = upgrade_store(old)
+    assert report.damaged == {
+        "param0/run": "the values of sample 'param0/run' are not those that were written: its digest (sha256) differs"
+    }
+
+
+def write_foreign(root: Path, *, consolidated: bool, checksums: bool, sharded: bool = True) -> dict[str, Any]:
+    """Write a sample as another writer does: chunks of nothing but zeros, and a whole shard of them, are left out."""
+    written = small_writer(root / "template", **SETTINGS).write_group("run", small_arrays())
+    arrays = small_arrays()
+    arrays["surface_pressure"][:4] = 0
+    arrays["volume_velocity"][:8] = 0
+    group = zarr.create_group(root / "a.zarr", attributes={"owner": "somebody"})
+    domains = small_writer(root / "template").layouts
+    for domain, layout in domains.items():
+        for field, array in layout.arrays.items():
+            grid = written.domains[domain]
+            created = group.create_array(
+                array.array_name,
+                shape=(grid.n_points, array.dim),
+                chunks=(grid.chunk_points, array.dim),
+                shards=(grid.shard_points, array.dim) if sharded else None,
+                dtype=array.dtype,
+                compressors=[BloscCodec(), Crc32cCodec()] if checksums else BloscCodec(),
+                attributes={"units": "m"},
+            )
+            created[:] = arrays[field].reshape(grid.n_points, -1).astype(array.dtype)
+    if consolidated:
+        with warnings.catch_warnings(action="ignore"):  # not every Zarr library can, says zarr-python
+            zarr.consolidate_metadata(root / "a.zarr")
+    document = {
+        "dataset_name": "foreign",
+        "shuffle_seed": 0,
+        "somebody": {"else's": "key"},
+        "domains": {domain: layout.model_dump() for domain, layout in domains.items()},
+        "samples": {"a": {"relpath": "a.zarr", "theirs": 1, "domains": {
+            domain: grid.model_dump() for domain, grid in written.domains.items()}}},
+    }  # fmt: skip
+    (root / "manifest.json").write_text(json.dumps(document))
+    shutil.rmtree(root / "template")
+    return arrays
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_a_store_of_another_writer_is_bound_with_its_gaps(tmp_path: Path, consolidated: bool, checksums: bool) -> None:
+    arrays = write_foreign(tmp_path, consolidated=consolidated, checksums=checksums)
+    report = upgrade_store(tmp_path)
+    assert (report.upgraded, report.damaged) == (["a"], {})
+    rows = ZarrChunkReader(tmp_path).read_sample("a")
+    for field, values in arrays.items():
+        dtype = ZarrChunkReader(tmp_path).manifest.fields[field].dtype
+        np.testing.assert_array_equal(rows[field].numpy(), values.astype(dtype).astype(np.float32))
+    (check,) = verify_store(tmp_path)
+    assert (check.problems, check.has_checksums, check.has_digest, check.has_tables) == ((), True, True, True)
+    document = json.loads((tmp_path / "manifest.json").read_text())
+    assert document["somebody"] == {"else's": "key"}
+    assert document["samples"]["a"]["theirs"] == 1
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group.attrs["owner"] == "somebody"
+    assert group["volume/velocity"].attrs["units"] == "m"
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+def test_a_chunk_of_another_writer_in_anothers_place_is_damage_from_then_on(tmp_path: Path, checksums: bool) -> None:
+    write_foreign(tmp_path, consolidated=True, checksums=checksums)
+    place = tmp_path / "a.zarr/volume/position/c"
+    upgrade_store(tmp_path)
+    exchange(place / "0/0", place / "1/0")
+    with pytest.raises(ChunkDamaged, match="chunk 0 of volume_position in sample 'a'"):
+        ZarrChunkReader(tmp_path).read_sample("a")
+    exchange(place / "0/0", place / "1/0")
+    (place / "0/0").unlink()  # and it is not taken for one of zeros alone
+    with pytest.raises(DataDamaged, match="volume_position in sample 'a'"):
+        ZarrChunkReader(tmp_path).read_sample("a")
+
+
+def test_arrays_that_zarr_python_alone_reads_get_a_digest_and_no_table(tmp_path: Path) -> None:
+    write_foreign(tmp_path, consolidated=True, checksums=True, sharded=False)
+    shutil.rmtree(tmp_path / "a.zarr/volume/velocity")  # its chunks of zeros are objects that are not there
+    shutil.rmtree(tmp_path / "a.zarr")
+    arrays = small_arrays()
+    group = zarr.create_group(tmp_path / "a.zarr")
+    for name, field in (("surface/position", "surface_position"), ("surface/pressure", "surface_pressure"),
+                        ("volume/position", "volume_position"), ("volume/velocity", "volume_velocity")):  # fmt: skip
+        dtype = StoreManifest.load(tmp_path).fields[field].dtype
+        values = arrays[field].reshape(len(arrays[field]), -1).astype(dtype)
+        group.create_array(name, shape=values.shape, chunks=(4, values.shape[1]), dtype=dtype)[:] = values
+    before = read(tmp_path)
+    assert upgrade_store(tmp_path).upgraded == ["a"]
+    assert read(tmp_path) == before
+    (check,) = verify_store(tmp_path)
+    assert (check.problems, check.has_digest, check.has_tables) == ((), True, False)
+    assert upgrade_store(tmp_path).unchanged == ["a"]
+
+
+def test_a_reader_that_holds_the_old_manifest_goes_on(old: Path) -> None:
+    reader = ZarrChunkReader(old)
+    before = reader.read_sample("param0/run", fields=["surface_pressure"])
+    upgrade_store(old)
+    after = reader.read_sample("param0/run")  # of which one shard is open, and the others are not
+    assert after["surface_pressure"].equal(before["surface_pressure"])
+
+
+@pytest.mark.parametrize("through_store", [False, True])
+def test_so_it_does_where_another_writer_left_out_a_shard(tmp_path: Path, through_store: bool) -> None:
+    write_foreign(tmp_path, consolidated=True, checksums=False)
+    expected = read(tmp_path)
+    reader = ZarrChunkReader(tmp_path, store_factory=make_store) if through_store else ZarrChunkReader(tmp_path)
+    reader.read_sample("a", fields=["surface_pressure"])
+    upgrade_store(tmp_path)
+    rows = reader.read_sample("a")
+    assert {f"a {field}": each.numpy().tobytes() for field, each in rows.items()} == expected
+
+
+def test_a_reader_that_holds_the_old_manifest_takes_no_other_group_for_the_upgraded_one(old: Path) -> None:
+    reader = ZarrChunkReader(old)
+    reader.read_sample("param0/run", fields=["surface_pressure"])
+    upgrade_store(old)
+    exchange(old / "param0/run.zarr", old / "param1/run.zarr")
+    with pytest.raises(StoreUnreadable, match="was replaced by another group"):
+        reader.read_sample("param0/run")
+
+
+def test_nothing_is_published_over_somebody_elses_revision(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_while_others_publish(table: bytes | None) -> str | None:
+        document = json.loads((old / "manifest.json").read_text())
+        (old / "manifest.json").write_text(json.dumps({**document, "dataset_name": "other"}))
+        return table_digest(table)
+
+    monkeypatch.setattr("drawpoint_store.upgrade.table_digest", find_while_others_publish)
+    with pytest.raises(RevisionChanged, match="run the same command again"):
+        upgrade_store(old)
+    assert StoreManifest.load(old).dataset_name == "other"
+    monkeypatch.undo()
+    assert upgrade_store(old).unchanged == list(SAMPLES)
+
+
+def test_a_store_that_a_conversion_writes_to_is_refused(old: Path) -> None:
+    with lock_store(str(old)), pytest.raises(StoreExists, match="wait for its end"):
+        upgrade_store(old)
+
+
+def test_where_there_is_no_store_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound):
+        upgrade_store(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_workers_are_refused(old: Path) -> None:
+    with pytest.raises(ValueError, match="max_workers must be at least 1"):
+        upgrade_store(old, max_workers=0)
+
+
+def test_an_old_store_can_be_appended_to_and_upgraded_then(old: Path) -> None:
+    writer = small_writer(old, **SETTINGS)
+    writer.manifest.samples.update(StoreManifest.load(old).samples)
+    writer.write_sample("param2/run", small_arrays(seed=2))
+    writer.save_manifest()
+    report = upgrade_store(old)
+    assert (report.upgraded, report.unchanged) == (list(SAMPLES), ["param2/run"])
+
+
+MANGLED: dict[str, Callable[[Any], Any]] = {
+    "no base64": lambda table: "*" + table[1:],
+    "of another length": lambda table: table[:-4],
+    "no text": lambda _: 7,
+    "of other chunks": lambda table: "AAAA" + table[4:],
+}
+
+
+@pytest.mark.parametrize("mangled", MANGLED)
+def test_a_table_that_is_damaged_is_named(tmp_path: Path, mangled: str) -> None:
+    root = written_anew(tmp_path)
+    place = root / "param0/run.zarr/zarr.json"
+    document = json.loads(place.read_text())
+    held = document["consolidated_metadata"]["metadata"]["surface/pressure"]["attributes"]["drawpoint"]
+    held["chunks_crc32c"] = MANGLED[mangled](held["chunks_crc32c"])
+    place.write_text(json.dumps(document))
+    with pytest.raises(DataDamaged, match=r"surface/pressure is damaged: its table of checksums") as caught:
+        ZarrChunkReader(root).read_sample("param0/run")
+    assert (caught.value.sample, caught.value.field) == ("param0/run", "surface_pressure")
+
+
+def test_a_manifest_without_digests_still_leads_to_tables(tmp_path: Path) -> None:
+    root = written_anew(tmp_path)
+    document = json.loads((root / "manifest.json").read_text())
+    for entry in document["samples"].values():
+        del entry["digest"]
+    (root / "manifest.json").write_text(json.dumps(document))
+    assert ZarrChunkReader(root).read_sample("param0/run")
+    (root / "param1/run.zarr/surface/pressure/c/0/0").unlink()
+    with pytest.raises(DataDamaged, match="missing"):  # the group's digest says that it is ours
+        ZarrChunkReader(root).read_sample("param1/run")
+    exchange(root / "param0/run.zarr/volume/velocity/c/0/0", root / "param1/run.zarr/volume/velocity/c/0/0")
+    with pytest.raises(ChunkDamaged):
+        ZarrChunkReader(root).read_sample("param0/run")
+
+
+@pytest.mark.parametrize("holds", ["attributes", "digest"])
+def test_a_group_that_lost_its_digest_is_damage_where_the_manifest_has_one(tmp_path: Path, holds: str) -> None:
+    root = written_anew(tmp_path)
+    place = root / "param0/run.zarr/zarr.json"
+    document = json.loads(place.read_text())
+    del (document if holds == "attributes" else document["attributes"]["drawpoint"])[holds]
+    place.write_text(json.dumps(document))
+    with pytest.raises(DataDamaged, match="is not the manifest's: it has none"):
+        ZarrChunkReader(root).read_sample("param0/run")
