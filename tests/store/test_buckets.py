@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,18 +56,24 @@ def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
     bucket: Bucket, credentials: None, tmp_path: Path
 ) -> None:
     roots = (str(tmp_path / "store"), f"s3://{bucket.name}/written")
-    manifests = []
+    entries = []
     for root in roots:
         writer = ZarrStoreWriter(root, FILEMAP, "twice", chunk_points=512, shard_points=2048)
         writer.write_sample("param/run", sample_arrays())
         writer.save_manifest()
-        manifests.append(StoreManifest.load(root).revision)
-    assert manifests[0] == manifests[1]
-    on_disk = {str(path.relative_to(roots[0])): path for path in Path(roots[0]).rglob("*") if path.is_file()}
+        entries.append(StoreManifest.load(root).samples["param/run"])
+    here, there = entries
+    assert here.relpath == "param/run.zarr"
+    assert re.fullmatch(r"param/run\.[0-9a-f]{12}\.zarr", there.relpath)
+    assert (here.domains, here.digest) == (there.domains, there.digest)
+    group = Path(roots[0]) / here.relpath
+    on_disk = {path.relative_to(group).as_posix(): path for path in group.rglob("*") if path.is_file()}
     client = buckets.open_object_store(roots[1])
-    in_bucket = {entry["path"] for page in client.list() for entry in page}
-    assert in_bucket == on_disk.keys()
-    assert all(bytes(client.get(key).bytes()) == path.read_bytes() for key, path in on_disk.items())
+    in_bucket = {entry["path"].removeprefix(f"{there.relpath}/") for page in client.list() for entry in page}
+    assert in_bucket == {"manifest.json", *on_disk}
+    assert all(
+        bytes(client.get(f"{there.relpath}/{key}").bytes()) == path.read_bytes() for key, path in on_disk.items()
+    )
 
 
 def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(bucket: Bucket, credentials: None) -> None:

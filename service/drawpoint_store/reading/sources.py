@@ -150,7 +150,7 @@ class LocalSource:
                     continue
                 is_open = self._files.holds(path)
                 opened = self._files.open(path)  # held while it is read: letting go of it may close it
-                if not is_open:
+                if not is_open and self._identity is not None:
                     self._check_identity(os.stat(f"{self._root}/{_METADATA}"))  # noqa: PTH116  a Path would cost more
                 descriptor = opened.descriptor
                 first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
@@ -177,7 +177,7 @@ class LocalSource:
 
     def _check_identity(self, status: os.stat_result) -> None:
         """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
-        if self._identity not in (None, _identify(status)):
+        if self._identity != _identify(status):
             self.was_replaced = True
             raise StoreUnreadable(
                 f"{self._root} was replaced by another group while it was open; open the store anew.",
