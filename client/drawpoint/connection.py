@@ -54,7 +54,8 @@ def connect(
             f"drawpoint.connect needs {' and '.join(missing)}, not installed here: {how_to_install('client')}."
         )
     if not _is_address(url):
-        raise ValueError(f"{url!r:.200} is not the address of a service, such as http://host:8000.")
+        shown = str(url).rpartition("@")[2]  # without a password
+        raise ValueError(f"{shown!r:.200} is not the address of a service, such as http://host:8000.")
     if token is None and client is None and not _brings_credentials(url, options):
         token = next(iter(tokens_in(os.environ)), None)  # the service takes any of them
     if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
@@ -102,7 +103,7 @@ class Connection:
         self._manifests: dict[str, tuple[str, StoreManifest]] = {}
 
     def __repr__(self) -> str:
-        return f"<drawpoint.Connection {self._transport.settings.url}>"
+        return f"<drawpoint.Connection {self._transport.settings.address}>"
 
     def __enter__(self) -> Self:
         return self

@@ -47,7 +47,7 @@ class Reads:
     @property
     def store_root(self) -> str:
         """The address of the store."""
-        return f"{self.transport.settings.url}/stores/{quote(self.store_id, safe='')}"
+        return f"{self.transport.settings.address}/stores/{quote(self.store_id, safe='')}"
 
     def sample(
         self,

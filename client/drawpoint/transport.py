@@ -10,7 +10,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from drawpoint.answers import check_answer
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
@@ -62,12 +62,18 @@ _jitter = random.SystemRandom()
 class Settings:
     """What `connect` was told; `options` are those of httpx.Client, `client` a ready one or a way to make it."""
 
-    url: str
+    url: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     deadline: float = 300.0
     client: httpx.Client | Callable[[], httpx.Client] | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     pid: int = field(default_factory=os.getpid, repr=False)
+
+    @property
+    def address(self) -> str:
+        """The url without the name and password that it may hold, to be shown."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class Transport:
@@ -231,7 +237,7 @@ class Transport:
     def _give_up(
         self, failure: TransportFailure, request: Request, request_id: str, attempts: int, deadline: Deadline
     ) -> DrawpointError:
-        message = f"{request.about} at {self.settings.url}: {failure}"
+        message = f"{request.about} at {self.settings.address}: {failure}"
         if attempts > 1:
             message += f"; {attempts} attempts in {deadline.elapsed():.1f} s"
         if isinstance(failure, Unreachable):

@@ -427,3 +427,16 @@ class TestConnect:
         with pytest.raises(ValueError, match="cannot"):
             drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
         assert not proxy.seen
+
+
+def test_a_password_in_the_address_is_shown_nowhere(service: LiveService) -> None:
+    host = service.url.removeprefix("http://")
+    reader = drawpoint.connect(f"http://me:secret@{host}").store("made")
+    away = drawpoint.connect("http://me:secret@127.0.0.1:1/below", deadline=0.5)
+    with pytest.raises(errors.RequestFailed, match=r"at http://127\.0\.0\.1:1/below: ") as failed:
+        away.store("made")
+    with pytest.raises(ValueError, match="is not the address of a service") as refused:
+        drawpoint.connect("http://me:secret@")
+    assert reader.store_root == f"{service.url}/stores/made"
+    shown = (repr(away), repr(reader), str(failed.value), str(refused.value))
+    assert not any("secret" in text for text in shown)
