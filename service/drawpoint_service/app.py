@@ -89,7 +89,9 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     app.include_router(health_routes(readiness, draining))
     app.include_router(docs_routes())
     explain_errors(app, settings)
-    app.add_middleware(Admission, settings=settings, pace=pace)
+    app.add_middleware(
+        Admission, settings=settings, pace=pace, is_far=any(store.opened.far for store in catalog.values())
+    )
     # Added last, it is the outermost.
     app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token], draining=draining)
 

@@ -22,11 +22,11 @@ NO_MEMORY = (
     "Retry-After names, or ask for fewer points or fields at once."
 )
 
-REFUSED_AT_ONCE = 4
-PAUSE_SECONDS = 0.008
+REFUSED_AT_ONCE = 2
+PAUSE_SECONDS = 0.016
 """A refusal costs some 0.2 ms, and who is refused at once may come back at once: a service that refuses as fast as it
 is asked does nothing else. So a few are refused at once, and the next ones when the event loop has had a turn for all
-others, 500 a second at most. Whoever waits for a refusal costs nothing, and may be let in meanwhile."""
+others, 125 a second at most. Whoever waits for a refusal costs nothing, and may be let in meanwhile."""
 
 
 class Pace:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from drawpoint_store import FileMap, ZarrStoreWriter
-from drawpoint_store.plan import ReadPlan
+from drawpoint_store.plan import ReadPlan, plan_sample
 from drawpoint_store.store import OpenStore
 from live import LiveService
 
@@ -158,6 +158,27 @@ def test_an_answer_that_nobody_reads_holds_its_memory(tmp_path: Path, monkeypatc
         while (status := httpx.get(small).status_code) == 503:
             pass
         assert status == 200
+
+
+def test_few_requests_are_worked_on_at_once_and_hang_nothing_else(
+    held: HeldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = threading.Semaphore(0)
+
+    def plan(*args: Any, **kwargs: Any) -> ReadPlan:
+        planned.release()
+        return plan_sample(*args, **kwargs)
+
+    monkeypatch.setattr("drawpoint_service.routes.draws.plan_sample", plan)
+    with LiveService({"made": held}, read_threads=1) as service, ThreadPoolExecutor(20) as pool:
+        reading = [pool.submit(httpx.get, service.url + SAMPLE, timeout=30) for _ in range(20)]
+        for _ in range(4):
+            assert planned.acquire(timeout=30)
+        for path in ("/healthz", "/stores", "/stores/made/samples"):
+            assert httpx.get(service.url + path).status_code == 200
+        assert not planned.acquire(blocking=False)
+        held.go.set()
+        assert {read.result().status_code for read in reading} == {200}
 
 
 def test_a_busy_service_does_not_look_at_what_it_refuses(held: HeldStore, caplog: pytest.LogCaptureFixture) -> None:
