@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,5 +32,8 @@ class Served:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; what it never does within two minutes fails."""
+    deadline = time.monotonic() + 120
     while not condition():
-        pass
+        assert time.monotonic() < deadline, "waited for two minutes"
+        time.sleep(0.02)

@@ -46,6 +46,9 @@ LOG = logging.getLogger("drawpoint.service")
 
 BACKLOG = 2048
 SHOWN_POINTS = 4096
+WORKER_SECONDS = 60
+"""How long a worker may take to start, or to tell its supervisor that it lives, before it is replaced. On a busy
+machine uvicorn's own 5 s pass, and it is requests that end then."""
 
 _EPILOG = f"""\
 examples:
@@ -269,6 +272,7 @@ def configure(app: Any, settings: Settings) -> uvicorn.Config:
         log_config=log_configuration(settings.log_level),
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_worker_healthcheck=WORKER_SECONDS,
     )
 
 
