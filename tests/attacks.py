@@ -61,6 +61,10 @@ def _repeat_entry(index: np.ndarray[Any, Any], _: bytearray) -> None:
     index[2] = index[1]
 
 
+def _empty_entry(index: np.ndarray[Any, Any], _: bytearray) -> None:
+    index[1, 1] = 0
+
+
 def _swap_bytes(index: np.ndarray[Any, Any], chunks: bytearray) -> None:
     (one, nbytes), (other, same) = index[0].tolist(), index[1].tolist()
     if nbytes != same:  # compressed: what lies side by side changes places with its sizes
@@ -108,6 +112,7 @@ ATTACKS: dict[str, Callable[[Path], None]] = {
     "an older group": _older_group,
     "index entries": lambda root: _edit_index(root / "param0/run.zarr/surface/pressure/c/0/0", _swap_entries),
     "an index entry twice": lambda root: _edit_index(root / "param1/run.zarr/volume/pressure/c/0/0", _repeat_entry),
+    "an index entry of no bytes": lambda root: _edit_index(root / "param1/run.zarr/volume/sdf/c/0/0", _empty_entry),
     "chunks within a shard": lambda root: _edit_index(root / "param0/run.zarr/surface/position/c/0/0", _swap_bytes),
 }
 

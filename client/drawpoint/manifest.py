@@ -32,7 +32,7 @@ FIELD_DTYPES = ("float16", "float32", "float64")
 
 def _check_dtype(dtype: str) -> str:
     if dtype not in FIELD_DTYPES:
-        raise ValueError(f"dtype {dtype!r} is not one of {', '.join(FIELD_DTYPES)}")
+        raise ValueError(f"dtype {dtype!r:.40} is not one of {', '.join(FIELD_DTYPES)}")
     return dtype
 
 

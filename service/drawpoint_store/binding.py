@@ -107,7 +107,8 @@ def table_attributes(table: bytes) -> dict[str, Any]:
 def has_table(node: Any) -> bool:
     """Tell whether an array's metadata, its `zarr.json`, holds a table."""
     attributes = node.get("attributes") if isinstance(node, dict) else None
-    return isinstance(attributes, dict) and _TABLE in (attributes.get(_ATTRIBUTE) or ())
+    held = attributes.get(_ATTRIBUTE) if isinstance(attributes, dict) else None
+    return isinstance(held, dict) and _TABLE in held
 
 
 def without_table(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import drawpoint.manifest
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location, access_of
+from drawpoint_store.documents import check_size
 from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reading.cache import ByteBoundedCache
@@ -270,16 +271,24 @@ class OpenStore:
             return stores.make_store(self.location.below(relpath), read_only=True)
         return self.store_factory(stores.join(self.root, relpath))
 
-    def _file_check(self, relpath: str) -> Callable[[str], None]:
-        """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store."""
+    def _file_check(self, relpath: str) -> Callable[[str, int | None], None]:
+        """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store.
+
+        It refuses one of more bytes than are given, too, or than a document may have.
+        """
         folder = stores.join(self.root, relpath)
 
-        def check(key: str) -> None:
+        def check(key: str, most_bytes: int | None) -> None:
             path = f"{local_path(folder)}/{key}"
             if os.path.lexists(path):
-                os.close(self._files.root.open(path))
+                with os.fdopen(self._files.root.open(path)) as file:
+                    nbytes = os.fstat(file.fileno()).st_size
+                if most_bytes is None:
+                    check_size(nbytes, access_of(self.location).document_bytes)
+                elif nbytes > most_bytes:
+                    raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
 
-        return check if self.store_factory is open_read_only and not is_remote(folder) else lambda _: None
+        return check if self.store_factory is open_read_only and not is_remote(folder) else lambda *_: None
 
     def _open_bucket(self) -> Bucket:
         with self._first_use:

@@ -196,12 +196,12 @@ def _bind(store: OpenStore, sample_id: str, found: dict[str, _Measured]) -> str:
         if table is not None:
             own = _load(path, f"{name}/{_METADATA}") or copies[name]
             for node in (own, copies.get(name, {})):
-                node["attributes"] = {**(node.get("attributes") or {}), **table_attributes(table)}
+                node["attributes"] = {**_attributes(node), **table_attributes(table)}
             stores.write_bytes(path, f"{name}/{_METADATA}", to_json(own))
     binding = Binding.of(
         {names[field]: ArrayDigests(each.values, table_digest(each.table)) for field, each in found.items()}
     )
-    group["attributes"] = {**(group.get("attributes") or {}), **binding.to_attributes()}
+    group["attributes"] = {**_attributes(group), **binding.to_attributes()}
     stores.write_bytes(path, _METADATA, to_json(group))
     return binding.digest
 
@@ -245,10 +245,15 @@ def _dump(document: dict[str, Any]) -> bytes:
 def _load(path: str, name: str) -> dict[str, Any]:
     """Return a node's metadata, nothing where it is missing or damaged: the group's copy of it takes its place."""
     try:
-        found: dict[str, Any] = json.loads(stores.read_bytes(path, name) or b"{}")
-    except (DataDamaged, ValueError):
+        found = json.loads(stores.read_bytes(path, name) or b"{}")
+    except (DataDamaged, ValueError, RecursionError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
+
+
+def _attributes(node: dict[str, Any]) -> dict[str, Any]:
+    held = node.get("attributes")
+    return held if isinstance(held, dict) else {}
 
 
 def _reason(error: DataDamaged) -> str:

@@ -18,7 +18,7 @@ from drawpoint_store.store import OpenStore
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -112,7 +112,7 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck
         all(_has_checksum(group.nodes.get(name)) or has_table(group.nodes.get(name)) for name in names),
         is_known(entry.digest),
         all(has_table(group.nodes.get(name)) for name in names),
-        0 if entry.digest or group.binding else _count_absent(store, entry, names),
+        0 if entry.digest or group.binding else _count_absent(store, entry, fields),
         tuple(dict.fromkeys(problems)),
     )
 
@@ -133,15 +133,21 @@ def _check_digests(
         yield Problem(sample_id, None, None, f"the values of sample {sample_id!r} are not {written}")
 
 
-def _count_absent(store: OpenStore, entry: SampleEntry, names: Iterable[str]) -> int:
-    """Return how many shards of a group's arrays have no object."""
+def _count_absent(store: OpenStore, entry: SampleEntry, fields: Mapping[str, str]) -> int:
+    """Return how many shards of a group's arrays have no object; `fields` are theirs, with their domains."""
     import zarr  # noqa: PLC0415  see stores.make_store
 
     absent = 0
-    for name in names:
+    for field, domain in fields.items():
+        layout = store.manifest.fields[field]
+        # zarr-python reads whatever lies there, and counts up to any shape. Reads of the array report what is wrong.
+        if _load(stores.join(store.root, entry.relpath), f"{layout.array_name}/{_METADATA}") is None:
+            continue
         try:
-            array = zarr.open_array(store.group(entry.relpath), path=name, mode="r", zarr_format=3)
-        except (OSError, ValueError, KeyError, TypeError):  # every read of it reports why
+            array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
+        except Exception:  # noqa: BLE001, S112  whatever zarr-python raises for what it cannot read
+            continue
+        if array.shape != (entry.domains[domain].n_points, layout.dim):
             continue
         outer = array.shards or array.chunks
         shards = math.prod(-(-size // length) for size, length in zip(array.shape, outer, strict=True))
@@ -253,7 +259,7 @@ def _load(path: str, name: str) -> dict[str, Any] | None:
     try:
         data = stores.read_bytes(path, name)
         found = None if data is None else json.loads(data)
-    except (DrawpointError, ValueError):
+    except (DrawpointError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

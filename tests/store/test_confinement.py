@@ -304,6 +304,13 @@ class TestAnArrayThatIsLeftToZarrPython:
             ZarrChunkReader(tmp_path).read_sample("a")
 
     @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
+    def test_whose_file_is_larger_than_it_can_be_is_not_read(self, tmp_path: Path, name: str) -> None:
+        self.write(tmp_path)
+        os.truncate(tmp_path / "a.zarr/surface/position" / name, 512 * 2**20)  # sparse: no more space than before
+        with pytest.raises(DataDamaged, match=r"has 536,870,912 bytes, and .* most"):
+            ZarrChunkReader(tmp_path).read_sample("a")
+
+    @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
     def test_is_not_read_through_a_link_that_leaves_the_store(self, tmp_path: Path, name: str) -> None:
         root = tmp_path / "store"
         self.write(root)

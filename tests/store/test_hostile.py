@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from drawpoint.errors import DataDamaged, InvalidManifest, MetadataDamaged, Stor
 from drawpoint.words import Words
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.reading.codecs import Decoder, UndecodableError, parse_codec
+from drawpoint_store.upgrade import upgrade_store
+from drawpoint_store.verify import verify_store
+from small import small_arrays, small_writer
 
 SAMPLE = "param0/run"
 
@@ -160,6 +164,56 @@ class TestMetadata:
         (root / f"{SAMPLE}.zarr" / "zarr.json").write_text("[" * 200_000)
         with pytest.raises(MetadataDamaged, match=r"zarr\.json is damaged"):
             ZarrChunkReader(root).read_sample(SAMPLE)
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "deep": lambda path: path.write_text("[" * 200_000),
+    "deep attributes": lambda path: path.write_text(path.read_text().replace("{}", "[" * 2000 + "]" * 2000, 1)),
+    "a list": lambda path: path.write_text("[1]"),
+    "odd attributes": lambda path: rewrite(path, lambda node: node.update(attributes={"drawpoint": 5})),
+    "a number of attributes": lambda path: rewrite(path, lambda node: node.update(attributes=5)),
+    "a shape that is not the manifest's": lambda path: rewrite(path, lambda node: node.update(shape=[2**62, 1])),
+    "larger than any memory": lambda path: os.truncate(path, 2**42),
+}
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_an_array_of_another_writer_whose_own_metadata_is_no_good_ends_neither_verify_nor_upgrade(
+    tmp_path: Path, kind: str, consolidated: bool
+) -> None:
+    writer = small_writer(tmp_path)
+    for sample_id in ("a", "b"):
+        writer.write_sample(sample_id, small_arrays())
+    writer.save_manifest()
+
+    def forget_digests(manifest: dict[str, Any]) -> None:
+        for entry in manifest["samples"].values():
+            del entry["digest"]
+
+    rewrite(tmp_path / "manifest.json", forget_digests)
+
+    def strip(node: dict[str, Any]) -> None:
+        node["attributes"] = {}
+        for copy in ((node.get("consolidated_metadata") or {}).get("metadata") or {}).values():
+            copy["attributes"] = {}
+        if not consolidated:
+            node.pop("consolidated_metadata", None)
+
+    for path in tmp_path.rglob("zarr.json"):
+        rewrite(path, strip)
+    UNREADABLE[kind](tmp_path / "b.zarr/surface/pressure/zarr.json")
+    whole, _ = verify_store(tmp_path)
+    assert whole.problems == ()
+    report = upgrade_store(tmp_path)
+    assert sorted([*report.upgraded, *report.damaged]) == ["a", "b"]
+    reader = ZarrChunkReader(tmp_path)
+    reader.read_sample("a")
+    if "b" in report.damaged:
+        with pytest.raises(DataDamaged):
+            reader.read_sample("b")
+    else:
+        reader.read_sample("b")
 
 
 def test_a_zstd_chunk_that_stands_for_more_than_a_chunk_is_not_decoded() -> None:

@@ -157,7 +157,7 @@ class OpenSample:
                     if not self._may_omit(array, [chunk]):
                         raise self._missing(field, chunk, key)
                     places.append(ChunkPlace(chunk, key, 0, 0))
-                elif nbytes > array.most_encoded_bytes or offset >= 2**63:
+                elif not 0 < nbytes <= array.most_encoded_bytes or offset >= 2**63:
                     raise self._damaged(field, f"the index of {key} gives chunk {chunk} {nbytes} bytes at {offset}")
                 else:
                     places.append(ChunkPlace(chunk, key, offset, nbytes))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
 
 
 def read_through_zarr(
-    store: Store, sample_id: str, draw: ArrayDraw, check_file: Callable[[str], None]
+    store: Store, sample_id: str, draw: ArrayDraw, check_file: Callable[[str, int | None], None]
 ) -> np.ndarray[Any, Any]:
     """Return the drawn rows of an array, in the shape of the answer and the stored dtype.
 
     zarr-python takes an object that is not there for the fill value, which is right as long as what describes the array
-    is there; and it follows every link, so that `check_file` is asked about each key first, and raises DataDamaged.
+    is there; it follows every link and reads all of a file. So `check_file` is asked about each key first, with the
+    most bytes that may lie there (None: what a document may have; shards are read in parts), and raises DataDamaged.
     Raises ChunkDamaged.
     """
     import zarr  # noqa: PLC0415  see stores.make_store
@@ -36,7 +39,7 @@ def read_through_zarr(
     name, field = draw.layout.array_name, draw.layout.field
     rows = row_indices(draw.draw.rows, draw.draw.grid.chunk_points)
     try:
-        check_file(f"{name}/zarr.json")
+        check_file(f"{name}/zarr.json", None)
         array = bounded_array(zarr.open_array(store=store, path=name, mode="r", zarr_format=3))
         expected = (draw.draw.grid.n_points, draw.layout.dim), draw.layout.dtype
         if (array.shape, array.dtype.name) != expected:
@@ -45,8 +48,10 @@ def read_through_zarr(
         objects = itertools.product(
             sorted({int(row) // outer_rows for row in rows}), range(-(-draw.layout.dim // outer_columns))
         )
+        # Twice a chunk and 1 MiB are more than any codec makes of it.
+        most_bytes = sys.maxsize if array.shards else 2 * math.prod(array.chunks) * array.dtype.itemsize + 2**20
         for place in objects:
-            check_file(f"{name}/{array.metadata.encode_chunk_key(place)}")
+            check_file(f"{name}/{array.metadata.encode_chunk_key(place)}", most_bytes)
         values: np.ndarray[Any, Any] = np.asarray(array.oindex[rows])
         gone = next((key for key in ("zarr.json", f"{name}/zarr.json") if not sync(store.exists(key))), None)
         if gone is not None:
