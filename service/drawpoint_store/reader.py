@@ -11,6 +11,7 @@ from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, Split
 from drawpoint.parts import Part, iter_parts
 from drawpoint.seeds import check_count, resolve_seed
 from drawpoint.tensors import as_float32_each
+from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.plan import plan_coords, plan_sample
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     import drawpoint.manifest
     from drawpoint.batch import BatchItem, BatchSelection
+    from drawpoint.manifest import SampleEntry
     from drawpoint_store.plan import ReadPlan
 
 
@@ -155,7 +157,10 @@ class ZarrChunkReader:
         return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
 
     def statistics(self) -> dict[str, Any]:
-        """Return the statistics that the store ships, of this reader's revision.
+        """Return the statistics that the store ships, with this reader's revision.
+
+        With a manifest that was given, whose bytes are not the store's, they are those of the store's present revision
+        if that names the same groups.
 
         Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
         """
@@ -165,13 +170,27 @@ class ZarrChunkReader:
                 f"the store at {self.store_root} ships no statistics; measure it with `drawpoint stats`.",
                 store=self.store_root,
             )
-        if statistics["revision"] != self.manifest.revision:
+        if not self._is_at(statistics["revision"]):
             raise RevisionChanged(
                 f"the statistics of the store at {self.store_root} are of revision {statistics['revision']}, this "
                 f"reader is of {self.manifest.revision}; measure it again with `drawpoint stats`.",
                 store=self.store_root,
             )
-        return statistics
+        # A Normaliser compares it with the manifest's.
+        return {**statistics, "revision": self.manifest.revision}
+
+    def _is_at(self, revision: str) -> bool:
+        """Tell whether this reader is at `revision`; a manifest that was given has not the bytes of the store's."""
+        mine = self.manifest
+        if mine.revision == revision:
+            return True
+        held = StoreManifest.load(self.store_root)
+        return (
+            held.revision == revision
+            and mine.domains == held.domains
+            and mine.samples.keys() == held.samples.keys()
+            and all(_is_same(entry, held.samples[sample_id]) for sample_id, entry in mine.samples.items())
+        )
 
     def splits(self) -> list[str]:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
@@ -203,3 +222,8 @@ class ZarrChunkReader:
         arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
         self._store.read(plan, arrays)
         return as_float32_each(arrays)
+
+
+def _is_same(mine: SampleEntry, held: SampleEntry) -> bool:
+    """Tell whether an entry names what another one does; those of other libraries' models have no digests."""
+    return (mine.relpath, mine.domains) == (held.relpath, held.domains) and mine.digest in (None, held.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import make_dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ import torch
 from pydantic import BaseModel, Field
 
 from drawpoint import SampleDataset
-from drawpoint.errors import InvalidManifest
+from drawpoint.errors import InvalidManifest, RevisionChanged
+from drawpoint_service.__main__ import main
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from small import small_arrays, small_writer
 
@@ -165,3 +167,23 @@ def test_an_entry_of_it_can_be_assigned(root: Path) -> None:
     foreign["run/1"].relpath = "../x"
     with pytest.raises(ValueError, match="not a plain relative path"):
         manifest.samples["run/1"] = foreign["run/1"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reader_with_it_takes_the_statistics_of_the_store_while_they_are_of_its_groups(
+    tmp_path: Path, root: Path, kind: str
+) -> None:
+    shutil.copytree(root, tmp_path / "store")
+    given = KINDS[kind](document_of(root))
+    assert main(["stats", str(tmp_path / "store")]) == 0
+    found, own = (ZarrChunkReader(tmp_path / "store", manifest) for manifest in (given, None))
+    assert found.statistics()["fields"] == own.statistics()["fields"]
+    first, expected = (SampleDataset(it, num_points={"surface": 5}, normalise=True)[0] for it in (found, own))
+    assert all(torch.equal(first[field], expected[field]) for field in expected)
+
+    manifest = StoreManifest.load(tmp_path / "store")
+    del manifest.samples["flat"]
+    manifest.save(tmp_path / "store")
+    assert main(["stats", str(tmp_path / "store")]) == 0
+    with pytest.raises(RevisionChanged, match="are of revision"):
+        ZarrChunkReader(tmp_path / "store", given).statistics()
