@@ -101,7 +101,11 @@ class SampleLoader:
     @property
     def batch_sampler(self) -> NoReturn:
         # Accelerate's skip_first_batches would make a DataLoader of it, which knows nothing of the place in the epoch.
-        raise AttributeError("a SampleLoader has no batch_sampler: to skip batches, load_state_dict of where to go on.")
+        # Lightning looks at it to validate, and would begin with the third batch after its check of two.
+        raise AttributeError(
+            "a SampleLoader has no batch_sampler: to skip batches, load_state_dict of where to go on; to validate or "
+            "test with Lightning, give it a DataLoader of a dataset with mode='fixed'."
+        )
 
     @property
     def epoch(self) -> int:

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from conftest import FIELDS, REPOSITORY
+from drawpoint_service.__main__ import main
 from drawpoint_store import StoreManifest
 from drawpoint_store.statistics import read_statistics
 from live import wait_until_refused
@@ -167,3 +168,15 @@ def test_without_runs_it_says_where_they_are(tmp_path: Path) -> None:
         "drawpoint demo: there are no runs at nowhere; call it in a clone of the project, which ships some, or name a "
         "folder of runs with --runs.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [("s3:/bucket/runs", "the URL is s3://bucket/runs"), ("s3://bucket/runs", "give a local folder")],
+)
+def test_runs_that_are_no_local_folder_are_refused_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], given: str, problem: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", "--runs", given])
+    assert problem in capsys.readouterr().err

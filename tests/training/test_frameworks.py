@@ -104,6 +104,17 @@ class TestLightning:
         begins = [expected[at] for epoch in range(EPOCHS) for at in (epoch * BATCHES, epoch * BATCHES + 1)]
         assert_equal_batches(fit(make_loader(local), limit_train_batches=2), begins)
 
+    def test_is_told_what_to_validate_with(self, local: ZarrChunkReader) -> None:
+        class Judge(Recorder):
+            def validation_step(self, batch: dict[str, Any]) -> None:
+                self.seen.append(batch)
+
+        trainer = lightning.Trainer(
+            logger=False, enable_progress_bar=False, enable_checkpointing=False, accelerator="cpu"
+        )
+        with pytest.raises(AttributeError, match="a DataLoader of a dataset with mode='fixed'"):
+            trainer.validate(Judge(), make_loader(local), verbose=False)
+
 
 def go_on(
     loader: SampleLoader, folder: Path, *, steps: int | None = None, resume: bool = False

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidSettings
-from drawpoint_store.locations import check_location
+from drawpoint_store.locations import check_location, is_remote, local_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_DEFAULT_WORKERS = 4
 """Threads beyond these wait for the disk and for each other."""
@@ -19,6 +23,13 @@ def location(text: str) -> str:
     except InvalidSettings as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
     return text
+
+
+def folder(text: str) -> Path:
+    """Return the path of a local folder; raises ArgumentTypeError for a URL of anything else."""
+    if is_remote(location(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL; give a local folder")
+    return local_path(text)
 
 
 def add_store_root(parser: argparse.ArgumentParser) -> None:

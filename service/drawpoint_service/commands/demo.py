@@ -22,8 +22,8 @@ import httpx
 import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint.tokens import TOKEN_VARIABLE
+from drawpoint_service.commands.arguments import folder
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.locations import local_path
 
 if TYPE_CHECKING:
     import argparse
@@ -47,9 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Convert the runs that the project ships, measure and serve them, draw one sample and print what "
         "came. The service stays up until Ctrl-C.",
     )
-    parser.add_argument("--runs", metavar="DIR", type=local_path, help=f"runs to convert (default: {SHIPPED_RUNS})")
+    parser.add_argument("--runs", metavar="DIR", type=folder, help=f"runs to convert (default: {SHIPPED_RUNS})")
     parser.add_argument(
-        "--folder", metavar="DIR", type=local_path, default=Path(".demo"), help="where to work (%(default)s)"
+        "--folder", metavar="DIR", type=folder, default=Path(".demo"), help="where to work (%(default)s)"
     )
     parser.add_argument("--port", metavar="N", type=int, default=8000, help="port, or a free one if it is taken (8000)")
     parser.add_argument(
