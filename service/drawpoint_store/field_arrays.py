@@ -56,7 +56,10 @@ def as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarra
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that need a gradient
         raise InvalidSample(
-            f"sample {sample_id!r}: {layout.field} is no array: {error}.", sample=sample_id, field=layout.field
+            f"sample {sample_id!r}: {layout.field} is no array: {str(error).rstrip('.')}; give one array of numbers, a "
+            "tensor as tensor.detach().float().",
+            sample=sample_id,
+            field=layout.field,
         ) from error
     allowed = f"(N, {layout.dim})" if layout.dim > 1 else "(N,) or (N, 1)"
     rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array

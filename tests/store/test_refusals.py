@@ -50,6 +50,7 @@ BAD_SCALARS: dict[str, tuple[Any, str]] = {
     "objects": (np.array([None] * 10), "must hold real numbers, holds object"),
     "a ragged list": ([[1], [2, 3]], "surface_pressure is no array"),
     "a tensor that needs its gradient": (torch.zeros(10, requires_grad=True), "surface_pressure is no array"),
+    "a tensor of bfloat16": (torch.zeros(10, dtype=torch.bfloat16), r"give one .* as tensor\.detach\(\)\.float\(\)"),
 }
 BAD_ARRAYS: dict[str, tuple[Change, str]] = {
     **BAD_DOMAINS,
