@@ -11,7 +11,7 @@ from drawpoint.draws import count_rows
 from drawpoint.errors import InvalidDraw, UnknownDomain
 from drawpoint.manifest import StoreManifest
 from drawpoint.normalisation import GEOMETRY_DOMAIN
-from drawpoint.seeds import check_count, derive_seed
+from drawpoint.seeds import check_integer, derive_seed
 from drawpoint.selection import check_counts, check_fields, choose_held, find_sample, store_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def estimate(
     counts = check_counts(manifest, num_points, store)
     if fields is not None:
         fields = check_fields(manifest, fields, store)
-    check_count("concurrency", concurrency)
+    check_integer("concurrency", concurrency, 1)
     named = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
     ids = choose_held(manifest, named, "sample_ids", store, stacklevel=3)
     if not ids:
@@ -78,7 +78,10 @@ def estimate(
         points += drawn
         nbytes += size
     per_sample = 1 if num_geometry_points is None else 2
-    requests = len(ids) * per_sample if batch_size is None else -(-len(ids) // check_count("batch", batch_size))
+    if batch_size is None:
+        requests = len(ids) * per_sample
+    else:
+        requests = -(-len(ids) // check_integer("batch_size", batch_size, 1))
     seconds = None
     if not isinstance(source, StoreManifest) and probes > 0:
         _time_draw(source, ids[0], counts, fields, num_geometry_points)  # the first opens connections and files

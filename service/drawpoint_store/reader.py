@@ -9,7 +9,7 @@ import numpy as np
 from drawpoint.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, SplitNotFound, StatisticsNotFound
 from drawpoint.parts import Part, iter_parts
-from drawpoint.seeds import check_count, resolve_seed
+from drawpoint.seeds import check_integer, resolve_seed
 from drawpoint.tensors import as_float32_each
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.plan import plan_coords, plan_sample
@@ -50,7 +50,7 @@ class ZarrChunkReader:
         read_concurrency: int = 1,
     ) -> None:
         self._store = OpenStore(
-            str(store_root), manifest, store_factory, check_count("read_concurrency", read_concurrency)
+            str(store_root), manifest, store_factory, check_integer("read_concurrency", read_concurrency, 1)
         )
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class ZarrChunkReader:
 
     @read_concurrency.setter
     def read_concurrency(self, value: int) -> None:
-        self._store.read_concurrency = check_count("read_concurrency", value)
+        self._store.read_concurrency = check_integer("read_concurrency", value, 1)
 
     def read_sample(
         self,

@@ -131,7 +131,7 @@ class OpenStore:
             if threads == 1 or len(runs) <= 1 or sample.source.far:
                 _read_runs(sample, runs, self._chunks)
             else:
-                groups = [runs[first::threads] for first in range(threads)]
+                groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
                 for done in self._threads(threads).map(lambda group: _read_runs(sample, group, self._chunks), groups):
                     assert done is None
 

@@ -208,10 +208,10 @@ def test_what_is_not_there_is_named(store_root: Path) -> None:
 
 @pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "2"])
 def test_a_concurrency_that_is_none_is_refused(store_root: Path, concurrency: Any) -> None:
-    with pytest.raises(ValueError, match="read_concurrency"):
+    with pytest.raises(ValueError, match=r"^read_concurrency must be an integer in 1\.\."):
         ZarrChunkReader(store_root, read_concurrency=concurrency)
     reader = ZarrChunkReader(store_root)
-    with pytest.raises(ValueError, match="read_concurrency"):
+    with pytest.raises(ValueError, match=r"^read_concurrency must be an integer in 1\.\."):
         reader.read_concurrency = concurrency
     assert reader.read_concurrency == 1
 
@@ -231,6 +231,11 @@ def test_a_concurrency_can_be_set_and_is_that_of_the_next_read(
     monkeypatch.setattr(store, "_read_runs", meet)
     assert_equal(reader.read_sample(SID, seed=0), expected)
     assert reader.read_concurrency == pickle.loads(pickle.dumps(reader)).read_concurrency == 4
+
+
+def test_a_concurrency_beyond_what_there_is_to_read_costs_nothing(store_root: Path) -> None:
+    expected = {field: tensor.numpy() for field, tensor in ZarrChunkReader(store_root).read_sample(SID, seed=0).items()}
+    assert_equal(ZarrChunkReader(store_root, read_concurrency=2**62).read_sample(SID, seed=0), expected)
 
 
 def test_a_reader_tells_what_it_was_made_of(store_root: Path) -> None:

@@ -65,12 +65,17 @@ def test_more_readers_at_once_take_less_time(local: ZarrChunkReader, monkeypatch
         ({"sample_ids": ["run/77"]}, SampleNotFound),
         ({"sample_ids": []}, InvalidDraw),
         ({"fields": ["surface_friction"]}, UnknownField),
-        ({"concurrency": 0}, InvalidDraw),
-        ({"batch_size": 0}, InvalidDraw),
     ],
 )
 def test_what_cannot_be_drawn_is_told(
     local: ZarrChunkReader, options: dict[str, Any], error: type[drawpoint.errors.DrawpointError]
 ) -> None:
     with pytest.raises(error):
+        estimate(local.manifest, **options)
+
+
+@pytest.mark.parametrize("name", ["concurrency", "batch_size"])
+def test_a_number_that_is_no_point_count_is_refused_by_its_own_name(local: ZarrChunkReader, name: str) -> None:
+    options: dict[str, Any] = {name: 0}
+    with pytest.raises(InvalidDraw, match=rf"^{name} must be an integer in 1\.\."):
         estimate(local.manifest, **options)
