@@ -11,7 +11,7 @@ import drawpoint.manifest
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store import stores
 from drawpoint_store.buckets import Location, access_of
-from drawpoint_store.documents import check_size
+from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density, check_size
 from drawpoint_store.locations import is_remote, local_path
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.reading.cache import ByteBoundedCache
@@ -281,11 +281,12 @@ class OpenStore:
         def check(key: str, most_bytes: int | None) -> None:
             path = f"{local_path(folder)}/{key}"
             if os.path.lexists(path):
-                with os.fdopen(self._files.root.open(path)) as file:
+                with os.fdopen(self._files.root.open(path), "rb") as file:
                     nbytes = os.fstat(file.fileno()).st_size
-                if most_bytes is None:
-                    check_size(nbytes, access_of(self.location).document_bytes)
-                elif nbytes > most_bytes:
+                    if most_bytes is None:
+                        check_size(nbytes, access_of(self.location).document_bytes)
+                        check_density(file.read(), METADATA_BYTES_A_VALUE)
+                if most_bytes is not None and nbytes > most_bytes:
                     raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
 
         return check if self.store_factory is open_read_only and not is_remote(folder) else lambda *_: None

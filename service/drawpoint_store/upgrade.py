@@ -27,6 +27,7 @@ from drawpoint_store.binding import (
     values_digest,
 )
 from drawpoint_store.conversion.journal import lock_store
+from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.group import to_json
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block
@@ -245,7 +246,9 @@ def _dump(document: dict[str, Any]) -> bytes:
 def _load(path: str, name: str) -> dict[str, Any]:
     """Return a node's metadata, nothing where it is missing or damaged: the group's copy of it takes its place."""
     try:
-        found = json.loads(stores.read_bytes(path, name) or b"{}")
+        data = stores.read_bytes(path, name) or b"{}"
+        check_density(data, METADATA_BYTES_A_VALUE)
+        found = json.loads(data)
     except (DataDamaged, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import stores
 from drawpoint_store.binding import Binding, array_digest, has_table, is_known, values_digest, without_table
+from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.field_arrays import NonFinite
 from drawpoint_store.manifest import StoreManifest
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
@@ -258,6 +259,7 @@ def _check_metadata(store: OpenStore, sample_id: str) -> tuple[_Group, list[Prob
 def _load(path: str, name: str) -> dict[str, Any] | None:
     try:
         data = stores.read_bytes(path, name)
+        check_density(data or b"", METADATA_BYTES_A_VALUE)
         found = None if data is None else json.loads(data)
     except (DrawpointError, ValueError, RecursionError):
         return None

@@ -310,6 +310,14 @@ class TestAnArrayThatIsLeftToZarrPython:
         with pytest.raises(DataDamaged, match=r"has 536,870,912 bytes, and .* most"):
             ZarrChunkReader(tmp_path).read_sample("a")
 
+    def test_whose_metadata_would_parse_into_more_than_it_is_worth_is_not_read(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        path = tmp_path / "a.zarr/surface/position/zarr.json"
+        rest = path.read_text().removeprefix("{")
+        path.write_text('{"x": [' + "[]," * 2**20 + "[]], " + rest)
+        with pytest.raises(DataDamaged, match="more than such a document has"):
+            ZarrChunkReader(tmp_path).read_sample("a")
+
     @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
     def test_is_not_read_through_a_link_that_leaves_the_store(self, tmp_path: Path, name: str) -> None:
         root = tmp_path / "store"
