@@ -189,6 +189,17 @@ class TestFilesThatLookLikeFields:
         assert err.count("left out: ") == 20
         assert "1,002 files (982 more than are named here) look like fields" in err
 
+    def test_may_be_all_that_a_sample_has(self, command: Command, runs: Path, store: Path) -> None:
+        lost = runs / "cars" / "run_2"
+        lost.mkdir(parents=True)
+        for name in ("surface_positon.pt", "surface_presure.pt", "notes.pt"):
+            (lost / name).touch()
+        ended = command("convert", runs, store)
+        assert (ended.status, list(StoreManifest.load(store).samples)) == (0, ["run_0", "run_1"])
+        assert "left out: surface_positon.pt, in 1 of 3 samples; near names: surface_position" in ended.err
+        assert "left out: cars/run_2 as a whole: none of its files is in the file map\n4 files look like" in ended.err
+        assert command("convert", runs, store, "--overwrite", "--strict").status == 1
+
     def test_are_none_where_all_is_stored(self, command: Command, store: Path) -> None:
         assert command("convert", AHMED, store, "--strict").err == ""
 

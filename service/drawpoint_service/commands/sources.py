@@ -73,7 +73,8 @@ def choose_filemap(filemap: FileMap | None, source: SourceTree) -> FileMap:
 def name_left_out(source: SourceTree, filemap: FileMap) -> str:
     """Name each file that looks like a field and is in no file map on stderr; return how many there are, or ""."""
     left_out = source.left_out(filemap)
-    samples = len(source.sample_folders(filemap))
+    whole = source.folders_left_out(filemap)
+    samples = len(source.sample_folders(filemap)) + len(whole)
     for name in list(left_out)[:SHOWN]:
         preset = preset_with(name, source.file_names)
         near = near_fields(name)
@@ -82,6 +83,12 @@ def name_left_out(source: SourceTree, filemap: FileMap) -> str:
         else:
             hint = f"; near names: {', '.join(near)}" if near else ""
         sys.stderr.write(f"left out: {printable(name)}, in {left_out[name]:,} of {count(samples, 'sample')}{hint}\n")
+    for folder in whole[:SHOWN]:
+        sys.stderr.write(
+            f"left out: {printable(folder or source.location)} as a whole: none of its files is in the file map\n"
+        )
+    if len(whole) > SHOWN:
+        sys.stderr.write(f"left out: {len(whole) - SHOWN:,} more as a whole\n")
     if not left_out:
         return ""
     more = f" ({len(left_out) - SHOWN:,} more than are named here)" if len(left_out) > SHOWN else ""

@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from drawpoint.errors import InvalidSample
 from drawpoint_store import stores
 from drawpoint_store.buckets import check_environment
-from drawpoint_store.conversion.filemaps import looks_left_out
+from drawpoint_store.conversion.filemaps import looks_left_out, near_fields
 from drawpoint_store.layout import present_specs
 from drawpoint_store.locations import is_remote, local_path
 
@@ -134,8 +134,22 @@ class SourceTree:
     def left_out(self, filemap: FileMap) -> dict[str, int]:
         """Return the names of files that look like fields and are in no FileMap, and in how many samples each is."""
         folders = [folder for of_one in self.sample_folders(filemap).values() for folder in of_one]
+        folders += self.folders_left_out(filemap)
         counts = Counter(name for folder in folders for name in self.folders[folder])
         return {name: counts[name] for name in sorted(counts) if looks_left_out(name, filemap)}
+
+    def folders_left_out(self, filemap: FileMap) -> list[str]:
+        """Return the directories that are no samples although files in them are called almost as fields.
+
+        One file alone may be anything that lies about beside samples; two or more were meant to be a sample.
+        """
+        wanted = {getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
+        near = {name for name in self.file_names if looks_left_out(name, filemap) and near_fields(name)}
+        return sorted(
+            folder
+            for folder, files in self.folders.items()
+            if wanted.isdisjoint(files) and len(near.intersection(files)) > 1
+        )
 
     @property
     def _root(self) -> str:
