@@ -126,9 +126,12 @@ def _weigh(store_root: str | os.PathLike[str], manifest: drawpoint.manifest.Stor
     """Return the bytes of the files of all samples, or None where looking them up is not cheap."""
     if is_remote(store_root) or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
         return None
+    root = local_path(store_root).resolve()
+    groups = (local_path(stores.join(store_root, sample.relpath)).resolve() for sample in manifest.samples.values())
     return sum(
         entry.stat().st_size
-        for sample in manifest.samples.values()
-        for entry in local_path(stores.join(store_root, sample.relpath)).rglob("*")
+        for group in groups
+        if group.is_relative_to(root)  # a link may lead anywhere, and reads do not follow it either
+        for entry in group.rglob("*")
         if entry.is_file()
     )

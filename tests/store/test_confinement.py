@@ -42,6 +42,7 @@ from drawpoint_store.buckets import BucketAccess, Location
 from drawpoint_store.documents import LEAST_DOCUMENT_BYTES
 from drawpoint_store.splits import list_splits, read_split
 from drawpoint_store.statistics import read_statistics
+from drawpoint_store.summary import describe_store
 from drawpoint_store.verify import find_leftovers
 
 SAMPLE = "param0/run"
@@ -221,6 +222,15 @@ class TestMetadata:
         root = change(key, [bytes_codec, *[{"name": "crc32c"}] * 10_000])
         with pytest.raises(MetadataDamaged, match="10001 codecs, and 8 are the most"):
             read_everything(root)
+
+
+def test_a_group_that_is_a_link_out_of_the_store_is_not_weighed(root: Path, tmp_path: Path) -> None:
+    group = root / f"{SAMPLE}.zarr"
+    whole = describe_store(root)["stored_bytes"]
+    weight = sum(path.stat().st_size for path in group.rglob("*") if path.is_file())
+    shutil.move(group, tmp_path / "outside.zarr")
+    group.symlink_to(tmp_path / "outside.zarr")
+    assert describe_store(root)["stored_bytes"] == whole - weight
 
 
 class TestAnArrayThatIsLeftToZarrPython:
