@@ -49,7 +49,7 @@ def explain(error: ValidationError, *, within: Sequence[str] = (), secret: Colle
         reason = str(context["error"])
     elif kind == "missing":
         reason = "it is required"
-    elif kind == "extra_forbidden":
+    elif kind in ("extra_forbidden", "no_such_attribute"):
         reason = "there is no such name"
     else:
         allowed = _BOUNDS.get(kind, "").format(**context) or _TYPES.get(kind.partition("_")[0], "another value")

@@ -118,6 +118,14 @@ class StoreManifest(_Model):
             raise ValueError(f"samples have domains without a layout: {', '.join(stray)}")
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = {**self.__dict__}
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            self.__dict__.update(before)  # pydantic leaves what a check of the whole model has refused
+            raise InvalidManifest(f"the change of the manifest is refused: {explain(error)}.") from error
+
     @property
     def revision(self) -> str:
         """The sha256 (hex) of the manifest's bytes: as read, or after a change as they would be written now."""

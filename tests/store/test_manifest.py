@@ -217,6 +217,24 @@ def test_a_change_of_a_manifest_that_was_read_changes_its_revision(
     assert copy.deepcopy(manifest).revision == pickle.loads(pickle.dumps(manifest)).revision == changed
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("domains", {}, "samples have domains without a layout: surface"),
+        ("values_dtype", "int8", "values_dtype: dtype 'int8' is not one of float16, float32, float64"),
+        ("dataset_name", 4, "dataset_name: it must be a string, not 4"),
+        ("datasetname", "cars", "datasetname: there is no such name"),
+    ],
+)
+def test_a_refused_change_of_a_manifest_leaves_it_as_it_was(name: str, value: object, message: str) -> None:
+    manifest = made()
+    before = manifest.to_json()
+    with pytest.raises(InvalidManifest, match=f"^the change of the manifest is refused: {message}"):
+        setattr(manifest, name, value)
+    assert manifest.to_json() == before
+    assert not hasattr(manifest, "datasetname")
+
+
 def test_asking_for_a_revision_changes_nothing() -> None:
     one, other = made(), made()
     assert one.revision == other.revision
