@@ -196,7 +196,11 @@ class ZarrChunkReader:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
         names = list_splits(self.store_root)
         if not names:
-            raise SplitNotFound(f"the store at {self.store_root} ships no splits.", store=self.store_root)
+            raise SplitNotFound(
+                f"the store at {self.store_root} ships no splits; list sample ids, one a line, in splits/NAME.txt "
+                "below the store's root.",
+                store=self.store_root,
+            )
         return names
 
     def split(self, name: str) -> list[str]:

@@ -54,7 +54,7 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
         ("/stores/zzz/manifest", "store-not-found", ["made", "other"], "there is: made, other."),
         ("/stores/made/samples/param0/rum", "sample-not-found", ["param0/run", "param1/run"], "'param0/rum'"),
         ("/stores/made/coords/nothing?surface=1", "sample-not-found", ["param0/run", "param1/run"], "'nothing'"),
-        ("/stores/made/splits/train", "split-not-found", None, "store 'made' has no split 'train'; there is: none."),
+        ("/stores/made/splits/train", "split-not-found", None, "ships no splits; put lists of sample ids"),
         ("/stores/made/splits", "split-not-found", None, "ships no splits"),
         ("/stores/made/statistics", "statistics-not-found", None, "`drawpoint stats` makes them"),
         ("/nowhere", "not-found", None, "there is nothing at '/nowhere'"),

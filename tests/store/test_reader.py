@@ -23,7 +23,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from conftest import COUNTS, FILEMAP, sample_arrays
-from drawpoint.errors import InvalidDraw, SampleNotFound, StoreNotFound, UnknownDomain
+from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
 from drawpoint.rows import row_indices
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, store
 from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
@@ -202,6 +202,8 @@ def test_what_is_not_there_is_named(store_root: Path) -> None:
         reader.read_sample("param0/runs")
     with pytest.raises(UnknownDomain, match="no domain 'inlet'; there is: surface, volume"):
         reader.read_coords(SID, "inlet", 10)
+    with pytest.raises(SplitNotFound, match=r"ships no splits; list sample ids, one a line, in splits/NAME\.txt"):
+        reader.splits()
     with pytest.raises(StoreNotFound, match="there is no store at"):
         ZarrChunkReader(store_root / "nowhere")
 

@@ -156,20 +156,22 @@ def read_current_statistics(store: ServedStore) -> bytes:
 
 def read_splits(store: ServedStore) -> SplitList:
     """Return the splits that the store ships; raises SplitNotFound if it ships none."""
-    names = list_splits(store.opened.location)
-    if not names:
-        raise SplitNotFound(
-            f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
-        )
-    return SplitList(splits=[SplitSummary(name=name, n_samples=_count_ids(store, name)) for name in names])
+    return SplitList(splits=[SplitSummary(name=name, n_samples=_count_ids(store, name)) for name in _names(store)])
 
 
 def read_one_split(store: ServedStore, name: str) -> Split:
     """Return a split; raises SplitNotFound with near names."""
-    names = list_splits(store.opened.location)
-    if name not in names:
+    if name not in (names := _names(store)):
         raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
     return Split(name=name, samples=_read_ids(store, name))
+
+
+def _names(store: ServedStore) -> list[str]:
+    if names := list_splits(store.opened.location):
+        return names
+    raise SplitNotFound(
+        f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
+    )
 
 
 def _count_ids(store: ServedStore, name: str) -> int | None:
