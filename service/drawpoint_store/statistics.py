@@ -13,6 +13,7 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
 from drawpoint.manifest import decode_json
+from drawpoint.seeds import check_integer
 from drawpoint_store import stores
 from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block
 from drawpoint_store.measuring.running import RunningStats
@@ -120,8 +121,8 @@ def choose_samples(
     """Return the ids of the samples to measure, sorted; warns of unknown ones, raises ValueError if none is left."""
     if isinstance(sample_ids, str):
         raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must be at least 0, not {limit}.")
+    if limit is not None:
+        limit = check_integer("limit", limit)
     ids = sorted(manifest.samples) if sample_ids is None else list(dict.fromkeys(sample_ids))
     absent = [sample_id for sample_id in ids if sample_id not in manifest.samples]
     if absent:
