@@ -273,10 +273,10 @@ class TestGivingUp:
     def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        reader = open_store(proxy.url, deadline=0.8)
+        reader = open_store(proxy.url, deadline=4.0)
         proxy.script += [faulty.with_answer(503)]
         proxy.always = faulty.stall
-        monkeypatch.setattr(transport, "pause_before", lambda _: 0.5)  # leaves the second try less than half the time
+        monkeypatch.setattr(transport, "pause_before", lambda _: 2.5)  # leaves the second try less than half the time
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
 
