@@ -26,7 +26,7 @@ const one = (selector, within = document) => when(() => within.querySelector(sel
 
 @pytest.fixture(scope="module", params=[[], ["secret-of-ours"]], ids=["open", "with a token"])
 def service(request: pytest.FixtureRequest, store_root: Path) -> Iterator[LiveService]:
-    with LiveService({"made": store_root}, token=request.param) as service:
+    with LiveService({"made": store_root}, **({"token": request.param} if request.param else {})) as service:
         yield service
 
 
