@@ -16,8 +16,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from drawpoint.errors import StoreNotFound
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.binding import values_digest
 from drawpoint_store.verify import Problem, find_leftovers, verify_store
+from unbinding import unbind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,20 +67,6 @@ def places(found: list[Problem]) -> list[tuple[str, str | None, int | None]]:
 def edit_manifest(root: Path, change: Callable[[Any], None]) -> None:
     document = json.loads((root / "manifest.json").read_text())
     change(document)
-    (root / "manifest.json").write_text(json.dumps(document))
-
-
-def unbind(root: Path) -> None:
-    """Take the tables and what holds them from a store, which leaves what drawpoint 0.1 wrote."""
-    document = json.loads((root / "manifest.json").read_text())
-    for entry in document["samples"].values():
-        held = json.loads((root / entry["relpath"] / "zarr.json").read_text())["attributes"]["drawpoint"]
-        entry["digest"] = values_digest(array["values"] for array in held["arrays"].values())
-        for path in (root / entry["relpath"]).rglob("zarr.json"):
-            node = json.loads(path.read_text())
-            for each in (node, *node.get("consolidated_metadata", {}).get("metadata", {}).values()):
-                each["attributes"] = {}
-            path.write_text(json.dumps(node))
     (root / "manifest.json").write_text(json.dumps(document))
 
 
