@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import numbers
 import os
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from drawpoint.asynchronous import AsyncRemoteReader, carry_out
 from drawpoint.documents import decode_body, read_stores
@@ -58,15 +59,25 @@ def connect(
         raise ValueError(f"{shown!r:.200} is not the address of a service, such as http://host:8000.")
     if token is None and client is None and not _brings_credentials(url, options):
         token = next(iter(tokens_in(os.environ)), None)  # the service takes any of them
-    if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
+    if token is not None and not _is_token(token):
         raise ValueError(f"token= or {TOKEN_VARIABLE} is not one or more printable ASCII characters without spaces.")
-    if not deadline > 0:
-        raise ValueError(f"deadline must be more than 0 seconds, not {deadline!r}.")
+    if token is not None and "@" in urlsplit(url).netloc:
+        raise ValueError("the address holds a name or password, and a token is given; leave one of them out.")
+    if not _is_duration(deadline):
+        raise ValueError(f"deadline must be a number of seconds above 0, not {deadline!r}.")
     if client is not None and options:
         raise TypeError(f"{', '.join(options)} belong to the client that is given; set them there.")
     transport = Transport(Settings(url.rstrip("/"), token, float(deadline), client, options))
     transport.start()
     return Connection(transport)
+
+
+def _is_token(token: object) -> bool:
+    return isinstance(token, str) and bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _is_duration(seconds: object) -> bool:
+    return isinstance(seconds, numbers.Real) and float(seconds) > 0
 
 
 def _brings_credentials(url: str, options: Mapping[str, Any]) -> bool:

@@ -440,3 +440,20 @@ def test_a_password_in_the_address_is_shown_nowhere(service: LiveService) -> Non
     assert reader.store_root == f"{service.url}/stores/made"
     shown = (repr(away), repr(reader), str(failed.value), str(refused.value))
     assert not any("secret" in text for text in shown)
+
+
+@pytest.mark.parametrize("token", [5, b"bytes", ["secret"], "two words"])
+def test_a_token_that_is_none_is_refused(token: Any) -> None:
+    with pytest.raises(ValueError, match="is not one or more printable ASCII characters"):
+        drawpoint.connect("http://127.0.0.1:1", token=token)
+
+
+@pytest.mark.parametrize("deadline", [0, -1, None, "3", float("nan")])
+def test_a_deadline_that_is_none_is_refused(deadline: Any) -> None:
+    with pytest.raises(ValueError, match="deadline must be a number of seconds above 0"):
+        drawpoint.connect("http://127.0.0.1:1", deadline=deadline)
+
+
+def test_a_token_beside_a_password_in_the_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave one of them out"):
+        drawpoint.connect("http://me:secret@127.0.0.1:1", token="token")

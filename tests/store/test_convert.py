@@ -254,6 +254,15 @@ class TestBrokenSamples:
         monkeypatch.setattr(ZarrStoreWriter, "write_group", write)
         assert self.reason(tmp_path) == "does not fit in the memory that is left; try fewer --workers"
 
+    @pytest.mark.parametrize("junk", [b"", b"junk data of some length", b"\x80\x02junk"])
+    def test_a_file_that_torch_did_not_write_is_named_in_words(self, tmp_path: Path, junk: bytes) -> None:
+        write_run(tmp_path / "runs" / "bad")
+        (tmp_path / "runs" / "bad" / "surface_pressure.pt").write_bytes(junk)
+        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+        assert report.broken["bad"] == (
+            "surface_pressure.pt cannot be read: it is empty, damaged, or not what torch.save writes"
+        )
+
     def test_a_pickle_that_would_run_code_is_refused_unrun(self, tmp_path: Path) -> None:
         (tmp_path / "victim").mkdir()
         write_run(tmp_path / "runs" / "bad")

@@ -216,3 +216,9 @@ class TestExport:
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "pip install '.[viz]'" in json.dumps(result.stdout), result.stderr
+
+
+def test_a_blacklist_that_is_no_text_is_named(remote: drawpoint.RemoteReader, tmp_path: Path) -> None:
+    (tmp_path / "blacklist.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"blacklist\.txt is not UTF-8 text"):
+        write_metadata(remote, tmp_path)

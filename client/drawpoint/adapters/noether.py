@@ -25,7 +25,7 @@ def write_metadata(reader: RemoteReader, folder: str | os.PathLike[str]) -> Path
 
     A split that the store does not ship becomes an empty list, which noether takes for a split without samples. Ids
     that a blacklist at the store's root or in `folder` names are left out, and so are, with a warning (UserWarning),
-    those that the store lacks, which noether would refuse.
+    those that the store lacks, which noether would refuse. Raises ValueError for a blacklist that is no UTF-8 text.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,10 @@ def write_metadata(reader: RemoteReader, folder: str | os.PathLike[str]) -> Path
     blacklist: list[str] = []
     for name in BLACKLISTS:
         (root / name).touch()  # read without being looked for
-        blacklist += (root / name).read_text(encoding="utf-8").split("\n")
+        try:
+            blacklist += (root / name).read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{root / name} is not UTF-8 text; write it again with one id a line.") from error
     for split in _SPLITS:
         try:
             ids = reader.split(split)

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import pickle
 import posixpath
+import struct
 from typing import TYPE_CHECKING, Any
 
 import fsspec.implementations.local
@@ -90,4 +91,6 @@ def _first_line(error: Exception) -> str:
         return "it is gone"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError | EOFError | struct.error):  # whose text says nothing
+        return "it is empty, damaged, or not what torch.save writes"
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
