@@ -29,6 +29,8 @@ def is_refused(url: str) -> bool:
         socket.create_connection((str(parts.hostname), parts.port or 80)).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # it is closed at this moment
     return False
 
 

@@ -114,6 +114,7 @@ class BucketProxy:
 
     async def _stop(self) -> None:
         self._server.close()
+        await asyncio.sleep(0)  # what has been accepted just now becomes a connection
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -123,6 +124,7 @@ class BucketProxy:
         task = self._loop.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.close())  # one that is cancelled before its first step closes nothing
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there: asyncio.StreamWriter | None = None
