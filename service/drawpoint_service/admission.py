@@ -25,7 +25,7 @@ LOG = logging.getLogger("drawpoint.service")
 _READS = re.compile(r"/stores/[^/]*/(samples/.|coords/|batch$|statistics$|splits)")
 """Paths whose answers are read from the storage; what others are answered with is in memory."""
 
-QUEUE_SECONDS = 0.05
+QUEUE_SECONDS = 0.5
 """How long a request waits for a place before it is refused, in its turn: so long, a burst is no overload."""
 
 _WORKING_EACH = 4

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("drawpoint.service")
 
-ACCEPTED_AT_ONCE = 64
-"""Connections that are accepted before the event loop goes on with those that it has: some 10 ms."""
+ACCEPTED_AT_ONCE = 256
+"""Connections that are accepted before the event loop goes on with those that it has: some 20 ms."""
 
 PAUSE_SECONDS = 1.0
 """How long nothing is accepted after a lack of descriptors or memory."""

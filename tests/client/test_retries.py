@@ -271,12 +271,11 @@ class TestGivingUp:
         assert caught.value.request_id == proxy.draws[-1].headers["x-request-id"]
 
     def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
-        self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+        self, proxy: FaultyProxy, open_store: OpenStore
     ) -> None:
         reader = open_store(proxy.url, deadline=4.0)
-        proxy.script += [faulty.with_answer(503)]
+        proxy.script += [faulty.with_answer(503, {"retry-after": "3"})]  # leaves the second try a quarter of the time
         proxy.always = faulty.stall
-        monkeypatch.setattr(transport, "pause_before", lambda _: 2.5)  # leaves the second try less than half the time
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
 

@@ -181,7 +181,10 @@ def test_few_requests_are_worked_on_at_once_and_hang_nothing_else(
         assert {read.result().status_code for read in reading} == {200}
 
 
-def test_a_busy_service_does_not_look_at_what_it_refuses(held: HeldStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_busy_service_does_not_look_at_what_it_refuses(
+    held: HeldStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drawpoint_service.admission.QUEUE_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     with LiveService({"made": held}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
