@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 import drawpoint
 from drawpoint import Normaliser, SampleDataset
-from drawpoint.seeds import derive_seed
+from drawpoint.draw.seeds import derive_seed
 from surrogate import INPUTS, TARGET
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _measure(runs: list[Path]) -> dict[str, dict[str, list[float]]]:
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "drawpoint_service", *arguments]
+    return [sys.executable, "-m", "drawpoint_cli", *arguments]
 
 
 def _call(*arguments: str) -> None:

@@ -66,4 +66,4 @@ def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unchecked_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ZarrStoreWriter take NaN and infinities, as other writers of the format do."""
-    monkeypatch.setattr("drawpoint_store.writer.cast", lambda _sample, _field, rows, dtype: rows.astype(dtype))
+    monkeypatch.setattr("drawpoint_store.writing.writer.cast", lambda _sample, _field, rows, dtype: rows.astype(dtype))

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from drawpoint_service.commands import demo
+from drawpoint_cli.commands import demo
 from s3 import run_s3
 
 RUNS = Path(__file__).resolve().parents[1] / demo.SHIPPED_RUNS

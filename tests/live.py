@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from drawpoint_cli.commands.serve import listen
 from drawpoint_service.app import create_app
-from drawpoint_service.commands.serve import listen
-from drawpoint_service.connection import bound_connections
+from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.settings import Settings
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
 
 if TYPE_CHECKING:
     import os
@@ -61,7 +61,7 @@ class LiveService:
             uvicorn.Config(
                 self.app,
                 http=bound_connections(self.settings),
-                loop="drawpoint_service.listening:ServiceLoop",
+                loop="drawpoint_service.server.listening:ServiceLoop",
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=10,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint import errors
 from drawpoint.extras import importing
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
+from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 
 if TYPE_CHECKING:
-    from drawpoint.asynchronous import AsyncRemoteReader
-    from drawpoint.connection import Connection, connect
-    from drawpoint.dataset import SampleDataset
-    from drawpoint.estimates import Estimate, estimate
-    from drawpoint.loader import LoaderReport, SampleLoader
-    from drawpoint.normalisation import Normaliser
-    from drawpoint.parts import Part, iter_parts
-    from drawpoint.prefetching import prefetch
-    from drawpoint.remote import RemoteReader
-    from drawpoint.sampler import ResumableSampler
+    from drawpoint.draw.parts import Part, iter_parts
+    from drawpoint.remote.asynchronous import AsyncRemoteReader
+    from drawpoint.remote.connection import Connection, connect
+    from drawpoint.remote.reader import RemoteReader
+    from drawpoint.training.dataset import SampleDataset
+    from drawpoint.training.estimate import Estimate, estimate
+    from drawpoint.training.loader import LoaderReport, SampleLoader
+    from drawpoint.training.normalisation import Normaliser
+    from drawpoint.training.prefetch import prefetch
+    from drawpoint.training.sampler import ResumableSampler
 
 __all__ = [
     "ArrayLayout",
@@ -47,20 +47,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncRemoteReader": "drawpoint.asynchronous",
-    "Connection": "drawpoint.connection",
-    "Estimate": "drawpoint.estimates",
-    "LoaderReport": "drawpoint.loader",
-    "Normaliser": "drawpoint.normalisation",
-    "Part": "drawpoint.parts",
-    "RemoteReader": "drawpoint.remote",
-    "ResumableSampler": "drawpoint.sampler",
-    "SampleDataset": "drawpoint.dataset",
-    "SampleLoader": "drawpoint.loader",
-    "connect": "drawpoint.connection",
-    "estimate": "drawpoint.estimates",
-    "iter_parts": "drawpoint.parts",
-    "prefetch": "drawpoint.prefetching",
+    "AsyncRemoteReader": "drawpoint.remote.asynchronous",
+    "Connection": "drawpoint.remote.connection",
+    "Estimate": "drawpoint.training.estimate",
+    "LoaderReport": "drawpoint.training.loader",
+    "Normaliser": "drawpoint.training.normalisation",
+    "Part": "drawpoint.draw.parts",
+    "RemoteReader": "drawpoint.remote.reader",
+    "ResumableSampler": "drawpoint.training.sampler",
+    "SampleDataset": "drawpoint.training.dataset",
+    "SampleLoader": "drawpoint.training.loader",
+    "connect": "drawpoint.remote.connection",
+    "estimate": "drawpoint.training.estimate",
+    "iter_parts": "drawpoint.draw.parts",
+    "prefetch": "drawpoint.training.prefetch",
 }
 
 

@@ -1,1 +1,1 @@
-"""HTTP and the command line."""
+"""HTTP: the service and all that is served by it."""

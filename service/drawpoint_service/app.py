@@ -13,22 +13,22 @@ from starlette.exceptions import HTTPException
 import drawpoint
 from drawpoint.errors import DrawpointError, Overloaded
 from drawpoint_service import problems
-from drawpoint_service.admission import Admission
-from drawpoint_service.budget import MEMORY_SECONDS, Budget, Pace
-from drawpoint_service.catalog import serve_store
-from drawpoint_service.draining import Draining
+from drawpoint_service.admission.admission import Admission
+from drawpoint_service.admission.budget import MEMORY_SECONDS, Budget, Pace
 from drawpoint_service.exchange import OPEN_PATHS, Exchanges, exchange_of
-from drawpoint_service.openapi import document_app
+from drawpoint_service.openapi.openapi import document_app
 from drawpoint_service.pool import ReadPool
-from drawpoint_service.readiness import Readiness
-from drawpoint_service.responses import problem_response
-from drawpoint_service.revisions import Catalog
+from drawpoint_service.requests.responses import problem_response
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.docs import docs_routes
 from drawpoint_service.routes.draws import draw_routes
 from drawpoint_service.routes.health import health_routes
 from drawpoint_service.routes.stores import store_routes
-from drawpoint_store.store import OpenStore
+from drawpoint_service.server.draining import Draining
+from drawpoint_service.stores.catalog import serve_store
+from drawpoint_service.stores.readiness import Readiness
+from drawpoint_service.stores.revisions import Catalog
+from drawpoint_store.reading.open_store import OpenStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from drawpoint.payload import content_digest
+from drawpoint.format.payload import content_digest
 from drawpoint_service import problems
-from drawpoint_service.responses import problem_response
+from drawpoint_service.requests.responses import problem_response
 from drawpoint_service.routes import docs
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from drawpoint_service.catalog import ServedStore
-    from drawpoint_service.connection import Connection
-    from drawpoint_service.draining import Draining
+    from drawpoint_service.server.connection import Connection
+    from drawpoint_service.server.draining import Draining
+    from drawpoint_service.stores.catalog import ServedStore
 
 ACCESS_LOG = logging.getLogger("drawpoint.access")
 LOG = logging.getLogger("drawpoint.service")

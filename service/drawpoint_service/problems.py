@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from drawpoint import errors
 
 if TYPE_CHECKING:
-    from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.stores.catalog import ServedStore
 
 CONTENT_TYPE = "application/problem+json"
 ALLOWED_SHOWN = 64

@@ -18,12 +18,12 @@ from pydantic import (
 )
 
 from drawpoint.errors import InvalidSettings, UnknownName
-from drawpoint.invalid_values import explain
-from drawpoint.tokens import TOKEN_VARIABLE, tokens_in
-from drawpoint_store.buckets import BucketAccess, Location
-from drawpoint_store.locations import check_location, is_remote, local_path
-from drawpoint_store.reading.disk_cache import DiskCache
-from drawpoint_store.stores import uses_obstore
+from drawpoint.format.invalid_values import explain
+from drawpoint.remote.tokens import TOKEN_VARIABLE, tokens_in
+from drawpoint_store.storage.buckets import BucketAccess, Location
+from drawpoint_store.storage.disk_cache import DiskCache
+from drawpoint_store.storage.locations import check_location, is_remote, local_path
+from drawpoint_store.storage.objects import uses_obstore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

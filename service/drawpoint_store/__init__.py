@@ -1,10 +1,17 @@
 """The store: its format, and everything that is done with it without a network."""
 
 from drawpoint.extras import importing
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 
 with importing("store", "drawpoint_store"):
-    from drawpoint_store.layout import (
+    from drawpoint_store.inspecting.running import RunningStats
+    from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_to_dict
+    from drawpoint_store.reading.manifest import StoreManifest
+    from drawpoint_store.reading.reader import ZarrChunkReader
+    from drawpoint_store.reading.splits import read_split_ids
+    from drawpoint_store.storage.locations import is_remote
+    from drawpoint_store.storage.objects import make_store
+    from drawpoint_store.writing.layout import (
         CANONICAL_TO_SPEC,
         FIELD_SPECS,
         FieldSpec,
@@ -13,14 +20,7 @@ with importing("store", "drawpoint_store"):
         filename_to_canonical,
         present_specs,
     )
-    from drawpoint_store.locations import is_remote
-    from drawpoint_store.manifest import StoreManifest
-    from drawpoint_store.measuring.running import RunningStats
-    from drawpoint_store.reader import ZarrChunkReader
-    from drawpoint_store.splits import read_split_ids
-    from drawpoint_store.statistics import calculate_store_statistics, statistics_to_dict
-    from drawpoint_store.stores import make_store
-    from drawpoint_store.writer import ZarrStoreWriter
+    from drawpoint_store.writing.writer import ZarrStoreWriter
 
 __all__ = [
     "CANONICAL_TO_SPEC",

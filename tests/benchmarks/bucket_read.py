@@ -30,10 +30,10 @@ import zarr
 from made import write_store
 from zarr.storage import FsspecStore, ObjectStore
 
-from drawpoint.rows import row_indices
-from drawpoint_store.buckets import BucketAccess, Location, open_object_store
-from drawpoint_store.plan import ReadPlan, plan_sample
-from drawpoint_store.store import OpenStore
+from drawpoint.draw.rows import row_indices
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan, plan_sample
+from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

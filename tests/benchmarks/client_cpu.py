@@ -21,9 +21,9 @@ import httpx
 import torch
 
 import drawpoint
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
-from drawpoint.payload import TensorSpec, allocate, content_digest, parse
-from drawpoint.tensors import as_float32_each
+from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
+from drawpoint.format.payload import TensorSpec, allocate, content_digest, parse
+from drawpoint.format.tensors import as_float32_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable

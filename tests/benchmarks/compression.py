@@ -21,8 +21,8 @@ import torch
 from made import FIELDS, RUN
 from numcodecs import blosc
 
-from drawpoint.tensors import as_float32_each
-from drawpoint.words import Words
+from drawpoint.draw.philox import Words
+from drawpoint.format.tensors import as_float32_each
 
 CHUNK = 4096
 DRAWN = {"surface": 4096, "volume": 16384}

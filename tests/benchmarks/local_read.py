@@ -25,10 +25,10 @@ import zarr
 from made import write_store
 from numcodecs import blosc
 
-from drawpoint.rows import row_indices
-from drawpoint.tensors import as_float32_each
+from drawpoint.draw.rows import row_indices
+from drawpoint.format.tensors import as_float32_each
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.plan import ReadPlan, plan_sample
+from drawpoint_store.reading.plan import ReadPlan, plan_sample
 
 COUNTS = {"surface": 4096, "volume": 16384}
 SAMPLES = 8

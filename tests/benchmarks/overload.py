@@ -62,7 +62,7 @@ class Service:
 @contextmanager
 def serving(root: Path, folder: Path, *options: str) -> Iterator[Service]:
     """Run `drawpoint serve` on `root`."""
-    command = [sys.executable, "-m", "drawpoint_service", "serve", "--store", f"bench={root}", "--port", "0", *options]
+    command = [sys.executable, "-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0", *options]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

@@ -20,10 +20,10 @@ import crc32c
 import numpy as np
 from served_read import fetch, serving
 
-from drawpoint.manifest import SampleEntry, SampleTable
+from drawpoint.format.manifest import SampleEntry, SampleTable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.binding import ArrayDigests, Binding, table_digest
-from drawpoint_store.group import array_metadata, encode_chunk, group_metadata
+from drawpoint_store.writing.binding import ArrayDigests, Binding, table_digest
+from drawpoint_store.writing.group import array_metadata, encode_chunk, group_metadata
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
 COUNT = 16384
@@ -34,7 +34,7 @@ OPEN = """
 import json, pickle, sys, time
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
-from drawpoint_store.manifest import StoreManifest
+from drawpoint_store.reading.manifest import StoreManifest
 before = resident()
 begin = time.perf_counter()
 manifest = StoreManifest.load(sys.argv[1])

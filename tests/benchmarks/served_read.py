@@ -45,7 +45,7 @@ end
 @contextlib.contextmanager
 def serving(root: Path, workers: int, *, ready: bool = True) -> Iterator[str]:
     """Run `drawpoint serve` and give its address, once it is ready to read unless that is not asked for."""
-    command = [sys.executable, "-m", "drawpoint_service", "serve", "--store", f"bench={root}", "--port", "0"]
+    command = [sys.executable, "-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0"]
     service = subprocess.Popen(
         [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from conftest import FILEMAP, sample_arrays
-from drawpoint.manifest import DomainSample
-from drawpoint_service.__main__ import main
+from drawpoint.format.manifest import DomainSample
+from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter
-from drawpoint_store.summary import describe_store, draw_cost
+from drawpoint_store.inspecting.summary import describe_store, draw_cost
 
 
 @pytest.fixture

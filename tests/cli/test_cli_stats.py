@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import (
     FileMap,
     StoreManifest,
@@ -18,7 +18,7 @@ from drawpoint_store import (
     calculate_store_statistics,
     statistics_to_dict,
 )
-from drawpoint_store.statistics import read_statistics
+from drawpoint_store.inspecting.statistics import read_statistics
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_store_without_a_manifest_is_named(tmp_path: Path, capsys: pytest.Capt
 
 def test_torch_is_not_needed(root: Path) -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; from drawpoint_service.__main__ import main; "
+        "import sys; sys.modules['torch'] = None; from drawpoint_cli.__main__ import main; "
         f"sys.exit(main(['stats', {str(root)!r}]))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

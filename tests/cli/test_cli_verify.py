@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from trees import write_runs
 
 
@@ -128,7 +128,7 @@ class TestASource:
     def test_in_another_writers_order_is_a_remark(
         self, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("drawpoint_store.comparison.shuffle_order", lambda *name: np.arange(name[-1]))
+        monkeypatch.setattr("drawpoint_store.inspecting.comparison.shuffle_order", lambda *name: np.arange(name[-1]))
         assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 0
         assert "remark: 2 of 2 samples in an order that is not known here: rows were matched" in capsys.readouterr().out
 

@@ -20,9 +20,9 @@ import pytest
 
 from drawpoint.errors import DrawpointError, StoreExists
 from drawpoint_store import StoreManifest, ZarrStoreWriter
+from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal, lock_store
-from drawpoint_store.convert import convert
 from trees import files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ DEADLINE = 60
 def start(*words: object) -> subprocess.Popen[bytes]:
     # A session of its own: signals go to it alone, and what it leaves behind can be seen.
     return subprocess.Popen(
-        [sys.executable, "-m", "drawpoint_service", "convert", *map(str, words)],
+        [sys.executable, "-m", "drawpoint_cli", "convert", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

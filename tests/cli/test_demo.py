@@ -16,12 +16,12 @@ from urllib.request import urlopen
 import pytest
 
 from conftest import FIELDS, REPOSITORY
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
-from drawpoint_store.statistics import read_statistics
+from drawpoint_store.inspecting.statistics import read_statistics
 from live import wait_until_refused
 
-DEMO = [sys.executable, "-m", "drawpoint_service", "demo"]
+DEMO = [sys.executable, "-m", "drawpoint_cli", "demo"]
 
 
 def environment(**more: str) -> dict[str, str]:

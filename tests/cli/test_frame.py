@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import drawpoint
-from drawpoint_service.__main__ import COMMANDS, main
+from drawpoint_cli.__main__ import COMMANDS, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> No
 
 
 def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['torch'] = None; from drawpoint_service.__main__ import main; sys.exit(main())"
+    code = "import sys; sys.modules['torch'] = None; from drawpoint_cli.__main__ import main; sys.exit(main())"
     (tmp_path / "runs" / "run").mkdir(parents=True)
     (tmp_path / "runs" / "run" / "surface_position.pt").touch()
     ended = subprocess.run(
@@ -65,7 +65,7 @@ def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
 
 def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:
     code = (
-        "import sys; from drawpoint_service.__main__ import main; main(); "
+        "import sys; from drawpoint_cli.__main__ import main; main(); "
         "print({'fastapi', 'uvicorn'} & sys.modules.keys())"
     )
     ended = subprocess.run(
@@ -78,7 +78,7 @@ def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    code = "import sys; from drawpoint_service.__main__ import main; sys.stdin.read(); sys.exit(main(['--help']))"
+    code = "import sys; from drawpoint_cli.__main__ import main; sys.stdin.read(); sys.exit(main(['--help']))"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

@@ -16,7 +16,8 @@ import torch
 
 import drawpoint
 import faulty
-from drawpoint import errors, transport
+from drawpoint import errors
+from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService

@@ -20,9 +20,9 @@ import trustme
 import drawpoint
 from children import make_client
 from drawpoint import errors
-from drawpoint.engines import start_engines
-from drawpoint.lean import LeanEngine
-from drawpoint.transport import Settings
+from drawpoint.remote.engines import start_engines
+from drawpoint.remote.http import LeanEngine
+from drawpoint.remote.retry import Settings
 from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy, Reply, hang_up, send
 from live import LiveService

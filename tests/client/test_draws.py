@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint import rows as rule
-from drawpoint.draws import Draw, count_rows
+from drawpoint.draw import rows as rule
 from drawpoint.errors import ResponseDamaged
-from drawpoint.manifest import ArrayLayout, DomainSample
-from drawpoint.payload import TensorSpec, allocate
-from drawpoint.tensors import as_float32_each
+from drawpoint.format.manifest import ArrayLayout, DomainSample
+from drawpoint.format.payload import TensorSpec, allocate
+from drawpoint.format.tensors import as_float32_each
+from drawpoint.remote.draw_request import Draw, count_rows
 
 LAYOUTS = {
     "surface_position": ArrayLayout(array_name="p", field="surface_position", dtype="float32", dim=3),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint.http1 import parse_chunk_size, parse_head, render_request
-from drawpoint.wire import Interrupted, Oversized, Truncated
+from drawpoint.remote.http1 import parse_chunk_size, parse_head, render_request
+from drawpoint.remote.wire import Interrupted, Oversized, Truncated
 
 NAMES = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1, max_size=12)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=20).filter(

@@ -11,7 +11,7 @@ import pytest
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.answers import MAX_RETRY_AFTER_SECONDS, check_problem
+from drawpoint.remote.answers import MAX_RETRY_AFTER_SECONDS, check_problem
 from faulty import Fault, FaultyProxy
 
 SAMPLE = "param0/run"

@@ -24,10 +24,11 @@ import pytest
 import torch
 
 import drawpoint
-from drawpoint import errors, transport
+from drawpoint import errors
+from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.plan import ReadPlan
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 
 COUNTS = {"surface": 200, "volume": 300}
@@ -50,7 +51,7 @@ class ServeProcess:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "drawpoint_service", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "drawpoint_cli", "serve", "--port", str(self.port)]
         process = subprocess.Popen(
             [*command, "--store", f"made={self._root}"], stdout=subprocess.PIPE, stderr=self._log, text=True
         )

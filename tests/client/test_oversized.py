@@ -12,8 +12,8 @@ import pytest
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.documents import decode_body
-from drawpoint.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, Answer, Oversized
+from drawpoint.remote.documents import decode_body
+from drawpoint.remote.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, Answer, Oversized
 from faulty import Fault, FaultyProxy
 
 SAMPLE = "param0/run"

@@ -14,7 +14,8 @@ import torch
 
 import drawpoint
 import faulty
-from drawpoint import errors, transport
+from drawpoint import errors
+from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService
@@ -220,7 +221,7 @@ class TestConnections:
             received.append(None)
 
         with monkeypatch.context() as patch:
-            patch.setattr("drawpoint.lean._Connection._await", interrupt)
+            patch.setattr("drawpoint.remote.http._Connection._await", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 reader.read_sample(SAMPLE, seed=1)
         assert received

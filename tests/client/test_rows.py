@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chance import binomial_fits, chi_square_fits
-from drawpoint.manifest import DomainSample
-from drawpoint.rows import (
+from drawpoint.draw.rows import (
     RowRange,
     Stream,
     all_rows,
@@ -22,6 +21,7 @@ from drawpoint.rows import (
     part_rows,
     row_indices,
 )
+from drawpoint.format.manifest import DomainSample
 
 SEEDS = st.integers(0, 2**63 - 1)
 STREAMS: st.SearchStrategy[Stream] = st.sampled_from(["fields", "coords"])

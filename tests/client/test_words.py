@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chance import binomial_fits, chi_square_fits
-from drawpoint.words import Words
+from drawpoint.draw.philox import Words
 
 
 def test_integers_of_a_name_are_golden() -> None:

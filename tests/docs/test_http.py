@@ -14,11 +14,11 @@ import pytest
 
 from conftest import AHMED, REPOSITORY, need_programs
 from drawpoint import errors
-from drawpoint.payload import parse
-from drawpoint_service import query
-from drawpoint_service.__main__ import main
-from drawpoint_service.body import BATCH_KEYS
+from drawpoint.format.payload import parse
+from drawpoint_cli.__main__ import main
 from drawpoint_service.problems import Problem, plain, status_of
+from drawpoint_service.requests import query
+from drawpoint_service.requests.body import BATCH_KEYS
 from live import LiveService
 
 TEXT = (REPOSITORY / "docs" / "http.md").read_text(encoding="utf-8")

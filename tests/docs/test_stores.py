@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AHMED, REPOSITORY
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
 
 

@@ -1,4 +1,4 @@
-"""The import arrows: drawpoint_service -> drawpoint_store -> drawpoint, and what each may load."""
+"""The import arrows: drawpoint_cli -> drawpoint_service -> drawpoint_store -> drawpoint, and what each may load."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ SOURCES = {
     "drawpoint": REPOSITORY / "client" / "drawpoint",
     "drawpoint_store": REPOSITORY / "service" / "drawpoint_store",
     "drawpoint_service": REPOSITORY / "service" / "drawpoint_service",
+    "drawpoint_cli": REPOSITORY / "service" / "drawpoint_cli",
 }
 FORBIDDEN = {
     "drawpoint": {
         "drawpoint_store",
         "drawpoint_service",
+        "drawpoint_cli",
         "zarr",
         "numcodecs",
         "obstore",
@@ -32,13 +34,17 @@ FORBIDDEN = {
         "fastapi",
         "uvicorn",
     },
-    "drawpoint_store": {"drawpoint_service", "fastapi", "starlette", "uvicorn"},
-    "drawpoint_service": {"torch", "safetensors"},
+    "drawpoint_store": {"drawpoint_service", "drawpoint_cli", "fastapi", "starlette", "uvicorn"},
+    "drawpoint_service": {"drawpoint_cli", "torch", "safetensors"},
+    "drawpoint_cli": {"torch", "safetensors"},
 }
+# The rooms of `drawpoint`: each may load those before it. What all of them need lies beside them.
+ROOMS = ("draw", "format", "remote", "training", "adapters")
+SHARED = {"drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export"}
 # What a training alone imports, and `import drawpoint` only when asked: they are kinds of torch's own.
-OF_TORCH = {"drawpoint.dataset", "drawpoint.loader", "drawpoint.sampler"}
+OF_TORCH = {"drawpoint.training.dataset", "drawpoint.training.loader", "drawpoint.training.sampler"}
 # Commands that draw or convert run in processes of their own, never in one that serves.
-OFFLINE = {"drawpoint_service.commands.demo"}
+OFFLINE = {"drawpoint_cli.commands.demo"}
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
@@ -48,8 +54,8 @@ def modules(package: str) -> Iterator[tuple[str, Path]]:
         yield dotted.removesuffix(".__init__"), path
 
 
-def imported(path: Path, *, when_loaded: bool, whole: bool = False) -> set[str]:
-    """Packages (or `whole` modules) that a file imports, all of them or those alone that loading it imports."""
+def imported(path: Path, *, when_loaded: bool, whole: bool = False, types: bool = True) -> set[str]:
+    """Packages (or `whole` modules) that a file imports: all, those not for `types` alone, or those of its loading."""
     names: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while nodes:
@@ -60,10 +66,9 @@ def imported(path: Path, *, when_loaded: bool, whole: bool = False) -> set[str]:
             assert node.level == 0, f"{path} imports relatively"
             names.add(str(node.module))
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
-            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        )
-        if not (later and when_loaded):
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not (later and when_loaded) and not (for_types and (when_loaded or not types)):
             nodes.extend(ast.iter_child_nodes(node))
     return names if whole else {name.partition(".")[0] for name in names}
 
@@ -83,6 +88,20 @@ def test_arrows_point_one_way(package: str) -> None:
         for stray in imported(path, when_loaded=False) & FORBIDDEN[package]
     }
     assert not found
+
+
+def test_a_room_of_the_client_loads_only_rooms_before_it() -> None:
+    # Types alone may be named from everywhere: the draw rule is told of grids by the manifest's own models.
+    found = set()
+    for name, path in modules("drawpoint"):
+        if name in SHARED:
+            continue
+        room = ROOMS.index(name.split(".")[1])
+        for needed in imported(path, when_loaded=False, whole=True, types=False):
+            parts = needed.split(".")
+            if parts[0] == "drawpoint" and len(parts) > 1 and parts[1] in ROOMS and ROOMS.index(parts[1]) > room:
+                found.add(f"{name} imports {needed}")
+    assert found == set()
 
 
 def test_torch_is_loaded_only_by_what_is_imported_on_demand() -> None:
@@ -115,6 +134,6 @@ def test_importing_the_client_loads_no_tensor_storage_or_http_library() -> None:
 
 
 def test_importing_the_service_loads_no_torch() -> None:
-    loaded = loaded_by("import drawpoint_service.app, drawpoint_service.commands.serve")
+    loaded = loaded_by("import drawpoint_service.app, drawpoint_cli.commands.serve")
     assert "fastapi" in loaded
     assert not loaded & {"torch", "safetensors", "httpx"}

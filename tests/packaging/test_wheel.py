@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SOURCES = {"drawpoint": "client", "drawpoint_store": "service", "drawpoint_service": "service"}
+SOURCES = {
+    "drawpoint": "client",
+    "drawpoint_store": "service",
+    "drawpoint_service": "service",
+    "drawpoint_cli": "service",
+}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +160,7 @@ def test_the_client_extra_is_all_that_the_client_needs(install: Callable[[str], 
 
 
 def test_the_service_extra_is_all_that_serving_needs(install: Callable[[str], Installation], store_root: Path) -> None:
-    code = "import sys, drawpoint_service.app, drawpoint_service.commands.serve; print('torch' in sys.modules)"
+    code = "import sys, drawpoint_service.app, drawpoint_cli.commands.serve; print('torch' in sys.modules)"
     installed = install("service")
     result = installed.run("python", "-Ic", code)
     assert (result.stdout.strip(), result.stderr) == ("False", "")
@@ -200,7 +205,7 @@ READ = "ZarrChunkReader(sys.argv[1]).read_sample('param0/run', {'surface': 5, 'v
         ("service", "import drawpoint; drawpoint.SampleDataset", "torch", "client"),
         ("", "from drawpoint import SampleLoader", "torch", "client"),
         ("", "import drawpoint; drawpoint.connect('http://h')", "httpx and torch", "client"),
-        ("client", "from drawpoint.export import write_vtp; write_vtp('a.vtp', {})", "pyvista", "viz"),
+        ("client", "from drawpoint.adapters.paraview import write_vtp; write_vtp('a.vtp', {})", "pyvista", "viz"),
         ("store", "from drawpoint_store.convert import convert; convert('a', None)", "torch", "convert"),
     ],
 )

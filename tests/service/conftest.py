@@ -21,7 +21,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         def start(*options: str, stdin: int | None = None, files: int | None = None, **environment: str) -> Served:
             log = stack.enter_context((tmp_path / "log").open("w"))
             limited = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
-            command = [*limited, sys.executable, "-m", "drawpoint_service", "serve", "--port", "0", *options]
+            command = [*limited, sys.executable, "-m", "drawpoint_cli", "serve", "--port", "0", *options]
             process = stack.enter_context(
                 subprocess.Popen(
                     command,

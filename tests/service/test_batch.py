@@ -16,10 +16,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from drawpoint.payload import content_digest, parse
+from drawpoint.format.payload import content_digest, parse
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.plan import ReadPlan
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 from small import small_arrays, small_writer
 

@@ -22,9 +22,11 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidSettings
 from drawpoint_service.app import open_stores
 from drawpoint_service.settings import Settings, load_settings
-from drawpoint_store import ZarrStoreWriter, buckets, stores
-from drawpoint_store.buckets import open_object_store
-from drawpoint_store.store import OpenStore
+from drawpoint_store import ZarrStoreWriter
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.storage import buckets
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.buckets import open_object_store
 from live import LiveService
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from drawpoint.errors import Overloaded
-from drawpoint_service import budget as module
-from drawpoint_service.budget import Budget, Pace
+from drawpoint_service.admission import budget as module
+from drawpoint_service.admission.budget import Budget, Pace
 
 
 async def settle() -> None:

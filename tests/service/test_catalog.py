@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from drawpoint.errors import InvalidManifest, RevisionChanged
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint_service.app import create_app
 from drawpoint_service.settings import Settings
 from drawpoint_store import StoreManifest
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
 from live import LiveService
 
 

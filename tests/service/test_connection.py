@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from drawpoint.payload import content_digest
-from drawpoint_service.connection import MAX_HEAD_BYTES, count_connections
+from drawpoint.format.payload import content_digest
+from drawpoint_service.server.connection import MAX_HEAD_BYTES, count_connections
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
 
@@ -238,7 +238,7 @@ class TestBeyondMaxConnections:
             assert status == 200
 
     def test_who_says_nothing_is_not_kept(self, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("drawpoint_service.connection.SURPLUS_SECONDS", 0.2)
+        monkeypatch.setattr("drawpoint_service.server.connection.SURPLUS_SECONDS", 0.2)
         with (
             LiveService({"made": store_root}, max_connections=1) as service,
             connect(service),

@@ -18,9 +18,9 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from drawpoint.payload import parse
+from drawpoint.format.payload import parse
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint.manifest import StoreManifest
-from drawpoint_service.extent import measure_coords, measure_sample
+from drawpoint.format.manifest import StoreManifest
+from drawpoint_service.requests.extent import measure_coords, measure_sample
 from drawpoint_service.routes import draws
-from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 from live import LiveService
 
 SAMPLE = "param0/run"

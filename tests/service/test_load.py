@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from drawpoint_store import FileMap, ZarrStoreWriter
-from drawpoint_store.plan import ReadPlan, plan_sample
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan, plan_sample
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
@@ -184,7 +184,7 @@ def test_few_requests_are_worked_on_at_once_and_hang_nothing_else(
 def test_a_busy_service_does_not_look_at_what_it_refuses(
     held: HeldStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint_service.admission.QUEUE_SECONDS", 0.05)
+    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     with LiveService({"made": held}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
@@ -202,7 +202,7 @@ def test_a_busy_service_does_not_look_at_what_it_refuses(
 
 
 def test_a_request_whose_client_did_not_wait_is_not_read_for(held: HeldStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drawpoint_service.admission.QUEUE_SECONDS", 30)
+    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 30)
     with LiveService({"made": held}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
         held.wait_for_reads(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
 from small import small_arrays, small_writer

@@ -17,8 +17,8 @@ import pytest
 
 from drawpoint import errors
 from drawpoint_service.problems import Problem, status_of
-from drawpoint_store.plan import ReadPlan
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run"

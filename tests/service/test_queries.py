@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawpoint.errors import InvalidDraw, InvalidParameter, UnknownDomain, UnknownParameter
-from drawpoint.manifest import StoreManifest
-from drawpoint_service.query import (
+from drawpoint.format.manifest import StoreManifest
+from drawpoint_service.requests.query import (
     DrawQuery,
     PageQuery,
     parse_coords_query,
@@ -20,7 +20,7 @@ from drawpoint_service.query import (
     refuse_parameters,
     select_fields,
 )
-from drawpoint_service.responses import accepts_gzip, matches
+from drawpoint_service.requests.responses import accepts_gzip, matches
 
 MAX_SEED = 2**63 - 1
 KNOWN = ("surface", "volume", "fields", "domains", "seed", "part", "dtype", "revision")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from drawpoint.tokens import TOKEN_VARIABLE
-from drawpoint_service.__main__ import main
-from drawpoint_service.commands.serve import introduce, listen, open_worker
+from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint_cli.__main__ import main
+from drawpoint_cli.commands.serve import introduce, listen, open_worker
 from drawpoint_service.settings import Settings
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
 from live import wait_until_refused

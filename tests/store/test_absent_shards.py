@@ -19,22 +19,22 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
 import drawpoint
+from drawpoint.draw.rows import row_indices
 from drawpoint.errors import ChunkMissing, DataDamaged, MetadataDamaged, StoreUnreadable
-from drawpoint.rows import row_indices
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import (
     FileMap,
     StoreManifest,
     ZarrChunkReader,
-    buckets,
     build_domain_layouts,
     calculate_store_statistics,
     make_store,
 )
-from drawpoint_store.plan import plan_coords, plan_sample
-from drawpoint_store.reading.disk_cache import DiskCache
-from drawpoint_store.store import OpenStore
-from drawpoint_store.verify import verify_store
+from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_coords, plan_sample
+from drawpoint_store.storage import buckets
+from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
 from s3 import Bucket, run_s3
 from small import small_arrays, small_writer

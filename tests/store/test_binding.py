@@ -20,14 +20,15 @@ import drawpoint
 from attacks import ATTACKS, read_all, write_store
 from conftest import REPOSITORY
 from drawpoint.errors import DataDamaged, DrawpointError
-from drawpoint_store import ZarrChunkReader, buckets, calculate_store_statistics, make_store
-from drawpoint_store.measuring.blocks import read_block
-from drawpoint_store.plan import plan_sample
-from drawpoint_store.reading.cache import ByteBoundedCache
-from drawpoint_store.reading.disk_cache import DiskCache
-from drawpoint_store.store import OpenStore
-from drawpoint_store.upgrade import upgrade_store
-from drawpoint_store.verify import verify_store
+from drawpoint_store import ZarrChunkReader, calculate_store_statistics, make_store
+from drawpoint_store.inspecting.blocks import read_block
+from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.storage import buckets
+from drawpoint_store.storage.cache import ByteBoundedCache
+from drawpoint_store.storage.disk_cache import DiskCache
+from drawpoint_store.writing.upgrade import upgrade_store
 from live import LiveService
 from s3 import Bucket, run_s3
 from small import files_of

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.measuring.blocks import map_in_order, plan_blocks, read_block, single_chunks
-from drawpoint_store.store import OpenStore
+from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint_store.reading.open_store import OpenStore
 
 if TYPE_CHECKING:
     from pathlib import Path

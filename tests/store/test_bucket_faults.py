@@ -23,12 +23,12 @@ from drawpoint.errors import (
     StoreNotFound,
     StoreUnreadable,
 )
-from drawpoint_store import StoreManifest, buckets
-from drawpoint_store import store as store_module
-from drawpoint_store.buckets import BucketAccess, Location
-from drawpoint_store.plan import plan_sample
-from drawpoint_store.reading import object_source
-from drawpoint_store.store import OpenStore
+from drawpoint_store import StoreManifest
+from drawpoint_store.reading import open_store as store_module
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.storage import buckets, object_source
+from drawpoint_store.storage.buckets import BucketAccess, Location
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 

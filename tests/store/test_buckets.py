@@ -11,7 +11,8 @@ import pytest
 
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, buckets, make_store
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
+from drawpoint_store.storage import buckets
 from s3 import Bucket, run_s3
 
 COUNTS = {"surface": 300, "volume": 1000}

@@ -28,7 +28,7 @@ from drawpoint.errors import (
     InvalidSettings,
     MetadataDamaged,
 )
-from drawpoint.manifest import SampleTable
+from drawpoint.format.manifest import SampleTable
 from drawpoint_store import (
     DomainSample,
     FileMap,
@@ -38,12 +38,12 @@ from drawpoint_store import (
     ZarrStoreWriter,
     build_domain_layouts,
 )
-from drawpoint_store.buckets import BucketAccess, Location
-from drawpoint_store.documents import LEAST_DOCUMENT_BYTES
-from drawpoint_store.splits import list_splits, read_split
-from drawpoint_store.statistics import read_statistics
-from drawpoint_store.summary import describe_store
-from drawpoint_store.verify import find_leftovers
+from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.inspecting.summary import describe_store
+from drawpoint_store.inspecting.verify import find_leftovers
+from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint_store.storage.buckets import BucketAccess, Location
+from drawpoint_store.storage.documents import LEAST_DOCUMENT_BYTES
 
 SAMPLE = "param0/run"
 LARGE = LEAST_DOCUMENT_BYTES + 1

@@ -14,13 +14,13 @@ import torch
 from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.conversion.convert import check_workers, convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal, lock_store
 from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.convert import check_workers, convert
-from drawpoint_store.group import GROUP_FORMAT
-from drawpoint_store.verify import verify_store
+from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.writing.group import GROUP_FORMAT
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
@@ -402,8 +402,8 @@ class TestStoresThatExist:
         write_runs(tmp_path / "runs", 3)
         for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
             root = tmp_path / str(format_)
-            monkeypatch.setattr("drawpoint_store.convert.GROUP_FORMAT", format_)
-            monkeypatch.setattr("drawpoint_store.convert._publish", interrupt)
+            monkeypatch.setattr("drawpoint_store.conversion.convert.GROUP_FORMAT", format_)
+            monkeypatch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 convert(tmp_path / "runs", writer_at(root))
             monkeypatch.undo()

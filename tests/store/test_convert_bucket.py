@@ -10,13 +10,15 @@ import pytest
 from obstore.fsspec import FsspecStore
 
 from drawpoint.errors import StoreExists, StoreUnreadable
-from drawpoint_service.__main__ import main
-from drawpoint_store import StoreManifest, ZarrStoreWriter, buckets, stores
-from drawpoint_store.buckets import BucketAccess
+from drawpoint_cli.__main__ import main
+from drawpoint_store import StoreManifest, ZarrStoreWriter
+from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal, count_bytes
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.convert import convert
+from drawpoint_store.storage import buckets
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.buckets import BucketAccess
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 from trees import files_below, run_tensors, write_run, write_runs

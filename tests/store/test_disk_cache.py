@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from drawpoint.errors import ChunkDamaged
 from drawpoint_service.settings import Settings
-from drawpoint_store.buckets import BucketAccess, Location, open_object_store
-from drawpoint_store.plan import plan_sample
-from drawpoint_store.reading.disk_cache import DiskCache
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
+from drawpoint_store.storage.disk_cache import DiskCache
 from proxy import BucketProxy
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 

@@ -12,8 +12,8 @@ import pytest
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, DataDamaged, MetadataDamaged
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.plan import plan_sample
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
 
 SAMPLE = "param0/run"
 

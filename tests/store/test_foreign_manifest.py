@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from drawpoint import SampleDataset
 from drawpoint.errors import InvalidManifest, RevisionChanged
-from drawpoint_service.__main__ import main
+from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from small import small_arrays, small_writer
 

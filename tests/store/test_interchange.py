@@ -15,8 +15,8 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
 from conftest import REPOSITORY
+from drawpoint.draw.rows import row_indices
 from drawpoint.errors import MetadataDamaged
-from drawpoint.rows import row_indices
 from drawpoint_store import (
     FileMap,
     SampleEntry,
@@ -25,7 +25,7 @@ from drawpoint_store import (
     ZarrStoreWriter,
     build_domain_layouts,
 )
-from drawpoint_store.plan import plan_sample
+from drawpoint_store.reading.plan import plan_sample
 
 FILEMAP = FileMap(
     surface_position="surface_position.pt",

@@ -10,10 +10,10 @@ import pytest
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.convert import convert
-from drawpoint_store.locations import check_location, contains, local_path
+from drawpoint_store.storage.locations import check_location, contains, local_path
 from trees import files_below, run_tensors, write_run, write_runs
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from drawpoint.errors import RevisionChanged
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, stores
-from drawpoint_store.comparison import compare_samples
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.conversion.convert import ConversionReport, convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.convert import ConversionReport, convert
-from drawpoint_store.verify import find_leftovers, verify_store
+from drawpoint_store.inspecting.comparison import compare_samples
+from drawpoint_store.inspecting.verify import find_leftovers, verify_store
+from drawpoint_store.storage import objects as stores
 from s3 import Bucket, run_s3
 from trees import run_tensors, write_run
 

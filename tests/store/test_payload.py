@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawpoint.errors import ResponseDamaged
-from drawpoint.payload import MAX_HEADER_BYTES, TensorSpec, allocate, content_digest, measure, parse
+from drawpoint.format.payload import MAX_HEADER_BYTES, TensorSpec, allocate, content_digest, measure, parse
 
 SMALL = [
     TensorSpec("surface_pressure", "float16", (3,)),

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from conftest import COUNTS, FILEMAP, sample_arrays
+from drawpoint.draw.rows import all_rows, draw_rows, part_rows
+from drawpoint.draw.selection import KNOWN_DOMAINS
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
-from drawpoint.manifest import StoreManifest
-from drawpoint.rows import all_rows, draw_rows, part_rows
-from drawpoint.selection import KNOWN_DOMAINS
+from drawpoint.format.manifest import StoreManifest
 from drawpoint_store import FIELD_SPECS, ZarrStoreWriter
-from drawpoint_store.plan import ReadPlan, plan_coords, plan_sample
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 
 
 @pytest.fixture(scope="module")

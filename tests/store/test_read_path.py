@@ -16,14 +16,14 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from drawpoint.draw.rows import row_indices
 from drawpoint.errors import DataDamaged
-from drawpoint.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
-from drawpoint.rows import row_indices
-from drawpoint.samples import SampleTable
+from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
+from drawpoint.format.sample_table import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.plan import plan_sample
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.reading.sample import OpenSample
-from drawpoint_store.store import OpenStore
 
 N_POINTS, CHUNK = 1000, 64
 
@@ -231,7 +231,7 @@ def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
 def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint_store.store._OPEN_FILES", 1)
+    monkeypatch.setattr("drawpoint_store.reading.open_store._OPEN_FILES", 1)
     few = ZarrChunkReader(store_root, read_concurrency=4)
     monkeypatch.undo()
     many = ZarrChunkReader(store_root)

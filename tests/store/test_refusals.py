@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidSample, StoreUnreadable
-from drawpoint.samples import check_path
+from drawpoint.format.sample_table import check_path
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.writer import check_sample_id
+from drawpoint_store.writing.writer import check_sample_id
 from small import small_arrays, small_writer
 
 Change = dict[str, Any]

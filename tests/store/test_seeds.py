@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawpoint.draw.seeds import MAX_SEED, check_count, check_part, check_seed, fresh_seed, resolve_seed
 from drawpoint.errors import InvalidDraw, SampleNotFound
-from drawpoint.seeds import MAX_SEED, check_count, check_part, check_seed, fresh_seed, resolve_seed
 from drawpoint_store import ZarrChunkReader
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drawpoint_store.reading.sources import LocalSource, OpenFiles, Span
+from drawpoint_store.storage.sources import LocalSource, OpenFiles, Span
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from drawpoint.errors import MetadataDamaged, SplitNotFound, StoreUnreadable
 from drawpoint_store import read_split_ids
-from drawpoint_store.splits import list_splits, read_split
+from drawpoint_store.reading.splits import list_splits, read_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from drawpoint.errors import StoreUnreadable
-from drawpoint_store import buckets, is_remote, make_store, stores
-from drawpoint_store.manifest import StoreManifest
+from drawpoint_store import is_remote, make_store
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import buckets
+from drawpoint_store.storage import objects as stores
 
 URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
 PATHS = ["/data/runs", "runs", "./runs", "file:///data/runs", "FILE:///data/runs", "C:/runs", "odd:name/runs", ""]

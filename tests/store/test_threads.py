@@ -14,18 +14,18 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from drawpoint_store import store as store_module
-from drawpoint_store.plan import plan_sample
-from drawpoint_store.reading.cache import ByteBoundedCache
-from drawpoint_store.reading.locks import ForkSafeLock
-from drawpoint_store.store import OpenStore
+from drawpoint_store.reading import open_store as store_module
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.storage.cache import ByteBoundedCache
+from drawpoint_store.storage.locks import ForkSafeLock
 
 Made = TypeVar("Made")
 THREADS = 8
 
 FIRST_USES = """
 import asyncio, sys, threading
-from drawpoint_store.reading.event_loop import submit
+from drawpoint_store.storage.event_loop import submit
 
 sys.setswitchinterval(1e-6)
 meeting = threading.Barrier(4)

@@ -15,8 +15,8 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from drawpoint.draw.philox import Words
 from drawpoint.errors import InvalidSample
-from drawpoint.words import Words
 from drawpoint_store import FileMap, SampleEntry, ZarrChunkReader, ZarrStoreWriter
 from small import files_of, small_arrays, small_writer
 

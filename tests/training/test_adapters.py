@@ -20,10 +20,10 @@ import torch
 import drawpoint
 from drawpoint import Part, SampleDataset, StoreManifest
 from drawpoint.adapters.noether import write_metadata
+from drawpoint.adapters.paraview import write_vtp
 from drawpoint.errors import UnknownDomain
-from drawpoint.export import write_vtp
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.manifest import StoreManifest as StoredManifest
+from drawpoint_store.reading.manifest import StoreManifest as StoredManifest
 from live import LiveService
 
 from .conftest import IDS, SPLIT, Reader
@@ -211,7 +211,7 @@ class TestExport:
     def test_says_what_to_install(self) -> None:
         code = (
             "import sys; sys.modules['pyvista'] = None\n"
-            "from drawpoint.export import write_vtp\n"
+            "from drawpoint.adapters.paraview import write_vtp\n"
             "try:\n    write_vtp('a.vtp', {})\nexcept ImportError as error:\n    print(repr(str(error)))\n"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 import drawpoint
 from drawpoint import SampleDataset, StoreManifest
+from drawpoint.draw.seeds import derive_seed
 from drawpoint.errors import (
     ChunkDamaged,
     InvalidDraw,
@@ -26,7 +27,6 @@ from drawpoint.errors import (
     UnknownDomain,
     UnknownField,
 )
-from drawpoint.seeds import derive_seed
 from drawpoint_store import ZarrChunkReader
 from live import LiveService
 from small import small_arrays, small_writer

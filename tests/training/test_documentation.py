@@ -15,7 +15,7 @@ import torch
 import drawpoint
 from conftest import AHMED, FILEMAP, REPOSITORY
 from drawpoint_store import ZarrStoreWriter, calculate_store_statistics
-from drawpoint_store.statistics import statistics_json
+from drawpoint_store.inspecting.statistics import statistics_json
 from live import LiveService
 
 TEXTS = {name: (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("training", "adapters")}

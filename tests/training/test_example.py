@@ -14,7 +14,7 @@ import torch
 
 from conftest import AHMED, FILEMAP, REPOSITORY
 from drawpoint_store import ZarrStoreWriter, calculate_store_statistics
-from drawpoint_store.statistics import statistics_json
+from drawpoint_store.inspecting.statistics import statistics_json
 from live import LiveService
 
 SCRIPT = REPOSITORY / "examples" / "train_surrogate.py"

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drawpoint.draw.selection import BLACKLISTS, choose_held, leave_out, store_of
 from drawpoint.errors import SplitNotFound
-from drawpoint.selection import BLACKLISTS, choose_held, leave_out, store_of
 
 if TYPE_CHECKING:
     import os
 
-    from drawpoint.remote import RemoteReader
+    from drawpoint.remote.reader import RemoteReader
 
 _SPLITS = ("train", "val", "test")
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from physicsnemo.datapipes.readers.base import Reader
 
-from drawpoint.seeds import MAX_SEED
+from drawpoint.draw.seeds import MAX_SEED
 
 if TYPE_CHECKING:
     import torch
 
-    from drawpoint.dataset import SampleDataset
+    from drawpoint.training.dataset import SampleDataset
 
 
 class SampleReader(Reader):  # type: ignore[misc]  # PhysicsNeMo need not be installed where types are checked

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from drawpoint.payload import CONTENT_TYPE
-from drawpoint_service import answer, query, responses
-from drawpoint_service.batch import allocate_batch, finish_batch, plan_batch, read_item
-from drawpoint_service.body import is_json, parse_batch, receive_body
-from drawpoint_service.budget import NO_MEMORY
-from drawpoint_service.documents import document_batch, document_problems
+from drawpoint.format.payload import CONTENT_TYPE
+from drawpoint_service.admission.budget import NO_MEMORY
 from drawpoint_service.exchange import exchange_of
+from drawpoint_service.openapi.answers import document_batch, document_problems
+from drawpoint_service.requests import answer, query, responses
+from drawpoint_service.requests.batch import allocate_batch, finish_batch, plan_batch, read_item
+from drawpoint_service.requests.body import is_json, parse_batch, receive_body
 from drawpoint_service.routes.entry import enter_store
 
 if TYPE_CHECKING:
     from drawpoint.errors import DrawpointError
-    from drawpoint_service.batch import BatchPlan
-    from drawpoint_service.budget import Budget
-    from drawpoint_service.catalog import ServedStore
+    from drawpoint_service.admission.budget import Budget
     from drawpoint_service.pool import ReadPool
-    from drawpoint_service.revisions import Catalog
+    from drawpoint_service.requests.batch import BatchPlan
     from drawpoint_service.settings import Settings
+    from drawpoint_service.stores.catalog import ServedStore
+    from drawpoint_service.stores.revisions import Catalog
 
 LOG = logging.getLogger("drawpoint.service")
 

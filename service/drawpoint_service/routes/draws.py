@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
-from drawpoint import payload
-from drawpoint.seeds import fresh_seed
-from drawpoint_service import answer, query, responses
-from drawpoint_service.budget import NO_MEMORY
-from drawpoint_service.documents import document_draw, document_problems
+from drawpoint.draw.seeds import fresh_seed
+from drawpoint.format import payload
+from drawpoint_service.admission.budget import NO_MEMORY
 from drawpoint_service.exchange import exchange_of
-from drawpoint_service.extent import check_size, measure_coords, measure_sample
+from drawpoint_service.openapi.answers import document_draw, document_problems
+from drawpoint_service.requests import answer, query, responses
+from drawpoint_service.requests.extent import check_size, measure_coords, measure_sample
 from drawpoint_service.routes.entry import enter_store
-from drawpoint_store.plan import plan_coords, plan_sample
+from drawpoint_store.reading.plan import plan_coords, plan_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from drawpoint_service.budget import Budget
-    from drawpoint_service.catalog import ServedStore
-    from drawpoint_service.extent import Extent
+    from drawpoint_service.admission.budget import Budget
     from drawpoint_service.pool import ReadPool
-    from drawpoint_service.query import DrawQuery
-    from drawpoint_service.revisions import Catalog
+    from drawpoint_service.requests.extent import Extent
+    from drawpoint_service.requests.query import DrawQuery
     from drawpoint_service.settings import Settings
-    from drawpoint_store.plan import ReadPlan
+    from drawpoint_service.stores.catalog import ServedStore
+    from drawpoint_service.stores.revisions import Catalog
+    from drawpoint_store.reading.plan import ReadPlan
 
 PLANNED_AT_ONCE = 256
 """Chunks whose plan the event loop makes itself, in less time than a thread takes to begin."""

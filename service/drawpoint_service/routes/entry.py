@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drawpoint_service.catalog import find_store
 from drawpoint_service.exchange import exchange_of
+from drawpoint_service.stores.catalog import find_store
 
 if TYPE_CHECKING:
     from fastapi import Request
 
-    from drawpoint_service.catalog import ServedStore
-    from drawpoint_service.revisions import Catalog
+    from drawpoint_service.stores.catalog import ServedStore
+    from drawpoint_service.stores.revisions import Catalog
 
 
 async def enter_store(request: Request, catalog: Catalog, store_id: str, pinned: str | None = None) -> ServedStore:

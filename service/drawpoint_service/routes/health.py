@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
-from drawpoint_service import problems, responses
-from drawpoint_service.documents import document_json, document_problems
+from drawpoint_service import problems
 from drawpoint_service.exchange import exchange_of
+from drawpoint_service.openapi.answers import document_json, document_problems
+from drawpoint_service.requests import responses
 
 if TYPE_CHECKING:
-    from drawpoint_service.draining import Draining
-    from drawpoint_service.readiness import Readiness
+    from drawpoint_service.server.draining import Draining
+    from drawpoint_service.stores.readiness import Readiness
 
 
 def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:

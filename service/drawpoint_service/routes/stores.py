@@ -10,18 +10,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
-from drawpoint_service import query, responses
-from drawpoint_service.catalog import SamplePage, StoreSummary
-from drawpoint_service.documents import document_json, document_manifest, document_problems
-from drawpoint_service.openapi import page_parameters
+from drawpoint_service.openapi.answers import document_json, document_manifest, document_problems
+from drawpoint_service.openapi.openapi import page_parameters
+from drawpoint_service.requests import query, responses
 from drawpoint_service.routes.entry import enter_store
-from drawpoint_store.splits import list_splits, read_split
-from drawpoint_store.statistics import read_statistics
+from drawpoint_service.stores.catalog import SamplePage, StoreSummary
+from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.reading.splits import list_splits, read_split
 
 if TYPE_CHECKING:
-    from drawpoint_service.catalog import ServedStore
     from drawpoint_service.pool import ReadPool
-    from drawpoint_service.revisions import Catalog
+    from drawpoint_service.stores.catalog import ServedStore
+    from drawpoint_service.stores.revisions import Catalog
 
 
 LOG = logging.getLogger("drawpoint.service")

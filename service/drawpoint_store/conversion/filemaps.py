@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from drawpoint.invalid_values import explain
-from drawpoint_store.layout import FIELD_SPECS, FileMap
-from drawpoint_store.locations import local_path
+from drawpoint.format.invalid_values import explain
+from drawpoint_store.storage.locations import local_path
+from drawpoint_store.writing.layout import FIELD_SPECS, FileMap
 
 if TYPE_CHECKING:
     import os

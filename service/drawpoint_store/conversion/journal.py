@@ -21,11 +21,11 @@ from pydantic import BaseModel, ValidationError
 from zarr.core.sync import sync
 
 from drawpoint.errors import StoreExists
-from drawpoint.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint_store import stores
-from drawpoint_store.field_arrays import Underflow  # noqa: TC001  as above
-from drawpoint_store.locations import is_remote, local_path
-from drawpoint_store.manifest import StoreManifest
+from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.writing.field_arrays import Underflow  # noqa: TC001  as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ import fsspec.implementations.local
 
 from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
 from drawpoint.extras import how_to_install
-from drawpoint_store import stores
+from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     import numpy as np

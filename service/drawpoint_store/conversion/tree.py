@@ -14,16 +14,16 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store import stores
-from drawpoint_store.buckets import check_environment
 from drawpoint_store.conversion.filemaps import looks_left_out, near_fields
-from drawpoint_store.layout import present_specs
-from drawpoint_store.locations import is_remote, local_path
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.buckets import check_environment
+from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.writing.layout import present_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from drawpoint_store.layout import FileMap
+    from drawpoint_store.writing.layout import FileMap
 
 PREPROCESSED = "preprocessed/"
 """Where the preprocessing of some sets writes to; no part of a sample's id."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
-from drawpoint_store import stores
 from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
 from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import open_filesystem, stamp_file
-from drawpoint_store.field_arrays import UnderflowWarning
-from drawpoint_store.locations import is_remote
-from drawpoint_store.writer import ZarrStoreWriter
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_remote
+from drawpoint_store.writing.field_arrays import UnderflowWarning
+from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -1,1 +1,1 @@
-"""The way from a plan to rows: metadata and indexes, what to fetch, where from, and how to decode it."""
+"""Reading a store: from a plan to rows, by way of metadata, indexes and codecs."""

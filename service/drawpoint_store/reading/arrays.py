@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint_store.binding import CRC_BYTES, Binding, parse_table
-from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.codecs import Decoder, parse_codec
+from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.writing.binding import CRC_BYTES, Binding, parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drawpoint.manifest import ArrayLayout, DomainSample
+    from drawpoint.format.manifest import ArrayLayout, DomainSample
 
 INDEX_ENTRY_BYTES = 16
 MISSING = 2**64 - 1

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from drawpoint_store.reading.sources import Span
+from drawpoint_store.storage.sources import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from drawpoint_store.plan import DomainDraw
     from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.plan import DomainDraw
     from drawpoint_store.reading.sample import ChunkPlace, OpenSample
 
 

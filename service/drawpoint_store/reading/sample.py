@@ -10,8 +10,6 @@ import crc32c
 import numpy as np
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
-from drawpoint_store.binding import CRC_BYTES, NO_CHUNK, has_tables, table_digest
-from drawpoint_store.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.reading.arrays import (
     INDEX_ENTRY_BYTES,
     MISSING,
@@ -20,18 +18,20 @@ from drawpoint_store.reading.arrays import (
     parse_array,
     parse_group,
 )
-from drawpoint_store.reading.cached_source import CachedSource
 from drawpoint_store.reading.codecs import Buffer, UndecodableError
-from drawpoint_store.reading.sources import ABSENT, Span
+from drawpoint_store.storage.cached_source import CachedSource
+from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.sources import ABSENT, Span
+from drawpoint_store.writing.binding import CRC_BYTES, NO_CHUNK, has_tables, table_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
-    from drawpoint.manifest import ArrayLayout, SampleEntry
-    from drawpoint_store.binding import Binding
-    from drawpoint_store.plan import ArrayDraw
-    from drawpoint_store.reading.sources import Fetching, Source
+    from drawpoint.format.manifest import ArrayLayout, SampleEntry
+    from drawpoint_store.reading.plan import ArrayDraw
+    from drawpoint_store.storage.sources import Fetching, Source
+    from drawpoint_store.writing.binding import Binding
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 

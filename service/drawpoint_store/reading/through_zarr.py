@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drawpoint.draw.rows import row_indices
 from drawpoint.errors import ChunkDamaged, DataDamaged
-from drawpoint.rows import row_indices
 from drawpoint_store.reading.sample import REMEDY
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import Store
 
-    from drawpoint_store.plan import ArrayDraw
+    from drawpoint_store.reading.plan import ArrayDraw
 
 
 def read_through_zarr(

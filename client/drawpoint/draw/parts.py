@@ -1,0 +1,142 @@
+"""A sample in tiles: its points in parts of bounded size, and the way back to stored order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from drawpoint.draw.rows import count_parts, count_rows, part_rows, row_indices
+from drawpoint.draw.seeds import check_count, check_seed
+from drawpoint.draw.selection import check_fields, find_sample, store_of
+from drawpoint.errors import UnknownDomain, UnknownField
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import torch
+
+    from drawpoint.draw.rows import RowRange
+    from drawpoint.format.manifest import DomainSample, StoreManifest
+
+
+class PartReader(Protocol):
+    """What `iter_parts` needs of a reader; ours, local and remote, have it."""
+
+    @property
+    def manifest(self) -> StoreManifest: ...
+
+    def read_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        generator: torch.Generator | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        seed: int | None = None,
+        part: int | None = None,
+    ) -> dict[str, torch.Tensor]: ...
+
+
+class Part(Mapping[str, "torch.Tensor"]):
+    """One of the `count` parts of a domain: its tensors by canonical field, and where they lie."""
+
+    def __init__(
+        self, index: int, count: int, grid: DomainSample, rows: tuple[RowRange, ...], tensors: dict[str, torch.Tensor]
+    ) -> None:
+        self.index = index
+        self.count = count
+        self.n_points = grid.n_points
+        self._chunk_points = grid.chunk_points
+        self._rows = rows
+        self._tensors = tensors
+
+    def __repr__(self) -> str:
+        points = count_rows(self._rows)
+        return f"<drawpoint.Part {self.index + 1} of {self.count}: {', '.join(self)} at {points} points>"
+
+    def __getitem__(self, field: str) -> torch.Tensor:
+        return self._tensors[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """The stored row of each point of the part, int64 (T,)."""
+        import torch  # noqa: PLC0415  only who reads tensors needs torch
+
+        return torch.from_numpy(row_indices(self._rows, self._chunk_points))
+
+    def scatter(self, values: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Put `values`, (T, ...) in the order of this part, where they belong in stored order; returns `out`.
+
+        `out` is (n_points, ...), of any dtype and device; without it a new one like `values` is made, to be passed
+        along with the next part. Raises ValueError for shapes that do not fit.
+        """
+        if out is None:
+            out = values.new_empty((self.n_points, *values.shape[1:]))
+        length = count_rows(self._rows)
+        if len(values) != length or out.shape != (self.n_points, *values.shape[1:]):
+            raise ValueError(
+                f"part {self.index} has {length} of {self.n_points} points: values of shape {tuple(values.shape)} do "
+                f"not go into an out of shape {tuple(out.shape)}."
+            )
+        begin = 0
+        for each in self._rows:
+            first, taken = each.chunk * self._chunk_points, each.stop - each.start
+            out[first + each.start : first + each.stop] = values[begin : begin + taken]
+            begin += taken
+        return out
+
+
+def iter_parts(
+    reader: PartReader,
+    sample_id: str,
+    domain: str,
+    num_points: int,
+    *,
+    fields: Collection[str] | None = None,
+    seed: int = 0,
+) -> Iterator[Part]:
+    """Read one domain of a sample in parts of `num_points` points, each point exactly once.
+
+    One part is in memory at a time; the last is the shorter one. `fields` are fields of the domain, all by default.
+    `seed` says how the points are grouped. What the arguments ask for is checked before the first part is read.
+
+    Raises SampleNotFound, UnknownDomain, UnknownField and InvalidDraw, and while it goes on what read_sample raises.
+    """
+    store = store_of(reader)
+    entry = find_sample(reader.manifest, sample_id, store)
+    if domain not in entry.domains:
+        where = f"sample {sample_id!r}"
+        raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
+    arrays = reader.manifest.domains[domain].arrays
+    if fields is not None:
+        check_fields(reader.manifest, fields, store)
+    wanted = list(arrays) if fields is None else list(fields)
+    for field in wanted:
+        if field not in arrays:
+            where = f"domain {domain!r}"
+            raise UnknownField.among("field", field, arrays, where=where, store=store, sample=sample_id)
+    return _read_parts(
+        reader, sample_id, domain, check_count(domain, num_points), wanted, check_seed(seed), entry.domains[domain]
+    )
+
+
+def _read_parts(
+    reader: PartReader,
+    sample_id: str,
+    domain: str,
+    num_points: int,
+    fields: list[str],
+    seed: int,
+    grid: DomainSample,
+) -> Iterator[Part]:
+    count = count_parts(grid.n_points, num_points)
+    for index in range(count):
+        rows = part_rows(grid, num_points, seed=seed, part=index, sample_id=sample_id, domain=domain)
+        tensors = reader.read_sample(sample_id, {domain: num_points}, fields=fields, seed=seed, part=index)
+        yield Part(index, count, grid, rows, tensors)

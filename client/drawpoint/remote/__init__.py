@@ -1,0 +1,1 @@
+"""Asking a service: connections, readers, requests and their answers, retries, HTTP."""

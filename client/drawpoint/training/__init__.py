@@ -1,0 +1,1 @@
+"""Training on draws: datasets, loaders and samplers of torch, normalisation, reading ahead."""

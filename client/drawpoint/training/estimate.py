@@ -1,0 +1,136 @@
+"""What an epoch will cost, told before it starts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drawpoint.draw.seeds import check_integer, derive_seed
+from drawpoint.draw.selection import check_counts, check_fields, choose_held, find_sample, store_of
+from drawpoint.errors import InvalidDraw, UnknownDomain
+from drawpoint.format.manifest import StoreManifest
+from drawpoint.remote.draw_request import count_rows
+from drawpoint.training.normalisation import GEOMETRY_DOMAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from drawpoint.training.dataset import Reader
+
+_ITEM_BYTES = {"float16": 2, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of an epoch: `nbytes` are those of the tensors as stored, which is how they travel.
+
+    `seconds` is None where nothing was measured: a manifest alone tells no speed.
+    """
+
+    samples: int
+    points: int
+    requests: int
+    nbytes: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        last = "time not measured" if self.seconds is None else f"about {self.seconds:.3g} s"
+        return (
+            f"{self.samples} samples, {self.points} points, {self.requests} requests, "
+            f"{self.nbytes / 1e6:.3g} MB, {last}"
+        )
+
+
+def estimate(
+    source: Reader | StoreManifest,
+    num_points: Mapping[str, int | None] | None = None,
+    *,
+    sample_ids: Iterable[str] | None = None,
+    fields: Collection[str] | None = None,
+    num_geometry_points: int | None = None,
+    batch_size: int | None = None,
+    concurrency: int = 1,
+    probes: int = 3,
+) -> Estimate:
+    """Return what drawing each of `sample_ids` (all by default) that the store holds once will cost.
+
+    `source` is a reader, of which `probes` draws are made and timed, or a manifest, which tells all but the time.
+    `num_points`, `fields` and `num_geometry_points` are those of a SampleDataset. Requests are those of a reader that
+    draws a batch in one (`batch_size`), or else sample by sample, the geometry apart. `concurrency` is how many of
+    them go on at once, such as the workers of a DataLoader; the time assumes that none slows another down.
+
+    Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and what the probes raise.
+    """
+    manifest, store = (source, None) if isinstance(source, StoreManifest) else (source.manifest, store_of(source))
+    counts = check_counts(manifest, num_points, store)
+    if fields is not None:
+        fields = check_fields(manifest, fields, store)
+    check_integer("concurrency", concurrency, 1)
+    named = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
+    ids = choose_held(manifest, named, "sample_ids", store, stacklevel=3)
+    if not ids:
+        raise InvalidDraw("there are no samples to estimate an epoch of.")
+    points = nbytes = 0
+    for sample_id in ids:
+        drawn, size = _measure_sample(manifest, store, sample_id, counts, fields, num_geometry_points)
+        points += drawn
+        nbytes += size
+    per_sample = 1 if num_geometry_points is None else 2
+    if batch_size is None:
+        requests = len(ids) * per_sample
+    else:
+        requests = -(-len(ids) // check_integer("batch_size", batch_size, 1))
+    seconds = None
+    if not isinstance(source, StoreManifest) and probes > 0:
+        _time_draw(source, ids[0], counts, fields, num_geometry_points)  # the first opens connections and files
+        once = [_time_draw(source, each, counts, fields, num_geometry_points) for each in ids[:probes]]
+        seconds = statistics.median(once) * len(ids) / concurrency
+    return Estimate(len(ids), points, requests, nbytes, seconds)
+
+
+def _measure_sample(
+    manifest: StoreManifest,
+    store: str | None,
+    sample_id: str,
+    counts: Mapping[str, int | None],
+    fields: Collection[str] | None,
+    num_geometry_points: int | None,
+) -> tuple[int, int]:
+    """Return points and bytes of one sample's draw."""
+    entry = find_sample(manifest, sample_id, store)
+    points = nbytes = 0
+    for domain, grid in entry.domains.items():
+        arrays = [
+            array for field, array in manifest.domains[domain].arrays.items() if fields is None or field in fields
+        ]
+        rows = count_rows(grid.n_points, counts.get(domain), None)
+        points += rows if arrays else 0
+        nbytes += rows * sum(array.dim * _ITEM_BYTES[array.dtype] for array in arrays)
+    if num_geometry_points is not None:
+        if GEOMETRY_DOMAIN not in entry.domains:
+            where = f"sample {sample_id!r}"
+            raise UnknownDomain.among(
+                "domain", GEOMETRY_DOMAIN, entry.domains, where=where, store=store, sample=sample_id
+            )
+        layout = manifest.domains[GEOMETRY_DOMAIN]
+        rows = count_rows(entry.domains[GEOMETRY_DOMAIN].n_points, num_geometry_points, None)
+        points += rows
+        nbytes += rows * 3 * _ITEM_BYTES[layout.arrays[layout.position].dtype]
+    return points, nbytes
+
+
+def _time_draw(
+    reader: Reader,
+    sample_id: str,
+    counts: Mapping[str, int | None],
+    fields: Collection[str] | None,
+    num_geometry_points: int | None,
+) -> float:
+    seed = derive_seed("estimate", sample_id)
+    begun = time.perf_counter()
+    reader.read_sample(sample_id, counts, fields=fields, seed=seed)
+    if num_geometry_points is not None:
+        reader.read_coords(sample_id, GEOMETRY_DOMAIN, num_geometry_points, seed=seed)
+    return time.perf_counter() - begun

@@ -1,0 +1,139 @@
+"""Normalisation: fields to about zero mean and unit deviation by the statistics of a store, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.draw.selection import name_store
+from drawpoint.errors import InvalidParameter, RevisionChanged, UnknownField
+
+if TYPE_CHECKING:
+    import torch
+
+    from drawpoint.format.manifest import StoreManifest
+
+GEOMETRY_POSITION = "geometry_position"
+"""The field of a dataset's independent draw of surface positions; it is normalised as those are."""
+
+GEOMETRY_DOMAIN = "surface"
+GEOMETRY_SOURCE = "surface_position"
+
+
+class Normaliser:
+    """Normalises tensors of fields per component, (x - mean) / std, by `statistics`.
+
+    `statistics` is the document that `reader.statistics()` returns and `statistics.json` holds, or a mapping from
+    fields to their `mean` and `std` (`calculate_store_statistics` returns one). The fields of `log` are first taken
+    to sign(x) * log1p(abs(x)), for fields whose values span many orders of magnitude, such as vorticity. The fields
+    of `leave` stay as they are. A component that is constant, so that its deviation is 0 or unknown, is only shifted.
+    It pickles.
+
+    Raises UnknownField for a field of `log` that there are no statistics of, and InvalidParameter for a document
+    that holds no statistics.
+    """
+
+    def __init__(
+        self, statistics: Mapping[str, Any], *, log: Collection[str] = (), leave: Collection[str] = ()
+    ) -> None:
+        document: Mapping[str, Any] = (
+            statistics if isinstance(statistics.get("fields"), Mapping) else {"fields": statistics}
+        )
+        self.revision: str | None = document.get("revision")
+        self.log = frozenset(_check_names("log", log))
+        self.leave = frozenset(_check_names("leave", leave))
+        self._moments: dict[str, tuple[list[float], list[float]]] = {}
+        for field, entry in document["fields"].items():
+            logarithmic = "log" if field in self.log else ""
+            try:
+                # A RunningStats is an entry too.
+                found = entry if isinstance(entry, Mapping) else entry.to_dict()
+                self._moments[field] = _moments(found[f"{logarithmic}mean"], found[f"{logarithmic}std"])
+            except (AttributeError, KeyError, TypeError) as error:
+                raise InvalidParameter(
+                    f"the statistics of {field!r} have no {logarithmic}mean and {logarithmic}std; "
+                    "take those of reader.statistics().",
+                    field=field,
+                ) from error
+        for field in sorted(self.log):
+            self._find(field)
+
+    def __repr__(self) -> str:
+        names = "".join(f", {name}={sorted(value)}" for name in ("log", "leave") if (value := getattr(self, name)))
+        return f"<drawpoint.Normaliser of {len(self._moments)} fields{names}>"
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that there are statistics of."""
+        return list(self._moments)
+
+    def check(self, manifest: StoreManifest, fields: Collection[str], store: str | None = None) -> None:
+        """Check that these are statistics of `fields` in the present revision of a store, which errors call `store`.
+
+        Raises RevisionChanged if they are of another revision, UnknownField for a field that they lack.
+        """
+        if self.revision is not None and self.revision != manifest.revision:
+            raise RevisionChanged(
+                f"the statistics are of revision {self.revision}, {name_store(manifest, store)} is at "
+                f"{manifest.revision}; measure it again with `drawpoint stats`.",
+                store=store,
+            )
+        for field in fields:
+            if field not in self.leave:
+                self._find(field)
+
+    def normalise(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return new tensors of the same fields, normalised; raises UnknownField for a field without statistics."""
+        return {field: self._forward(field, tensor) for field, tensor in tensors.items()}
+
+    def denormalise(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return new tensors of the same fields in the units of the store: what `normalise` is undone by."""
+        return {field: self._back(field, tensor) for field, tensor in tensors.items()}
+
+    def _forward(self, field: str, tensor: torch.Tensor) -> torch.Tensor:
+        if self._source(field) in self.leave:
+            return tensor
+        mean, std = self._tensors(field, tensor)
+        if self._source(field) in self.log:
+            tensor = tensor.sign() * tensor.abs().log1p()
+        return (tensor - mean) / std
+
+    def _back(self, field: str, tensor: torch.Tensor) -> torch.Tensor:
+        if self._source(field) in self.leave:
+            return tensor
+        mean, std = self._tensors(field, tensor)
+        tensor = tensor * std + mean
+        return tensor.sign() * tensor.abs().expm1() if self._source(field) in self.log else tensor
+
+    def _tensors(self, field: str, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and deviation, of shape (dim,), or () for a scalar field, whose tensor has no such axis."""
+        mean, std = (like.new_tensor(values) for values in self._find(field))
+        return (mean[0], std[0]) if len(mean) == 1 else (mean, std)
+
+    def _find(self, field: str) -> tuple[list[float], list[float]]:
+        found = self._moments.get(self._source(field))
+        if found is None:
+            raise UnknownField(
+                f"there are no statistics of {field!r}; measure it with `drawpoint stats`, or give it to "
+                "Normaliser(..., leave=...) to keep it as it is.",
+                field=field,
+            )
+        return found
+
+    def _source(self, field: str) -> str:
+        return GEOMETRY_SOURCE if field == GEOMETRY_POSITION else field
+
+
+def _moments(mean: Any, std: Any) -> tuple[list[float], list[float]]:
+    """Return mean and deviation as lists of numbers, with a deviation of 1 for what does not vary."""
+    means, deviations = [float(value) for value in mean], [math.nan if value is None else float(value) for value in std]
+    if len(means) != len(deviations):
+        raise TypeError("mean and std have different lengths")
+    return means, [value if value > 0 else 1.0 for value in deviations]
+
+
+def _check_names(parameter: str, names: Collection[str]) -> Collection[str]:
+    if isinstance(names, str):
+        raise InvalidParameter.of(parameter, names, f"a list of field names, such as [{names!r}]")
+    return names

@@ -1,0 +1,114 @@
+"""The `drawpoint` command: finds the subcommand, runs it, turns errors into sentences and statuses."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import drawpoint
+from drawpoint.errors import DrawpointError, ExtraMissing
+from drawpoint.extras import how_to_install
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+FAILED = 1
+INTERRUPTED = 130
+"""What shells report for a process that SIGINT ended."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its line in `drawpoint --help`, and the extras that hold what it imports."""
+
+    summary: str
+    extras: str
+
+
+COMMANDS = {
+    "convert": Command("write a store from a tree of per-field .pt files", "convert"),
+    "serve": Command("serve stores over HTTP", "service"),
+    "stats": Command("compute per-field statistics of a store for normalisation", "store"),
+    "verify": Command("read every chunk of a store and check it", "store"),
+    "upgrade": Command("bind the bytes of an earlier or another writer's store to their places", "store"),
+    "prune": Command("remove what the manifest of a store does not name", "store"),
+    "info": Command("show what a store holds", "store"),
+    "demo": Command("convert the shipped runs, serve them and draw one sample", "client,convert,service"),
+}
+
+_DESCRIPTION = """\
+Random draws of huge CFD samples: convert a data set to a store, serve the store over HTTP, and draw training
+samples from it.
+"""
+_EPILOG = """\
+examples:
+  drawpoint convert runs/ stores/cars
+  drawpoint serve --store cars=stores/cars
+
+`drawpoint COMMAND --help` explains a command. Exit status: 0 success, 1 the work failed, 2 wrong usage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 success, 1 the work failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in words if not word.startswith("-")), "")
+    try:
+        try:
+            status = _run(name, words)
+        except SystemExit as end:  # argparse, after --help or wrong usage
+            status = end.code if isinstance(end.code, int) else FAILED
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does; the interpreter must not stumble over it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, DrawpointError, ModuleNotFoundError, OSError) as error:
+        sys.stderr.write(f"drawpoint {name}: {_explain(name, error)}\n")
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    return status
+
+
+def _run(name: str, words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="drawpoint",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"drawpoint {drawpoint.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    module: ModuleType | None = None
+    for known, command in COMMANDS.items():
+        if known == name:
+            module = importlib.import_module(f"drawpoint_cli.commands.{name}")
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(known, help=command.summary)
+    args = parser.parse_args(words)
+    assert module is not None  # argparse has refused any other word
+    status: int = module.run(args)
+    return status
+
+
+def _explain(name: str, error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted."
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "").partition(".")[0]
+        if name in COMMANDS and missing and not missing.startswith("drawpoint"):
+            return f"{missing} is not installed: {how_to_install(COMMANDS[name].extras)}."
+        if not isinstance(error, ExtraMissing):
+            raise error
+    if isinstance(error, OSError) and not isinstance(error, DrawpointError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""`drawpoint convert`: a tree of per-field .pt files becomes a store."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import posixpath
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.draw.seeds import MAX_SEED
+from drawpoint.errors import DrawpointError, InvalidSample
+from drawpoint.format.manifest import FIELD_DTYPES
+from drawpoint_cli.arguments import location
+from drawpoint_cli.sources import REMEDY, add_filemap, choose_filemap, describe_presets, name_left_out
+from drawpoint_cli.wording import count, printable
+from drawpoint_store.conversion.compatibility import writer_settings
+from drawpoint_store.conversion.convert import (
+    Existing,
+    check_locations,
+    check_target,
+    check_workers,
+    convert,
+    load_manifest,
+)
+from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS
+from drawpoint_store.writing.writer import ZarrStoreWriter
+
+if TYPE_CHECKING:
+    from drawpoint_store.conversion.convert import ConversionReport
+
+MAX_DEFAULT_WORKERS = 4
+"""Each worker holds a sample in memory, and disks are busy with four."""
+
+SHOWN = 4
+"""How many groups of a replaced revision are named; the others are the .zarr folders that the manifest lacks."""
+
+_DESCRIPTION = """\
+Convert a tree of per-field .pt files to a store.
+
+A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A
+directory that holds only some of them, or whose tensors cannot be stored (NaN or inf, counts that disagree, values
+out of range), is broken: it is left out, and named with the reason at the end. Files that look like fields and are in
+no file map are named at the beginning.
+
+The store appears at the end, in one piece. A conversion that was interrupted goes on where it was when the same
+command is run again.
+"""
+_EPILOG = """\
+presets for --filemap (their files, one directory a sample):
+{presets}
+
+examples:
+  drawpoint convert runs/ stores/cars
+  drawpoint convert runs/ s3://bucket/cars --field-dtype volume_vorticity=float32
+  drawpoint convert drivaernet/ stores/drivaernet --filemap drivaernet --workers 8
+  drawpoint convert more_runs/ stores/cars --append
+
+Exit status: 0 all samples are in the store, 1 some were broken (unless --skip-broken) or the work failed, 2 wrong
+usage.
+"""
+
+DEFAULT_COMPRESSION_LEVEL = 0
+"""Measured on real runs (tests/benchmarks/compression.py): points in random order shrink by a tenth
+at most, and decoding them takes longer than a disk or a 1 Gbit/s link takes for that tenth."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "convert",
+        usage="drawpoint convert SOURCE STORE_ROOT [options]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(presets=describe_presets()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(wrong_usage=parser.error)
+    parser.add_argument(
+        "source", metavar="SOURCE", type=location, help="directory of samples: a path or an fsspec URL (s3://...)"
+    )
+    parser.add_argument(
+        "store_root", metavar="STORE_ROOT", type=location, help="where the store is to be: a path or URL"
+    )
+    add_filemap(parser)
+    parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
+    parser.add_argument(
+        "--chunk-points",
+        metavar="N",
+        type=_integer(1),
+        help="points a chunk; choose about as many as one draw takes (default: 4096)",
+    )
+    parser.add_argument(
+        "--shard-points", metavar="N", type=_integer(1), help="most points a shard (default: all of an array)"
+    )
+    parser.add_argument("--values-dtype", choices=FIELD_DTYPES, help="dtype of all but positions (default: float16)")
+    parser.add_argument(
+        "--field-dtype",
+        metavar="FIELD=D",
+        type=_field_dtype,
+        action="append",
+        default=[],
+        help="dtype of one field, such as volume_vorticity=float32; may be given several times",
+    )
+    parser.add_argument(
+        "--compression-level",
+        metavar="N",
+        type=_integer(0, 9),
+        help="of blosc-zstd, 1 to 9, or 0 to store chunks as they are: shuffled points hardly compress, and reading is "
+        f"several times faster without (default: {DEFAULT_COMPRESSION_LEVEL}; ZarrStoreWriter's is 5)",
+    )
+    parser.add_argument(
+        "--shuffle-seed", metavar="N", type=_integer(0, MAX_SEED), help="seed of the points' order (default: 0)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_integer(1),
+        help=f"processes, each with one sample in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
+    )
+    parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a source with files that look like fields and are in no file map"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--append",
+        action="store_true",
+        help="add to a store the samples that it does not list, with its settings where none are given",
+    )
+    existing.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a store; the old samples' files stay for who still reads them",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print what came of it; broken samples go to stderr, one a line."""
+    existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
+    workers = args.workers or _default_workers(args.source, args.store_root)
+    try:
+        check_locations(args.source, args.store_root)
+        check_workers(workers, args.source, args.store_root)
+    except ValueError as error:
+        args.wrong_usage(str(error))
+    check_target(args.store_root, existing)
+    source = SourceTree.scan(args.source)
+    filemap = choose_filemap(args.filemap, source)
+    try:
+        writer = ZarrStoreWriter(args.store_root, filemap, **_writer_settings(args))
+    except ValueError as error:
+        args.wrong_usage(str(error))
+        raise
+    left_out = name_left_out(source, filemap)
+    if left_out and args.strict:
+        raise InvalidSample(f"{left_out}: {REMEDY}, or convert without --strict.")
+    if left_out:
+        sys.stderr.write(f"{left_out}: {REMEDY}.\n")
+    report = convert(source, writer, existing=existing, workers=workers, progress=True)
+    _print_report(report, writer)
+    return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
+
+
+def _writer_settings(args: argparse.Namespace) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "dataset_name": _name_of(args.source),
+        "compression_level": DEFAULT_COMPRESSION_LEVEL,
+    }
+    store = load_manifest(args.store_root) if args.append else None
+    if store is not None:
+        settings |= writer_settings(store)
+    for name in ("dataset_name", "chunk_points", "shard_points", "values_dtype", "compression_level", "shuffle_seed"):
+        if getattr(args, name) is not None:
+            settings[name] = getattr(args, name)
+    settings["field_dtypes"] = settings.get("field_dtypes", {}) | dict(args.field_dtype)
+    return settings
+
+
+def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
+    for sample_id, reason in report.broken.items():
+        sys.stderr.write(f"broken: {printable(sample_id)}: {printable(reason)}\n")
+    if report.broken:
+        total = len(report.broken) + len(report.converted) + len(report.skipped)
+        verb = "is" if len(report.broken) == 1 else "are"
+        remedy = (
+            "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
+        )
+        sys.stderr.write(f"{len(report.broken)} of {count(total, 'sample')} {verb} broken and left out: {remedy}.\n")
+    if report.skipped:
+        sys.stdout.write(f"skipped {count(len(report.skipped), 'sample')} that the store holds already\n")
+    if report.revision is None:
+        return
+    resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
+    sys.stdout.write(
+        f"converted {count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
+        f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
+        f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
+    )
+    for field, underflow in report.underflows.items():
+        if underflow.matters:
+            sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")
+    if report.replaced:
+        shown = ", ".join(report.replaced[:SHOWN]) + (", ..." if len(report.replaced) > SHOWN else "")
+        sys.stdout.write(
+            f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; when nobody "
+            f"does, drawpoint prune {writer.store_root} removes them: {shown}\n"
+        )
+    if _has_stale_statistics(writer.store_root, report.revision):
+        sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")
+
+
+def _has_stale_statistics(store_root: str, revision: str) -> bool:
+    try:
+        statistics = read_statistics(store_root)
+    except DrawpointError:
+        return True  # what cannot be read is to be written anew, and the conversion is done
+    return statistics is not None and statistics["revision"] != revision
+
+
+def _default_workers(*locations: str) -> int:
+    if any(location.startswith("memory:") for location in locations):
+        return 1
+    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+
+
+def _name_of(source: str) -> str:
+    path = str(Path(local_path(source)).resolve()) if not is_remote(source) else source
+    return posixpath.basename(path.rstrip("/")) or "dataset"
+
+
+def _field_dtype(text: str) -> tuple[str, str]:
+    name, _, dtype = text.partition("=")
+    field = next((spec.canonical for spec in FIELD_SPECS if name in (spec.filemap_attr, spec.canonical)), None)
+    if field is None:
+        known = dict.fromkeys(each for spec in FIELD_SPECS for each in (spec.canonical, spec.filemap_attr))
+        near = difflib.get_close_matches(name, known)
+        hint = f"near names: {', '.join(near)}" if near else f"there is: {', '.join(CANONICAL_TO_SPEC)}"
+        raise argparse.ArgumentTypeError(f"{name!r} is no field; {hint}")
+    if dtype not in FIELD_DTYPES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=D with D one of {', '.join(FIELD_DTYPES)}")
+    return field, dtype
+
+
+def _integer(low: int, high: int | None = None) -> Any:
+    def integer(text: str) -> int:
+        bounds = f"in {low}..{high}" if high is not None else f"of at least {low}"
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if number < low or (high is not None and number > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer {bounds}")
+        return number
+
+    return integer
+
+
+def _megabytes(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB"

@@ -1,0 +1,244 @@
+"""`drawpoint demo`: the whole line once, on real data: convert, serve, draw, and print what came."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shlex
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+
+import drawpoint
+from drawpoint.errors import DrawpointError
+from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint_cli.arguments import folder
+from drawpoint_store import ZarrChunkReader
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+    import torch
+
+SHIPPED_RUNS = Path("examples", "data", "ahmed")
+STORE_ID = "ahmed"
+POINTS = 4096
+SEED = 0
+REPEATS = 20
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "demo",
+        description="Convert the runs that the project ships, measure and serve them, draw one sample and print what "
+        "came. The service stays up until Ctrl-C.",
+    )
+    parser.add_argument("--runs", metavar="DIR", type=folder, help=f"runs to convert (default: {SHIPPED_RUNS})")
+    parser.add_argument(
+        "--folder", metavar="DIR", type=folder, default=Path(".demo"), help="where to work (%(default)s)"
+    )
+    parser.add_argument("--port", metavar="N", type=int, default=8000, help="port, or a free one if it is taken (8000)")
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        default=os.environ.get("DEMO_ONCE", "") not in ("", "0"),
+        help="end after the draw; so does the environment's DEMO_ONCE=1",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; returns 0 after the draw or Ctrl-C, 1 if a step failed, whose own words are on stderr."""
+    runs = find_runs(args.runs)
+    root = args.folder / STORE_ID
+    port = choose_port(args.port)
+    url = f"http://127.0.0.1:{port}"
+    # --append takes up what an earlier demo has converted.
+    if status := make_store(runs, root, "--append"):
+        return status
+    with serve(root, port, url, args.folder / "service.log") as service:
+        address = show_draw(url, root)
+        if not args.once:
+            stay_up(service, url, address)
+    return 0
+
+
+def make_store(runs: Path, root: Path | str, *options: str) -> int:
+    """Convert `runs` to a store with statistics; returns the exit status of the step that failed, or 0."""
+    if status := subprocess.run(announce("convert", str(runs), str(root), *options), check=False).returncode:  # noqa: S603  it is this program
+        return status
+    measured = subprocess.run(announce("stats", str(root)), check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603  it is this program
+    # Its table is longer than the demo; the last line says where the numbers are.
+    say(*measured.stdout.splitlines()[-1:])
+    return measured.returncode
+
+
+def find_runs(named: Path | None) -> Path:
+    """Return where the runs are: `named`, or the shipped ones of this folder or of the source tree we run from.
+
+    Raises DrawpointError if there are none.
+    """
+    checkout = Path(__file__).resolve().parents[3]
+    places = [named] if named is not None else [SHIPPED_RUNS, checkout / SHIPPED_RUNS]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DrawpointError(
+        f"there are no runs at {places[0]}; call it in a clone of the project, which ships some, or name a folder of "
+        "runs with --runs."
+    )
+
+
+def choose_port(preferred: int) -> int:
+    """Return `preferred`, or a free port where another program listens on it."""
+    for port in (preferred, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            chosen: int = probe.getsockname()[1]
+            if preferred and chosen != preferred:
+                say(f"Port {preferred} is taken; using {chosen}.")
+            return chosen
+    raise DrawpointError("no port of 127.0.0.1 is free.")
+
+
+@contextlib.contextmanager
+def serve(root: Path | str, port: int, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the store in a process of its own while the context lasts; raises DrawpointError if it does not start."""
+    started = time.monotonic()
+    with log.open("wb") as output:
+        command = announce("serve", "--store", f"{STORE_ID}={root}", "--port", str(port))
+        # Killed, the demo must not leave its service behind: the pipe closes with it.
+        process = subprocess.Popen(  # noqa: S603  it is this program
+            [*command, "--until-stdin-ends"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # What it proposes to type has no token either.
+            env={name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE},
+        )
+    try:
+        # Nor may it when a supervisor ends it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        wait_until_ready(process, url, log)
+        say(f"ready at {url} after {time.monotonic() - started:.1f} s; it logs to {log}")
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Return once the service can read a chunk; raises DrawpointError if it ends or takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if client.get(f"{url}/readyz").status_code == HTTPStatus.OK:
+                    return
+            time.sleep(POLL_SECONDS)
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    raise DrawpointError(f"the service does not get ready: {said[-1] if said else 'it says nothing'} (all: {log}).")
+
+
+def stay_up(service: subprocess.Popen[bytes], url: str, address: str) -> None:
+    """Say what to try, and wait for Ctrl-C or SIGTERM, which end the service.
+
+    Raises DrawpointError if it ends in another way.
+    """
+    # The handler acts by itself: a KeyboardInterrupt that arrives within a destructor would be lost.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.terminate())
+    say(
+        "Try, while the service is up:",
+        f"  curl -o sample.safetensors '{address}'",
+        f"  {python()} -c \"from safetensors.torch import load_file; print(load_file('sample.safetensors'))\"",
+        f"  {url}/docs",
+        "Ctrl-C ends it.",
+    )
+    if status := service.wait():
+        raise DrawpointError(f"the service has ended with status {status}; its log says why.")
+
+
+def show_draw(url: str, root: Path | str) -> str:
+    """Draw one sample through the client, print what came and what it cost; returns the address of the same draw.
+
+    Raises DrawpointError if the local reader draws anything else.
+    """
+    importlib.import_module("torch")  # now, so that the second it takes to load is not counted as the draw's
+    reader = drawpoint.connect(url, trust_env=False).store(STORE_ID)
+    sample_id, entry = next(iter(reader.manifest.samples.items()))
+    counts = {domain: min(POINTS, grid.n_points) for domain, grid in entry.domains.items()}
+    say(
+        "",
+        f'>>> reader = drawpoint.connect("{url}").store("{STORE_ID}")',
+        f'>>> reader.read_sample("{sample_id}", {counts}, seed={SEED})'.replace("'", '"'),
+    )
+    tensors, milliseconds = timed_read(reader, sample_id, counts, SEED)
+    later = [timed_read(reader, sample_id, counts, SEED + 1 + repeat)[1] for repeat in range(REPEATS)]
+    query = "&".join(f"{domain}={count}" for domain, count in counts.items()) + f"&seed={SEED}"
+    address = f"{reader.store_root}/samples/{quote(sample_id)}?{query}"
+    on_the_wire = int(httpx.head(f"{address}&dtype=stored", trust_env=False).headers["content-length"])
+    local = ZarrChunkReader(root).read_sample(sample_id, counts, seed=SEED)
+    same = tensors.keys() == local.keys() and all(tensor.equal(local[field]) for field, tensor in tensors.items())
+    say(
+        *table(tensors),
+        f"{sum(counts.values()):,} of {sum(grid.n_points for grid in entry.domains.values()):,} points, "
+        f"{on_the_wire:,} bytes over the wire, {milliseconds:.1f} ms; the median of {REPEATS} more draws is "
+        f"{statistics.median(later):.1f} ms",
+        f"the local reader gives {'the same' if same else 'OTHER'} tensors for the same seed",
+        "",
+    )
+    if not same:
+        raise DrawpointError("the client and the local reader disagree; please report it.")
+    return address
+
+
+def timed_read(
+    reader: drawpoint.RemoteReader, sample_id: str, counts: Mapping[str, int], seed: int
+) -> tuple[dict[str, torch.Tensor], float]:
+    """Return the drawn tensors and how long they took, in ms."""
+    started = time.perf_counter()
+    tensors = reader.read_sample(sample_id, counts, seed=seed)
+    return tensors, 1000 * (time.perf_counter() - started)
+
+
+def table(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return lines that show each field's shape, dtype and range."""
+    lines = ["", f"{'field':<20}{'shape':<14}{'dtype':<15}{'min':>12}{'mean':>12}{'max':>12}"]
+    for field, tensor in tensors.items():
+        low, mean, high = (f"{float(value):,.4g}" for value in (tensor.min(), tensor.mean(), tensor.max()))
+        shape = str(tuple(tensor.shape))
+        lines.append(f"{field:<20}{shape:<14}{tensor.dtype!s:<15}{low:>12}{mean:>12}{high:>12}")
+    return [*lines, ""]
+
+
+def announce(*arguments: str) -> list[str]:
+    """Print a drawpoint command as a user would type it, and return it as this interpreter runs it."""
+    say("", f"$ {shlex.join(['drawpoint', *arguments])}")
+    return [sys.executable, "-m", "drawpoint_cli", *arguments]
+
+
+def python() -> str:
+    """Return this interpreter as one would type it here."""
+    program = Path(sys.executable)
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
+def say(*lines: Any) -> None:
+    """Print lines at once: the next step may take seconds, or be another process that prints."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()

@@ -1,0 +1,127 @@
+"""`drawpoint info`: what a store holds and what draws of it cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from drawpoint_cli.arguments import add_store_root
+from drawpoint_cli.wording import count
+from drawpoint_store.inspecting.summary import describe_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+_KILO = 1000
+WASTEFUL = 2.0
+"""Points read for one drawn from which on smaller chunks are advised."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "info",
+        usage="drawpoint info STORE_ROOT [--json]",
+        description="Show what a store holds: samples, domains, fields, chunks, what draws cost, splits, statistics.",
+        epilog="It reads the manifest and what lies beside it, and no sample's data.",
+    )
+    add_store_root(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe the store on stdout."""
+    store = describe_store(args.store_root)
+    if args.json:
+        sys.stdout.write(json.dumps(store, indent=1, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("\n".join(_lines(store)) + "\n")
+    return 0
+
+
+def _lines(store: dict[str, Any]) -> Iterator[str]:
+    yield f"store       {store['store_root']}"
+    yield f"dataset     {store['dataset_name']}"
+    yield f"revision    {store['revision']}"
+    yield f"samples     {store['n_samples']:,}{_unbound(store)}"
+    yield f"values      {_size(store['logical_bytes'])}" + (
+        "" if store["stored_bytes"] is None else f", {_size(store['stored_bytes'])} stored ({store['compressor']})"
+    )
+    yield f"splits      {', '.join(_split(name, split) for name, split in store['splits'].items()) or 'none'}"
+    yield f"statistics  {_statistics(store)}"
+    for name, domain in store["domains"].items():
+        yield ""
+        yield from _domain(name, domain, store["n_samples"])
+
+
+def _unbound(store: dict[str, Any]) -> str:
+    """Return what samples lack that binds their bytes to their places, and the remedy."""
+    undigested, untabled = (store["n_samples"] - store[key] for key in ("n_digests", "n_tables"))
+    lacks = f", {undigested:,} of them without a digest" if undigested else ""
+    if untabled:
+        lacks += f", {untabled:,} without tables of checksums: `drawpoint upgrade {store['store_root']}` adds them"
+    return lacks
+
+
+def _domain(name: str, domain: dict[str, Any], n_samples: int) -> Iterator[str]:
+    points = domain["points"]
+    if points is None:
+        yield f"{name}: no sample has it"
+    else:
+        spread = f"{points['min']:,}"
+        if points["min"] < points["max"]:
+            spread += f" to {points['max']:,} points (median {points['median']:,})"
+        else:
+            spread += " points"
+        some = "" if domain["n_samples"] == n_samples else f"in {count(domain['n_samples'], 'sample')}, "
+        chunks = " or ".join(f"{points:,}" for points in domain["chunk_points"][:3])
+        more = ", ..." if len(domain["chunk_points"]) > 3 else ""  # noqa: PLR2004  small samples are one chunk each
+        shards = domain["shards_per_array"]
+        yield (
+            f"{name}: {some}{spread}, in chunks of {chunks}{more}, "
+            f"{'one shard' if shards == 1 else f'up to {shards} shards'} an array"
+        )
+    for field, array in domain["fields"].items():
+        shape = array["dtype"] if array["dim"] == 1 else f"{array['dtype']} x {array['dim']}"
+        yield f"  {field:<28} {shape:<12} {array['bytes_per_point']:>3} bytes a point"
+    yield f"  {'all fields':<41} {domain['bytes_per_point']:>3} bytes a point"
+    draws = domain.get("draws", [])
+    for draw in draws:
+        yield (
+            f"  a draw of {draw['num_points']:>6,} points reads {draw['chunks']:.1f} chunks: "
+            f"{draw['amplification']:.2f} points for one drawn"
+        )
+    wasteful = [draw["num_points"] for draw in draws if draw["amplification"] >= WASTEFUL]
+    if wasteful:
+        yield (
+            f"  where draws take {max(wasteful):,} points or fewer, smaller chunks are cheaper: "
+            f"convert with --chunk-points {max(wasteful)}"
+        )
+
+
+def _split(name: str, split: dict[str, int]) -> str:
+    absent = f", {split['n_absent']:,} not in the store" if split["n_absent"] else ""
+    return f"{name} ({split['n_ids']:,}{absent})"
+
+
+def _statistics(store: dict[str, Any]) -> str:
+    found = store["statistics"]
+    command = f"`drawpoint stats {store['store_root']}`"
+    if found["state"] == "none":
+        return f"none; {command} writes them"
+    if found["state"] == "damaged":
+        return f"damaged; {command} writes them anew"
+    if found["state"] == "stale":
+        return f"stale, of another revision; {command} writes them anew"
+    of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
+    return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
+
+
+def _size(nbytes: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if nbytes < _KILO:
+            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes /= _KILO
+    return f"{nbytes:,.1f} TB"

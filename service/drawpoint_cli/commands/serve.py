@@ -1,0 +1,294 @@
+"""`drawpoint serve`: stores over HTTP, in one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import gc
+import ipaddress
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from drawpoint.errors import DrawpointError, InvalidSettings
+from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint_cli.arguments import location
+from drawpoint_cli.lifeline import end_with
+from drawpoint_service.app import create_app, open_app, open_stores
+from drawpoint_service.server.connection import bound_connections
+from drawpoint_service.server.listening import raise_file_limit
+from drawpoint_service.settings import Settings, check_store_id, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+
+    import drawpoint.format.manifest
+
+FAILED = 1
+WRONG_USAGE = 2
+WORKER_CANNOT_START = 3
+"""The status that makes uvicorn stop instead of starting the worker again (its `STARTUP_FAILURE`)."""
+
+STDIN = 0
+LOG = logging.getLogger("drawpoint.service")
+
+BACKLOG = 2048
+SHOWN_POINTS = 4096
+WORKER_SECONDS = 60
+"""How long a worker may take to start, or to tell its supervisor that it lives, before it is replaced. On a busy
+machine uvicorn's own 5 s pass, and it is requests that end then."""
+
+_EPILOG = f"""\
+examples:
+  drawpoint serve --store cars=stores/cars
+  drawpoint serve --store cars=s3://bucket/cars --store wings=stores/wings --host 0.0.0.0 --port 9000 --workers 4
+
+Every setting: docs/configuration.md. Tokens come from the configuration or ${TOKEN_VARIABLE}.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="serve stores over HTTP",
+        description="Serve stores over HTTP: GET /docs on the running service shows what it answers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--store",
+        action="append",
+        type=parse_store,
+        default=[],
+        metavar="ID=ROOT",
+        help="a store to serve, by the id that URLs will have; may be given several times",
+    )
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1; 0.0.0.0 is all)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8000; 0 is any free one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default 1)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings; options override it")
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="also end when standard input does: with the program that holds its other end, even if that is killed",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C; returns 0 then, 1 if it could not, 2 for settings that cannot be meant."""
+    if args.until_stdin_ends:
+        end_with(STDIN)
+    try:
+        settings = load_settings(args.config, chosen(args), os.environ)
+        check_stores(settings)
+    except InvalidSettings as error:
+        sys.stderr.write(f"drawpoint serve: {error}\n")
+        return WRONG_USAGE
+    stores = open_stores(settings)
+    app = create_app(stores, settings)
+    raise_file_limit()
+    listener = listen(settings.host, settings.port)
+    sys.stdout.write(introduce({name: store.manifest for name, store in stores.items()}, settings, listener))
+    sys.stdout.flush()
+    if settings.workers == 1:
+        return run_here(app, settings, listener)
+    # Each worker opens the stores for itself; what was opened here has shown that they can be.
+    del app, stores
+    return run_workers(settings, listener)
+
+
+def parse_store(text: str) -> tuple[str, str]:
+    """Return id and root of `ID=ROOT`; raises ArgumentTypeError."""
+    store_id, separator, root = text.partition("=")
+    if not separator or not root:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ID=ROOT, such as cars=stores/cars")
+    try:
+        return check_store_id(store_id), location(root)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def chosen(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line names; raises InvalidSettings for an id given twice."""
+    values = {name: getattr(args, name) for name in ("host", "port", "workers")}
+    stores: dict[str, dict[str, str]] = {}
+    for store_id, root in args.store:
+        if store_id in stores:
+            raise InvalidSettings(f"--store {store_id}= is given twice; give each store an id of its own.")
+        stores[store_id] = {"root": root}
+    return {"stores": stores, **{name: value for name, value in values.items() if value is not None}}
+
+
+def check_stores(settings: Settings) -> None:
+    """Raise InvalidSettings if there is nothing to serve, or a store that workers cannot share."""
+    if not settings.stores:
+        raise InvalidSettings(
+            "there is no store to serve; name one with --store ID=ROOT, or as [stores.ID] in the --config file."
+        )
+    for store_id, store in settings.stores.items():
+        if settings.workers > 1 and store.root.startswith("memory:"):
+            raise InvalidSettings(
+                f"store {store_id!r} lies in the memory of one process ({store.root}), which {settings.workers} "
+                "workers cannot share; use --workers 1, or a store on disk or in a bucket."
+            )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises OSError with one sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "is in use; choose another with --port, or 0 for any free one"
+        else:
+            reason = f"cannot be listened on: {error.strerror}"
+        raise OSError(f"port {port} of {host} {reason}.") from error
+    # Head and body are written one after the other: without this the body of every answer on a connection that is
+    # kept alive would wait 40 ms for the client's delayed acknowledgement. Connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def introduce(
+    manifests: Mapping[str, drawpoint.format.manifest.StoreManifest], settings: Settings, listener: socket.socket
+) -> str:
+    """Return what the service says when it starts: where it is, what it serves, and a line to try."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    lines = [f"drawpoint serves {len(manifests)} store(s) at {url} with {settings.workers} worker(s)"]
+    for store_id, manifest in manifests.items():
+        lines.append(
+            f"  {store_id}: {len(manifest.samples)} samples, {len(manifest.fields)} fields, revision "
+            f"{manifest.revision[:12]}, from {settings.stores[store_id].root}"
+        )
+    for store_id, manifest in manifests.items():
+        for sample_id, entry in manifest.samples.items():
+            counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
+            token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
+            sample = f"{url}/stores/{store_id}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
+            lines.append(f"try: curl -o sample.safetensors{token} '{sample}'")
+            lines.append(f"all of it: {url}/docs")
+            return "\n".join([*lines, ""])
+    return "\n".join([*lines, ""])
+
+
+def token_to_show(settings: Settings) -> str:
+    """Return what stands for the token in a line to try: the variable that holds it, or a word to replace."""
+    held = [os.environ.get(TOKEN_VARIABLE, "")]
+    return f"${TOKEN_VARIABLE}" if held == [token.get_secret_value() for token in settings.token] else "TOKEN"
+
+
+def run_here(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
+    """Serve in this process."""
+    server = uvicorn.Server(configure(app, settings))
+    warn_if_open(settings, listener)
+    # uvicorn raises a signal that ended it early once more when it is done; by then it has been obeyed.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    ignore_hangup()
+    tune_garbage_collector()
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else FAILED
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which lets go of the port when its workers are to end: they have it until they are done."""
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
+
+
+def run_workers(settings: Settings, listener: socket.socket) -> int:
+    """Serve in worker processes, which are started again should one die."""
+    supervisor = Workers(configure(partial(open_worker, settings), settings), sockets=[listener])
+    warn_if_open(settings, listener)
+    supervisor.run()
+    failed = any(worker.exitcode == WORKER_CANNOT_START for worker in supervisor.processes)
+    return FAILED if failed else 0
+
+
+def open_worker(settings: Settings) -> FastAPI:
+    """Build a worker's application; a store that cannot be opened ends the worker, and the service with it."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:  # its sentinel is the reading end of a pipe that the supervisor holds
+        end_with(supervisor.sentinel)
+    ignore_hangup()
+    try:
+        app = open_app(settings)
+    except DrawpointError as error:
+        sys.stderr.write(f"drawpoint serve: {error}\n")
+        sys.exit(WORKER_CANNOT_START)
+    tune_garbage_collector()
+    return app
+
+
+def warn_if_open(settings: Settings, listener: socket.socket) -> None:
+    """Say so in the log where other machines may ask without a token."""
+    host = listener.getsockname()[0]
+    if not settings.token and not ipaddress.ip_address(host).is_loopback:
+        LOG.warning("whoever reaches %s is let in, for there is no token; set one with %s.", host, TOKEN_VARIABLE)
+
+
+def ignore_hangup() -> None:
+    """Outlive SIGHUP, which is for the supervisor of several workers: it replaces them one after the other."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def tune_garbage_collector() -> None:
+    """Let the garbage collector pass over what is there by now, which takes the event loop 0.1 s each time.
+
+    It is to run rarely, too: with 1,024 connections each run passes over what they hold, none of which is garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def configure(app: Any, settings: Settings) -> uvicorn.Config:
+    """Return uvicorn's configuration for an application, or for workers that build theirs with `app()`."""
+    return uvicorn.Config(
+        app,
+        factory=settings.workers > 1,
+        workers=settings.workers,
+        http=bound_connections(settings),
+        loop="drawpoint_service.server.listening:ServiceLoop",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=log_configuration(settings.log_level),
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_worker_healthcheck=WORKER_SECONDS,
+    )
+
+
+def log_configuration(level: str) -> dict[str, Any]:
+    """Return where the logs of the service and of uvicorn go: to stderr, a line each."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {
+            name: {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
+            for name in ("drawpoint", "uvicorn")
+        },
+    }

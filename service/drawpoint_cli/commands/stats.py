@@ -1,0 +1,177 @@
+"""`drawpoint stats`: the statistics of each field, into the store and onto the screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, get_args
+
+from drawpoint.errors import DrawpointError
+from drawpoint_cli.arguments import add_store_root, add_workers, location, positive
+from drawpoint_cli.wording import count, printable
+from drawpoint_store.inspecting.statistics import (
+    STATISTICS_NAME,
+    OnInvalid,
+    choose_fields,
+    choose_samples,
+    measure_fields,
+    statistics_json,
+    statistics_yaml,
+)
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.splits import find_split_file, read_split
+from drawpoint_store.storage import objects as stores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint_store.inspecting.running import RunningStats
+
+FAILED = 1
+STDOUT = "-"
+NOETHER = "noether"
+COLUMNS = ("mean", "std", "min", "max", "logmean", "logstd")
+SHOWN = 3
+
+_DESCRIPTION = f"""\
+Measure each field of a store, component by component, over all points of all samples or of a split: mean, standard
+deviation and variance (unbiased), minimum, maximum, and mean and deviation of sign(x) * log(1 + abs(x)).
+
+They are written to STORE_ROOT/{STATISTICS_NAME}, bound to the store's revision, and `drawpoint serve` serves them.
+Those of --limit and --split-file, which are neither of the store nor of a split of its own, go to --output alone, and
+so does --format noether, by default to stdout.
+"""
+_EPILOG = """\
+examples:
+  drawpoint stats stores/cars
+  drawpoint stats s3://bucket/cars --split train
+  drawpoint stats stores/cars --fields surface_pressure,volume_velocity --output -
+  drawpoint stats stores/cars --split train --format noether --output stats.yaml
+
+docs/statistics.md says how they are computed.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "stats",
+        usage="drawpoint stats STORE_ROOT [options]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_store_root(parser)
+    samples = parser.add_mutually_exclusive_group()
+    samples.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")
+    samples.add_argument(
+        "--split-file",
+        metavar="FILE",
+        help="measure the samples that this file lists, one id a line; a relative path is that of a file below "
+        "STORE_ROOT, or else of one here",
+    )
+    parser.add_argument("--limit", metavar="N", type=positive, help="measure the first N of the samples only")
+    parser.add_argument(
+        "--fields", metavar="A,B", type=_names, help="measure these fields only, by canonical name (default: all)"
+    )
+    parser.add_argument("--exclude-fields", metavar="A,B", type=_names, help="measure all fields but these")
+    parser.add_argument(
+        "--on-invalid",
+        choices=get_args(OnInvalid),
+        default="error",
+        help="what to do about NaN and inf: end with an error that names the samples, or skip these points, of the "
+        "field that holds them (default: error)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("json", NOETHER),
+        default="json",
+        help="json, or the stats.yaml that noether's normalisers read (default: json)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=location,
+        help=f"write there, a path or URL, or {STDOUT} for stdout (default: STORE_ROOT/{STATISTICS_NAME})",
+    )
+    add_workers(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the file, and print a table of it."""
+    store = OpenStore(args.store_root)
+    try:
+        fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
+        listed, origin = _list_samples(args, store)
+        sample_ids = choose_samples(store.manifest, listed, args.limit)
+        measured, left_out = measure_fields(
+            store, fields, sample_ids, max_workers=args.workers, progress=True, on_invalid=args.on_invalid
+        )
+    except ValueError as error:
+        if isinstance(error, DrawpointError):
+            raise
+        sys.stderr.write(f"drawpoint stats: {error}\n")
+        return FAILED
+    if left_out is not None:
+        sys.stderr.write(f"{left_out}\n")
+    revision, n_samples = store.manifest.revision, len(sample_ids)
+    what = f"statistics of {count(n_samples, 'sample')}{origin} at revision"
+    if args.format == NOETHER:
+        document = statistics_yaml(measured, remark=f"{what} {revision}, by drawpoint stats")
+    else:
+        split = args.split or args.split_file
+        document = statistics_json(measured, revision=revision, split=split, n_samples=n_samples)
+    if args.output == STDOUT or (args.output is None and args.format == NOETHER):
+        sys.stdout.write(document.decode())
+        return 0
+    if args.output is None and (args.limit is not None or args.split_file is not None):
+        place = "not written into the store, of which they are only a part; --output FILE writes them elsewhere"
+    else:
+        place = _write(args.store_root, args.output, document)
+    sys.stdout.write(f"{_table(measured)}{what} {revision[:12]}: {place}\n")
+    return 0
+
+
+def _list_samples(args: argparse.Namespace, store: OpenStore) -> tuple[list[str] | None, str]:
+    """Return the ids to measure that the store holds, None for all, and what says in a sentence where they come from.
+
+    The ids that the store lacks are named on stderr.
+    """
+    if args.split is not None:
+        kind, name, ids = "split", args.split, read_split(args.store_root, args.split)
+    elif args.split_file is not None:
+        kind, (name, ids) = "split file", find_split_file(args.store_root, args.split_file)
+        if not ids:
+            raise ValueError(f"split file {name!r} lists no sample ids; it takes one a line.")
+    else:
+        return None, ""
+    absent = [sample_id for sample_id in ids if sample_id not in store.manifest.samples]
+    if absent:
+        named = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
+        sys.stderr.write(f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {named}\n")
+    return [sample_id for sample_id in ids if sample_id in store.manifest.samples], f" ({kind} {printable(name)})"
+
+
+def _write(store_root: str, output: str | None, document: bytes) -> str:
+    if output is None:
+        return stores.write_bytes(store_root, STATISTICS_NAME, document)
+    folder, slash, name = output.rpartition("/")
+    return stores.write_bytes((folder or slash) if slash else ".", name, document)
+
+
+def _table(measured: Mapping[str, RunningStats]) -> str:
+    """Return one line a component, aligned in columns."""
+    lines: list[tuple[str, ...]] = [("field", "points", *COLUMNS)]
+    for field, stats in measured.items():
+        values = stats.to_dict()
+        for component in range(len(values["mean"])):
+            axis = f" {'xyz'[component]}" if len(values["mean"]) == len("xyz") else ""
+            cells = (values[column][component] for column in COLUMNS)
+            lines.append((field + axis, f"{values['count']:,}", *("-" if x is None else f"{x:.5g}" for x in cells)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ("  ".join((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:]))) for line in lines)
+    return "\n".join(rows) + "\n"
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

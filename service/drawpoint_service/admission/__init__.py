@@ -1,0 +1,1 @@
+"""Who gets in, and when: places, memory, and the pace of refusals."""

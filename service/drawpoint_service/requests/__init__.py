@@ -1,0 +1,1 @@
+"""What a request asks for, how large its answer will be, and what that answer is."""

@@ -1,0 +1,60 @@
+"""What is known of an answer before anything is read: its tensors, its metadata and its ETag; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from drawpoint.draw.rows import DRAW_VERSION
+from drawpoint.errors import RevisionChanged
+from drawpoint.format.payload import PAYLOAD_VERSION, TensorSpec
+
+if TYPE_CHECKING:
+    from drawpoint_service.requests.query import DrawQuery
+    from drawpoint_store.reading.plan import ReadPlan
+
+
+def list_tensors(plan: ReadPlan, dtype: str | None) -> list[TensorSpec]:
+    """Return the tensors of the answer: one a field, as `dtype` or as stored."""
+    return [TensorSpec(field, dtype or array.layout.dtype, array.shape) for field, array in plan.arrays.items()]
+
+
+def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> dict[str, str]:
+    """Return the payload's metadata: what was drawn, enough to draw it again; all values are text."""
+    metadata = {
+        "store": store_id,
+        "revision": revision,
+        "sample": plan.sample_id,
+        "seed": str(plan.seed),
+        "draw_version": str(DRAW_VERSION),
+        "dtype": query.dtype,
+        "num_points": _compact({domain: draw.num_rows for domain, draw in plan.draws.items()}),
+    }
+    return metadata if plan.part is None else {**metadata, "part": str(plan.part)}
+
+
+def name_answer(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> str:
+    """Return the ETag of the answer: requests whose answers are equal have equal ones, whatever their spelling."""
+    counts = {
+        domain: None if (count := query.counts.get(domain)) is None or count >= draw.grid.n_points else count
+        for domain, draw in plan.draws.items()
+    }
+    key = [
+        *(PAYLOAD_VERSION, DRAW_VERSION, store_id, revision, plan.stream, plan.sample_id, plan.seed, plan.part),
+        *(query.dtype, counts, sorted(plan.arrays)),
+    ]
+    return f'"{hashlib.sha256(_compact(key).encode()).hexdigest()[:32]}"'
+
+
+def check_revision(store_id: str, revision: str, asked: str | None) -> None:
+    """Raise RevisionChanged if a request is meant for another revision of the store."""
+    if asked is not None and asked != revision:
+        raise RevisionChanged(
+            f"store {store_id!r} is at revision {revision}, not {asked[:200]!r}; fetch its manifest again, "
+            "or leave revision= out."
+        )
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

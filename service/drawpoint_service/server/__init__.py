@@ -1,0 +1,1 @@
+"""The server under the application: its socket, its connections, and its end."""

@@ -1,0 +1,86 @@
+"""Whether new samples fit a store that exists: its layout, dtypes, shuffle and grids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.errors import StoreExists
+
+if TYPE_CHECKING:
+    from drawpoint.format.manifest import StoreManifest
+    from drawpoint_store.writing.writer import ZarrStoreWriter
+
+_COMPRESSOR = "blosc-zstd-"
+_NO_COMPRESSOR = "none"
+
+
+def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
+    """Return the arguments that make ZarrStoreWriter write as the store was written, as far as the store tells.
+
+    Chunk and shard sizes show only in samples that are larger than one of them.
+    """
+    settings: dict[str, Any] = {
+        "dataset_name": manifest.dataset_name,
+        "shuffle_seed": manifest.shuffle_seed,
+        "coords_dtype": manifest.coords_dtype,
+        "values_dtype": manifest.values_dtype,
+        "field_dtypes": {
+            field: array.dtype
+            for domain in manifest.domains.values()
+            for field, array in domain.arrays.items()
+            if array.dtype != (manifest.coords_dtype if field == domain.position else manifest.values_dtype)
+        },
+    }
+    grids = [grid for entry in manifest.samples.values() for grid in entry.domains.values()]
+    chunked = next((grid for grid in grids if grid.n_chunks > 1), None)
+    if chunked is not None:
+        settings["chunk_points"] = chunked.chunk_points
+    capped = next((grid for grid in grids if grid.shard_points < grid.n_chunks * grid.chunk_points), None)
+    if capped is not None:
+        settings["shard_points"] = capped.shard_points
+    level = manifest.compressor.removeprefix(_COMPRESSOR)
+    if manifest.compressor == _NO_COMPRESSOR:
+        settings["compression_level"] = 0
+    elif level != manifest.compressor and level.isdecimal():
+        settings["compression_level"] = int(level)
+    return settings
+
+
+def check_agreement(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
+    """Raise StoreExists, naming the difference, unless the writer writes as the store was written.
+
+    The compressor may be another: each array tells its own.
+    """
+    differences = [
+        f"its {name} is {getattr(manifest, name)!r}, not {getattr(writer.manifest, name)!r}"
+        for name in ("dataset_name", "shuffle_seed", "coords_dtype", "values_dtype")
+        if getattr(manifest, name) != getattr(writer.manifest, name)
+    ]
+    there, here = manifest.fields, writer.manifest.fields
+    absent, surplus = sorted(there.keys() - here.keys()), sorted(here.keys() - there.keys())
+    if absent:
+        differences.append(f"it has {', '.join(absent)}, which the FileMap has not")
+    if surplus:
+        differences.append(f"it has no {', '.join(surplus)}, which the FileMap has")
+    differences += [
+        f"its {field} is {array.dtype} in {array.array_name}, not {here[field].dtype} in {here[field].array_name}"
+        for field, array in there.items()
+        if field in here and array != here[field]
+    ]
+    differences += _grid_differences(manifest, writer)
+    if differences:
+        raise StoreExists(
+            f"the store at {writer.store_root} does not agree with what would be appended: {differences[0]}; "
+            "convert with its settings, or replace it with --overwrite.",
+            store=writer.store_root,
+        )
+
+
+def _grid_differences(manifest: StoreManifest, writer: ZarrStoreWriter) -> list[str]:
+    for sample_id, entry in manifest.samples.items():
+        for domain, grid in entry.domains.items():
+            ours = writer.grid(grid.n_points)
+            if ours != grid:
+                there, here = ((each.chunk_points, each.shard_points) for each in (grid, ours))
+                return [f"the {domain} points of {sample_id} lie in chunks and shards of {there} rows, not {here}"]
+    return []

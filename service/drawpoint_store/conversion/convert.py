@@ -1,0 +1,274 @@
+"""Conversion: a tree of per-field .pt files becomes a store, in as many processes as wanted.
+
+Samples are independent and their bytes are a pure function of source and parameters, so that neither the number of
+workers nor an interruption shows in the result. The manifest is published last, in one piece: until then readers
+see the store as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Literal
+
+import numcodecs
+from pydantic import BaseModel, Field
+from tqdm import tqdm
+
+import drawpoint
+from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint_store.conversion.compatibility import check_agreement
+from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
+from drawpoint_store.conversion.tensors import require_torch
+from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
+from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import check_location, contains, is_shared
+from drawpoint_store.writing.field_arrays import Underflow
+from drawpoint_store.writing.group import GROUP_FORMAT
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from drawpoint.format.manifest import SampleEntry
+    from drawpoint_store.conversion.tree import SourceSample
+    from drawpoint_store.writing.writer import ZarrStoreWriter
+
+Existing = Literal["refuse", "append", "overwrite"]
+
+
+class ConversionReport(BaseModel):
+    """What a conversion did; `broken` maps sample ids to the reason why they were left out.
+
+    `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
+    those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
+    number of samples that have it. `underflows` are the fields of which values were too small for their dtype, counted
+    in the samples concerned. `replaced` are the groups of the revision that was overwritten. `revision` is None where
+    nothing was published. Sizes are in bytes.
+    """
+
+    converted: list[str] = Field(default_factory=list)
+    resumed: int = 0
+    skipped: list[str] = Field(default_factory=list)
+    broken: dict[str, str] = Field(default_factory=dict)
+    underflows: dict[str, Underflow] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
+    replaced: list[str] = Field(default_factory=list)
+    n_points: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    seconds: float = 0.0
+    revision: str | None = None
+
+
+def convert(
+    source: SourceTree | str | os.PathLike[str],
+    writer: ZarrStoreWriter,
+    *,
+    existing: Existing = "refuse",
+    workers: int = 1,
+    progress: bool = False,
+) -> ConversionReport:
+    """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
+
+    A store that exists already is refused, appended to (samples that it lists are skipped), or overwritten: its
+    samples are written beside the old ones, which stay for who still reads them. Broken samples are left out and
+    reported; if there are no others, nothing is published. After an interruption the same call goes on where it was.
+    `workers` processes work; `progress` draws a bar on stderr where that is a terminal.
+
+    Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
+    without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
+    published meanwhile, ExtraMissing without torch, and ValueError for several workers where they would not
+    share memory://, and where store or source would lie inside the other.
+    """
+    require_torch()
+    started = time.monotonic()
+    root = writer.store_root
+    check_locations(source.location if isinstance(source, SourceTree) else source, root)
+    check_target(root, existing)
+    if not isinstance(source, SourceTree):
+        source = SourceTree.scan(source)
+    check_workers(workers, source.location, root)
+    samples, broken = source.samples(writer.filemap)
+    tasks = _tasks(samples, writer)
+    journal = Journal(root)
+    name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
+    with _told_to_go_on(root), lock_store(root):
+        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before it is read: see _publish
+        old = load_manifest(root)
+        done = journal.read_report(name)
+        if old is not None and done is not None:
+            report = ConversionReport.model_validate_json(done)
+            if report.revision == old.revision:  # an earlier run was interrupted just after it had published
+                journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
+                return report
+        known: Mapping[str, SampleEntry] = {}
+        if old is not None and existing == "refuse":
+            raise _exists(root, old)
+        if old is not None and existing == "append":
+            check_agreement(old, writer)
+            known = old.samples
+        # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
+        held = {sample_id.removeprefix(PREPROCESSED) for sample_id in known}
+        report = ConversionReport(
+            skipped=[sample.sample_id for sample in samples if sample.sample_id in held],
+            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in held},
+            left_out=source.left_out(writer.filemap),
+        )
+        writer.manifest.samples.clear()
+        writer.manifest.samples.update(known)
+        conversion = Conversion(
+            location=source.location,
+            writer=writer.to_init_kwargs(),
+            published=frozenset() if old is None or is_shared(root) else _published_groups(old),
+            resume=journal.is_begun(),
+        )
+        new = [task for task in tasks if task.sample.sample_id not in held]
+        _convert_samples(new, conversion, writer, report, workers=workers, progress=progress)
+        report.seconds = time.monotonic() - started
+        if report.converted:
+            _publish(writer, report, journal, name, old, stamp)
+            journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
+    return report
+
+
+@contextlib.contextmanager
+def _told_to_go_on(root: str) -> Iterator[None]:
+    """Add what becomes of the work that is done to an error that says nothing of the work."""
+    try:
+        yield
+    except (RevisionChanged, StoreUnreadable) as error:
+        raise type(error)(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
+
+
+def check_target(store_root: str, existing: Existing) -> None:
+    """Raise StoreExists if there is a store at `store_root` that may be neither appended to nor overwritten.
+
+    A conversion that was killed just after it had published is let through, for the same one to complete it.
+    """
+    old = load_manifest(store_root)
+    if old is not None and existing == "refuse" and not Journal(store_root).has_report():
+        raise _exists(store_root, old)
+
+
+def check_locations(source: str | os.PathLike[str], store_root: str | os.PathLike[str]) -> None:
+    """Raise ValueError where the store would lie inside its source, or the source inside the store."""
+    for location in (source, store_root):
+        check_location(location)
+    if contains(source, store_root):
+        raise ValueError(f"the store {store_root} would lie inside its source {source}; write it elsewhere.")
+    if contains(store_root, source):
+        raise ValueError(f"the source {source} lies inside the store {store_root}; write the store elsewhere.")
+
+
+def check_workers(workers: int, *locations: str) -> None:
+    """Raise ValueError for fewer workers than one, and for several on memory://, which they would not share."""
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}.")
+    for location in locations:
+        if workers > 1 and location.startswith("memory:"):
+            raise ValueError(f"{location} lives in the memory of one process: use 1 worker, not {workers}.")
+
+
+def load_manifest(store_root: str) -> StoreManifest | None:
+    """Return the manifest of the store at `store_root`, None if there is no store."""
+    try:
+        return StoreManifest.load(store_root)
+    except StoreNotFound:
+        return None
+
+
+def _tasks(samples: list[SourceSample], writer: ZarrStoreWriter) -> list[Task]:
+    settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
+    settings["filemap"] = writer.filemap.model_dump()
+    # Another format, and another compressor too, may write other bytes.
+    versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
+    return [
+        Task(
+            sample,
+            fingerprint(
+                versions,
+                settings,
+                sample.sample_id,
+                {field: [file.path, file.size, file.stamp] for field, file in sample.files.items()},
+            ),
+        )
+        for sample in samples
+    ]
+
+
+def _convert_samples(
+    tasks: list[Task],
+    conversion: Conversion,
+    writer: ZarrStoreWriter,
+    report: ConversionReport,
+    *,
+    workers: int,
+    progress: bool,
+) -> None:
+    started = time.monotonic()
+    read = 0
+    bar = tqdm(total=len(tasks), unit="sample", disable=None if progress else True)
+    outcomes = run_tasks(tasks, conversion, min(workers, max(1, len(tasks))))
+    try:
+        with bar, contextlib.closing(outcomes):
+            for outcome in outcomes:
+                _record(outcome, writer, report)
+                read += 0 if outcome.resumed else outcome.sample.nbytes
+                bar.set_postfix_str(f"{read / 1e6 / (time.monotonic() - started):.1f} MB/s", refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        count = len(report.converted)
+        raise KeyboardInterrupt(f"interrupted at {count} of {len(tasks)} samples; {GO_ON}.") from None
+    report.converted.sort()
+    report.broken = dict(sorted(report.broken.items()))
+    report.underflows = dict(sorted(report.underflows.items()))
+
+
+def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport) -> None:
+    sample_id = outcome.sample.sample_id
+    if outcome.finished is None:
+        report.broken[sample_id] = outcome.reason
+        return
+    entry = outcome.finished.entry
+    writer.manifest.samples[sample_id] = entry
+    report.converted.append(sample_id)
+    report.resumed += outcome.resumed
+    report.n_points += sum(grid.n_points for grid in entry.domains.values())
+    report.bytes_read += outcome.sample.nbytes
+    report.bytes_written += outcome.finished.nbytes
+    for field, found in outcome.finished.underflows.items():
+        before = report.underflows.get(field, Underflow(0, 0))
+        report.underflows[field] = Underflow(before.lost + found.lost, before.values + found.values)
+
+
+def _publish(
+    writer: ZarrStoreWriter,
+    report: ConversionReport,
+    journal: Journal,
+    name: str,
+    old: StoreManifest | None,
+    stamp: str | None,
+) -> None:
+    """Publish the manifest unless somebody else has published since it was at `stamp`; raises RevisionChanged."""
+    if old is not None:
+        used = {entry.relpath for entry in writer.manifest.samples.values()}
+        report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
+    writer.retire_groups()
+    report.revision = writer.manifest.revision
+    journal.write_report(name, report.model_dump_json())
+    writer.save_manifest(stamp)
+
+
+def _published_groups(manifest: StoreManifest) -> frozenset[str]:
+    return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
+
+
+def _exists(store_root: str, manifest: StoreManifest) -> StoreExists:
+    return StoreExists(
+        f"there is a store at {store_root} ({len(manifest.samples)} samples); add to it with --append, replace it "
+        "with --overwrite, or write elsewhere.",
+        store=store_root,
+    )

@@ -1,0 +1,1 @@
+"""Looking at a store: verify, compare, summarise, measure, and find what nobody needs."""

@@ -1,0 +1,93 @@
+"""Whole samples in blocks of bounded size, worked on by threads, with results in the order of the blocks."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from drawpoint.draw.rows import count_rows
+from drawpoint_store.reading.plan import ArrayDraw, DomainDraw, plan_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from concurrent.futures import Future
+    from typing import Any
+
+    from drawpoint.draw.rows import RowRange
+    from drawpoint.format.manifest import StoreManifest
+    from drawpoint_store.reading.open_store import OpenStore
+    from drawpoint_store.reading.plan import ReadPlan
+
+BLOCK_POINTS = 2**17
+"""Rows of a block, rounded down to whole chunks: a few MB for all fields of a domain, so that memory stays bounded."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def plan_blocks(
+    manifest: StoreManifest,
+    sample_id: str,
+    fields: Collection[str] | None = None,
+    *,
+    block_points: int = BLOCK_POINTS,
+) -> Iterator[ReadPlan]:
+    """Plan to read all rows of a sample in stored order, domain by domain, a run of whole chunks at a time.
+
+    Each plan is of one domain; fields of domains that the sample lacks are passed over.
+    """
+    held = manifest.samples[sample_id].domains
+    for domain, layout in manifest.domains.items():
+        wanted = [field for field in layout.arrays if fields is None or field in fields]
+        if domain not in held or not wanted:
+            continue
+        whole = plan_sample(manifest, sample_id, None, seed=0, fields=wanted)
+        draw = whole.draws[domain]
+        chunks = max(1, block_points // draw.grid.chunk_points)
+        for first in range(0, len(draw.rows), chunks):
+            yield _restrict(whole, domain, draw.rows[first : first + chunks])
+
+
+def single_chunks(block: ReadPlan) -> Iterator[ReadPlan]:
+    """Plan to read a block chunk by chunk."""
+    for domain, draw in block.draws.items():
+        for rows in draw.rows:
+            yield _restrict(block, domain, (rows,))
+
+
+def read_block(store: OpenStore, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the rows of a block as (N, dim) in the dtypes they are stored in, by field."""
+    rows = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
+    store.read(plan, rows)
+    return {field: rows[field].reshape(-1, array.layout.dim) for field, array in plan.arrays.items()}
+
+
+def _restrict(plan: ReadPlan, domain: str, rows: tuple[RowRange, ...]) -> ReadPlan:
+    draw = DomainDraw(plan.draws[domain].grid, rows, count_rows(rows))
+    arrays = {field: ArrayDraw(array.layout, draw) for field, array in plan.arrays.items()}
+    return replace(plan, draws={domain: draw}, arrays=arrays)
+
+
+def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], max_workers: int) -> Iterator[Result]:
+    """Yield `work(item)` for each item in order, with `max_workers` threads that run ahead only a little.
+
+    Unlike Executor.map, which takes all items at once and keeps every result until it is asked for.
+    """
+    if max_workers == 1:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(max_workers, "drawpoint-block")
+    try:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * max_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,91 @@
+"""Groups that no manifest names: what replaced revisions and ended conversions have left, and how it is removed."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from time import time as now
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import StoreExists
+from drawpoint_store.conversion.journal import FOLDER, lock_store
+from drawpoint_store.inspecting.verify import find_leftovers
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_remote
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A group, or a file that was not finished, at `path` below the root.
+
+    `age_seconds` is the time since the last change of any of its objects, None where the storage does not tell.
+    `removed` says whether prune_store has removed it.
+    """
+
+    path: str
+    age_seconds: float | None
+    removed: bool = False
+
+
+def prune_store(
+    store_root: str | os.PathLike[str], *, older_than_seconds: float, delete: bool = False
+) -> Iterator[Leftover]:
+    """Yield what the store's manifest does not name, in the order of the paths; remove it with `delete`.
+
+    What is younger than `older_than_seconds`, or of unknown age, stays unless that is 0: readers of an earlier
+    revision may still need a replaced group, and a conversion publishes its groups at its end. The manifest is read
+    again before each removal, and nothing is ever removed that it names.
+
+    Raises StoreNotFound, and StoreExists where a conversion is at work: on a local root one that holds its lock, in a
+    bucket one that has recorded a sample within `older_than_seconds`.
+    """
+    root = str(store_root)
+    leftovers = find_leftovers(root, StoreManifest.load(root))
+    with lock_store(root) if delete else contextlib.nullcontext():
+        if delete and is_remote(root):
+            _refuse_conversion(root, older_than_seconds)
+        manifest = _Watched(root)
+        for path in leftovers:
+            age = _age(root, path)
+            removed = delete and (not older_than_seconds or (age is not None and age >= older_than_seconds))
+            if removed:
+                if path in manifest.groups():
+                    continue  # published just now
+                stores.delete_tree(root, path)
+            yield Leftover(path, age, removed)
+
+
+class _Watched:
+    """The groups that the store's manifest names, read anew whenever it has changed."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._stamp: str | None = None
+        self._groups: frozenset[str] = frozenset()
+
+    def groups(self) -> frozenset[str]:
+        stamp = stores.read_stamp(self._root, StoreManifest.MANIFEST_NAME)
+        if stamp is None or stamp != self._stamp:
+            samples = StoreManifest.load(self._root).samples.values()
+            self._stamp, self._groups = stamp, frozenset(entry.relpath for entry in samples)
+        return self._groups
+
+
+def _refuse_conversion(root: str, older_than_seconds: float) -> None:
+    age = _age(root, FOLDER)
+    if age is not None and age < older_than_seconds:
+        raise StoreExists(
+            f"a conversion recorded a sample in {root} {age:,.0f} s ago; wait for its end, or say --older-than with "
+            "less than that if it has been given up.",
+            store=root,
+        )
+
+
+def _age(root: str, path: str) -> float | None:
+    changed = stores.last_change(root, path)
+    return None if changed is None else max(0.0, now() - changed)

@@ -1,0 +1,290 @@
+"""Statistics of a store's fields, for normalisation: computed in one pass, kept in `<root>/statistics.json`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import warnings
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from drawpoint.draw.seeds import check_integer
+from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
+from drawpoint.format.manifest import decode_json
+from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block
+from drawpoint_store.inspecting.running import RunningStats
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.storage import objects as stores
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from drawpoint.format.manifest import StoreManifest
+    from drawpoint_store.reading.plan import ReadPlan
+
+STATISTICS_NAME = "statistics.json"
+STATISTICS_VERSION = 1
+_NAMED = 3  # of the ids in a warning; a split may lack thousands
+
+OnInvalid = Literal["error", "skip"]
+InvalidPoints = dict[str, dict[str, int]]
+"""How many points of a field hold NaN or inf, by sample id and field."""
+
+_NOETHER_NAMES = {
+    "mean": "mean",
+    "std": "std",
+    "min": "min",
+    "max": "max",
+    "logscale_mean": "logmean",
+    "logscale_std": "logstd",
+}
+
+
+def calculate_store_statistics(
+    store_root: str | os.PathLike[str],
+    *,
+    fields: Iterable[str] | None = None,
+    exclude_fields: Iterable[str] | None = None,
+    sample_ids: Iterable[str] | None = None,
+    limit: int | None = None,
+    max_workers: int = 1,
+    read_concurrency: int = 1,
+    progress: bool = False,
+    on_invalid: OnInvalid = "error",
+) -> dict[str, RunningStats]:
+    """Return the statistics of each field over all rows of the samples, by canonical field in manifest order.
+
+    `fields` and `exclude_fields` choose fields (all by default), `sample_ids` samples, each counted once, of which
+    the first `limit` are taken. The values are those stored. `max_workers` threads measure, each reading with
+    `read_concurrency` threads; memory stays bounded, and the result is the same, bit for bit, for any number of
+    them. A field that none of the samples holds is left out. `progress` shows a bar on a terminal.
+
+    Stores of other writers may hold NaN or inf, often inf where a value exceeded float16, and then in most samples:
+    leaving out whole samples could leave none. So `on_invalid="skip"` leaves out points, of that field alone and with
+    all their components, so that its `count` is one number, that of the points measured. `"error"` raises once all
+    samples have been read, so that it names all that are concerned.
+
+    Warns (UserWarning) of sample ids that are not in the store, and of points left out. Raises ValueError for unknown
+    fields and where nothing is left to measure, InvalidSample (a ValueError) for NaN or inf; StoreNotFound, and
+    DataDamaged as a read does.
+    """
+    if on_invalid not in get_args(OnInvalid):
+        raise ValueError(f'on_invalid must be "error" or "skip", not {on_invalid!r}.')
+    for name, value in (("max_workers", max_workers), ("read_concurrency", read_concurrency)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
+    store = OpenStore(str(store_root), read_concurrency=read_concurrency)
+    wanted = choose_fields(store.manifest, fields, exclude_fields)
+    ids = choose_samples(store.manifest, sample_ids, limit)
+    measured, left_out = measure_fields(
+        store, wanted, ids, max_workers=max_workers, progress=progress, on_invalid=on_invalid
+    )
+    if left_out is not None:
+        warnings.warn(left_out, stacklevel=2)
+    return measured
+
+
+def choose_fields(
+    manifest: StoreManifest, fields: Iterable[str] | None = None, exclude_fields: Iterable[str] | None = None
+) -> list[str]:
+    """Return the fields to measure in manifest order; raises ValueError for unknown ones and where none is left."""
+    for name, given in (("fields", fields), ("exclude_fields", exclude_fields)):
+        if isinstance(given, str):
+            raise ValueError(f"{name} is a list of field names, such as [{given!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+    known = manifest.fields
+    chosen = known.keys() if fields is None else set(fields)
+    excluded = set(exclude_fields or ())
+    there = f"the store has: {', '.join(known)}"
+    if not chosen <= known.keys():
+        strange = sorted(chosen - known.keys())
+        near = {close: None for name in strange for close in difflib.get_close_matches(name, known)}
+        hint = f"near names: {', '.join(near)}; " if near else ""
+        error = UnknownField(f"Unknown fields {', '.join(strange)}; {hint}{there}.")
+        error.near = tuple(near)
+        raise error
+    if not excluded <= known.keys():
+        absent = ", ".join(sorted(excluded - known.keys()))
+        raise UnknownField(f"exclude_fields names non-existent fields {absent}; {there}.")
+    left = [field for field in known if field in chosen and field not in excluded]
+    if not left:
+        raise ValueError(f"No fields are left to measure; {there}.")
+    return left
+
+
+def choose_samples(
+    manifest: StoreManifest, sample_ids: Iterable[str] | None = None, limit: int | None = None
+) -> list[str]:
+    """Return the ids of the samples to measure, sorted; warns of unknown ones, raises ValueError if none is left."""
+    if isinstance(sample_ids, str):
+        raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+    if limit is not None:
+        limit = check_integer("limit", limit)
+    ids = sorted(manifest.samples) if sample_ids is None else list(dict.fromkeys(sample_ids))
+    absent = [sample_id for sample_id in ids if sample_id not in manifest.samples]
+    if absent:
+        # A split may well name samples that were broken and so never converted.
+        named = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
+        warnings.warn(f"{len(absent)} sample ids are not in the store and left out: {named}.", stacklevel=3)
+    left = [sample_id for sample_id in ids if sample_id in manifest.samples][:limit]
+    if not left:
+        raise ValueError(f"No samples are left to measure, of the {len(manifest.samples)} in the store.")
+    return sorted(left)
+
+
+def measure_fields(
+    store: OpenStore,
+    fields: Sequence[str],
+    sample_ids: Sequence[str],
+    *,
+    max_workers: int = 1,
+    progress: bool = False,
+    on_invalid: OnInvalid = "error",
+) -> tuple[dict[str, RunningStats], str | None]:
+    """Return the statistics of `fields` over all rows of the samples, in the order of `fields`.
+
+    With them, a sentence on the points that `on_invalid="skip"` left out, or None. Raises InvalidSample for NaN or inf
+    that are not to be left out, and ValueError where no sample holds any of the fields.
+    """
+    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
+
+    manifest, totals = store.manifest, {field: RunningStats(field) for field in fields}
+    invalid: InvalidPoints = {}
+    blocks = (plan for sample_id in sample_ids for plan in plan_blocks(manifest, sample_id, totals))
+    disable = None if progress else True  # None: no bar where stderr is no terminal
+    with tqdm(total=len(sample_ids), unit="sample", disable=disable) as bar:
+        # One thread merges, in the order of the blocks: which thread read which block does not show in the result.
+        measured = map_in_order(lambda plan: (plan.sample_id, *_measure_block(store, plan)), blocks, max_workers)
+        done = sample_ids[0]
+        for sample_id, parts, poor in measured:
+            for field, part in parts.items():
+                totals[field].merge(part)
+            for field, points in poor.items():
+                found = invalid.setdefault(sample_id, {})
+                found[field] = found.get(field, 0) + points
+            if sample_id != done:
+                done = sample_id
+                bar.update()
+        bar.update(len(sample_ids) - bar.n)
+    where = _describe(invalid, len(sample_ids)) if invalid else None
+    if where is not None and on_invalid == "error":
+        first = next(iter(invalid))
+        raise InvalidSample(
+            f'{where}; leave out those samples or fields, or only those points, with on_invalid="skip" '
+            "(--on-invalid skip).",
+            sample=first,
+            field=next(iter(invalid[first])),
+        )
+    held = {field: stats for field, stats in totals.items() if stats.count}
+    if not held:
+        what = "finite values of " if invalid else ""
+        raise ValueError(f"No samples hold {what}{', '.join(totals)}; choose other fields or samples.")
+    return held, where and f"{where}; the statistics of these fields are without these points."
+
+
+def statistics_to_dict(running_stats: Mapping[str, RunningStats]) -> dict[str, list[float] | int]:
+    """Return statistics under the flat names that noether's normalisers look up in its `stats.yaml`.
+
+    For each field `<field>_mean`, `_std`, `_min`, `_max`, `_logscale_mean` and `_logscale_std`, a list of one float a
+    component, NaN for the deviation of a single point, and `<field>_count`. `raw_pos_min` and `raw_pos_max`, lists of
+    one float, are the least and greatest coordinate, along whichever axis, of all fields that end in `_position`.
+    Names and meanings are those of the function of this name in noether.data.zarr_store.statistics.
+    """
+    flat: dict[str, list[float] | int] = {}
+    lows, highs = [], []
+    for field, stats in running_stats.items():
+        values = stats.to_dict()
+        for name, column in _NOETHER_NAMES.items():
+            flat[f"{field}_{name}"] = [math.nan if value is None else value for value in values[column]]
+        flat[f"{field}_count"] = values["count"]
+        if field.endswith("_position"):
+            lows += values["min"]
+            highs += values["max"]
+    if lows:
+        flat |= {"raw_pos_min": [min(lows)], "raw_pos_max": [max(highs)]}
+    return flat
+
+
+def statistics_yaml(statistics: Mapping[str, RunningStats], *, remark: str) -> bytes:
+    """Return the bytes of noether's `stats.yaml`, the names of `statistics_to_dict`, below `remark` as a comment.
+
+    Floats keep all their digits, and are floats to YAML 1.1 too, where 1e-05 is a string and 1.0e-05 is none.
+    """
+    import yaml  # noqa: PLC0415  only this format needs it
+
+    flat = yaml.safe_dump(statistics_to_dict(statistics), sort_keys=False, default_flow_style=None, width=math.inf)
+    return f"# {remark}\n{flat}".encode()
+
+
+def statistics_json(
+    statistics: Mapping[str, RunningStats], *, revision: str, split: str | None, n_samples: int
+) -> bytes:
+    """Return the bytes of `statistics.json`: equal statistics give equal bytes. NaN becomes null."""
+    document = {
+        "version": STATISTICS_VERSION,
+        "revision": revision,
+        "split": split,
+        "n_samples": n_samples,
+        "fields": {field: stats.to_dict() for field, stats in statistics.items()},
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the parsed `statistics.json` of a store, or None; its `revision` is the one they are of.
+
+    Raises MetadataDamaged if the file is no such document, StoreUnreadable where the storage does not answer.
+    """
+    data = stores.read_json(store_root, STATISTICS_NAME)
+    if data is None:
+        return None
+    try:
+        document = json.loads(decode_json(data))
+    except (ValueError, RecursionError):
+        document = None
+    if not (
+        isinstance(document, dict)
+        and isinstance(document.get("revision"), str)
+        and isinstance(document.get("fields"), dict)
+    ):
+        place = stores.join(store_root, STATISTICS_NAME)
+        raise MetadataDamaged(
+            f"{place} holds no statistics of a revision; write it again with `drawpoint stats`.",
+            store=str(store_root),
+        )
+    return document
+
+
+def _measure_block(store: OpenStore, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:
+    """Return the statistics of the block's finite points, and how many points of which fields are not."""
+    parts, invalid = {}, {}
+    for field, rows in read_block(store, plan).items():
+        parts[field] = RunningStats(field)
+        try:
+            parts[field].push_tensor(rows)
+        except ValueError:
+            # Looked for only here, so that stores without any pay nothing.
+            finite = rows[np.isfinite(rows).all(axis=1)]
+            if len(finite) < len(rows):
+                invalid[field] = len(rows) - len(finite)
+            try:
+                parts[field].push_tensor(finite)
+            except ValueError as error:
+                raise InvalidSample(
+                    f"sample {plan.sample_id!r}: {str(error).rstrip('.')}; exclude the field, or leave the sample out.",
+                    sample=plan.sample_id,
+                    field=field,
+                ) from error
+    return parts, invalid
+
+
+def _describe(invalid: InvalidPoints, n_samples: int) -> str:
+    named = [
+        f"{sample_id!r} ({', '.join(f'{field} in {points:,}' for field, points in fields.items())})"
+        for sample_id, fields in islice(invalid.items(), _NAMED)
+    ]
+    more = ", ..." if len(invalid) > _NAMED else ""
+    return f"{len(invalid):,} of {n_samples:,} samples hold points with NaN or inf: {', '.join(named)}{more}"

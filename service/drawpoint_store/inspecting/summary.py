@@ -1,0 +1,137 @@
+"""What a store holds, as plain values: counts, grids, sizes, what draws cost, splits and statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint.draw.rows import draw_rows
+from drawpoint.errors import MetadataDamaged
+from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.writing.binding import has_tables
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import drawpoint.format.manifest
+    from drawpoint.format.manifest import DomainLayout, DomainSample
+
+DRAW_COUNTS = (1_024, 4_096, 16_384, 65_536)
+"""Numbers of points whose cost is shown: what training jobs of the field draw from a domain."""
+
+_SEEDS = 32  # draws that a cost is the mean of
+_MOST_SAMPLES_WEIGHED = 1_000  # looking up the sizes of all files of more samples would take long
+
+
+def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what the store holds, ready for JSON; reads no sample's data.
+
+    `stored_bytes` is None where weighing the files would be slow: on remote storage, and for many samples. Raises
+    StoreNotFound, InvalidManifest, and StoreUnreadable where the storage does not answer.
+    """
+    manifest = StoreManifest.load(store_root)
+    grids: dict[str, list[DomainSample]] = {domain: [] for domain in manifest.domains}
+    for entry in manifest.samples.values():
+        for domain, grid in entry.domains.items():
+            grids[domain].append(grid)
+    domains = {domain: _describe_domain(layout, grids[domain]) for domain, layout in manifest.domains.items()}
+    return {
+        "store_root": str(store_root),
+        "dataset_name": manifest.dataset_name,
+        "format_version": manifest.format_version,
+        "revision": manifest.revision,
+        "compressor": manifest.compressor,
+        "n_samples": len(manifest.samples),
+        "n_digests": sum(entry.digest is not None for entry in manifest.samples.values()),
+        "n_tables": sum(has_tables(entry.digest) for entry in manifest.samples.values()),
+        "logical_bytes": sum(
+            domain["points"]["total"] * domain["bytes_per_point"] for domain in domains.values() if domain["points"]
+        ),
+        "stored_bytes": _weigh(store_root, manifest),
+        "domains": domains,
+        "splits": _describe_splits(store_root, manifest),
+        "statistics": _describe_statistics(store_root, manifest.revision),
+    }
+
+
+def draw_cost(grid: DomainSample, num_points: int) -> dict[str, Any]:
+    """Return how many chunks a draw of `num_points` reads on average, and how many points it reads for one drawn."""
+    chunks = 0
+    for seed in range(_SEEDS):
+        rows = draw_rows(grid, num_points, seed=seed, sample_id="", domain="", stream="fields")
+        chunks += len({each.chunk for each in rows})
+    mean = chunks / _SEEDS
+    amplification = round(mean * grid.chunk_points / num_points, 2)
+    return {"num_points": num_points, "chunks": round(mean, 2), "amplification": amplification}
+
+
+def _describe_domain(layout: DomainLayout, grids: list[DomainSample]) -> dict[str, Any]:
+    fields = {
+        field: {"dtype": array.dtype, "dim": array.dim, "bytes_per_point": array.dim * np.dtype(array.dtype).itemsize}
+        for field, array in layout.arrays.items()
+    }
+    described: dict[str, Any] = {
+        "n_samples": len(grids),
+        "points": None,
+        "fields": fields,
+        "bytes_per_point": sum(field["bytes_per_point"] for field in fields.values()),
+    }
+    if not grids:
+        return described
+    counts = [grid.n_points for grid in grids]
+    # The lower median, so that it is the grid of a sample that exists.
+    typical = sorted(grids, key=lambda grid: grid.n_points)[(len(grids) - 1) // 2]
+    return described | {
+        "points": {
+            "min": min(counts),
+            "median": typical.n_points,
+            "max": max(counts),
+            "total": sum(counts),
+        },
+        "chunk_points": sorted({grid.chunk_points for grid in grids}),
+        "shards_per_array": max(-(-grid.n_points // grid.shard_points) for grid in grids),
+        "draws": [draw_cost(typical, count) for count in DRAW_COUNTS if count < typical.n_points],
+    }
+
+
+def _describe_splits(
+    store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest
+) -> dict[str, dict[str, int]]:
+    described = {}
+    for name in list_splits(store_root):
+        ids = read_split(store_root, name)
+        described[name] = {"n_ids": len(ids), "n_absent": sum(each not in manifest.samples for each in ids)}
+    return described
+
+
+def _describe_statistics(store_root: str | os.PathLike[str], revision: str) -> dict[str, Any]:
+    """Return `state`: fresh, stale (of another revision), none or damaged; with the split and number of samples."""
+    try:
+        found: Mapping[str, Any] | None = read_statistics(store_root)
+    except MetadataDamaged:
+        return {"state": "damaged"}
+    if found is None:
+        return {"state": "none"}
+    state = "fresh" if found["revision"] == revision else "stale"
+    return {"state": state, "split": found.get("split"), "n_samples": found.get("n_samples")}
+
+
+def _weigh(store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest) -> int | None:
+    """Return the bytes of the files of all samples, or None where looking them up is not cheap."""
+    if is_remote(store_root) or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
+        return None
+    root = local_path(store_root).resolve()
+    groups = (local_path(stores.join(store_root, sample.relpath)).resolve() for sample in manifest.samples.values())
+    return sum(
+        entry.stat().st_size
+        for group in groups
+        if group.is_relative_to(root)  # a link may lead anywhere, and reads do not follow it either
+        for entry in group.rglob("*")
+        if entry.is_file()
+    )

@@ -1,0 +1,367 @@
+"""An opened store: plans go in, rows come out in the place where the answer needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import drawpoint.format.manifest
+from drawpoint.errors import DataDamaged, StoreUnreadable
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.runs import Run, Target, find_destinations, join_chunks
+from drawpoint_store.reading.sample import OpenSample
+from drawpoint_store.reading.through_zarr import read_through_zarr
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.buckets import Location, access_of
+from drawpoint_store.storage.cache import ByteBoundedCache
+from drawpoint_store.storage.cached_source import CachedSource
+from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density, check_size
+from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.storage.locks import ForkSafeLock
+from drawpoint_store.storage.object_source import Bucket, ObjectSource, fetch_soon_for
+from drawpoint_store.storage.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+
+    import numpy as np
+    from zarr.abc.store import Store
+
+    from drawpoint.errors import ChunkMissing
+    from drawpoint.format.manifest import SampleEntry
+    from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.codecs import Buffer
+    from drawpoint_store.reading.plan import DomainDraw, ReadPlan
+    from drawpoint_store.storage.disk_cache import DiskCache
+    from drawpoint_store.storage.sources import Fetching, Source
+
+_MOST_RUN_BYTES = 8 * 2**20
+"""Chunks that lie side by side are fetched in one span of at most this size, which bounds what a read holds."""
+
+_SAMPLE_CACHE_BYTES = 64 * 2**20
+"""Metadata and shard indexes that a store keeps: some 1,500 samples of ten fields and 750,000 points."""
+
+_OPEN_FILES = 128
+"""Shards that a store on disk keeps open, well below the usual limit of 1,024 descriptors a process."""
+
+
+ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
+
+
+def open_read_only(path: str) -> Store:
+    """Open the zarr Store of a sample's group for reading."""
+    return stores.make_store(path, read_only=True)
+
+
+def open_manifest(root: str | Location, given: object) -> drawpoint.format.manifest.StoreManifest:
+    """Return a store's manifest: the one that is given, if any, also where it is another library's object."""
+    if given is None:
+        return StoreManifest.load(root)
+    if isinstance(given, drawpoint.format.manifest.StoreManifest):
+        return given
+    return StoreManifest.from_object(given, origin=f"the manifest given for {root}")
+
+
+class OpenStore:
+    """The store at `root` with its manifest; reads are safe to call from several threads.
+
+    Local files are read directly; with another `store_factory`, and on other URLs, every byte comes through the
+    `get` of the Store that it opens. `read_concurrency` threads share the work of one read. Up to `chunk_cache_bytes`
+    of decoded chunks are kept in memory: worth it where the samples that are drawn from fit in, since each draw takes
+    other rows. `disk_cache` keeps what came from a bucket.
+    """
+
+    def __init__(
+        self,
+        root: str | Location,
+        manifest: object = None,
+        store_factory: Callable[[str], Store] = open_read_only,
+        read_concurrency: int = 1,
+        chunk_cache_bytes: int = 0,
+        disk_cache: DiskCache | None = None,
+    ) -> None:
+        self.location = root
+        self.root = str(root)
+        self.manifest = open_manifest(root, manifest)
+        self.store_factory = store_factory
+        self.read_concurrency = read_concurrency
+        self.chunk_cache_bytes = chunk_cache_bytes
+        self.disk_cache = disk_cache
+        self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
+        self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
+        self._files = OpenFiles(local_path(root), _OPEN_FILES)
+        self._bucket: Bucket | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_of = (0, 0)
+        self._first_use = ForkSafeLock()
+        """Held while a bucket or the threads are made: of several threads that come first, all must get the same."""
+
+    @property
+    def far(self) -> bool:
+        """Whether a read waits for a bucket most of its time."""
+        return self.store_factory is open_read_only and stores.uses_obstore(self.root)
+
+    def at(self, manifest: drawpoint.format.manifest.StoreManifest) -> OpenStore:
+        """Return the store at another revision, which shares the connections, and nothing that was read."""
+        other = OpenStore(**{**self.__getstate__(), "manifest": manifest})
+        other._bucket = self._open_bucket() if self.far else None
+        return other
+
+    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Fill `out`, an array of the plan's shape for each of its fields, casting to the array's dtype.
+
+        Raises ChunkMissing, ChunkDamaged or MetadataDamaged for stored bytes that cannot be trusted, and
+        StoreUnreadable where the storage does not answer; what `out` holds is then undefined.
+        """
+        sample = self._sample(plan)
+        try:
+            self._read(sample, plan, out)
+        except (DataDamaged, StoreUnreadable) as error:
+            if not _was_replaced(sample):
+                raise
+            self._read_upgraded(plan, out, error)
+
+    def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        with self._opened(sample):
+            runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
+            self._read_foreign(plan, foreign, out)
+            threads = self.read_concurrency  # which somebody may set meanwhile
+            if threads == 1 or len(runs) <= 1 or sample.source.far:
+                _read_runs(sample, runs, self._chunks)
+            else:
+                groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
+                for done in self._threads(threads).map(lambda group: _read_runs(sample, group, self._chunks), groups):
+                    assert done is None
+
+    async def read_soon(
+        self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
+    ) -> None:
+        """Do what `read` does while the event loop goes on; `run_blocking` runs calls in threads.
+
+        Where a bucket is read no thread waits for it: they have the decoding only.
+        """
+        sample = self._sample(plan)
+        if not isinstance(sample.source, (ObjectSource, CachedSource)):
+            await run_blocking(self.read, plan, out)
+            return
+        try:
+            await self._read_from_bucket(sample, sample.source, plan, out, run_blocking)
+        except (DataDamaged, StoreUnreadable) as error:
+            if not _was_replaced(sample):
+                raise
+            await run_blocking(self._read_upgraded, plan, out, error)
+
+    async def _read_from_bucket(
+        self,
+        sample: OpenSample,
+        source: ObjectSource | CachedSource,
+        plan: ReadPlan,
+        out: Mapping[str, np.ndarray[Any, Any]],
+        run_blocking: Callable[..., Awaitable[None]],
+    ) -> None:
+        with self._opened(sample):
+            runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), source)
+            if foreign:
+                await run_blocking(self._read_foreign, plan, foreign, out)
+            try:
+                fetched = await source.fetch_soon([run.span for run in runs])
+            except FileNotFoundError as error:
+                raise _lost(sample, runs, error) from error
+            await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
+
+    def _read_upgraded(
+        self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], error: DataDamaged | StoreUnreadable
+    ) -> None:
+        """Read from a group that turned out to be another, if it has the content that the manifest says, else `error`.
+
+        `drawpoint upgrade` gives a group new metadata and leaves its content as it is.
+        """
+        try:
+            is_bound = self.open_sample(plan).binding is not None
+        except DataDamaged:
+            is_bound = False
+        if not is_bound:
+            raise error
+        self._read(self._sample(plan), plan, out)
+
+    def open_sample(self, plan: ReadPlan) -> OpenSample:
+        """Return the sample of a plan with its metadata, which the plan's arrays need. Raises MetadataDamaged."""
+        sample = self._sample(plan)
+        with self._opened(sample):
+            if fetch_for(sample.read_metadata(plan.arrays.values()), sample.source):
+                self._samples.put(plan.relpath, sample, sample.nbytes)
+        return sample
+
+    @contextlib.contextmanager
+    def _opened(self, sample: OpenSample) -> Iterator[None]:
+        """Drop what is known of a sample if it turns out damaged: the next read must see it restored.
+
+        A storage that does not answer says nothing of what was read before.
+        """
+        try:
+            yield
+        except (DataDamaged, StoreUnreadable) as error:
+            error.store = self.root
+            if isinstance(sample.source, LocalSource):
+                sample.source.close()
+            if isinstance(error, DataDamaged) or _was_replaced(sample):
+                self._samples.drop(sample.relpath)
+                if self._chunks is not None:
+                    self._chunks.drop_below(f"{sample.relpath}/")
+            raise
+
+    def _find_runs(
+        self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
+    ) -> Fetching[tuple[list[Run], list[str]]]:
+        """Return what is to be fetched of the chunks, having read what tells where they lie; and foreign fields."""
+        if (yield from sample.read_metadata(plan.arrays.values())):
+            self._samples.put(plan.relpath, sample, sample.nbytes)
+        direct: list[tuple[str, DomainDraw, ShardedArray, np.ndarray[Any, Any]]] = []
+        foreign = []
+        for field, draw in plan.arrays.items():
+            array = sample.array(draw)
+            if array is None:
+                foreign.append(field)
+            else:
+                direct.append((field, draw.draw, array, out[field]))
+        yield from sample.read_indexes(
+            [
+                (array, field, sorted({rows.chunk // array.chunks_per_shard for rows in draw.rows}))
+                for field, draw, array, _ in direct
+            ]
+        )
+        destinations = {id(draw): find_destinations(draw) for draw in plan.draws.values()}
+        runs: list[Run] = []
+        for field, rows, array, filled in direct:
+            target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
+            wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
+            runs += join_chunks(sample, target, wanted, most_bytes=0 if self.disk_cache else _MOST_RUN_BYTES)
+        return runs, foreign
+
+    def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        for field in fields:
+            out[field][...] = read_through_zarr(
+                self.group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
+            )
+
+    def _sample(self, plan: ReadPlan) -> OpenSample:
+        sample = self._samples.get(plan.relpath)
+        if sample is None:
+            entry = self.manifest.samples[plan.sample_id]
+            sample = OpenSample(plan.sample_id, entry, self._source(entry))
+        return sample
+
+    def _source(self, entry: SampleEntry) -> Source:
+        path = stores.join(self.root, entry.relpath)
+        if self.store_factory is open_read_only and not is_remote(path):
+            return LocalSource(local_path(path), self._files, access_of(self.location).document_bytes)
+        if self.store_factory is open_read_only and stores.uses_obstore(path):
+            source = ObjectSource(self._open_bucket(), entry.relpath)
+            if self.disk_cache is None:
+                return source
+            content = entry.digest or self.manifest.revision
+            return CachedSource(source, self.disk_cache, f"{path}\n{content}")
+        return ZarrSource(self.group(entry.relpath))
+
+    def group(self, relpath: str) -> Store:
+        """Open the zarr Store of a sample's group."""
+        if self.store_factory is open_read_only and isinstance(self.location, Location):
+            return stores.make_store(self.location.below(relpath), read_only=True)
+        return self.store_factory(stores.join(self.root, relpath))
+
+    def _file_check(self, relpath: str) -> Callable[[str, int | None], None]:
+        """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store.
+
+        It refuses one of more bytes than are given, too, or than a document may have.
+        """
+        folder = stores.join(self.root, relpath)
+
+        def check(key: str, most_bytes: int | None) -> None:
+            path = f"{local_path(folder)}/{key}"
+            if os.path.lexists(path):
+                with os.fdopen(self._files.root.open(path), "rb") as file:
+                    nbytes = os.fstat(file.fileno()).st_size
+                    if most_bytes is None:
+                        check_size(nbytes, access_of(self.location).document_bytes)
+                        check_density(file.read(), METADATA_BYTES_A_VALUE)
+                if most_bytes is not None and nbytes > most_bytes:
+                    raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
+
+        return check if self.store_factory is open_read_only and not is_remote(folder) else lambda *_: None
+
+    def _open_bucket(self) -> Bucket:
+        with self._first_use:
+            if self._bucket is None:
+                self._bucket = Bucket(self.location)
+            return self._bucket
+
+    def _threads(self, count: int) -> ThreadPoolExecutor:
+        needed = (os.getpid(), count)
+        with self._first_use:
+            if self._pool is None or self._pool_of != needed:  # threads do not survive a fork
+                self._pool, self._pool_of = ThreadPoolExecutor(count, "drawpoint-read"), needed
+            return self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "root": self.location,
+            "manifest": self.manifest,
+            "store_factory": self.store_factory,
+            "read_concurrency": self.read_concurrency,
+            "chunk_cache_bytes": self.chunk_cache_bytes,
+            "disk_cache": self.disk_cache,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _was_replaced(sample: OpenSample) -> bool:
+    return sample.was_replaced or (isinstance(sample.source, LocalSource) and sample.source.was_replaced)
+
+
+def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
+    """Put the rows of chunks that are still decoded where they belong, and return the chunks that are not."""
+    wanted = []
+    for chunk in target.destinations:
+        values = cache.get(sample.chunk_key(target.array, chunk))
+        if values is None:
+            wanted.append(chunk)
+        else:
+            target.place(chunk, values)
+    return wanted
+
+
+def _read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
+    """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
+    try:
+        _place_runs(sample, runs, sample.source.fetch([run.span for run in runs]), cache)
+    except FileNotFoundError as error:
+        raise _lost(sample, runs, error) from error
+
+
+def _place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], cache: ChunkCache | None) -> None:
+    """Decode the chunks of `runs` and put their rows where they belong."""
+    for run, data in zip(runs, fetched, strict=True):
+        target, view = run.target, memoryview(data)
+        for place in run.places:
+            begin = place.offset - run.span.start
+            try:
+                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+            except DataDamaged:
+                if isinstance(sample.source, CachedSource):
+                    sample.source.forget(run.span for run in runs)
+                raise
+            target.place(place.chunk, values)
+            if cache is not None:
+                # A view would keep all that was fetched along with it in memory.
+                held = values.copy() if target.array.decoder.is_plain else values
+                cache.put(sample.chunk_key(target.array, place.chunk), held, held.nbytes)
+
+
+def _lost(sample: OpenSample, runs: list[Run], error: FileNotFoundError) -> ChunkMissing:
+    # The error names the object that is gone, whichever was being waited for.
+    lost = next(run for run in runs if run.span.key == str(error))
+    return sample.shard_missing(lost.target.array, lost.target.field, lost.places[0])

@@ -1,0 +1,1 @@
+"""Where bytes lie: local files, buckets, other fsspec URLs; ranges of them, and caches."""

@@ -1,0 +1,167 @@
+"""What binds a sample's bytes to their place: a checksum for each chunk, and one digest over all of them.
+
+The manifest's entry holds the digest of a sample, its group's attributes hold the digest and what it is made of, and
+each array's attributes hold a table of its chunks' checksums, in order. Other readers ignore these attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from drawpoint.format.manifest import ArrayLayout
+
+CRC_BYTES = 4
+NO_CHUNK = bytes(CRC_BYTES)
+"""What a table says of a chunk that is not stored since all of it is the fill value: the crc32c of no bytes."""
+
+_ATTRIBUTE = "drawpoint"
+_TABLE = "chunks_crc32c"
+_RULE = "sha256/2:"
+_VALUES_RULE = "sha256:"
+"""How digests begin that are of the values alone, in stores that have no tables: see `values_digest`."""
+
+
+class ArrayDigests(NamedTuple):
+    """The sha256 (hex) of an array's `values` (`array_digest`) and of its table of `chunks`.
+
+    `chunks` is None for an array that zarr-python alone can read, which has no table.
+    """
+
+    values: str
+    chunks: str | None
+
+
+class Binding(NamedTuple):
+    """The digest of a sample, and those of its arrays by name, in the order of the layout, that it is made of."""
+
+    digest: str
+    arrays: Mapping[str, ArrayDigests]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, ArrayDigests]) -> Self:
+        """Return the binding of a sample's arrays."""
+        return cls(_digest(_plain(arrays)), arrays)
+
+    def agrees_with(self, digest: str | None) -> bool:
+        """Tell whether a manifest's `digest` of the sample is of this content; None, of other writers, always is."""
+        if digest is not None and digest.startswith(_VALUES_RULE):
+            return digest == values_digest(array.values for array in self.arrays.values())
+        return digest in (None, self.digest)
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return what the group's attributes hold."""
+        return {_ATTRIBUTE: {"digest": self.digest, "arrays": _plain(self.arrays)}}
+
+    @classmethod
+    def from_attributes(cls, attributes: Any) -> Self | None:
+        """Return what a group's attributes hold, or None; raises ValueError where that is damaged."""
+        held = _held(attributes)
+        if held is None or "digest" not in held:
+            return None
+        try:
+            plain = held["arrays"]
+            arrays = {name: ArrayDigests(each["values"], each.get("chunks")) for name, each in plain.items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("its attributes do not name what its digest is of") from error
+        if held["digest"] != _digest(plain):
+            raise ValueError("its digest is not that of the arrays in its attributes")
+        return cls(held["digest"], arrays)
+
+
+def _plain(arrays: Mapping[str, ArrayDigests]) -> dict[str, dict[str, str]]:
+    return {
+        name: {"values": each.values, **({} if each.chunks is None else {"chunks": each.chunks})}
+        for name, each in arrays.items()
+    }
+
+
+def _digest(plain: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the digest of a sample: over names, values and tables of all arrays, whatever their order."""
+    packed = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return _RULE + hashlib.sha256(packed.encode()).hexdigest()
+
+
+def has_tables(digest: str | None) -> bool:
+    """Tell whether a manifest's `digest` says that the sample's chunks are bound to their places."""
+    return digest is not None and digest.startswith(_RULE)
+
+
+def is_known(digest: str | None) -> bool:
+    """Tell whether a manifest's `digest` is of a rule that is known here."""
+    return digest is not None and digest.startswith((_RULE, _VALUES_RULE))
+
+
+def table_attributes(table: bytes) -> dict[str, Any]:
+    """Return what an array's attributes hold: the table of its chunks' checksums."""
+    return {_ATTRIBUTE: {_TABLE: base64.b64encode(table).decode()}}
+
+
+def has_table(node: Any) -> bool:
+    """Tell whether an array's metadata, its `zarr.json`, holds a table."""
+    attributes = node.get("attributes") if isinstance(node, dict) else None
+    held = attributes.get(_ATTRIBUTE) if isinstance(attributes, dict) else None
+    return isinstance(held, dict) and _TABLE in held
+
+
+def without_table(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an array's metadata without its table."""
+    attributes = node.get("attributes")
+    if not isinstance(attributes, dict):
+        return dict(node)
+    return {**node, "attributes": {key: value for key, value in attributes.items() if key != _ATTRIBUTE}}
+
+
+def table_digest(table: bytes | None) -> str | None:
+    """Return the sha256 (hex) of a table, None of none."""
+    return None if table is None else hashlib.sha256(table).hexdigest()
+
+
+def parse_table(attributes: Any, n_chunks: int) -> bytes | None:
+    """Return the checksums of an array's chunks in order, 4 bytes each, or None where its attributes hold none.
+
+    Raises ValueError for a table that is no base64 or of another number of chunks.
+    """
+    held = _held(attributes)
+    if held is None or _TABLE not in held:
+        return None
+    try:
+        table = base64.b64decode(held[_TABLE], validate=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"its table of checksums is no base64 ({error})") from error
+    if len(table) != n_chunks * CRC_BYTES:
+        raise ValueError(
+            f"its table of checksums has {len(table)} bytes, not {CRC_BYTES} for each of {n_chunks} chunks"
+        )
+    return table
+
+
+def values_digest(array_digests: Iterable[str]) -> str:
+    """Return `sha256:<hex>` of a sample from the digests of its arrays' values, in the order of the layout."""
+    return _VALUES_RULE + hashlib.sha256("".join(array_digests).encode()).hexdigest()
+
+
+def array_digest(layout: ArrayLayout, stored_rows: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Return the sha256 (hex) of an array's name, dtype, shape and values, of rows given in stored order."""
+    digest = hashlib.sha256()
+    n_points = 0
+    for rows in stored_rows:
+        n_points += len(rows)
+        digest.update(np.ascontiguousarray(rows, np.dtype(layout.dtype).newbyteorder("<")).data)
+    head = [layout.array_name, layout.dtype, n_points, layout.dim]
+    digest.update(json.dumps(head, separators=(",", ":")).encode())
+    return digest.hexdigest()
+
+
+def _held(attributes: Any) -> dict[str, Any] | None:
+    held = attributes.get(_ATTRIBUTE) if isinstance(attributes, dict) else None
+    if held is not None and not isinstance(held, dict):
+        raise ValueError(f"its attribute {_ATTRIBUTE!r} is no object")
+    return held

@@ -1,0 +1,157 @@
+"""A sample's field arrays: checked against the layout, and cast to the dtype that they are stored in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from drawpoint.errors import InvalidSample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from drawpoint.format.manifest import ArrayLayout, DomainLayout
+
+
+class NonFinite(NamedTuple):
+    """How many NaN and infinities there are among `values` numbers, and the first row that has one."""
+
+    nans: int = 0
+    infinities: int = 0
+    values: int = 0
+    first_row: int | None = None
+
+    @classmethod
+    def among(cls, rows: np.ndarray[Any, Any]) -> NonFinite:
+        """Count those of an array (N, dim)."""
+        finite = np.isfinite(rows)
+        if finite.all():
+            return cls(values=rows.size)
+        nans = int(np.isnan(rows).sum())
+        infinities = rows.size - int(finite.sum()) - nans
+        return cls(nans, infinities, rows.size, int(np.argmin(finite.all(axis=1))))
+
+    def followed_by(self, rows: NonFinite, first: int) -> NonFinite:
+        """Return the count of these and of the rows that follow, from row `first` on."""
+        later = None if rows.first_row is None else first + rows.first_row
+        return NonFinite(
+            self.nans + rows.nans,
+            self.infinities + rows.infinities,
+            self.values + rows.values,
+            later if self.first_row is None else self.first_row,
+        )
+
+    def __str__(self) -> str:
+        kinds = ((self.nans, "NaN"), (self.infinities, "infinite"))
+        counts = " and ".join(f"{count} {what}" for count, what in kinds if count)
+        return f"{counts} of {self.values} values, the first in row {self.first_row}"
+
+
+def as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
+    """Return one field's values as (N, dim); raises InvalidSample for another shape and for what is no real number."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that need a gradient
+        raise InvalidSample(
+            f"sample {sample_id!r}: {layout.field} is no array: {str(error).rstrip('.')}; give one array of numbers, a "
+            "tensor as tensor.detach().float().",
+            sample=sample_id,
+            field=layout.field,
+        ) from error
+    allowed = f"(N, {layout.dim})" if layout.dim > 1 else "(N,) or (N, 1)"
+    rows = array[:, None] if layout.dim == 1 and array.ndim == 1 else array
+    if rows.ndim != 2 or rows.shape[1] != layout.dim:  # noqa: PLR2004  rows and components
+        problem = f"must have shape {allowed}, has {array.shape}"
+    elif np.ma.isMaskedArray(values):
+        problem = "is masked, and a store has no place for a mask; fill it, or leave its points out"
+    elif array.dtype.kind not in "fiu":
+        problem = f"must hold real numbers, holds {array.dtype}"
+    elif not len(array):
+        problem = f"has no points (shape {array.shape}); leave the whole domain out instead"
+    else:
+        return rows
+    raise InvalidSample(f"sample {sample_id!r}: {layout.field} {problem}.", sample=sample_id, field=layout.field)
+
+
+def check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Raise InvalidSample unless a domain has all its fields, each of the same number of points."""
+    missing = [field for field in layout.arrays if field not in given]
+    if missing:
+        raise InvalidSample(
+            f"sample {sample_id!r} has {', '.join(given)} but lacks {', '.join(missing)}; "
+            f"give all fields of {domain!r} or none.",
+            sample=sample_id,
+            field=missing[0],
+        )
+    counts = {field: len(array) for field, array in given.items()}
+    odd = next((field for field, count in counts.items() if count != counts[layout.position]), None)
+    if odd is not None:
+        shapes = ", ".join(f"{field} {array.shape}" for field, array in given.items())
+        raise InvalidSample(
+            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}.",
+            sample=sample_id,
+            field=odd,
+        )
+
+
+_NOISE = 0.05
+"""Share of a field's values that may be stored as zero before it is worth a warning; all are counted."""
+
+
+class UnderflowWarning(UserWarning):
+    """Values were too small for the dtype that they are stored in."""
+
+
+class Underflow(NamedTuple):
+    """How many numbers that are not zero are stored as zero, `lost` of `values` that are not zero."""
+
+    lost: int
+    values: int
+
+    @classmethod
+    def among(cls, rows: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> Underflow:
+        """Count those of `rows` (N, dim) that are zero in `stored`."""
+        kept, values = int(np.count_nonzero(stored)), int(np.count_nonzero(rows))
+        return cls(values - kept, values)
+
+    @property
+    def matters(self) -> bool:
+        """Whether so many are lost that it is no noise, such as the component of a normal that should be zero."""
+        return self.lost > _NOISE * self.values
+
+    def explain(self, field: str, dtype: str) -> str:
+        """Return what was lost of a field, and what keeps it."""
+        wider = "float32" if dtype == "float16" else "float64"
+        return (
+            f"{self.lost:,} of the {self.values:,} values of {field} that are not zero are too small for {dtype} and "
+            f"are stored as zero; keep them with field_dtypes={{{field!r}: {wider!r}}} "
+            f"(--field-dtype {field}={wider}), or scale the field"
+        )
+
+
+def cast(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """Return (N, dim) rows in the dtype they are stored in, little-endian.
+
+    Raises InvalidSample for NaN and infinities, with how many, and for values beyond the range of `dtype`.
+    """
+    target = np.dtype(dtype).newbyteorder("<")
+    with np.errstate(over="ignore"):
+        stored = rows.astype(target, copy=False)
+    # What is not finite stays so in any dtype: one look at the narrower array is enough for all that can be stored.
+    if np.isfinite(stored).all():
+        return stored
+    found = NonFinite.among(rows)
+    if found.first_row is not None:
+        raise InvalidSample(f"sample {sample_id!r}: {field} holds {found}.", sample=sample_id, field=field)
+    peak = float(np.abs(rows.astype(np.float64)).max())
+    wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
+    raise InvalidSample(
+        f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
+        f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
+        f"(--field-dtype {field}={wider}).",
+        sample=sample_id,
+        field=field,
+    )

@@ -1,0 +1,202 @@
+"""A sample's Zarr v3 group as bytes: metadata, shards, chunks; what zarr-python would write, without its overhead.
+
+Formats: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html and the sharding codec's
+https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import crc32c
+import numcodecs
+import numpy as np
+from numcodecs import blosc
+
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_shared
+from drawpoint_store.writing.binding import (
+    CRC_BYTES,
+    ArrayDigests,
+    Binding,
+    array_digest,
+    table_attributes,
+    table_digest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from zarr.abc.store import Store
+
+    from drawpoint.format.manifest import ArrayLayout, DomainSample
+
+_THREADS = min(4, os.cpu_count() or 1)
+GROUP_FORMAT = 2
+"""Counts up with each change of what is written for the same values: groups of two formats must not mix unnoticed."""
+
+_CRC = {"name": "crc32c"}
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+class ArrayContent(NamedTuple):
+    """What is to be stored of one field: `values` (n_points, dim) in the stored dtype, and the `order` of its rows."""
+
+    layout: ArrayLayout
+    grid: DomainSample
+    values: np.ndarray[Any, Any]
+    order: np.ndarray[Any, Any]
+
+
+def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
+    """Write the group at `path`, replacing what lies there on a root of its own, and return the digest of its content.
+
+    On a shared root nothing is deleted first. A group there has the name of its content (`content_name`): somebody else
+    may read or write it at this moment, and each of its objects is replaced by one of the same bytes. Every chunk is
+    written, also one of nothing but zeros, so that a chunk that is not there is always damage. The group's own
+    metadata comes last. Raises StoreUnreadable where the storage does not take it.
+    """
+    store = stores.make_store(path)
+    if not is_shared(path):
+        with stores.translated_errors("replaced", path):
+            _sync(store.delete_dir(""))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        written = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
+    nodes, digests = {}, {}
+    for (layout, grid, _, _), (values, table) in zip(arrays, written, strict=True):
+        nodes[layout.array_name] = array_metadata(layout, grid, compression_level, table)
+        digests[layout.array_name] = ArrayDigests(values, table_digest(table))
+    binding = Binding.of(digests)
+    groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
+    nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
+    for name, node in sorted(nodes.items()):
+        _put(store, f"{name}/zarr.json", to_json(node))
+    _put(store, "zarr.json", to_json(group_metadata(nodes, binding)))
+    return binding.digest
+
+
+def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
+    """Return 12 hex digits that name what decides a group's bytes, and nothing else: values, layout, order, format.
+
+    Where no lock can be held, groups are named by it: conversions that differ never write one object, and equal ones
+    write the same bytes.
+    """
+    compressor = [compression_level, numcodecs.__version__] if compression_level else None
+    digest = hashlib.sha256(json.dumps([GROUP_FORMAT, shuffle_seed, compressor]).encode())
+    for layout, grid, values, _ in arrays:
+        digest.update(json.dumps([layout.model_dump(), grid.model_dump()], sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<")).data)
+    return digest.hexdigest()[:12]
+
+
+def _write_array(store: Store, array: ArrayContent, compression_level: int) -> tuple[str, bytes]:
+    """Shuffle, encode and write one array's shards, and return the digest of its values and its chunks' checksums."""
+    layout, grid, values, order = array
+    shuffled = np.take(values, order, axis=0)
+    slots = grid.shard_points // grid.chunk_points
+    table = bytearray()
+    for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
+        rows = shuffled[first : first + grid.shard_points]
+        chunks = [encode_chunk(chunk, compression_level) for chunk in _chunks(rows, grid.chunk_points)]
+        table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
+        _put(store, f"{layout.array_name}/c/{shard}/0", join_shard(chunks, slots))
+    return array_digest(layout, [shuffled]), bytes(table)
+
+
+def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int, table: bytes) -> dict[str, Any]:
+    """Return the `zarr.json` of one array, whose chunks' checksums are `table`; level 0 means no compressor."""
+    blosc_codec = {
+        "name": "blosc",
+        "configuration": {
+            "typesize": np.dtype(layout.dtype).itemsize,
+            "cname": "zstd",
+            "clevel": compression_level,
+            "shuffle": "shuffle",
+            "blocksize": 0,
+        },
+    }
+    sharding = {
+        "chunk_shape": [grid.chunk_points, layout.dim],
+        "codecs": [_BYTES, *([blosc_codec] if compression_level else []), _CRC],
+        "index_codecs": [_BYTES, _CRC],
+        "index_location": "end",
+    }
+    return {
+        "shape": [grid.n_points, layout.dim],
+        "data_type": layout.dtype,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [grid.shard_points, layout.dim]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0,
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": table_attributes(table),
+        "dimension_names": ["point", "component"],
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def group_metadata(nodes: dict[str, dict[str, Any]], binding: Binding) -> dict[str, Any]:
+    """Return the group's `zarr.json` with the metadata of all its nodes consolidated into it."""
+    consolidated = {
+        name: node
+        if node["node_type"] == "array"
+        else {**node, "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": {}}}
+        for name, node in sorted(nodes.items(), key=lambda item: (item[0].count("/"), item[0]))
+    }
+    return {
+        "attributes": binding.to_attributes(),
+        "zarr_format": 3,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": consolidated},
+        "node_type": "group",
+    }
+
+
+def encode_chunk(rows: np.ndarray[Any, Any], compression_level: int) -> bytes:
+    """Return a chunk's bytes: little-endian rows, through blosc-zstd unless the level is 0, then their crc32c."""
+    packed = blosc.compress(rows, b"zstd", compression_level, blosc.SHUFFLE) if compression_level else rows.tobytes()
+    return b"".join([packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
+
+
+def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
+    """Return a shard's bytes: the chunks, then the index of (offset, nbytes) for each of its slots, checksummed."""
+    index = np.full((slots, 2), 2**64 - 1, dtype="<u8")
+    offset = 0
+    for slot, chunk in enumerate(chunks):
+        index[slot] = offset, len(chunk)
+        offset += len(chunk)
+    packed = index.tobytes()
+    return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
+
+
+def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndarray[Any, Any]]:
+    for first in range(0, len(values), chunk_points):
+        rows = values[first : first + chunk_points]
+        if len(rows) < chunk_points:  # Zarr stores the last chunk at full size
+            rows = np.concatenate([rows, np.zeros((chunk_points - len(rows), values.shape[1]), values.dtype)])
+        yield rows
+
+
+def to_json(node: dict[str, Any]) -> bytes:
+    """Return the bytes of a `zarr.json`."""
+    return json.dumps(node, indent=2).encode()
+
+
+def _put(store: Store, key: str, data: bytes) -> None:
+    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415  see stores.make_store
+
+    with stores.translated_errors("written", f"{store}/{key}"):
+        _sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+
+
+def _sync(coroutine: Any) -> None:
+    from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
+
+    sync(coroutine)

@@ -1,0 +1,267 @@
+"""Writing samples: shuffled once, cut into chunks, compressed, checksummed, one Zarr v3 group each."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint.draw.philox import Words
+from drawpoint.errors import InvalidSample, StoreNotFound
+from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
+from drawpoint.format.sample_table import MAX_CHUNKS, check_path
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_shared
+from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
+from drawpoint_store.writing.group import ArrayContent, content_name, write_group
+from drawpoint_store.writing.layout import build_domain_layouts
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from types import EllipsisType
+
+    from numpy.typing import ArrayLike
+
+    from drawpoint_store.writing.layout import FileMap
+
+_SHUFFLE_RULE = "shuffle/1"
+_REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
+"""How the group of a sample that is written anew ends, before `.zarr`; no sample id may end so."""
+
+
+class ZarrStoreWriter:
+    """Writes samples below `store_root` (a path or URL) and keeps the manifest of what it wrote.
+
+    `chunk_points` rows make a chunk: choose about the number of points of a draw. An array is one shard, unless
+    `shard_points` caps it (rounded down to whole chunks, at least one). Positions are stored as `coords_dtype`,
+    values as `values_dtype`, and fields that `field_dtypes` names (canonical name -> dtype) as it says.
+    `compression_level` is that of blosc-zstd, 1 to 9, or 0 for no compressor. It is 5 unless given, as in
+    `noether.data.zarr_store`, whose constructor this one stands in for; `drawpoint convert` takes 0, which reads faster
+    (docs/performance.md).
+
+    Raises ValueError for counts below 1, dtypes that cannot be stored, and domains without exactly one coordinate
+    field.
+    """
+
+    def __init__(
+        self,
+        store_root: str | os.PathLike[str],
+        filemap: FileMap,
+        dataset_name: str,
+        shuffle_seed: int = 0,
+        chunk_points: int = 4096,
+        shard_points: int | None = None,
+        coords_dtype: str = "float32",
+        values_dtype: str = "float16",
+        field_dtypes: Mapping[str, str] | None = None,
+        compression_level: int = 5,
+    ) -> None:
+        for name, value in (("chunk_points", chunk_points), ("shard_points", shard_points)):
+            if value is not None and (not _is_whole(value) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not _is_whole(compression_level) or not 0 <= compression_level <= 9:  # noqa: PLR2004  blosc's levels
+            raise ValueError(f"compression_level must be a whole number in 0..9, not {compression_level!r}.")
+        if not dataset_name.isprintable():
+            raise ValueError(
+                f"dataset_name {dataset_name!r} has characters that do not print; give another (--dataset-name)."
+            )
+        self.store_root = str(store_root)
+        self.filemap = filemap
+        self.chunk_points = chunk_points
+        self.shard_points = shard_points
+        self.coords_dtype = coords_dtype
+        self.values_dtype = values_dtype
+        self.field_dtypes = field_dtypes
+        self.compression_level = compression_level
+        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
+        self.manifest = StoreManifest(
+            dataset_name=dataset_name,
+            shuffle_seed=shuffle_seed,
+            coords_dtype=coords_dtype,
+            values_dtype=values_dtype,
+            compressor=f"blosc-zstd-{compression_level}" if compression_level else "none",
+            domains=self.layouts,
+        )
+        self.underflows: dict[str, dict[str, Underflow]] = {}
+        """What was too small for its dtype, of each sample that was written, by field."""
+        self._published: tuple[SampleTable, frozenset[str]] | None = None
+        self._lock = threading.Lock()
+
+    def write_group(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> SampleEntry:
+        """Write one sample's group and return its entry, without recording it in the manifest.
+
+        `field_arrays` maps canonical fields to arrays of one domain's count: positions (N, 3), vectors (N, dim),
+        scalars (N,) or (N, 1). A domain may be left out as a whole. Safe to call from several threads, for
+        different samples. A sample that the store's saved manifest already lists is written beside the old one.
+
+        Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
+        fields, counts that disagree, empty domains, NaN and infinities, and finite values that the target dtype cannot
+        hold; nothing has been written then. Warns (UnderflowWarning) where the target dtype turns more than 5 % of a
+        field's values to zero.
+        """
+        check_sample_id(sample_id)
+        given = self._by_domain(sample_id, field_arrays)
+        domains: dict[str, DomainSample] = {}
+        contents, underflows = [], {}
+        for domain, arrays in given.items():
+            layout = self.layouts[domain]
+            n_points = len(arrays[layout.position])
+            domains[domain] = self.grid(n_points)
+            order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points)
+            for field, array in layout.arrays.items():
+                stored = cast(sample_id, field, arrays[field], array.dtype)
+                underflows[field] = Underflow.among(arrays[field], stored)
+                contents.append(ArrayContent(array, domains[domain], stored, order))
+        if is_shared(self.store_root):
+            name = content_name(contents, self.manifest.shuffle_seed, self.compression_level)
+            relpath = f"{sample_id}.{name}.zarr"
+        else:
+            relpath = self._free_relpath(sample_id)
+        digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
+        self.underflows[sample_id] = {field: found for field, found in underflows.items() if found.lost}
+        for field, found in self.underflows[sample_id].items():
+            if found.matters:
+                reason = found.explain(field, self.manifest.fields[field].dtype)
+                warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
+        return SampleEntry(relpath=relpath, domains=domains, digest=digest)
+
+    def write_sample(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> None:
+        """Write one sample and record it in the manifest (`save_manifest` publishes it)."""
+        self.manifest.samples[sample_id] = self.write_group(sample_id, field_arrays)
+
+    def to_init_kwargs(self) -> dict[str, Any]:
+        """Return the keyword arguments that build an equal writer, say in a worker process."""
+        return {
+            "store_root": self.store_root,
+            "filemap": self.filemap,
+            "dataset_name": self.manifest.dataset_name,
+            "shuffle_seed": self.manifest.shuffle_seed,
+            "chunk_points": self.chunk_points,
+            "shard_points": self.shard_points,
+            "coords_dtype": self.coords_dtype,
+            "values_dtype": self.values_dtype,
+            "field_dtypes": self.field_dtypes,
+            "compression_level": self.compression_level,
+        }
+
+    def save_manifest(self, replacing: str | EllipsisType | None = ...) -> str:
+        """Publish the manifest, whole or not at all, and return its path or URL.
+
+        With `replacing`, only if the store's is as StoreManifest.save says; raises RevisionChanged otherwise.
+        """
+        self.retire_groups()
+        place = self.manifest.save(self.store_root, replacing)
+        with self._lock:
+            self._published = None
+        return place
+
+    def retire_groups(self) -> None:
+        """Note in the manifest which groups of published revisions it no longer points at; saving does so, too."""
+        with self._lock:
+            self._published = None
+            _, taken = self._load_published()
+        self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
+
+    def grid(self, n_points: int) -> DomainSample:
+        """Return the chunks and shards that a domain of `n_points` rows is cut into."""
+        chunk = min(self.chunk_points, n_points)
+        n_chunks = math.ceil(n_points / chunk)
+        if n_chunks > MAX_CHUNKS:
+            raise InvalidSample(
+                f"{n_points} points in chunks of {chunk} are more than {MAX_CHUNKS} chunks; write with chunk_points of "
+                f"{math.ceil(n_points / MAX_CHUNKS)} or more (--chunk-points)."
+            )
+        chunks_per_shard = n_chunks
+        if self.shard_points is not None:
+            chunks_per_shard = min(n_chunks, max(1, self.shard_points // chunk))
+        return DomainSample(
+            n_points=n_points, chunk_points=chunk, shard_points=chunks_per_shard * chunk, n_chunks=n_chunks
+        )
+
+    def _by_domain(
+        self, sample_id: str, field_arrays: Mapping[str, ArrayLike]
+    ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+        """Return the arrays as (N, dim), by domain and field, checked against the layout."""
+        known = {field: layout for domain in self.layouts.values() for field, layout in domain.arrays.items()}
+        unknown = sorted(field_arrays.keys() - known.keys())
+        if unknown:
+            raise InvalidSample(
+                f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap, which has: {', '.join(known)}.",
+                sample=sample_id,
+                field=unknown[0],
+            )
+        by_domain = {}
+        for domain, layout in self.layouts.items():
+            given = {
+                field: as_rows(sample_id, array, field_arrays[field])
+                for field, array in layout.arrays.items()
+                if field in field_arrays
+            }
+            if given:
+                check_domain(sample_id, domain, layout, given)
+                by_domain[domain] = given
+        if not by_domain:
+            raise InvalidSample(f"sample {sample_id!r} has no fields.", sample=sample_id)
+        return by_domain
+
+    def _free_relpath(self, sample_id: str) -> str:
+        """Return a path that no published revision has pointed at: what its readers read stays as it is."""
+        with self._lock:
+            samples, taken = self._load_published()
+        rewrite = 0
+        if sample_id in samples:
+            numbered = _REWRITTEN.search(samples[sample_id].relpath.removesuffix(".zarr"))
+            rewrite = int(numbered[1]) + 1 if numbered else 1
+        while (relpath := f"{sample_id}.rewritten-{rewrite}.zarr" if rewrite else f"{sample_id}.zarr") in taken:
+            rewrite += 1
+        return relpath
+
+    def _load_published(self) -> tuple[SampleTable, frozenset[str]]:
+        """Return the samples of the store's saved manifest, and all paths that it or an earlier one points at."""
+        if self._published is None:
+            try:
+                manifest = StoreManifest.load(self.store_root)
+            except StoreNotFound:
+                self._published = SampleTable(), frozenset()
+            else:
+                relpaths = {entry.relpath for entry in manifest.samples.values()}
+                self._published = manifest.samples, frozenset(relpaths.union(manifest.retired))
+        return self._published
+
+
+def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> np.ndarray[Any, Any]:
+    """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source (int64)."""
+    return Words(_SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
+
+
+def check_sample_id(sample_id: str) -> None:
+    """Refuse ids that cannot name a path inside the store: raises InvalidSample (a ValueError)."""
+    segments = sample_id.split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        reason = "it has an empty, '.' or '..' segment"
+    elif not sample_id.isprintable() or "\\" in sample_id:
+        reason = "it has control characters or backslashes"
+    elif ":" in segments[0]:
+        reason = "it names a scheme or a drive"
+    elif any(segment.endswith(".zarr") for segment in segments[:-1]):
+        reason = "it would lie inside another sample's group"
+    elif _REWRITTEN.search(sample_id):
+        reason = "it ends like the group of a sample that is written anew"
+    else:
+        try:
+            check_path(f"{sample_id}.zarr")
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return
+    raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
