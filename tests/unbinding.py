@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from drawpoint_store.writing.binding import values_digest
+from drawpoint_store.reading.digests import values_digest
 
 
 def unbind(root: Path) -> None:

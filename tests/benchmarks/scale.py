@@ -22,7 +22,7 @@ from served_read import fetch, serving
 
 from drawpoint.format.manifest import SampleEntry, SampleTable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.writing.binding import ArrayDigests, Binding, table_digest
+from drawpoint_store.reading.digests import ArrayDigests, SampleDigest, table_digest
 from drawpoint_store.writing.group import array_metadata, encode_chunk, group_metadata
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
@@ -65,10 +65,10 @@ def write_hollow_store(root: Path) -> None:
             table = chunk[-4:] * grid.n_chunks
             nodes[layout.array_name] = array_metadata(layout, grid, writer.compression_level, table)
             digests[layout.array_name] = ArrayDigests("", table_digest(table))
-        binding = Binding.of(digests)
-        (root / f"n{size}.zarr" / "zarr.json").write_text(json.dumps(group_metadata(nodes, binding)))
+        stored_digest = SampleDigest.of(digests)
+        (root / f"n{size}.zarr" / "zarr.json").write_text(json.dumps(group_metadata(nodes, stored_digest)))
         writer.manifest.samples[f"n{size}"] = SampleEntry(
-            relpath=f"n{size}.zarr", domains={"volume": grid}, digest=binding.digest
+            relpath=f"n{size}.zarr", domains={"volume": grid}, digest=stored_digest.digest
         )
     writer.save_manifest()
 

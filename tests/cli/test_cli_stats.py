@@ -18,7 +18,7 @@ from drawpoint_store import (
     calculate_store_statistics,
     statistics_to_dict,
 )
-from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.reading.statistics import read_statistics
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from drawpoint.errors import DrawpointError, StoreExists
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal, lock_store
+from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.writing.lock import lock_store
 from trees import files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def test_a_worker_that_is_killed_is_an_error_not_a_hang(runs: Path, tmp_path: Pa
 
 _OPENS_THE_LOCK_AND_WAITS = """
 import fcntl, sys
-from drawpoint_store.conversion.journal import lock_store
+from drawpoint_store.writing.lock import lock_store
 
 flock = fcntl.flock
 
@@ -305,7 +306,7 @@ def test_a_file_system_without_locks_is_converted_to_all_the_same(
 
 
 def test_where_there_is_no_flock_at_all_no_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drawpoint_store.conversion.journal.fcntl", None)  # as on Windows
+    monkeypatch.setattr("drawpoint_store.writing.lock.fcntl", None)  # as on Windows
     with lock_store(str(tmp_path / "store")), lock_store(str(tmp_path / "store")):
         pass
     assert not (tmp_path / "store").exists()

@@ -38,9 +38,15 @@ FORBIDDEN = {
     "drawpoint_service": {"drawpoint_cli", "torch", "safetensors"},
     "drawpoint_cli": {"torch", "safetensors"},
 }
-# The rooms of `drawpoint`: each may load those before it. What all of them need lies beside them.
-ROOMS = ("draw", "format", "remote", "training", "adapters")
-SHARED = {"drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export"}
+# The rooms of a package: each may load those before it. What all of them need lies beside them.
+ROOMS = {
+    "drawpoint": ("draw", "format", "remote", "training", "adapters"),
+    "drawpoint_store": ("storage", "reading", "writing", "conversion", "inspecting"),
+}
+SHARED = {
+    *("drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export"),
+    *("drawpoint_store", "drawpoint_store.convert"),
+}
 # What a training alone imports, and `import drawpoint` only when asked: they are kinds of torch's own.
 OF_TORCH = {"drawpoint.training.dataset", "drawpoint.training.loader", "drawpoint.training.sampler"}
 # Commands that draw or convert run in processes of their own, never in one that serves.
@@ -90,16 +96,17 @@ def test_arrows_point_one_way(package: str) -> None:
     assert not found
 
 
-def test_a_room_of_the_client_loads_only_rooms_before_it() -> None:
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_loads_only_rooms_before_it(package: str) -> None:
     # Types alone may be named from everywhere: the draw rule is told of grids by the manifest's own models.
-    found = set()
-    for name, path in modules("drawpoint"):
+    rooms, found = ROOMS[package], set()
+    for name, path in modules(package):
         if name in SHARED:
             continue
-        room = ROOMS.index(name.split(".")[1])
+        room = rooms.index(name.split(".")[1])
         for needed in imported(path, when_loaded=False, whole=True, types=False):
             parts = needed.split(".")
-            if parts[0] == "drawpoint" and len(parts) > 1 and parts[1] in ROOMS and ROOMS.index(parts[1]) > room:
+            if parts[0] == package and len(parts) > 1 and parts[1] in rooms and rooms.index(parts[1]) > room:
                 found.add(f"{name} imports {needed}")
     assert found == set()
 

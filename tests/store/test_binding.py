@@ -22,13 +22,13 @@ from conftest import REPOSITORY
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import ZarrChunkReader, calculate_store_statistics, make_store
 from drawpoint_store.inspecting.blocks import read_block
+from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage import buckets
 from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import DiskCache
-from drawpoint_store.writing.upgrade import upgrade_store
 from live import LiveService
 from s3 import Bucket, run_s3
 from small import files_of

@@ -16,11 +16,12 @@ from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreU
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import check_workers, convert
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal, lock_store
+from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.tensors import read_tensor
 from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.writing.group import GROUP_FORMAT
+from drawpoint_store.writing.lock import lock_store
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:

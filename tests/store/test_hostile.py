@@ -17,9 +17,9 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.draw.philox import Words
 from drawpoint.errors import DataDamaged, InvalidManifest, MetadataDamaged, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.codecs import Decoder, UndecodableError, parse_codec
-from drawpoint_store.writing.upgrade import upgrade_store
 from small import small_arrays, small_writer
 
 SAMPLE = "param0/run"

@@ -13,11 +13,11 @@ import pytest
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import StoreExists, StoreNotFound
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.conversion.journal import lock_store
 from drawpoint_store.inspecting import prune
 from drawpoint_store.inspecting.prune import Leftover, prune_store
 from drawpoint_store.inspecting.verify import find_leftovers, verify_store
 from drawpoint_store.storage import objects as stores
+from drawpoint_store.writing.lock import lock_store
 from s3 import Bucket, run_s3
 
 DAY = 86_400.0

@@ -28,7 +28,8 @@ from drawpoint_store import (
     calculate_store_statistics,
     statistics_to_dict,
 )
-from drawpoint_store.inspecting.statistics import choose_samples, read_statistics, statistics_json, statistics_yaml
+from drawpoint_store.inspecting.statistics import choose_samples, statistics_json, statistics_yaml
+from drawpoint_store.reading.statistics import read_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path

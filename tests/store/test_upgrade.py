@@ -20,12 +20,13 @@ from attacks import exchange
 from conftest import REPOSITORY
 from drawpoint.errors import ChunkDamaged, DataDamaged, RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, make_store
-from drawpoint_store.conversion.journal import lock_store
-from drawpoint_store.inspecting.statistics import calculate_store_statistics, read_statistics, statistics_json
+from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_json
+from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.digests import table_digest
+from drawpoint_store.reading.statistics import read_statistics
 from drawpoint_store.storage import objects as stores
-from drawpoint_store.writing.binding import table_digest
-from drawpoint_store.writing.upgrade import upgrade_store
+from drawpoint_store.writing.lock import lock_store
 from small import files_of, small_arrays, small_writer
 
 SAMPLES = ("param0/run", "param1/run")
@@ -299,7 +300,7 @@ def test_nothing_is_published_over_somebody_elses_revision(old: Path, monkeypatc
         (old / "manifest.json").write_text(json.dumps({**document, "dataset_name": "other"}))
         return table_digest(table)
 
-    monkeypatch.setattr("drawpoint_store.writing.upgrade.table_digest", find_while_others_publish)
+    monkeypatch.setattr("drawpoint_store.inspecting.upgrade.table_digest", find_while_others_publish)
     with pytest.raises(RevisionChanged, match="run the same command again"):
         upgrade_store(old)
     assert StoreManifest.load(old).dataset_name == "other"

@@ -26,7 +26,7 @@ from drawpoint_store.conversion.convert import (
     load_manifest,
 )
 from drawpoint_store.conversion.tree import SourceTree
-from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.reading.statistics import read_statistics
 from drawpoint_store.storage.locations import is_remote, local_path
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter

@@ -10,7 +10,6 @@ from drawpoint.errors import DrawpointError
 from drawpoint_cli.arguments import add_store_root, add_workers, location, positive
 from drawpoint_cli.wording import count, printable
 from drawpoint_store.inspecting.statistics import (
-    STATISTICS_NAME,
     OnInvalid,
     choose_fields,
     choose_samples,
@@ -20,6 +19,7 @@ from drawpoint_store.inspecting.statistics import (
 )
 from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.splits import find_split_file, read_split
+from drawpoint_store.reading.statistics import STATISTICS_NAME
 from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:

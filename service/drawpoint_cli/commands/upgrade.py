@@ -7,7 +7,7 @@ import sys
 
 from drawpoint_cli.arguments import add_store_root, add_workers
 from drawpoint_cli.wording import count, printable
-from drawpoint_store.writing.upgrade import upgrade_store
+from drawpoint_store.inspecting.upgrade import upgrade_store
 
 DAMAGED = 1
 

@@ -15,8 +15,8 @@ from drawpoint_service.openapi.openapi import page_parameters
 from drawpoint_service.requests import query, responses
 from drawpoint_service.routes.entry import enter_store
 from drawpoint_service.stores.catalog import SamplePage, StoreSummary
-from drawpoint_store.inspecting.statistics import read_statistics
 from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint_store.reading.statistics import read_statistics
 
 if TYPE_CHECKING:
     from drawpoint_service.pool import ReadPool

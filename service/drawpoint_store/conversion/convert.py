@@ -18,7 +18,7 @@ from tqdm import tqdm
 import drawpoint
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.compatibility import check_agreement
-from drawpoint_store.conversion.journal import Journal, fingerprint, lock_store
+from drawpoint_store.conversion.journal import Journal, fingerprint
 from drawpoint_store.conversion.tensors import require_torch
 from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
 from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
@@ -27,6 +27,7 @@ from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import check_location, contains, is_shared
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
+from drawpoint_store.writing.lock import lock_store
 
 if TYPE_CHECKING:
     import os

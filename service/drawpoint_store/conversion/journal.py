@@ -9,39 +9,24 @@ records. What a conversion recorded is removed once its manifest is published, a
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
 import shutil
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from zarr.core.sync import sync
 
-from drawpoint.errors import StoreExists
 from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import is_remote, local_path
 from drawpoint_store.writing.field_arrays import Underflow  # noqa: TC001  as above
+from drawpoint_store.writing.lock import JOURNAL_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # one of its kind would be msvcrt
-
-FOLDER = ".convert"
-_LOCK = "lock"
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What flock says on a file system that has none, such as Lustre mounted without it."""
-
-_SAMPLES = f"{FOLDER}/samples"
+_SAMPLES = f"{JOURNAL_FOLDER}/samples"
 _REPORT = "report-"
 
 
@@ -95,7 +80,7 @@ class Journal:
 
     def has_report(self) -> bool:
         """Tell whether a conversion was interrupted here while it published."""
-        return any(name.startswith(_REPORT) for name in stores.list_names(self.root, FOLDER))
+        return any(name.startswith(_REPORT) for name in stores.list_names(self.root, JOURNAL_FOLDER))
 
     def read_report(self, conversion: str) -> str | None:
         """Return what `write_report` recorded for the same conversion, None if there is no such record."""
@@ -112,75 +97,10 @@ class Journal:
             stores.delete(self.root, [_record(sample_id, mark) for sample_id, mark in finished.items()])
             stores.delete(self.root, [_report(conversion)])
             return
-        folder = local_path(stores.join(self.root, FOLDER))
+        folder = local_path(stores.join(self.root, JOURNAL_FOLDER))
         shutil.rmtree(folder / "samples", ignore_errors=True)
         for report in folder.glob(f"{_REPORT}*"):
             report.unlink()
-
-
-@contextlib.contextmanager
-def lock_store(root: str) -> Iterator[None]:
-    """Hold the local store at `root` against other conversions; a store in a bucket is not held.
-
-    Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
-    however it ends. Raises StoreExists where another process holds it.
-    """
-    if is_remote(root):
-        yield
-        return
-    place = local_path(root)
-    made = not place.exists()
-    with _lock_file(place / FOLDER, root):
-        # What a process that was killed while it wrote the manifest or the report has left.
-        for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / FOLDER).glob(".*.tmp")):
-            stray.unlink()
-        try:
-            yield
-        finally:
-            _remove_if_unused(place, made=made)
-
-
-def _lock_file(folder: Path, root: str) -> TextIO:
-    """Return the open lock file in `folder`: it is held until it is closed."""
-    path = folder / _LOCK
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = path.open("w")
-        except FileNotFoundError:
-            if folder.is_dir():
-                raise
-            continue  # the conversion that ended meanwhile has removed the folder
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held it may have removed it since it was opened here; others would then hold a file of their own.
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            file.close()
-            raise StoreExists(
-                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
-            ) from None
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return file
-            file.close()
-            raise
-        file.close()
-
-
-def _remove_if_unused(place: Path, *, made: bool) -> None:
-    folder = place / FOLDER
-    with contextlib.suppress(OSError):  # the next conversion may have begun, whose lock is then in there
-        if [path.name for path in folder.iterdir()] == [_LOCK]:
-            (folder / _LOCK).unlink()
-            folder.rmdir()
-    if made:
-        with contextlib.suppress(OSError):
-            place.rmdir()
 
 
 def fingerprint(*facts: Any) -> str:
@@ -202,4 +122,4 @@ def _record(sample_id: str, fingerprint: str) -> str:
 
 
 def _report(conversion: str) -> str:
-    return f"{FOLDER}/{_REPORT}{conversion[:32]}.json"
+    return f"{JOURNAL_FOLDER}/{_REPORT}{conversion[:32]}.json"

@@ -8,11 +8,11 @@ from time import time as now
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import StoreExists
-from drawpoint_store.conversion.journal import FOLDER, lock_store
 from drawpoint_store.inspecting.verify import find_leftovers
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import is_remote
+from drawpoint_store.writing.lock import JOURNAL_FOLDER, lock_store
 
 if TYPE_CHECKING:
     import os
@@ -77,7 +77,7 @@ class _Watched:
 
 
 def _refuse_conversion(root: str, older_than_seconds: float) -> None:
-    age = _age(root, FOLDER)
+    age = _age(root, JOURNAL_FOLDER)
     if age is not None and age < older_than_seconds:
         raise StoreExists(
             f"a conversion recorded a sample in {root} {age:,.0f} s ago; wait for its end, or say --older-than with "

@@ -7,17 +7,15 @@ import json
 import math
 import warnings
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from drawpoint.draw.seeds import check_integer
-from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
-from drawpoint.format.manifest import decode_json
+from drawpoint.errors import InvalidSample, UnknownField
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block
 from drawpoint_store.inspecting.running import RunningStats
 from drawpoint_store.reading.open_store import OpenStore
-from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import StoreManifest
     from drawpoint_store.reading.plan import ReadPlan
 
-STATISTICS_NAME = "statistics.json"
 STATISTICS_VERSION = 1
 _NAMED = 3  # of the ids in a warning; a split may lack thousands
 
@@ -231,31 +228,6 @@ def statistics_json(
         "fields": {field: stats.to_dict() for field, stats in statistics.items()},
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return the parsed `statistics.json` of a store, or None; its `revision` is the one they are of.
-
-    Raises MetadataDamaged if the file is no such document, StoreUnreadable where the storage does not answer.
-    """
-    data = stores.read_json(store_root, STATISTICS_NAME)
-    if data is None:
-        return None
-    try:
-        document = json.loads(decode_json(data))
-    except (ValueError, RecursionError):
-        document = None
-    if not (
-        isinstance(document, dict)
-        and isinstance(document.get("revision"), str)
-        and isinstance(document.get("fields"), dict)
-    ):
-        place = stores.join(store_root, STATISTICS_NAME)
-        raise MetadataDamaged(
-            f"{place} holds no statistics of a revision; write it again with `drawpoint stats`.",
-            store=str(store_root),
-        )
-    return document
 
 
 def _measure_block(store: OpenStore, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from drawpoint.draw.rows import draw_rows
 from drawpoint.errors import MetadataDamaged
-from drawpoint_store.inspecting.statistics import read_statistics
+from drawpoint_store.reading.digests import has_tables
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint_store.reading.statistics import read_statistics
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import is_remote, local_path
-from drawpoint_store.writing.binding import has_tables
 
 if TYPE_CHECKING:
     import os

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint_store.reading.digests import (
+    SampleDigest,
+    array_digest,
+    has_table,
+    is_known_digest,
+    values_digest,
+    without_table,
+)
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
-from drawpoint_store.writing.binding import Binding, array_digest, has_table, is_known, values_digest, without_table
 from drawpoint_store.writing.field_arrays import NonFinite
 
 if TYPE_CHECKING:
@@ -101,7 +108,7 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck
         checked[field] = next(arrays)
         problems += checked[field].damage
     if not problems:
-        problems += _check_digests(store, sample_id, group.binding, checked)
+        problems += _check_digests(store, sample_id, group.digest, checked)
     for field, array in checked.items():
         if array.not_finite.first_row is not None:
             message = f"{field} in sample {sample_id!r} holds {array.not_finite} in stored order"
@@ -111,26 +118,26 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck
         sample_id,
         sum(entry.domains[domain].n_chunks for domain in fields.values()),
         all(_has_checksum(group.nodes.get(name)) or has_table(group.nodes.get(name)) for name in names),
-        is_known(entry.digest),
+        is_known_digest(entry.digest),
         all(has_table(group.nodes.get(name)) for name in names),
-        0 if entry.digest or group.binding else _count_absent(store, entry, fields),
+        0 if entry.digest or group.digest else _count_absent(store, entry, fields),
         tuple(dict.fromkeys(problems)),
     )
 
 
 def _check_digests(
-    store: OpenStore, sample_id: str, binding: Binding | None, checked: Mapping[str, _ArrayCheck]
+    store: OpenStore, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
 ) -> Iterator[Problem]:
     """Yield what is wrong with values that all could be read."""
     digest = store.manifest.samples[sample_id].digest
     written = "those that were written: its digest (sha256) differs"
-    if binding is not None:
+    if stored is not None:
         for field, array in checked.items():
-            bound = binding.arrays.get(store.manifest.fields[field].array_name)
+            bound = stored.arrays.get(store.manifest.fields[field].array_name)
             if bound is not None and bound.values != array.digest:
                 message = f"the values of {field} in sample {sample_id!r} are not {written}"
                 yield Problem(sample_id, field, None, message)
-    elif is_known(digest) and digest != values_digest(array.digest for array in checked.values()):
+    elif is_known_digest(digest) and digest != values_digest(array.digest for array in checked.values()):
         yield Problem(sample_id, None, None, f"the values of sample {sample_id!r} are not {written}")
 
 
@@ -227,7 +234,7 @@ class _Group(NamedTuple):
     """The metadata of a group's arrays by name, and what binds their bytes."""
 
     nodes: dict[str, Any]
-    binding: Binding | None
+    digest: SampleDigest | None
 
 
 def _check_metadata(store: OpenStore, sample_id: str) -> tuple[_Group, list[Problem]]:
@@ -250,10 +257,10 @@ def _check_metadata(store: OpenStore, sample_id: str) -> tuple[_Group, list[Prob
             message = f"the {_METADATA} of {name} in sample {sample_id!r} {reason}"
             problems.append(Problem(sample_id, arrays.get(name), None, message))
     try:
-        binding = Binding.from_attributes(root.get("attributes"))
+        stored = SampleDigest.from_attributes(root.get("attributes"))
     except ValueError:  # every read of the sample reports it
-        binding = None
-    return _Group(nodes, binding), problems
+        stored = None
+    return _Group(nodes, stored), problems
 
 
 def _load(path: str, name: str) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint_store.reading.codecs import Decoder, parse_codec
+from drawpoint_store.reading.digests import CRC_BYTES, SampleDigest, parse_table
 from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
-from drawpoint_store.writing.binding import CRC_BYTES, Binding, parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class ForeignArray(ValueError):
     """The array is valid Zarr, but not in a form that is read directly; zarr-python reads it."""
 
 
-def parse_group(data: bytes) -> tuple[dict[str, Any], Binding | None]:
+def parse_group(data: bytes) -> tuple[dict[str, Any], SampleDigest | None]:
     """Return the metadata of a group's arrays by name, as far as its `zarr.json` consolidates them, and its binding.
 
     Raises ValueError for bytes that are no group's metadata.
@@ -82,7 +82,7 @@ def parse_group(data: bytes) -> tuple[dict[str, Any], Binding | None]:
         raise ValueError("it describes no Zarr v3 group")
     nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
     arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
-    return arrays, Binding.from_attributes(root.get("attributes"))
+    return arrays, SampleDigest.from_attributes(root.get("attributes"))
 
 
 def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample) -> ShardedArray:

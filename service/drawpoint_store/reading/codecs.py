@@ -14,7 +14,7 @@ from typing import Any
 import crc32c
 from numcodecs import blosc, zstd
 
-from drawpoint_store.writing.binding import CRC_BYTES
+from drawpoint_store.reading.digests import CRC_BYTES
 
 Buffer = bytes | bytearray | memoryview
 Decode = Callable[[Buffer, int | None], Buffer]

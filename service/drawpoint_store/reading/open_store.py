@@ -179,7 +179,7 @@ class OpenStore:
         `drawpoint upgrade` gives a group new metadata and leaves its content as it is.
         """
         try:
-            is_bound = self.open_sample(plan).binding is not None
+            is_bound = self.open_sample(plan).stored_digest is not None
         except DataDamaged:
             is_bound = False
         if not is_bound:

@@ -11,11 +11,11 @@ from drawpoint.draw.parts import Part, iter_parts
 from drawpoint.draw.seeds import check_integer, resolve_seed
 from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, SplitNotFound, StatisticsNotFound
 from drawpoint.format.tensors import as_float32_each
-from drawpoint_store.inspecting.statistics import read_statistics
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.open_store import OpenStore, open_read_only
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint_store.reading.statistics import read_statistics
 
 if TYPE_CHECKING:
     import os

@@ -19,19 +19,19 @@ from drawpoint_store.reading.arrays import (
     parse_group,
 )
 from drawpoint_store.reading.codecs import Buffer, UndecodableError
+from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, has_tables, table_digest
 from drawpoint_store.storage.cached_source import CachedSource
 from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.sources import ABSENT, Span
-from drawpoint_store.writing.binding import CRC_BYTES, NO_CHUNK, has_tables, table_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from drawpoint.format.manifest import ArrayLayout, SampleEntry
+    from drawpoint_store.reading.digests import SampleDigest
     from drawpoint_store.reading.plan import ArrayDraw
     from drawpoint_store.storage.sources import Fetching, Source
-    from drawpoint_store.writing.binding import Binding
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
@@ -60,7 +60,7 @@ class OpenSample:
         self.was_replaced = False
         """Whether another group turned out to lie where this one was opened."""
         self._digest = entry.digest
-        self._binding: Binding | None = None
+        self._stored_digest: SampleDigest | None = None
         self._nodes: dict[str, Any] | None = None
         self._arrays: dict[str, ShardedArray | None] = {}
         self._indexes: dict[tuple[str, int], ShardIndex] = {}
@@ -74,9 +74,9 @@ class OpenSample:
         return 10_000 + (len(self._nodes or ()) + 1) * 4_000 + self._n_chunks * 130
 
     @property
-    def binding(self) -> Binding | None:
+    def stored_digest(self) -> SampleDigest | None:
         """What binds the sample's bytes to their places; None before its metadata was read, and where nothing does."""
-        return self._binding
+        return self._stored_digest
 
     def read_metadata(self, draws: Collection[ArrayDraw]) -> Fetching[bool]:
         """Read what describes the arrays of `draws`, and tell whether that was the first time.
@@ -108,9 +108,9 @@ class OpenSample:
         parsed: ShardedArray | None = None
         with contextlib.suppress(ForeignArray):
             parsed = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
-        bound = self._binding.arrays.get(name) if self._binding else None
+        bound = self._stored_digest.arrays.get(name) if self._stored_digest else None
         is_bound = self._digest is not None if bound is None else bound.chunks is not None
-        if is_bound and (parsed is None or (bound is None and self._binding is not None)):
+        if is_bound and (parsed is None or (bound is None and self._stored_digest is not None)):
             raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this")
         if bound is not None and bound.chunks != table_digest(parsed.table if parsed else None):
             raise ValueError("its table of checksums is not the one that its group was written with")
@@ -196,7 +196,7 @@ class OpenSample:
         self._ahead = dict(zip(ahead, found, strict=True))
         self._group_crc = crc32c.crc32c(data)
         try:
-            nodes, self._binding = parse_group(bytes(data))
+            nodes, self._stored_digest = parse_group(bytes(data))
         except (ValueError, AttributeError, RecursionError) as error:
             self._forget([Span(_METADATA, 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
@@ -205,9 +205,9 @@ class OpenSample:
 
     def _check_digest(self) -> None:
         """Refuse a group that is not the one that the manifest means, as far as the two tell."""
-        if self._binding is None and has_tables(self._digest):
+        if self._stored_digest is None and has_tables(self._digest):
             reason = "it has none"
-        elif self._binding is not None and not self._binding.agrees_with(self._digest):
+        elif self._stored_digest is not None and not self._stored_digest.agrees_with(self._digest):
             reason = "it is of another sample or revision"
         else:
             return
@@ -243,8 +243,8 @@ class OpenSample:
         tables, where they were given some, say which.
         """
         if array.table is not None:
-            return all(array.checksum(chunk) == NO_CHUNK for chunk in chunks)
-        return self._digest is None and self._binding is None
+            return all(array.checksum(chunk) == ABSENT_CHUNK_CRC for chunk in chunks)
+        return self._digest is None and self._stored_digest is None
 
     def _check_absence(self, absent: Sequence[tuple[ShardedArray, str, int]]) -> Fetching[None]:
         """Take shards without an object for the fill value, as zarr-python does, if the writer may have left them out.

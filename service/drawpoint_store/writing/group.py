@@ -17,16 +17,16 @@ import numcodecs
 import numpy as np
 from numcodecs import blosc
 
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_shared
-from drawpoint_store.writing.binding import (
+from drawpoint_store.reading.digests import (
     CRC_BYTES,
     ArrayDigests,
-    Binding,
+    SampleDigest,
     array_digest,
     table_attributes,
     table_digest,
 )
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.locations import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,13 +70,13 @@ def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: in
     for (layout, grid, _, _), (values, table) in zip(arrays, written, strict=True):
         nodes[layout.array_name] = array_metadata(layout, grid, compression_level, table)
         digests[layout.array_name] = ArrayDigests(values, table_digest(table))
-    binding = Binding.of(digests)
+    stored_digest = SampleDigest.of(digests)
     groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
     nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
     for name, node in sorted(nodes.items()):
         _put(store, f"{name}/zarr.json", to_json(node))
-    _put(store, "zarr.json", to_json(group_metadata(nodes, binding)))
-    return binding.digest
+    _put(store, "zarr.json", to_json(group_metadata(nodes, stored_digest)))
+    return stored_digest.digest
 
 
 def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
@@ -143,7 +143,7 @@ def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: i
     }
 
 
-def group_metadata(nodes: dict[str, dict[str, Any]], binding: Binding) -> dict[str, Any]:
+def group_metadata(nodes: dict[str, dict[str, Any]], stored_digest: SampleDigest) -> dict[str, Any]:
     """Return the group's `zarr.json` with the metadata of all its nodes consolidated into it."""
     consolidated = {
         name: node
@@ -152,7 +152,7 @@ def group_metadata(nodes: dict[str, dict[str, Any]], binding: Binding) -> dict[s
         for name, node in sorted(nodes.items(), key=lambda item: (item[0].count("/"), item[0]))
     }
     return {
-        "attributes": binding.to_attributes(),
+        "attributes": stored_digest.to_attributes(),
         "zarr_format": 3,
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": consolidated},
         "node_type": "group",

@@ -15,27 +15,27 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from drawpoint.errors import DataDamaged, MetadataDamaged, RevisionChanged, StoreNotFound
-from drawpoint_store.conversion.journal import lock_store
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block
-from drawpoint_store.inspecting.statistics import STATISTICS_NAME, read_statistics
-from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.open_store import OpenStore
-from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.reading.sample import REMEDY
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
-from drawpoint_store.storage.sources import Span, fetch_for
-from drawpoint_store.writing.binding import (
-    NO_CHUNK,
+from drawpoint_store.reading.digests import (
+    ABSENT_CHUNK_CRC,
     ArrayDigests,
-    Binding,
+    SampleDigest,
     array_digest,
-    is_known,
+    is_known_digest,
     table_attributes,
     table_digest,
     values_digest,
 )
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.reading.sample import REMEDY
+from drawpoint_store.reading.statistics import STATISTICS_NAME, read_statistics
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.sources import Span, fetch_for
 from drawpoint_store.writing.group import to_json
+from drawpoint_store.writing.lock import lock_store
 
 if TYPE_CHECKING:
     import os
@@ -93,14 +93,14 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
         digests: dict[str, str] = {}
         unbound = []
         ids = sorted(store.manifest.samples)
-        looked_up = map_in_order(lambda sample_id: _find_binding(store, sample_id), ids, max_workers)
+        looked_up = map_in_order(lambda sample_id: _find_digest(store, sample_id), ids, max_workers)
         disable = None if progress else True  # None: no bar where stderr is no terminal
         for sample_id, bound in zip(
             ids, tqdm(looked_up, "looked up", len(ids), unit="sample", disable=disable), strict=True
         ):
             if bound is None:
                 unbound.append(sample_id)
-            elif isinstance(bound, Binding):
+            elif isinstance(bound, SampleDigest):
                 digests[sample_id] = bound.digest
                 report.unchanged.append(sample_id)
             else:
@@ -123,15 +123,15 @@ def _plan(store: OpenStore, sample_id: str) -> ReadPlan:
     return plan_sample(store.manifest, sample_id, None, seed=0)
 
 
-def _find_binding(store: OpenStore, sample_id: str) -> Binding | DataDamaged | None:
+def _find_digest(store: OpenStore, sample_id: str) -> SampleDigest | DataDamaged | None:
     """Return what binds the sample already, None if it does not bind all arrays, or why that cannot be told."""
     plan = _plan(store, sample_id)
     try:
-        binding = store.open_sample(plan).binding
+        stored = store.open_sample(plan).stored_digest
     except DataDamaged as error:
         return error
     names = {draw.layout.array_name for draw in plan.arrays.values()}
-    return binding if binding is not None and names <= binding.arrays.keys() else None
+    return stored if stored is not None and names <= stored.arrays.keys() else None
 
 
 def _measure(store: OpenStore, sample_id: str, field: str) -> _Measured:
@@ -170,7 +170,7 @@ def _read_chunks(
                     table += array.decoder.checksum(encoded)
                 else:
                     rows = np.full((array.chunk_points, array.dim), array.fill_value, array.dtype)
-                    table += NO_CHUNK
+                    table += ABSENT_CHUNK_CRC
                 yield rows[: n_points - place.chunk * array.chunk_points]
         except FileNotFoundError as error:
             lost = next(place for place in stored if place.key == str(error))
@@ -181,7 +181,7 @@ def _find_damage(store: OpenStore, sample_id: str, found: dict[str, _Measured]) 
     """Return what is wrong with a sample, an empty text if nothing is."""
     damage = dict.fromkeys(each.damage for each in found.values() if each.damage)
     digest = store.manifest.samples[sample_id].digest
-    if not damage and is_known(digest) and digest != values_digest(each.values for each in found.values()):
+    if not damage and is_known_digest(digest) and digest != values_digest(each.values for each in found.values()):
         return f"the values of sample {sample_id!r} are not those that were written: its digest (sha256) differs"
     return "; ".join(damage)
 
@@ -199,12 +199,12 @@ def _bind(store: OpenStore, sample_id: str, found: dict[str, _Measured]) -> str:
             for node in (own, copies.get(name, {})):
                 node["attributes"] = {**_attributes(node), **table_attributes(table)}
             stores.write_bytes(path, f"{name}/{_METADATA}", to_json(own))
-    binding = Binding.of(
+    stored = SampleDigest.of(
         {names[field]: ArrayDigests(each.values, table_digest(each.table)) for field, each in found.items()}
     )
-    group["attributes"] = {**_attributes(group), **binding.to_attributes()}
+    group["attributes"] = {**_attributes(group), **stored.to_attributes()}
     stores.write_bytes(path, _METADATA, to_json(group))
-    return binding.digest
+    return stored.digest
 
 
 def _publish(root: str, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:

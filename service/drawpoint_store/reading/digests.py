@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import ArrayLayout
 
 CRC_BYTES = 4
-NO_CHUNK = bytes(CRC_BYTES)
+ABSENT_CHUNK_CRC = bytes(CRC_BYTES)
 """What a table says of a chunk that is not stored since all of it is the fill value: the crc32c of no bytes."""
 
 _ATTRIBUTE = "drawpoint"
@@ -39,7 +39,7 @@ class ArrayDigests(NamedTuple):
     chunks: str | None
 
 
-class Binding(NamedTuple):
+class SampleDigest(NamedTuple):
     """The digest of a sample, and those of its arrays by name, in the order of the layout, that it is made of."""
 
     digest: str
@@ -94,7 +94,7 @@ def has_tables(digest: str | None) -> bool:
     return digest is not None and digest.startswith(_RULE)
 
 
-def is_known(digest: str | None) -> bool:
+def is_known_digest(digest: str | None) -> bool:
     """Tell whether a manifest's `digest` is of a rule that is known here."""
     return digest is not None and digest.startswith((_RULE, _VALUES_RULE))
 

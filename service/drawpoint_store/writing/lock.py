@@ -1,0 +1,93 @@
+"""The lock of a local store: one conversion, upgrade or pruning at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, TextIO
+
+from drawpoint.errors import StoreExists
+from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage.locations import is_remote, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # msvcrt would be its equivalent
+
+JOURNAL_FOLDER = ".convert"
+"""The folder below the root that holds the lock, and the journal of a conversion."""
+
+_LOCK = "lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""The errors of flock on a file system without locks, such as Lustre mounted without them."""
+
+
+@contextlib.contextmanager
+def lock_store(root: str) -> Iterator[None]:
+    """Hold the local store at `root` against other conversions; a store in a bucket is not held.
+
+    Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
+    however it ends. Raises StoreExists where another process holds it.
+    """
+    if is_remote(root):
+        yield
+        return
+    place = local_path(root)
+    made = not place.exists()
+    with _lock_file(place / JOURNAL_FOLDER, root):
+        # What a process that was killed while it wrote the manifest or the report has left.
+        for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / JOURNAL_FOLDER).glob(".*.tmp")):
+            stray.unlink()
+        try:
+            yield
+        finally:
+            _remove_if_unused(place, made=made)
+
+
+def _lock_file(folder: Path, root: str) -> TextIO:
+    """Return the open lock file in `folder`: it is held until it is closed."""
+    path = folder / _LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("w")
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # the conversion that ended meanwhile has removed the folder
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it may have removed it since it was opened here; others would then hold a file of their own.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            raise StoreExists(
+                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
+            ) from None
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return file
+            file.close()
+            raise
+        file.close()
+
+
+def _remove_if_unused(place: Path, *, made: bool) -> None:
+    folder = place / JOURNAL_FOLDER
+    with contextlib.suppress(OSError):  # the next conversion may have begun, whose lock is then in there
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
+    if made:
+        with contextlib.suppress(OSError):
+            place.rmdir()
