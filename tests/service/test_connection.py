@@ -71,7 +71,8 @@ def write_big_store(root: Path) -> None:
     writer.save_manifest()
 
 
-def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)
     write_big_store(tmp_path)
     path = "/stores/big/samples/s"
     with LiveService({"big": tmp_path}, max_requests=1, send_seconds=0.3) as service, socket.socket() as stuck:
@@ -178,7 +179,8 @@ def begin_batch(client: socket.socket, path: str = "/stores/made/batch", headers
     client.sendall(f"{head}\r\n{{".encode())
 
 
-def test_a_body_that_drips_is_not_waited_for(store_root: Path) -> None:
+def test_a_body_that_drips_is_not_waited_for(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)
     with LiveService({"made": store_root}, body_seconds=0.3, max_requests=1) as service, connect(service) as client:
         begin_batch(client)
         assert httpx.get(f"{service.url}/stores/made/splits").status_code == 503  # it counts as a request
