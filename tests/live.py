@@ -14,7 +14,7 @@ from drawpoint_cli.commands.serve import listen
 from drawpoint_service.app import create_app
 from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.settings import Settings
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
 
 if TYPE_CHECKING:
     import os
@@ -42,14 +42,14 @@ def wait_until_refused(*urls: str) -> None:
 
 
 class LiveService:
-    """Serves `stores` (id -> root or OpenStore) while the `with` block lasts; `url` is where.
+    """Serves `stores` (id -> root or ZarrChunkReader) while the `with` block lasts; `url` is where.
 
     Keyword arguments are settings: `LiveService({"made": root}, token=["secret"], max_requests=2)`.
     """
 
-    def __init__(self, stores: Mapping[str, str | os.PathLike[str] | OpenStore], **settings: Any) -> None:
+    def __init__(self, stores: Mapping[str, str | os.PathLike[str] | ZarrChunkReader], **settings: Any) -> None:
         self.stores = {
-            store_id: store if isinstance(store, OpenStore) else OpenStore(str(store))
+            store_id: store if isinstance(store, ZarrChunkReader) else ZarrChunkReader(str(store))
             for store_id, store in stores.items()
         }
         self.settings = Settings(**settings)

@@ -1,4 +1,4 @@
-"""The application: opened stores and settings in, a FastAPI application out."""
+"""The application: readers of stores and settings in, a FastAPI application out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from drawpoint_service.server.draining import Draining
 from drawpoint_service.stores.catalog import serve_store
 from drawpoint_service.stores.readiness import Readiness
 from drawpoint_service.stores.revisions import Catalog
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.reader import ZarrChunkReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -49,13 +49,13 @@ not read, so its length, seed and ETag are known and its `Content-Digest` is not
 """
 
 
-def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
-    """Build the application that serves `stores`, opened stores by id.
+def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> FastAPI:
+    """Build the application that serves `stores`, a reader of each by its id.
 
     Raises InvalidManifest for a store that cannot be served, RevisionChanged for one that has been rewritten since
     it was opened.
     """
-    served = (serve_store(store_id, opened) for store_id, opened in stores.items())
+    served = (serve_store(store_id, reader) for store_id, reader in stores.items())
     catalog = Catalog(served, settings.revalidate_seconds)
     pool = ReadPool(settings.read_threads)
     pace = Pace()
@@ -90,7 +90,7 @@ def create_app(stores: Mapping[str, OpenStore], settings: Settings) -> FastAPI:
     app.include_router(docs_routes())
     explain_errors(app, settings)
     app.add_middleware(
-        Admission, settings=settings, pace=pace, is_far=any(store.opened.far for store in catalog.values())
+        Admission, settings=settings, pace=pace, is_far=any(store.reader.is_remote for store in catalog.values())
     )
     # Added last, it is the outermost.
     app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token], draining=draining)
@@ -119,10 +119,12 @@ def open_app(settings: Settings) -> FastAPI:
     return create_app(open_stores(settings), settings)
 
 
-def open_stores(settings: Settings) -> dict[str, OpenStore]:
-    """Open the stores that the settings name; raises what StoreManifest.load raises."""
+def open_stores(settings: Settings) -> dict[str, ZarrChunkReader]:
+    """Return a reader of each store that the settings name; raises what StoreManifest.load raises."""
     return {
-        name: OpenStore(store.location(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache())
+        name: ZarrChunkReader(
+            store.location(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache()
+        )
         for name, store in settings.stores.items()
     }
 

@@ -31,7 +31,7 @@ from made import write_store
 from zarr.storage import FsspecStore, ObjectStore
 
 from drawpoint.draw.rows import row_indices
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan, plan_sample
 from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
 
@@ -58,12 +58,12 @@ def delayed(endpoint: str, latency: float) -> Iterator[str]:
             proxy.kill()
 
 
-def ours(endpoint: str, store: OpenStore) -> Read:
+def ours(endpoint: str, store: ZarrChunkReader) -> Read:
     access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    opened = OpenStore(Location(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
+    opened = ZarrChunkReader(Location(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
 
     def read(plan: ReadPlan) -> None:
-        opened.read(plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()})
+        opened.read_into(plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()})
 
     return read
 
@@ -98,7 +98,7 @@ def fsspec_group(endpoint: str) -> Callable[[str], Any]:
     return lambda relpath: FsspecStore.from_url(f"{ROOT}/{relpath}", storage_options=options, read_only=True)
 
 
-def measure(read: Read, store: OpenStore) -> tuple[float, float]:
+def measure(read: Read, store: ZarrChunkReader) -> tuple[float, float]:
     """Return the median milliseconds of cold and of warm draws."""
     cold: list[float] = []
     warm: list[float] = []
@@ -128,7 +128,7 @@ def main() -> None:
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(root)), path.read_bytes())
-        store = OpenStore(str(root))
+        store = ZarrChunkReader(root)
         times: dict[tuple[str, int], tuple[float, float]] = {}
         latencies = sorted({0, *arguments.latencies})
         for latency in reversed(latencies):  # the work itself last, when the server is warm

@@ -18,7 +18,6 @@ from drawpoint import errors
 from drawpoint.format.payload import TensorSpec, allocate, content_digest, parse
 from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading.open_store import OpenStore as LocalStore
 from faulty import Fault, FaultyProxy, Reply
 from live import LiveService
 
@@ -330,18 +329,18 @@ class TestADamagedSample:
         assert isinstance(last, dict)
 
 
-class Unreadable(LocalStore):
+class Unreadable(ZarrChunkReader):
     """A store of whose second sample the storage does not answer `times` times."""
 
     def __init__(self, root: Path, times: int) -> None:
         super().__init__(str(root))
         self.times = times
 
-    def read(self, plan: Any, out: Any) -> None:
+    def read_into(self, plan: Any, out: Any) -> None:
         if plan.sample_id == "param1/run" and self.times:
             self.times -= 1
             raise errors.StoreUnreadable("the storage does not answer.", sample=plan.sample_id)
-        super().read(plan, out)
+        super().read_into(plan, out)
 
 
 class TestAStorageThatDoesNotAnswer:

@@ -27,7 +27,6 @@ import drawpoint
 from drawpoint import errors
 from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 
@@ -291,7 +290,7 @@ def test_an_outage_beyond_the_deadline_is_told_as_one_and_never_as_a_missing_sam
     assert not isinstance(caught.value, KeyError | ValueError | FileNotFoundError)
 
 
-class Counting(OpenStore):
+class Counting(ZarrChunkReader):
     """A store that counts how many reads go on at once; the first ones wait until somebody was refused."""
 
     def __init__(self, root: Path) -> None:
@@ -301,12 +300,12 @@ class Counting(OpenStore):
         self._now = 0
         self._lock = threading.Lock()
 
-    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
         assert self.refused.wait(PATIENCE)
-        super().read(plan, out)
+        super().read_into(plan, out)
         with self._lock:
             self._now -= 1
 

@@ -18,7 +18,6 @@ import torch
 
 from drawpoint.format.payload import content_digest, parse
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 from small import small_arrays, small_writer
@@ -320,16 +319,16 @@ class TestTooMuchAtOnceIs413:
         assert answer.json()["detail"].startswith("the request has more than 1,048,576 bytes")
 
 
-class Slow(OpenStore):
+class Slow(ZarrChunkReader):
     """A store that counts how many reads go on at once, and holds them until as many as expected are there."""
 
     def __init__(self, root: Path, expected: int) -> None:
         super().__init__(str(root))
         self.meeting = threading.Barrier(expected)
 
-    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         self.meeting.wait(30)
-        super().read(plan, out)
+        super().read_into(plan, out)
 
 
 def test_the_samples_of_a_batch_are_read_by_all_threads_at_once(store_root: Path) -> None:

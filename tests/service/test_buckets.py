@@ -22,8 +22,7 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidSettings
 from drawpoint_service.app import open_stores
 from drawpoint_service.settings import Settings, load_settings
-from drawpoint_store import ZarrStoreWriter
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.storage import buckets
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.buckets import open_object_store
@@ -97,9 +96,9 @@ class TestABucketNamedInTheConfiguration:
     def test_can_be_one_of_several_with_keys_of_their_own(self, proxy: BucketProxy, written: str) -> None:
         wrong = settings_of(proxy, written, secret_access_key="another")
         stores = Settings.model_validate({"stores": {"cars": settings_of(proxy, written), "others": wrong}}).stores
-        assert OpenStore(stores["cars"].location()).manifest.dataset_name == "cars"
+        assert ZarrChunkReader(stores["cars"].location()).manifest.dataset_name == "cars"
         with pytest.raises(OSError, match=r"answers 403 Forbidden \(SignatureDoesNotMatch\)"):
-            OpenStore(stores["others"].location())
+            ZarrChunkReader(stores["others"].location())
 
     @pytest.mark.parametrize(
         ("more", "reason"),

@@ -16,8 +16,7 @@ from drawpoint.errors import InvalidManifest, RevisionChanged
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint_service.app import create_app
 from drawpoint_service.settings import Settings
-from drawpoint_store import StoreManifest
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import StoreManifest, ZarrChunkReader
 from live import LiveService
 
 
@@ -122,7 +121,7 @@ class TestTheManifest:
         stored = (own_root / "manifest.json").read_bytes()
         # Not laid out as this version would: only the file itself has the bytes that the revision is the hash of.
         (own_root / "manifest.json").write_bytes(json.dumps(json.loads(stored)).encode())
-        opened = OpenStore(str(own_root))
+        opened = ZarrChunkReader(own_root)
         (own_root / "manifest.json").write_bytes(stored)
         with pytest.raises(RevisionChanged, match="rewritten while it was opened"):
             create_app({"made": opened}, Settings())
@@ -132,7 +131,7 @@ class TestTheManifest:
         domain = DomainLayout(position="seed_position", arrays={"seed_position": array})
         StoreManifest(dataset_name="odd", shuffle_seed=0, domains={"seed": domain}).save(tmp_path)
         with pytest.raises(InvalidManifest, match="domain named 'seed'"):
-            create_app({"odd": OpenStore(str(tmp_path))}, Settings())
+            create_app({"odd": ZarrChunkReader(tmp_path)}, Settings())
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from zarr.storage import LocalStore
 
 from drawpoint.format.payload import parse
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.reading.open_store import OpenStore
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run"
@@ -207,7 +206,7 @@ class CountingStore(LocalStore):
 
 class TestAnAnswerWithASeedIsNamedBeforeItIsRead:
     def test_so_that_a_304_costs_no_read(self, store_root: Path) -> None:
-        opened = OpenStore(str(store_root), store_factory=lambda path: CountingStore(path, read_only=True))
+        opened = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
         with LiveService({"made": opened}) as service, httpx.Client(base_url=service.url) as http:
             first = http.get(f"{SAMPLE}?surface=10&volume=10&seed=3")
             before = CountingStore.gets
@@ -291,7 +290,7 @@ class TestHeadAnswersLikeGetWithoutTheBody:
         assert head == get
 
     def test_without_reading_and_so_without_a_digest(self, store_root: Path) -> None:
-        opened = OpenStore(str(store_root), store_factory=lambda path: CountingStore(path, read_only=True))
+        opened = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
         before = CountingStore.gets
         with LiveService({"made": opened}) as service:
             head = httpx.head(f"{service.url}{SAMPLE}?surface=10&seed=3")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from drawpoint.format.manifest import StoreManifest
 from drawpoint_service.requests.extent import measure_coords, measure_sample
 from drawpoint_service.routes import draws
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 from live import LiveService
 
@@ -26,7 +26,7 @@ COUNTS = st.none() | st.integers(1, 12_000)
 
 @pytest.fixture(scope="module")
 def manifest(store_root: Path) -> StoreManifest:
-    return OpenStore(str(store_root)).manifest
+    return ZarrChunkReader(store_root).manifest
 
 
 @given(

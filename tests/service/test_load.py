@@ -16,15 +16,14 @@ import httpx
 import numpy as np
 import pytest
 
-from drawpoint_store import FileMap, ZarrStoreWriter
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.reading.plan import ReadPlan, plan_sample
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
 
 
-class HeldStore(OpenStore):
+class HeldStore(ZarrChunkReader):
     """A store whose reads wait until they are let go: a read that is as slow as a test wants it."""
 
     def __init__(self, root: Path) -> None:
@@ -32,10 +31,10 @@ class HeldStore(OpenStore):
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         self.begun.release()
         assert self.go.wait(30)
-        super().read(plan, out)
+        super().read_into(plan, out)
 
     def wait_for_reads(self, count: int) -> None:
         for _ in range(count):
@@ -232,7 +231,7 @@ class TestReadiness:
             assert httpx.get(service.url + "/healthz").status_code == 200
 
     def test_is_bounded_in_time_and_kept_for_a_while(self, held: HeldStore, store_root: Path) -> None:
-        stores: dict[str, Path | OpenStore] = {"good": store_root, "made": held}
+        stores: dict[str, Path | ZarrChunkReader] = {"good": store_root, "made": held}
         with LiveService(stores, ready_timeout_seconds=0.05, ready_cache_seconds=1000) as service:
             answers = [httpx.get(service.url + "/readyz") for _ in range(3)]
             assert [answer.status_code for answer in answers] == [503] * 3
@@ -253,11 +252,11 @@ class TestReadiness:
 
     def test_does_not_suffer_from_a_busy_service(self, held: HeldStore) -> None:
         class OnlyCanaries(HeldStore):
-            def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+            def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
                 if len(plan.arrays) > 1:
-                    super().read(plan, out)
+                    super().read_into(plan, out)
 
-        store = OnlyCanaries(Path(held.root))
+        store = OnlyCanaries(Path(held.store_root))
         with LiveService({"made": store}, read_threads=1, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
             read = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
             store.wait_for_reads(1)

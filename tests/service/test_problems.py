@@ -17,7 +17,7 @@ import pytest
 
 from drawpoint import errors
 from drawpoint_service.problems import Problem, status_of
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
 
@@ -239,12 +239,12 @@ class TestDamagedData:
                 assert str(damaged_root) not in answer.text
 
 
-class BrokenStore(OpenStore):
+class BrokenStore(ZarrChunkReader):
     """A store whose reads fail as `failure` says: no storage can be made to fail in just these ways."""
 
     failure: Exception
 
-    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:  # noqa: ARG002  the real one's
+    def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:  # noqa: ARG002  the real one's
         raise self.failure
 
 

@@ -31,7 +31,6 @@ from drawpoint_store import (
     make_store,
 )
 from drawpoint_store.inspecting.verify import verify_store
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.storage import buckets
 from drawpoint_store.storage.disk_cache import DiskCache
@@ -152,7 +151,7 @@ def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None
 def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
     root = write_foreign(tmp_path)
     for chunk_cache_bytes in (0, 2**20):
-        with LiveService({"foreign": OpenStore(str(root), chunk_cache_bytes=chunk_cache_bytes)}) as service:
+        with LiveService({"foreign": ZarrChunkReader(root, chunk_cache_bytes=chunk_cache_bytes)}) as service:
             assert_reader_reads(drawpoint.connect(service.url).store("foreign"))
             batch = (
                 drawpoint.connect(service.url)
@@ -276,19 +275,12 @@ def bucket_root(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return root
 
 
-def readers_of(opened: OpenStore) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    reader = ZarrChunkReader(opened.root, opened.manifest)
-    reader._store = opened  # noqa: SLF001  a reader has no caches on disk; a service has
-    return reader.read_sample, reader.read_coords
-
-
 def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
     assert_reader_reads(ZarrChunkReader(bucket_root))
     assert_reader_reads(ZarrChunkReader(bucket_root, store_factory=lambda path: make_store(path, read_only=True)))
     for caches in ({"chunk_cache_bytes": 2**20}, {"disk_cache": DiskCache(tmp_path / "cache", 2**20)}):
         for _ in range(2):
-            opened = OpenStore(bucket_root, **caches)
-            assert_read(*readers_of(opened), opened.manifest, 0.0)
+            assert_reader_reads(ZarrChunkReader(bucket_root, **caches))
     assert next(verify_store(bucket_root)).n_absent == 6
     assert list(calculate_store_statistics(bucket_root)["surface_area"].max) == [0.0]
     with LiveService({"foreign": bucket_root}) as service:
@@ -297,15 +289,14 @@ def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
 
 def test_its_loss_is_no_absence_even_where_a_disk_remembers_it(bucket_root: str, tmp_path: Path) -> None:
     cache = DiskCache(tmp_path / "cache", 2**20)
-    opened = OpenStore(bucket_root, disk_cache=cache)
-    read, _ = readers_of(opened)
-    read(SAMPLE)
+    opened = ZarrChunkReader(bucket_root, disk_cache=cache)
+    opened.read_sample(SAMPLE)
     client = buckets.open_object_store(bucket_root)
     client.delete([entry["path"] for page in client.list(f"{SAMPLE}.zarr") for entry in page])
     for manifest in (opened.manifest, StoreManifest.load(bucket_root)):
-        again, _ = readers_of(OpenStore(bucket_root, manifest, disk_cache=cache))
+        again = ZarrChunkReader(bucket_root, manifest, disk_cache=cache)
         with pytest.raises(MetadataDamaged, match=r"zarr\.json is missing"):
-            again(SAMPLE, fields=["surface_area"])
+            again.read_sample(SAMPLE, fields=["surface_area"])
 
 
 def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
@@ -319,9 +310,9 @@ def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
     opened.read_sample(SAMPLE, fields=["surface_position"])
     access = buckets.BucketAccess(endpoint="http://127.0.0.1:9", retries=0, deadline_seconds=2)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    reader = OpenStore(buckets.Location(bucket_root, access), manifest)
+    reader = ZarrChunkReader(buckets.Location(bucket_root, access), manifest)
     with pytest.raises(StoreUnreadable):
-        readers_of(reader)[0](SAMPLE, fields=["surface_area"])
+        reader.read_sample(SAMPLE, fields=["surface_area"])
 
 
 def test_a_group_in_a_bucket_that_is_rewritten_while_it_is_open_is_noticed(bucket_root: str) -> None:

@@ -24,7 +24,6 @@ from drawpoint_store import ZarrChunkReader, calculate_store_statistics, make_st
 from drawpoint_store.inspecting.blocks import read_block
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage import buckets
 from drawpoint_store.storage.cache import ByteBoundedCache
@@ -83,7 +82,7 @@ def test_bytes_in_anothers_place_are_a_named_error_and_never_read(
         wrong, errors = judge(dict(read_all(make(root))), truth[level])
         assert wrong == []
         assert errors > 0
-    with LiveService({"made": OpenStore(str(root), chunk_cache_bytes=2**26)}) as service:
+    with LiveService({"made": ZarrChunkReader(root, chunk_cache_bytes=2**26)}) as service:
         for _ in range(2):  # the second time what was whole is in the cache
             wrong, errors = judge(dict(read_all(drawpoint.connect(service.url).store("made"))), truth[level])
             assert wrong == []
@@ -99,7 +98,7 @@ def test_a_decoded_chunk_that_is_kept_holds_no_more_than_itself_in_memory(
 ) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(ByteBoundedCache, "put", lambda _, __, value, ___: kept.append(value))
-    store = OpenStore(str(write_store(tmp_path, level)), chunk_cache_bytes=2**26)
+    store = ZarrChunkReader(str(write_store(tmp_path, level)), chunk_cache_bytes=2**26)
     read_block(store, plan_sample(store.manifest, "param0/run", None, seed=0, fields=["volume_velocity"]))
     chunks = [each for each in kept if isinstance(each, np.ndarray)]
     assert len(chunks) == store.manifest.samples["param0/run"].domains["volume"].n_chunks
@@ -166,7 +165,7 @@ def test_so_they_are_in_a_bucket_and_behind_a_cache_on_disk(
     wrong, errors = judge(dict(read_all(ZarrChunkReader(root))), truth[0])
     assert wrong == []
     assert errors > 0
-    cached = OpenStore(root, disk_cache=DiskCache(tmp_path / "cache", 2**26))
+    cached = ZarrChunkReader(root, disk_cache=DiskCache(tmp_path / "cache", 2**26))
     with LiveService({"made": cached}) as service:
         for _ in range(2):
             wrong, errors = judge(dict(read_all(drawpoint.connect(service.url).store("made"))), truth[0])

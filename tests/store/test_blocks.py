@@ -9,7 +9,6 @@ import pytest
 
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, single_chunks
-from drawpoint_store.reading.open_store import OpenStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ class TestBlocks:
     def test_are_of_bounded_size_and_hold_each_row_once_in_stored_order(
         self, store_root: Path, block_points: int, most: int
     ) -> None:
-        store = OpenStore(str(store_root))
+        store = ZarrChunkReader(store_root)
         parts: dict[str, list[np.ndarray]] = {}
         for plan in plan_blocks(store.manifest, "param0/run", block_points=block_points):
             assert len(plan.draws) == 1

@@ -23,9 +23,8 @@ from drawpoint.errors import (
     StoreNotFound,
     StoreUnreadable,
 )
-from drawpoint_store import StoreManifest
-from drawpoint_store.reading import open_store as store_module
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store.reading import plan_reader as store_module
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage import buckets, object_source
 from drawpoint_store.storage.buckets import BucketAccess, Location
@@ -77,10 +76,10 @@ def location(proxy: BucketProxy, **settings: Any) -> Location:
     )
 
 
-def read(store: OpenStore, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+def read(store: ZarrChunkReader, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
     plan = plan_sample(store.manifest, "param0/run", counts, seed=seed)
     arrays = {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()}
-    store.read(plan, arrays)
+    store.read_into(plan, arrays)
     return arrays
 
 
@@ -92,14 +91,14 @@ def same(found: dict[str, np.ndarray[Any, Any]], expected: dict[str, np.ndarray[
 def test_a_first_read_is_two_round_trips_and_a_later_one_is_one(
     proxy: BucketProxy, store_root: Path, counts: dict[str, int | None]
 ) -> None:
-    store = OpenStore(location(proxy, stall_seconds=30, deadline_seconds=60))
+    store = ZarrChunkReader(location(proxy, stall_seconds=30, deadline_seconds=60))
     proxy.latency = 0.25
     for seed, round_trips in ((0, 2), (1, 1)):
         proxy.passed.clear()
         found = read(store, counts, seed)
         assert proxy.round_trips() == round_trips
         assert len(proxy.passed) >= 10
-        assert same(found, read(OpenStore(str(store_root)), counts, seed))
+        assert same(found, read(ZarrChunkReader(store_root), counts, seed))
 
 
 def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
@@ -114,9 +113,9 @@ def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
             super().__init__(root)
 
     monkeypatch.setattr(store_module, "Bucket", Counted)
-    store = OpenStore(location(proxy, stall_seconds=30, deadline_seconds=60))
+    store = ZarrChunkReader(location(proxy, stall_seconds=30, deadline_seconds=60))
     later = store.at(store.manifest)
-    expected = read(OpenStore(str(store_root)), COUNTS)
+    expected = read(ZarrChunkReader(store_root), COUNTS)
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda number: read((store, later)[number % 2], COUNTS), range(8)))
     assert all(same(each, expected) for each in found)
@@ -124,13 +123,13 @@ def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
 
 
 def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy: BucketProxy) -> None:
-    store = OpenStore(location(proxy, retries=0, stall_seconds=30), chunk_cache_bytes=2**26)
+    store = ZarrChunkReader(location(proxy, retries=0, stall_seconds=30), chunk_cache_bytes=2**26)
     whole = read(store, {})
     proxy.passed.clear()
     proxy.fault = lambda _: status(500, "InternalError")
     other = plan_sample(store.manifest, "param1/run", COUNTS, seed=0)
     with pytest.raises(StoreUnreadable):
-        store.read(other, {field: np.empty(array.shape, np.float32) for field, array in other.arrays.items()})
+        store.read_into(other, {field: np.empty(array.shape, np.float32) for field, array in other.arrays.items()})
     proxy.passed.clear()
     assert same(read(store, {}), whole)
     assert proxy.passed == []
@@ -138,7 +137,7 @@ def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy:
 
 def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: BucketProxy) -> None:
     most = 0
-    store = OpenStore(location(proxy, bucket_requests=16))
+    store = ZarrChunkReader(location(proxy, bucket_requests=16))
     proxy.latency = 0.02
 
     def count(_: Passed) -> None:
@@ -154,7 +153,7 @@ def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: Bucket
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault: Fault, where: str) -> None:
     proxy.fail_first(2, fault, where)
-    assert same(read(OpenStore(location(proxy)), COUNTS), read(OpenStore(str(store_root)), COUNTS))
+    assert same(read(ZarrChunkReader(location(proxy)), COUNTS), read(ZarrChunkReader(store_root), COUNTS))
     assert sum(where in passed.target for passed in proxy.passed) > 2 or where == "/c/0"
 
 
@@ -175,7 +174,7 @@ def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault:
 def test_an_outage_while_a_sample_is_read_is_no_damage(
     proxy: BucketProxy, fault: Fault, reason: str, where: str
 ) -> None:
-    store = OpenStore(location(proxy, retries=1, deadline_seconds=1.0))
+    store = ZarrChunkReader(location(proxy, retries=1, deadline_seconds=1.0))
     proxy.fault = lambda passed: fault if where in passed.target else None
     began = time.monotonic()
     with pytest.raises(StoreUnreadable, match=reason):
@@ -202,7 +201,7 @@ def test_an_outage_while_the_manifest_is_read_is_no_missing_store(proxy: BucketP
 
 def test_an_object_that_is_gone_is_missing(proxy: BucketProxy) -> None:
     gone = status(404, "NoSuchKey")
-    store = OpenStore(location(proxy))
+    store = ZarrChunkReader(location(proxy))
     proxy.fault = lambda passed: gone if "volume/velocity/c" in passed.target else None
     with pytest.raises(ChunkMissing, match="of volume_velocity in sample 'param0/run' is missing"):
         read(store, COUNTS)
@@ -213,11 +212,11 @@ def test_an_object_that_is_gone_is_missing(proxy: BucketProxy) -> None:
         read(store, COUNTS)
     proxy.fault = lambda passed: gone if "zarr.json" in passed.target else None
     with pytest.raises(MetadataDamaged, match=r"zarr\.json is missing"):
-        read(OpenStore(location(proxy)), COUNTS)
+        read(ZarrChunkReader(location(proxy)), COUNTS)
 
 
 @pytest.mark.parametrize(
-    "action", [StoreManifest.load, lambda at: read(OpenStore(at, manifest=StoreManifest.load(at)), {})]
+    "action", [StoreManifest.load, lambda at: read(ZarrChunkReader(at, manifest=StoreManifest.load(at)), {})]
 )
 def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callable[[Location], object]) -> None:
     said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
@@ -230,15 +229,15 @@ def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callabl
 
 
 def test_a_location_pickles_and_shows_no_secret(proxy: BucketProxy, store_root: Path) -> None:
-    store = OpenStore(location(proxy))
+    store = ZarrChunkReader(location(proxy))
     again = pickle.loads(pickle.dumps(store))
-    assert same(read(again, COUNTS), read(OpenStore(str(store_root)), COUNTS))
-    shown = f"{again.location!r} {again.location} {location(proxy).access!r} {again.root}"
+    assert same(read(again, COUNTS), read(ZarrChunkReader(store_root), COUNTS))
+    shown = f"{again.location!r} {again.location} {location(proxy).access!r} {again.store_root}"
     assert f"'{SECRET_KEY}'" not in shown
     assert SECRET_KEY in pickle.dumps(location(proxy)).decode("latin-1")  # the workers of a service need it
 
 
-def _read_in_child(store: OpenStore, answers: Any) -> None:
+def _read_in_child(store: ZarrChunkReader, answers: Any) -> None:
     try:
         read(store, COUNTS)
     except StoreUnreadable as error:
@@ -247,7 +246,7 @@ def _read_in_child(store: OpenStore, answers: Any) -> None:
 
 @pytest.mark.parametrize("opened", ["before", "after"])
 def test_a_process_that_was_forked_after_a_read_says_so_instead_of_waiting(proxy: BucketProxy, opened: str) -> None:
-    store = OpenStore(location(proxy))
+    store = ZarrChunkReader(location(proxy))
     read(store, COUNTS)
     if opened == "after":
         store = pickle.loads(pickle.dumps(store))
@@ -286,4 +285,4 @@ def test_keys_that_are_named_are_used_without_those_of_the_environment(
     assert StoreManifest.load(location(proxy)).dataset_name == "made"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     with pytest.raises(InvalidSettings, match="AWS_ENDPOINT_URL_S3 would win"):
-        OpenStore(location(proxy))
+        ZarrChunkReader(location(proxy))

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from drawpoint.errors import ChunkDamaged
 from drawpoint_service.settings import Settings
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
 from drawpoint_store.storage.disk_cache import DiskCache
@@ -45,17 +45,17 @@ def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
         yield running
 
 
-def opened(proxy: BucketProxy, folder: Path, limit: int = 2**30) -> OpenStore:
+def opened(proxy: BucketProxy, folder: Path, limit: int = 2**30) -> ZarrChunkReader:
     access = BucketAccess(
         endpoint=proxy.url, access_key_id=SecretStr(ACCESS_KEY), secret_access_key=SecretStr(SECRET_KEY)
     )
-    return OpenStore(Location("s3://cars/made", access), disk_cache=DiskCache(folder, limit))
+    return ZarrChunkReader(Location("s3://cars/made", access), disk_cache=DiskCache(folder, limit))
 
 
-def read(store: OpenStore, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+def read(store: ZarrChunkReader, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
     plan = plan_sample(store.manifest, "param0/run", counts, seed=seed)
     arrays = {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()}
-    store.read(plan, arrays)
+    store.read_into(plan, arrays)
     return arrays
 
 
@@ -70,7 +70,7 @@ def files(folder: Path) -> list[Path]:
 def test_a_second_epoch_asks_nothing_of_the_bucket_after_a_restart_too(
     proxy: BucketProxy, store_root: Path, tmp_path: Path
 ) -> None:
-    store, on_disk = opened(proxy, tmp_path), OpenStore(str(store_root))
+    store, on_disk = opened(proxy, tmp_path), ZarrChunkReader(store_root)
     assert same(read(store, {}), read(on_disk, {}))
     restarted = opened(proxy, tmp_path)
     for again in (store, restarted, pickle.loads(pickle.dumps(restarted))):
@@ -96,10 +96,10 @@ def test_an_entry_that_the_disk_has_harmed_is_fetched_again(
             }[harm]
         )
     proxy.passed.clear()
-    assert same(read(opened(proxy, tmp_path), COUNTS), read(OpenStore(str(store_root)), COUNTS))
+    assert same(read(opened(proxy, tmp_path), COUNTS), read(ZarrChunkReader(store_root), COUNTS))
     asked = len(proxy.passed)
     assert asked > 10
-    assert same(read(opened(proxy, tmp_path), COUNTS), read(OpenStore(str(store_root)), COUNTS))
+    assert same(read(opened(proxy, tmp_path), COUNTS), read(ZarrChunkReader(store_root), COUNTS))
     assert len(proxy.passed) == asked + 1  # the manifest
 
 
@@ -111,7 +111,7 @@ def test_what_the_bucket_has_damaged_is_not_kept(proxy: BucketProxy, store_root:
     with pytest.raises(ChunkDamaged):
         read(store, {})
     client.put(key, whole)
-    assert same(read(store, {}), read(OpenStore(str(store_root)), {}))
+    assert same(read(store, {}), read(ZarrChunkReader(store_root), {}))
 
 
 def test_the_oldest_go_where_there_is_no_room(tmp_path: Path) -> None:

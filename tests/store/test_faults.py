@@ -12,17 +12,16 @@ import pytest
 
 from drawpoint.errors import ChunkDamaged, ChunkMissing, DataDamaged, MetadataDamaged
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_sample
 
 SAMPLE = "param0/run"
 
 
 def read_all(root: Path) -> dict[str, bytes]:
-    store = OpenStore(str(root))
+    store = ZarrChunkReader(root)
     plan = plan_sample(store.manifest, SAMPLE, None, seed=0)
     arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
-    store.read(plan, arrays)
+    store.read_into(plan, arrays)
     return {field: array.tobytes() for field, array in arrays.items()}
 
 

@@ -14,8 +14,7 @@ from drawpoint.draw.rows import all_rows, draw_rows, part_rows
 from drawpoint.draw.selection import KNOWN_DOMAINS
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
 from drawpoint.format.manifest import StoreManifest
-from drawpoint_store import FIELD_SPECS, ZarrStoreWriter
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import FIELD_SPECS, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 
 
@@ -32,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def manifest(root: Path) -> StoreManifest:
-    return OpenStore(str(root)).manifest
+    return ZarrChunkReader(root).manifest
 
 
 def plan(
@@ -192,11 +191,11 @@ def test_coordinates_need_a_domain(manifest: StoreManifest) -> None:
 
 @pytest.mark.parametrize("counts", [None, {"surface": 7, "volume": 300}])
 def test_a_plan_tells_the_shapes_and_bytes_that_its_tensors_have(root: Path, counts: dict[str, int] | None) -> None:
-    store = OpenStore(str(root))
+    store = ZarrChunkReader(root)
     made = plan(store.manifest, counts)
     for dtype in (None, "float32"):
         out = {field: np.empty(array.shape, dtype or array.layout.dtype) for field, array in made.arrays.items()}
-        store.read(made, out)
+        store.read_into(made, out)
         assert made.nbytes(dtype) == sum(array.nbytes for array in out.values())
         assert {field: array.nbytes(dtype) for field, array in made.arrays.items()} == {
             field: array.nbytes for field, array in out.items()

@@ -21,7 +21,6 @@ from drawpoint.errors import DataDamaged
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint.format.sample_table import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.reading.sample import OpenSample
 
@@ -114,8 +113,8 @@ def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
         rows = row_indices(plan.draws["surface"].rows, CHUNK)
         tensors = reader.read_sample("s", {"surface": count}, seed=seed)
         stored = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
-        opened = OpenStore(str(root))
-        opened.read(plan, stored)
+        opened = ZarrChunkReader(root)
+        opened.read_into(plan, stored)
         for field, array in plan.arrays.items():
             oracle = np.asarray(group[array.layout.array_name].oindex[rows]).reshape(array.shape)  # type: ignore[union-attr]
             assert stored[field].tobytes() == oracle.astype(stored[field].dtype).tobytes()
@@ -231,7 +230,7 @@ def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
 def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint_store.reading.open_store._OPEN_FILES", 1)
+    monkeypatch.setattr("drawpoint_store.reading.plan_reader._OPEN_FILES", 1)
     few = ZarrChunkReader(store_root, read_concurrency=4)
     monkeypatch.undo()
     many = ZarrChunkReader(store_root)
@@ -253,17 +252,17 @@ def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(stor
     def open_counting(path: str) -> CountingStore:
         return CountingStore(path, read_only=True)
 
-    plain = OpenStore(str(store_root))
+    plain = ZarrChunkReader(store_root)
     for budget in (10**9, 20_000):  # everything fits, or hardly anything
-        caching = OpenStore(str(store_root), store_factory=open_counting, chunk_cache_bytes=budget)
+        caching = ZarrChunkReader(store_root, store_factory=open_counting, chunk_cache_bytes=budget)
         for seed in (*range(10), 0):
             plan = plan_sample(plain.manifest, "param0/run", {"surface": 300, "volume": 700}, seed=seed)
             expected, found = (
                 {field: np.zeros(array.shape, np.float32) for field, array in plan.arrays.items()} for _ in range(2)
             )
-            plain.read(plan, expected)
+            plain.read_into(plan, expected)
             CountingStore.gets = 0
-            caching.read(plan, found)
+            caching.read_into(plan, found)
             assert all(np.array_equal(found[field], expected[field]) for field in expected)
         assert (CountingStore.gets == 0) is (budget == 10**9)
 
@@ -273,14 +272,14 @@ def test_damage_of_one_sample_costs_no_other_its_decoded_chunks(store_root: Path
         return CountingStore(path, read_only=True)
 
     root = Path(shutil.copytree(store_root, tmp_path / "store"))
-    store = OpenStore(str(root), store_factory=open_counting, chunk_cache_bytes=10**9)
+    store = ZarrChunkReader(root, store_factory=open_counting, chunk_cache_bytes=10**9)
     plans = [plan_sample(store.manifest, sample_id, {}, seed=0) for sample_id in store.manifest.samples]
     out = {field: np.zeros(array.shape, np.float32) for field, array in plans[0].arrays.items()}
-    store.read(plans[1], out)
+    store.read_into(plans[1], out)
     shard = next((root / plans[0].relpath).rglob("c/0/0"))
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DataDamaged):
-        store.read(plans[0], out)
+        store.read_into(plans[0], out)
     CountingStore.gets = 0
-    store.read(plans[1], out)
+    store.read_into(plans[1], out)
     assert CountingStore.gets == 0

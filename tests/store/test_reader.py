@@ -26,9 +26,9 @@ from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.draw.rows import row_indices
 from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.reading import open_store as store
-from drawpoint_store.reading.open_store import open_read_only
+from drawpoint_store.reading import plan_reader as store
 from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
+from drawpoint_store.reading.plan_reader import open_read_only
 from travel import draw_lists
 
 SID = "param0/run"
@@ -426,7 +426,7 @@ def test_threads_share_a_reader(store_root: Path, concurrency: int) -> None:
 
 def test_the_package_is_imported_without_torch() -> None:
     loaded = "print(sorted({'torch', 'fastapi'} & set(sys.modules)))"
-    code = f"import sys, drawpoint_store, drawpoint_store.reading.open_store; {loaded}"
+    code = f"import sys, drawpoint_store, drawpoint_store.reading.plan_reader; {loaded}"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -435,12 +435,12 @@ def test_numpy_is_read_without_torch(store_root: Path) -> None:
     code = f"""
 import sys
 import numpy as np
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.reading.open_store import OpenStore
-store = OpenStore({str(store_root)!r})
+store = ZarrChunkReader({str(store_root)!r})
 plan = plan_sample(store.manifest, {SID!r}, {{"surface": 10, "volume": 10}}, seed=1)
 out = {{field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}}
-store.read(plan, out)
+store.read_into(plan, out)
 assert "torch" not in sys.modules
 print(out["surface_position"].shape)
 """

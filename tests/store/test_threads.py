@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from drawpoint_store.reading import open_store as store_module
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store import ZarrChunkReader
+from drawpoint_store.reading import plan_reader as store_module
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.locks import ForkSafeLock
@@ -84,12 +84,12 @@ def test_a_store_has_one_pool_of_threads_whoever_reads_first(
             super().__init__(*args)
 
     monkeypatch.setattr(store_module, "ThreadPoolExecutor", Counted)
-    manifest = OpenStore(str(store_root)).manifest
+    manifest = ZarrChunkReader(store_root).manifest
     plan = plan_sample(manifest, "param0/run", {"surface": 5, "volume": 5}, seed=0)
     for _ in range(10):
         made.clear()
-        store = OpenStore(str(store_root), manifest, read_concurrency=2)
-        meet(lambda: store.read(plan, {field: np.empty(a.shape, np.float32) for field, a in plan.arrays.items()}))  # noqa: B023  called within the loop
+        store = ZarrChunkReader(store_root, manifest, read_concurrency=2)
+        meet(lambda: store.read_into(plan, {field: np.empty(a.shape, np.float32) for field, a in plan.arrays.items()}))  # noqa: B023  called within the loop
         assert len(made) == 1
 
 

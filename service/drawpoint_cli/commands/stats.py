@@ -17,7 +17,7 @@ from drawpoint_store.inspecting.statistics import (
     statistics_json,
     statistics_yaml,
 )
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics import STATISTICS_NAME
 from drawpoint_store.storage import objects as stores
@@ -99,7 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the file, and print a table of it."""
-    store = OpenStore(args.store_root)
+    store = ZarrChunkReader(args.store_root)
     try:
         fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
         listed, origin = _list_samples(args, store)
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list_samples(args: argparse.Namespace, store: OpenStore) -> tuple[list[str] | None, str]:
+def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[list[str] | None, str]:
     """Return the ids to measure that the store holds, None for all, and what says in a sentence where they come from.
 
     The ids that the store lacks are named on stderr.

@@ -94,7 +94,9 @@ async def read_item(
     """Fill the tensors of one item, and return the error that it met, if any."""
     try:
         for prefix, read in reads.items():
-            await store.opened.read_soon(read, {name: tensors[f"{prefix}{name}"] for name in read.arrays}, pool.run)
+            await store.reader.read_into_async(
+                read, {name: tensors[f"{prefix}{name}"] for name in read.arrays}, pool.run
+            )
     except DrawpointError as error:
         return error
     return None

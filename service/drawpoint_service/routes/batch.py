@@ -63,7 +63,7 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: B
         async def read(index: int) -> DrawpointError | None:
             return await read_item(store, plan.reads[index], filled.tensors, pool)
 
-        outcomes = await pool.run_each(read, plan.reads, far=store.opened.far)
+        outcomes = await pool.run_each(read, plan.reads, far=store.reader.is_remote)
         failures = {index: error for index, error in outcomes.items() if error is not None}
         for error in failures.values():
             LOG.warning("%s: %s", request_id, error)

@@ -118,11 +118,11 @@ async def read_draw(
 
     def read_here() -> tuple[bytearray, str]:
         filled = payload.allocate(tensors, metadata)
-        store.opened.read(plan, filled.tensors)
+        store.reader.read_into(plan, filled.tensors)
         return filled.body, payload.content_digest(filled.body)
 
-    if not store.opened.far:
+    if not store.reader.is_remote:
         return await pool.run(read_here)
     filled = payload.allocate(tensors, metadata)
-    await store.opened.read_soon(plan, filled.tensors, pool.run)
+    await store.reader.read_into_async(plan, filled.tensors, pool.run)
     return filled.body, await pool.run(payload.content_digest, filled.body)

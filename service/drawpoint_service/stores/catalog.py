@@ -13,14 +13,14 @@ from pydantic import BaseModel
 
 from drawpoint.errors import InvalidManifest, RevisionChanged, StoreNotFound
 from drawpoint_service.requests.query import COORDS_PARAMETERS, SAMPLE_PARAMETERS
-from drawpoint_store.storage import objects as stores
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import drawpoint.format.manifest
-    from drawpoint_store.reading.open_store import OpenStore
+    from drawpoint_store.reading.reader import ZarrChunkReader
 
 
 class FieldSummary(BaseModel):
@@ -70,17 +70,17 @@ class SamplePage(BaseModel):
 
 @dataclass(frozen=True)
 class ServedStore:
-    """An opened store, the bytes of its manifest, and its summary."""
+    """The reader of a store, the bytes of its manifest, and its summary."""
 
     id: str
-    opened: OpenStore
+    reader: ZarrChunkReader
     manifest_json: bytes
     sample_ids: list[str]
     summary: StoreSummary
 
     @property
     def manifest(self) -> drawpoint.format.manifest.StoreManifest:
-        return self.opened.manifest
+        return self.reader.manifest
 
     @property
     def revision(self) -> str:
@@ -110,13 +110,13 @@ class ServedStore:
         return SamplePage(samples=page, next=ids[-1] if begin + limit < len(self.sample_ids) else None)
 
 
-def serve_store(store_id: str, opened: OpenStore, manifest_json: bytes | None = None) -> ServedStore:
-    """Prepare an opened store for serving; `manifest_json` is what its manifest was read from, if that is at hand.
+def serve_store(store_id: str, reader: ZarrChunkReader, manifest_json: bytes | None = None) -> ServedStore:
+    """Prepare a store for serving; `manifest_json` is what its manifest was read from, if that is at hand.
 
     Raises InvalidManifest if one of its domains has the name of a query parameter, RevisionChanged if its
     manifest has been rewritten since it was opened.
     """
-    manifest = opened.manifest
+    manifest = reader.manifest
     taken = sorted(manifest.domains.keys() & {*SAMPLE_PARAMETERS, *COORDS_PARAMETERS})
     if taken:
         raise InvalidManifest(
@@ -125,8 +125,8 @@ def serve_store(store_id: str, opened: OpenStore, manifest_json: bytes | None = 
         )
     return ServedStore(
         id=store_id,
-        opened=opened,
-        manifest_json=_manifest_bytes(store_id, opened) if manifest_json is None else manifest_json,
+        reader=reader,
+        manifest_json=_manifest_bytes(store_id, reader) if manifest_json is None else manifest_json,
         sample_ids=sorted(manifest.samples),
         summary=_summarise(store_id, manifest),
     )
@@ -140,10 +140,10 @@ def find_store(catalog: Mapping[str, ServedStore], store_id: str) -> ServedStore
         raise StoreNotFound.among("store", store_id, catalog, where="this service") from None
 
 
-def _manifest_bytes(store_id: str, opened: OpenStore) -> bytes:
+def _manifest_bytes(store_id: str, reader: ZarrChunkReader) -> bytes:
     # As stored, byte for byte, because their hash is the revision; a manifest made in memory has no others.
-    for data in (stores.read_bytes(opened.location, StoreManifest.MANIFEST_NAME), opened.manifest.to_json()):
-        if data is not None and hashlib.sha256(data).hexdigest() == opened.manifest.revision:
+    for data in (stores.read_bytes(reader.location, StoreManifest.MANIFEST_NAME), reader.manifest.to_json()):
+        if data is not None and hashlib.sha256(data).hexdigest() == reader.manifest.revision:
             return data
     raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")
 

@@ -75,7 +75,7 @@ def read_canary(store: ServedStore) -> str | None:
     field = store.manifest.domains[domain].position
     plan = plan_sample(store.manifest, store.sample_ids[0], {domain: 1}, seed=0, fields=[field])
     try:
-        store.opened.read(plan, {field: np.empty(plan.arrays[field].shape, np.float32)})
+        store.reader.read_into(plan, {field: np.empty(plan.arrays[field].shape, np.float32)})
     except (DrawpointError, OSError) as error:
         LOG.warning("store %s is not ready: %s", store.id, error)
         return tell_failure(error)

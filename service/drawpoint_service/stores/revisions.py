@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import DrawpointError, StoreNotFound
 from drawpoint_service.stores.catalog import serve_store
-from drawpoint_store.storage import objects as stores
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +106,7 @@ def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, 
 
     Raises what StoreManifest.load and serve_store raise.
     """
-    location = served.opened.location
+    location = served.reader.location
     # Before the manifest is read: one that is rewritten meanwhile has another stamp at the next look.
     present = stores.read_stamp(location, StoreManifest.MANIFEST_NAME)
     if present is not None and present == stamp:
@@ -117,4 +117,4 @@ def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, 
     if hashlib.sha256(data).hexdigest() == served.revision:
         return served, present
     manifest = StoreManifest.from_json(data, origin=stores.join(location, StoreManifest.MANIFEST_NAME))
-    return serve_store(served.id, served.opened.at(manifest), data), present
+    return serve_store(served.id, served.reader.at(manifest), data), present

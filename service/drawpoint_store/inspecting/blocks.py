@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from drawpoint.draw.rows import RowRange
     from drawpoint.format.manifest import StoreManifest
-    from drawpoint_store.reading.open_store import OpenStore
     from drawpoint_store.reading.plan import ReadPlan
+    from drawpoint_store.reading.reader import ZarrChunkReader
 
 BLOCK_POINTS = 2**17
 """Rows of a block, rounded down to whole chunks: a few MB for all fields of a domain, so that memory stays bounded."""
@@ -59,10 +59,10 @@ def single_chunks(block: ReadPlan) -> Iterator[ReadPlan]:
             yield _restrict(block, domain, (rows,))
 
 
-def read_block(store: OpenStore, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
+def read_block(store: ZarrChunkReader, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
     """Return the rows of a block as (N, dim) in the dtypes they are stored in, by field."""
     rows = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
-    store.read(plan, rows)
+    store.read_into(plan, rows)
     return {field: rows[field].reshape(-1, array.layout.dim) for field, array in plan.arrays.items()}
 
 

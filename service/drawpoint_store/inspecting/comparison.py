@@ -11,7 +11,7 @@ from drawpoint.errors import DataDamaged, InvalidSample
 from drawpoint_store.conversion.tensors import read_tensor, require_torch
 from drawpoint_store.conversion.tree import SourceTree, open_filesystem
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, present_specs
 from drawpoint_store.writing.writer import shuffle_order
@@ -92,7 +92,7 @@ def compare_samples(
     if max_workers < 1:
         raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
     require_torch()
-    store = OpenStore(str(store_root))
+    store = ZarrChunkReader(store_root)
     if not isinstance(source, SourceTree):
         source = SourceTree.scan(source)
     source.samples(filemap)
@@ -115,7 +115,7 @@ def compare_samples(
 class _Comparison:
     """A store and the source that it is compared with."""
 
-    def __init__(self, store: OpenStore, source: SourceTree, filemap: FileMap) -> None:
+    def __init__(self, store: ZarrChunkReader, source: SourceTree, filemap: FileMap) -> None:
         self.folders = source.sample_folders(filemap)
         self._store = store
         self._source = source

@@ -15,7 +15,7 @@ from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import InvalidSample, UnknownField
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block
 from drawpoint_store.inspecting.running import RunningStats
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.reader import ZarrChunkReader
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +74,7 @@ def calculate_store_statistics(
     for name, value in (("max_workers", max_workers), ("read_concurrency", read_concurrency)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}.")
-    store = OpenStore(str(store_root), read_concurrency=read_concurrency)
+    store = ZarrChunkReader(store_root, read_concurrency=read_concurrency)
     wanted = choose_fields(store.manifest, fields, exclude_fields)
     ids = choose_samples(store.manifest, sample_ids, limit)
     measured, left_out = measure_fields(
@@ -133,7 +133,7 @@ def choose_samples(
 
 
 def measure_fields(
-    store: OpenStore,
+    store: ZarrChunkReader,
     fields: Sequence[str],
     sample_ids: Sequence[str],
     *,
@@ -230,7 +230,7 @@ def statistics_json(
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _measure_block(store: OpenStore, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:
+def _measure_block(store: ZarrChunkReader, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:
     """Return the statistics of the block's finite points, and how many points of which fields are not."""
     parts, invalid = {}, {}
     for field, rows in read_block(store, plan).items():

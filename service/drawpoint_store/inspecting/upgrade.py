@@ -27,8 +27,8 @@ from drawpoint_store.reading.digests import (
     values_digest,
 )
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.open_store import OpenStore
 from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.reading.statistics import STATISTICS_NAME, read_statistics
 from drawpoint_store.storage import objects as stores
@@ -86,7 +86,7 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
     with lock_store(root):
         stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before it is read
         published = _read_manifest(root)
-        store = OpenStore(
+        store = ZarrChunkReader(
             root, StoreManifest.from_json(published, origin=stores.join(root, StoreManifest.MANIFEST_NAME))
         )
         report = UpgradeReport(revision=store.manifest.revision)
@@ -119,11 +119,11 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
     return report
 
 
-def _plan(store: OpenStore, sample_id: str) -> ReadPlan:
+def _plan(store: ZarrChunkReader, sample_id: str) -> ReadPlan:
     return plan_sample(store.manifest, sample_id, None, seed=0)
 
 
-def _find_digest(store: OpenStore, sample_id: str) -> SampleDigest | DataDamaged | None:
+def _find_digest(store: ZarrChunkReader, sample_id: str) -> SampleDigest | DataDamaged | None:
     """Return what binds the sample already, None if it does not bind all arrays, or why that cannot be told."""
     plan = _plan(store, sample_id)
     try:
@@ -134,7 +134,7 @@ def _find_digest(store: OpenStore, sample_id: str) -> SampleDigest | DataDamaged
     return stored if stored is not None and names <= stored.arrays.keys() else None
 
 
-def _measure(store: OpenStore, sample_id: str, field: str) -> _Measured:
+def _measure(store: ZarrChunkReader, sample_id: str, field: str) -> _Measured:
     """Read all of an array."""
     plan = plan_sample(store.manifest, sample_id, None, seed=0, fields=[field])
     layout = plan.arrays[field].layout
@@ -177,7 +177,7 @@ def _read_chunks(
             raise sample.shard_missing(array, field, lost) from error
 
 
-def _find_damage(store: OpenStore, sample_id: str, found: dict[str, _Measured]) -> str:
+def _find_damage(store: ZarrChunkReader, sample_id: str, found: dict[str, _Measured]) -> str:
     """Return what is wrong with a sample, an empty text if nothing is."""
     damage = dict.fromkeys(each.damage for each in found.values() if each.damage)
     digest = store.manifest.samples[sample_id].digest
@@ -186,10 +186,10 @@ def _find_damage(store: OpenStore, sample_id: str, found: dict[str, _Measured]) 
     return "; ".join(damage)
 
 
-def _bind(store: OpenStore, sample_id: str, found: dict[str, _Measured]) -> str:
+def _bind(store: ZarrChunkReader, sample_id: str, found: dict[str, _Measured]) -> str:
     """Write tables and digest into the metadata of a sample, and return the digest."""
     names = {field: store.manifest.fields[field].array_name for field in found}
-    path = stores.join(store.root, store.manifest.samples[sample_id].relpath)
+    path = stores.join(store.store_root, store.manifest.samples[sample_id].relpath)
     group = _load(path, _METADATA)
     copies = (group.get("consolidated_metadata") or {}).get("metadata") or {}
     for field, name in names.items():

@@ -18,7 +18,7 @@ from drawpoint_store.reading.digests import (
     without_table,
 )
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.open_store import OpenStore
+from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
@@ -85,7 +85,7 @@ def verify_store(
 
     if max_workers < 1:
         raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
-    store = OpenStore(str(store_root))
+    store = ZarrChunkReader(store_root)
     ids = sorted(store.manifest.samples)
     arrays = ((sample_id, field) for sample_id in ids for field in _fields(store.manifest, sample_id))
     digests = map_in_order(lambda array: _check_array(store, *array), arrays, max_workers)
@@ -99,7 +99,7 @@ def _fields(manifest: drawpoint.format.manifest.StoreManifest, sample_id: str) -
     return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
 
 
-def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
+def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
     """Put together what was found of a sample, taking as many of `arrays` as it has fields."""
     manifest, entry = store.manifest, store.manifest.samples[sample_id]
     group, problems = _check_metadata(store, sample_id)
@@ -126,7 +126,7 @@ def _check_sample(store: OpenStore, sample_id: str, arrays: Iterator[_ArrayCheck
 
 
 def _check_digests(
-    store: OpenStore, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
+    store: ZarrChunkReader, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
 ) -> Iterator[Problem]:
     """Yield what is wrong with values that all could be read."""
     digest = store.manifest.samples[sample_id].digest
@@ -141,7 +141,7 @@ def _check_digests(
         yield Problem(sample_id, None, None, f"the values of sample {sample_id!r} are not {written}")
 
 
-def _count_absent(store: OpenStore, entry: SampleEntry, fields: Mapping[str, str]) -> int:
+def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[str, str]) -> int:
     """Return how many shards of a group's arrays have no object; `fields` are theirs, with their domains."""
     import zarr  # noqa: PLC0415  see stores.make_store
 
@@ -149,7 +149,7 @@ def _count_absent(store: OpenStore, entry: SampleEntry, fields: Mapping[str, str
     for field, domain in fields.items():
         layout = store.manifest.fields[field]
         # zarr-python reads whatever lies there, and counts up to any shape. Reads of the array report what is wrong.
-        if _load(stores.join(store.root, entry.relpath), f"{layout.array_name}/{_METADATA}") is None:
+        if _load(stores.join(store.store_root, entry.relpath), f"{layout.array_name}/{_METADATA}") is None:
             continue
         try:
             array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
@@ -164,7 +164,7 @@ def _count_absent(store: OpenStore, entry: SampleEntry, fields: Mapping[str, str
     return absent
 
 
-def _check_array(store: OpenStore, sample_id: str, field: str) -> _ArrayCheck:
+def _check_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayCheck:
     """Return what was found of an array, as far as it could be read."""
     damage: list[Problem] = []
     not_finite = NonFinite()
@@ -207,7 +207,7 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.forma
     return sorted(leftovers)
 
 
-def _read(store: OpenStore, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
+def _read(store: ZarrChunkReader, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
     """Return the rows of a block of one field, or None and what is wrong, chunk by chunk."""
     try:
         return read_block(store, block)[field], []
@@ -237,12 +237,12 @@ class _Group(NamedTuple):
     digest: SampleDigest | None
 
 
-def _check_metadata(store: OpenStore, sample_id: str) -> tuple[_Group, list[Problem]]:
+def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, list[Problem]]:
     """Return a group's metadata, and where a node's own `zarr.json` is gone or says something else.
 
     Reads use the copies in the group's `zarr.json` where it has them, but other programs may not.
     """
-    path = stores.join(store.root, store.manifest.samples[sample_id].relpath)
+    path = stores.join(store.store_root, store.manifest.samples[sample_id].relpath)
     root = _load(path, _METADATA) or {}
     consolidated = root.get("consolidated_metadata")
     copies = consolidated.get("metadata") if isinstance(consolidated, dict) else None

@@ -8,69 +8,41 @@ import numpy as np
 
 from drawpoint.draw.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
-from drawpoint.draw.seeds import check_integer, resolve_seed
-from drawpoint.errors import DrawpointError, InvalidDraw, RevisionChanged, SplitNotFound, StatisticsNotFound
+from drawpoint.draw.seeds import resolve_seed
+from drawpoint.errors import DrawpointError, InvalidDraw, SplitNotFound
 from drawpoint.format.tensors import as_float32_each
-from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.open_store import OpenStore, open_read_only
 from drawpoint_store.reading.plan import plan_coords, plan_sample
+from drawpoint_store.reading.plan_reader import PlanReader
 from drawpoint_store.reading.splits import list_splits, read_split
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics import statistics_of
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import torch
-    from zarr.abc.store import Store
 
-    import drawpoint.format.manifest
     from drawpoint.draw.batch import BatchItem, BatchSelection
-    from drawpoint.format.manifest import SampleEntry
     from drawpoint_store.reading.plan import ReadPlan
 
 
-class ZarrChunkReader:
+class ZarrChunkReader(PlanReader):
     """Reads samples of the store at `store_root`, subsampled or in full.
 
     `store_root` is a local path or a URL. `manifest` is read from there unless it is given: a StoreManifest, or an
     object or dict with the attributes of one, such as that of `noether.data.zarr_store`. `store_factory` opens the zarr
     Store of a sample's group from its path; with a custom one every byte is read through that Store's own `get`.
-    `read_concurrency` is how many array reads of a sample go on at once; the result is the same for any. The reader
-    pickles and survives fork.
+    `read_concurrency` is how many array reads of a sample go on at once; the result is the same for any.
+
+    Up to `chunk_cache_bytes` of decoded chunks are kept in memory: worth it where the samples that are drawn from fit
+    in, since each draw takes other rows. `disk_cache` keeps what came from a bucket.
+
+    The reader pickles, survives fork, and is safe to share between threads.
 
     Raises StoreNotFound if there is no manifest, InvalidManifest if it cannot be trusted.
     """
 
-    def __init__(
-        self,
-        store_root: str | os.PathLike[str],
-        manifest: object = None,
-        store_factory: Callable[[str], Store] = open_read_only,
-        read_concurrency: int = 1,
-    ) -> None:
-        self._store = OpenStore(
-            str(store_root), manifest, store_factory, check_integer("read_concurrency", read_concurrency, 1)
-        )
-
     def __repr__(self) -> str:
         return f"<drawpoint_store.ZarrChunkReader {self.store_root}, {len(self.manifest.samples)} samples>"
-
-    @property
-    def store_root(self) -> str:
-        return self._store.root
-
-    @property
-    def manifest(self) -> drawpoint.format.manifest.StoreManifest:
-        return self._store.manifest
-
-    @property
-    def read_concurrency(self) -> int:
-        return self._store.read_concurrency
-
-    @read_concurrency.setter
-    def read_concurrency(self, value: int) -> None:
-        self._store.read_concurrency = check_integer("read_concurrency", value, 1)
 
     def read_sample(
         self,
@@ -99,7 +71,7 @@ class ZarrChunkReader:
         plan = plan_sample(
             self.manifest, sample_id, num_points, seed=drawn, part=part, fields=fields, store=self.store_root
         )
-        return self._read(plan)
+        return self._read_tensors(plan)
 
     def read_coords(
         self,
@@ -117,7 +89,7 @@ class ZarrChunkReader:
         """
         drawn = resolve_seed(seed, generator)
         counts = {domain: num_points}
-        tensors = self._read(plan_coords(self.manifest, sample_id, counts, seed=drawn, store=self.store_root))
+        tensors = self._read_tensors(plan_coords(self.manifest, sample_id, counts, seed=drawn, store=self.store_root))
         return tensors[self.manifest.domains[domain].position]
 
     def read_batch(
@@ -164,33 +136,7 @@ class ZarrChunkReader:
 
         Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
         """
-        statistics = read_statistics(self.store_root)
-        if statistics is None:
-            raise StatisticsNotFound(
-                f"the store at {self.store_root} ships no statistics; measure it with `drawpoint stats`.",
-                store=self.store_root,
-            )
-        if not self._is_at(statistics["revision"]):
-            raise RevisionChanged(
-                f"the statistics of the store at {self.store_root} are of revision {statistics['revision']}, this "
-                f"reader is of {self.manifest.revision}; measure it again with `drawpoint stats`.",
-                store=self.store_root,
-            )
-        # A Normaliser compares it with the manifest's.
-        return {**statistics, "revision": self.manifest.revision}
-
-    def _is_at(self, revision: str) -> bool:
-        """Tell whether this reader is at `revision`; a manifest that was given has not the bytes of the store's."""
-        mine = self.manifest
-        if mine.revision == revision:
-            return True
-        held = StoreManifest.load(self.store_root)
-        return (
-            held.revision == revision
-            and mine.domains == held.domains
-            and mine.samples.keys() == held.samples.keys()
-            and all(_is_same(entry, held.samples[sample_id]) for sample_id, entry in mine.samples.items())
-        )
+        return statistics_of(self.store_root, self.manifest)
 
     def splits(self) -> list[str]:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
@@ -222,12 +168,7 @@ class ZarrChunkReader:
             return error
         return drawn
 
-    def _read(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
+    def _read_tensors(self, plan: ReadPlan) -> dict[str, torch.Tensor]:
         arrays = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
-        self._store.read(plan, arrays)
+        self.read_into(plan, arrays)
         return as_float32_each(arrays)
-
-
-def _is_same(mine: SampleEntry, held: SampleEntry) -> bool:
-    """Tell whether an entry names what another one does; those of other libraries' models have no digests."""
-    return (mine.relpath, mine.domains) == (held.relpath, held.domains) and mine.digest in (None, held.digest)

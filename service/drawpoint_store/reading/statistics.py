@@ -1,16 +1,20 @@
-"""The statistics that lie beside a store's manifest, in `<root>/statistics.json`."""
+"""The statistics that a store ships: `<root>/statistics.json`, bound to a revision."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import MetadataDamaged
+from drawpoint.errors import MetadataDamaged, RevisionChanged, StatisticsNotFound
 from drawpoint.format.manifest import decode_json
+from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     import os
+
+    import drawpoint.format.manifest
+    from drawpoint.format.manifest import SampleEntry
 
 STATISTICS_NAME = "statistics.json"
 
@@ -38,3 +42,40 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
             store=str(store_root),
         )
     return document
+
+
+def statistics_of(store_root: str, manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
+    """Return the statistics of the store, with the revision of `manifest`.
+
+    A manifest that was given to a reader has not the bytes of the store's. It may have them where both name the same
+    groups. Raises StatisticsNotFound if the store ships none, RevisionChanged if they are of another revision.
+    """
+    statistics = read_statistics(store_root)
+    if statistics is None:
+        raise StatisticsNotFound(
+            f"the store at {store_root} ships no statistics; measure it with `drawpoint stats`.", store=store_root
+        )
+    if not _is_at(store_root, manifest, statistics["revision"]):
+        raise RevisionChanged(
+            f"the statistics of the store at {store_root} are of revision {statistics['revision']}, this "
+            f"reader is of {manifest.revision}; measure it again with `drawpoint stats`.",
+            store=store_root,
+        )
+    return {**statistics, "revision": manifest.revision}  # a Normaliser compares it with the manifest's
+
+
+def _is_at(store_root: str, mine: drawpoint.format.manifest.StoreManifest, revision: str) -> bool:
+    if mine.revision == revision:
+        return True
+    held = StoreManifest.load(store_root)
+    return (
+        held.revision == revision
+        and mine.domains == held.domains
+        and mine.samples.keys() == held.samples.keys()
+        and all(_is_same(entry, held.samples[sample_id]) for sample_id, entry in mine.samples.items())
+    )
+
+
+def _is_same(mine: SampleEntry, held: SampleEntry) -> bool:
+    """Tell whether an entry names what another one does; those of other libraries' models have no digests."""
+    return (mine.relpath, mine.domains) == (held.relpath, held.domains) and mine.digest in (None, held.digest)

@@ -1,13 +1,15 @@
-"""An opened store: plans go in, rows come out in the place where the answer needs them."""
+"""Reads plans: the rows of a plan go into the arrays that are given for them. No torch."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import drawpoint.format.manifest
+from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import DataDamaged, StoreUnreadable
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.runs import Run, Target, find_destinations, join_chunks
@@ -25,6 +27,7 @@ from drawpoint_store.storage.sources import LocalSource, OpenFiles, ZarrSource, 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from typing import Self
 
     import numpy as np
     from zarr.abc.store import Store
@@ -64,34 +67,38 @@ def open_manifest(root: str | Location, given: object) -> drawpoint.format.manif
     return StoreManifest.from_object(given, origin=f"the manifest given for {root}")
 
 
-class OpenStore:
-    """The store at `root` with its manifest; reads are safe to call from several threads.
+class PlanReader:
+    """Reads plans of the store at `store_root`: what a ZarrChunkReader is without torch.
 
-    Local files are read directly; with another `store_factory`, and on other URLs, every byte comes through the
-    `get` of the Store that it opens. `read_concurrency` threads share the work of one read. Up to `chunk_cache_bytes`
-    of decoded chunks are kept in memory: worth it where the samples that are drawn from fit in, since each draw takes
-    other rows. `disk_cache` keeps what came from a bucket.
+    Local files are read directly. With another `store_factory`, and on other URLs, every byte comes through the `get`
+    of the Store that it opens.
     """
 
     def __init__(
         self,
-        root: str | Location,
+        store_root: str | os.PathLike[str],
         manifest: object = None,
         store_factory: Callable[[str], Store] = open_read_only,
         read_concurrency: int = 1,
+        *,
         chunk_cache_bytes: int = 0,
         disk_cache: DiskCache | None = None,
     ) -> None:
-        self.location = root
-        self.root = str(root)
-        self.manifest = open_manifest(root, manifest)
+        self.location = store_root if isinstance(store_root, Location) else str(store_root)
+        self.store_root = str(store_root)
+        self.manifest = open_manifest(self.location, manifest)
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
         self.chunk_cache_bytes = chunk_cache_bytes
         self.disk_cache = disk_cache
-        self._chunks: ChunkCache | None = ByteBoundedCache(chunk_cache_bytes) if chunk_cache_bytes else None
+        self._open()
+
+    def _open(self) -> None:
+        """Begin with nothing that was read, and no connection: none of it goes into a copy or a pickle."""
+        limit = self.chunk_cache_bytes
+        self._chunks: ChunkCache | None = ByteBoundedCache(limit) if limit else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
-        self._files = OpenFiles(local_path(root), _OPEN_FILES)
+        self._files = OpenFiles(local_path(self.store_root), _OPEN_FILES)
         self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_of = (0, 0)
@@ -99,17 +106,30 @@ class OpenStore:
         """Held while a bucket or the threads are made: of several threads that come first, all must get the same."""
 
     @property
-    def far(self) -> bool:
-        """Whether a read waits for a bucket most of its time."""
-        return self.store_factory is open_read_only and stores.uses_obstore(self.root)
+    def read_concurrency(self) -> int:
+        """How many threads share the work of one read; set it at any time."""
+        return self._read_concurrency
 
-    def at(self, manifest: drawpoint.format.manifest.StoreManifest) -> OpenStore:
-        """Return the store at another revision, which shares the connections, and nothing that was read."""
-        other = OpenStore(**{**self.__getstate__(), "manifest": manifest})
-        other._bucket = self._open_bucket() if self.far else None
+    @read_concurrency.setter
+    def read_concurrency(self, value: int) -> None:
+        self._read_concurrency = check_integer("read_concurrency", value, 1)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a read waits for a bucket most of its time."""
+        return self.store_factory is open_read_only and stores.uses_obstore(self.store_root)
+
+    def at(self, manifest: object) -> Self:
+        """Return the reader of another revision. It shares the connections, and nothing that was read.
+
+        `manifest` is what the constructor takes.
+        """
+        other = copy.copy(self)
+        other.manifest = open_manifest(self.location, manifest)
+        other._bucket = self._open_bucket() if self.is_remote else None  # noqa: SLF001  it is our own
         return other
 
-    def read(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Fill `out`, an array of the plan's shape for each of its fields, casting to the array's dtype.
 
         Raises ChunkMissing, ChunkDamaged or MetadataDamaged for stored bytes that cannot be trusted, and
@@ -135,16 +155,17 @@ class OpenStore:
                 for done in self._threads(threads).map(lambda group: _read_runs(sample, group, self._chunks), groups):
                     assert done is None
 
-    async def read_soon(
+    async def read_into_async(
         self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
     ) -> None:
-        """Do what `read` does while the event loop goes on; `run_blocking` runs calls in threads.
+        """Do what `read_into` does while the event loop goes on.
 
-        Where a bucket is read no thread waits for it: they have the decoding only.
+        `run_blocking(function, *arguments)` runs a call in a thread. Where a bucket is read, no thread waits for it:
+        threads have the decoding only.
         """
         sample = self._sample(plan)
         if not isinstance(sample.source, (ObjectSource, CachedSource)):
-            await run_blocking(self.read, plan, out)
+            await run_blocking(self.read_into, plan, out)
             return
         try:
             await self._read_from_bucket(sample, sample.source, plan, out, run_blocking)
@@ -203,7 +224,7 @@ class OpenStore:
         try:
             yield
         except (DataDamaged, StoreUnreadable) as error:
-            error.store = self.root
+            error.store = self.store_root
             if isinstance(sample.source, LocalSource):
                 sample.source.close()
             if isinstance(error, DataDamaged) or _was_replaced(sample):
@@ -254,7 +275,7 @@ class OpenStore:
         return sample
 
     def _source(self, entry: SampleEntry) -> Source:
-        path = stores.join(self.root, entry.relpath)
+        path = stores.join(self.store_root, entry.relpath)
         if self.store_factory is open_read_only and not is_remote(path):
             return LocalSource(local_path(path), self._files, access_of(self.location).document_bytes)
         if self.store_factory is open_read_only and stores.uses_obstore(path):
@@ -269,14 +290,14 @@ class OpenStore:
         """Open the zarr Store of a sample's group."""
         if self.store_factory is open_read_only and isinstance(self.location, Location):
             return stores.make_store(self.location.below(relpath), read_only=True)
-        return self.store_factory(stores.join(self.root, relpath))
+        return self.store_factory(stores.join(self.store_root, relpath))
 
     def _file_check(self, relpath: str) -> Callable[[str, int | None], None]:
         """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store.
 
         It refuses one of more bytes than are given, too, or than a document may have.
         """
-        folder = stores.join(self.root, relpath)
+        folder = stores.join(self.store_root, relpath)
 
         def check(key: str, most_bytes: int | None) -> None:
             path = f"{local_path(folder)}/{key}"
@@ -305,17 +326,15 @@ class OpenStore:
             return self._pool
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "root": self.location,
-            "manifest": self.manifest,
-            "store_factory": self.store_factory,
-            "read_concurrency": self.read_concurrency,
-            "chunk_cache_bytes": self.chunk_cache_bytes,
-            "disk_cache": self.disk_cache,
-        }
+        return {name: value for name, value in self.__dict__.items() if name not in _OPENED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self.__dict__.update(state)
+        self._open()
+
+
+_OPENED = ("_bucket", "_chunks", "_files", "_first_use", "_pool", "_pool_of", "_samples")
+"""What a reader opens for itself."""
 
 
 def _was_replaced(sample: OpenSample) -> bool:
