@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 import drawpoint
-from drawpoint.errors import DrawpointError, Overloaded
-from drawpoint_service import problems
 from drawpoint_service.admission.admission import Admission
-from drawpoint_service.admission.budget import MEMORY_SECONDS, Budget, Pace
-from drawpoint_service.exchange import OPEN_PATHS, Exchanges, exchange_of
-from drawpoint_service.openapi.openapi import document_app
-from drawpoint_service.pool import ReadPool
-from drawpoint_service.requests.responses import problem_response
+from drawpoint_service.admission.semaphore import MEMORY_SECONDS, FairSemaphore, RefusalQueue
+from drawpoint_service.middleware.access import AccessCheck
+from drawpoint_service.middleware.connection_close import ConnectionClose
+from drawpoint_service.middleware.failures import Failures, explain_errors
+from drawpoint_service.middleware.head import HeadRequests
+from drawpoint_service.middleware.request_log import RequestLog
+from drawpoint_service.openapi.document import document_app
+from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.docs import docs_routes
 from drawpoint_service.routes.draws import draw_routes
 from drawpoint_service.routes.health import health_routes
 from drawpoint_service.routes.stores import store_routes
 from drawpoint_service.server.draining import Draining
-from drawpoint_service.stores.catalog import serve_store
+from drawpoint_service.stores.catalog import Catalog, serve_store
 from drawpoint_service.stores.readiness import Readiness
-from drawpoint_service.stores.revisions import Catalog
 from drawpoint_store.reading.reader import ZarrChunkReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from drawpoint_service.settings import Settings
-
-LOG = logging.getLogger("drawpoint.service")
 
 DESCRIPTION = """\
 Random subsamples of CFD samples, as safetensors.
@@ -58,10 +52,11 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
     served = (serve_store(store_id, reader) for store_id, reader in stores.items())
     catalog = Catalog(served, settings.revalidate_seconds)
     pool = ReadPool(settings.read_threads)
-    pace = Pace()
-    memory = Budget(settings.memory_bytes, MEMORY_SECONDS, pace)
+    refusals = RefusalQueue()
+    memory = FairSemaphore(settings.memory_bytes, MEMORY_SECONDS, refusals)
     readiness = Readiness(catalog, settings.ready_timeout_seconds, settings.ready_cache_seconds)
     draining = Draining(settings.drain_seconds)
+    is_remote = any(store.reader.is_remote for store in catalog.values())
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
@@ -74,43 +69,38 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
             readiness.close()
             pool.close()
 
+    tokens = [token.get_secret_value() for token in settings.token]
     app = FastAPI(
         title="drawpoint",
         version=drawpoint.__version__,
         description=DESCRIPTION,
         lifespan=live,
         redirect_slashes=False,
-        docs_url=None,  # FastAPI's pages load what they show from other hosts
-        redoc_url=None,
+        openapi_url=None,  # FastAPI's routes have no digest, and its pages load what they show from other hosts
+        # From the outside in. The log sees requests and answers as they are on the wire; what ends a connection holds
+        # for refusals too. Further in HEAD is GET. Who has no token takes no slot, who has no slot reaches no route.
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(ConnectionClose, draining=draining),
+            Middleware(HeadRequests),
+            Middleware(AccessCheck, tokens=tokens),
+            Middleware(Admission, settings=settings, refusals=refusals, is_remote=is_remote),
+            Middleware(Failures),
+        ],
     )
+
+    @lru_cache(maxsize=1)
+    def document(_revisions: tuple[str, ...]) -> bytes:
+        return document_app(
+            app, list(catalog.values()), most_samples=settings.max_batch_samples, needs_token=bool(tokens)
+        )
+
     app.include_router(store_routes(catalog, pool))
     app.include_router(draw_routes(catalog, settings, pool, memory))
     app.include_router(batch_routes(catalog, settings, pool, memory))
     app.include_router(health_routes(readiness, draining))
-    app.include_router(docs_routes())
-    explain_errors(app, settings)
-    app.add_middleware(
-        Admission, settings=settings, pace=pace, is_far=any(store.reader.is_remote for store in catalog.values())
-    )
-    # Added last, it is the outermost.
-    app.add_middleware(Exchanges, tokens=[token.get_secret_value() for token in settings.token], draining=draining)
-
-    documents: dict[tuple[str, ...], dict[str, Any]] = {}
-
-    def document() -> dict[str, Any]:
-        revisions = tuple(store.revision for store in catalog.values())
-        if revisions not in documents:
-            documents.clear()
-            documents[revisions] = document_app(
-                app,
-                list(catalog.values()),
-                most_samples=settings.max_batch_samples,
-                needs_token=bool(settings.token),
-                open_paths=OPEN_PATHS,
-            )
-        return documents[revisions]
-
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way of extending the document
+    app.include_router(docs_routes(lambda: document(tuple(store.revision for store in catalog.values()))))
+    explain_errors(app, settings.retry_after_seconds)
     return app
 
 
@@ -127,34 +117,3 @@ def open_stores(settings: Settings) -> dict[str, ZarrChunkReader]:
         )
         for name, store in settings.stores.items()
     }
-
-
-def explain_errors(app: FastAPI, settings: Settings) -> None:
-    """Answer errors of ours, and those of HTTP itself, with problem documents."""
-
-    async def explain(request: Request, error: Exception) -> Response:
-        assert isinstance(error, DrawpointError)
-        exchange = exchange_of(request.scope)
-        if problems.is_ours(error):
-            LOG.warning("%s: %s", exchange.request_id, error)
-        problem = problems.describe(error, exchange.request_id, exchange.store)
-        overloaded = isinstance(error, Overloaded)
-        return problem_response(problem, {"Retry-After": str(settings.retry_after_seconds)} if overloaded else None)
-
-    async def explain_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        headers = dict(error.headers or {})
-        if error.status_code == HTTPStatus.NOT_FOUND:
-            detail = f"there is nothing at {request.url.path[:200]!r}; /docs lists what there is."
-        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            methods = set(headers["Allow"].split(", "))
-            allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-            headers["Allow"] = allowed
-            detail = f"{request.method} is not allowed here; allowed: {allowed}."
-        else:
-            detail = str(error.detail)
-        problem = problems.plain(error.status_code, detail, exchange_of(request.scope).request_id)
-        return problem_response(problem, headers)
-
-    app.add_exception_handler(DrawpointError, explain)
-    app.add_exception_handler(HTTPException, explain_http)

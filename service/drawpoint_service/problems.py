@@ -71,8 +71,8 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
     detail = str(error)
     if near and not set(allowed) <= set(near):
         detail = f"{detail.removesuffix('.')}; allowed: {', '.join(allowed)}."
-    if is_ours(error):
-        detail = f"{tell_failure(error)}; the service's log says why, under this request's id."
+    if is_server_fault(error):
+        detail = f"{public_message(error)}; the service's log says why, under this request's id."
     return Problem(
         type=_urn(type(error).__name__),
         title=_words(type(error).__name__),
@@ -89,12 +89,12 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
     )
 
 
-def is_ours(error: errors.DrawpointError) -> bool:
+def is_server_fault(error: errors.DrawpointError) -> bool:
     """Tell whether the service or its storage failed, and not the request: its message is for the log only."""
     return status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded)
 
 
-def tell_failure(error: Exception) -> str:
+def public_message(error: Exception) -> str:
     """Return what failed, in words that name no place: where a store lies is not the clients' business."""
     if not isinstance(error, errors.DrawpointError):
         return "the store cannot be read"

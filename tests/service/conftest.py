@@ -36,3 +36,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
             return Served(process, tmp_path / "log")
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def refusals_come_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second in the queue is for real clients; a test that fills the service need not wait for so long."""
+    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)

@@ -1,1 +1,1 @@
-"""Who gets in, and when: places, memory, and the pace of refusals."""
+"""How much is answered at once, who waits, and who is refused."""

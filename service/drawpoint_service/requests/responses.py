@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from drawpoint.format.payload import content_digest
 from drawpoint_service import problems
 
 if TYPE_CHECKING:
@@ -36,9 +37,18 @@ class BufferResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class DigestedResponse(Response):
+    """A short body with its Content-Digest."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        super().init_headers({**(headers or {}), "Content-Digest": content_digest(self.body)})
+
+
 def json_response(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a JSON document that clients revalidate before they use it again."""
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-cache", **(headers or {})})
+    return DigestedResponse(
+        body, media_type="application/json", headers={"Cache-Control": "no-cache", **(headers or {})}
+    )
 
 
 def head_response(length: int, media_type: str, headers: Mapping[str, str]) -> Response:
@@ -53,7 +63,7 @@ def not_modified(headers: Mapping[str, str]) -> Response:
 
 def problem_response(problem: problems.Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a problem document, which nobody keeps."""
-    return Response(
+    return DigestedResponse(
         problem.to_json(),
         status_code=problem.status,
         media_type=problems.CONTENT_TYPE,

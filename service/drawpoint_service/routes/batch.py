@@ -8,27 +8,25 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from drawpoint.format.payload import CONTENT_TYPE
-from drawpoint_service.admission.budget import NO_MEMORY
-from drawpoint_service.exchange import exchange_of
-from drawpoint_service.openapi.answers import document_batch, document_problems
-from drawpoint_service.requests import answer, query, responses
-from drawpoint_service.requests.batch import allocate_batch, finish_batch, plan_batch, read_item
+from drawpoint_service.admission.semaphore import NO_MEMORY
+from drawpoint_service.middleware.context import context_of
+from drawpoint_service.openapi.responses import document_batch, document_problems
+from drawpoint_service.requests import draw_payload, query, responses
+from drawpoint_service.requests.batch_plan import allocate_batch, finish_batch, plan_batch, read_item
 from drawpoint_service.requests.body import is_json, parse_batch, receive_body
-from drawpoint_service.routes.entry import enter_store
 
 if TYPE_CHECKING:
     from drawpoint.errors import DrawpointError
-    from drawpoint_service.admission.budget import Budget
-    from drawpoint_service.pool import ReadPool
-    from drawpoint_service.requests.batch import BatchPlan
+    from drawpoint_service.admission.semaphore import FairSemaphore
+    from drawpoint_service.read_pool import ReadPool
+    from drawpoint_service.requests.batch_plan import BatchPlan
     from drawpoint_service.settings import Settings
-    from drawpoint_service.stores.catalog import ServedStore
-    from drawpoint_service.stores.revisions import Catalog
+    from drawpoint_service.stores.catalog import Catalog, ServedStore
 
 LOG = logging.getLogger("drawpoint.service")
 
 
-def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Budget) -> APIRouter:
+def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: FairSemaphore) -> APIRouter:
     """Make the route that sends batches."""
     router = APIRouter(tags=["draws"])
 
@@ -39,7 +37,7 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: B
     )
     async def read_batch(store_id: str, request: Request) -> Response:
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         revision = query.parse_batch_query(request.query_params.multi_items())
         if not is_json(request.headers):
             detail = "the body of a batch is JSON, not compressed; send it as application/json."
@@ -47,13 +45,13 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: B
         body = await receive_body(request.stream(), settings.body_seconds)
         asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         if asked.revision not in (None, store.revision):
-            store = await enter_store(request, catalog, store_id, asked.revision)
+            store = await catalog.enter(request, store_id, asked.revision)
             asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
         for wanted in (revision, asked.revision):
-            answer.check_revision(store.id, store.revision, wanted)
+            draw_payload.check_revision(store.id, store.revision, wanted)
         plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
-        exchange_of(request.scope).until_sent.callback(await memory.take(plan.nbytes, NO_MEMORY))
-        filled, digest = await read_plan(store, plan, exchange_of(request.scope).request_id)
+        context_of(request.scope).exit_stack.callback(await memory.acquire(plan.nbytes, NO_MEMORY))
+        filled, digest = await read_plan(store, plan, context_of(request.scope).request_id)
         headers = {"Cache-Control": "no-store", "Content-Digest": digest}
         return responses.BufferResponse(filled, CONTENT_TYPE, headers)
 
@@ -63,7 +61,7 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: B
         async def read(index: int) -> DrawpointError | None:
             return await read_item(store, plan.reads[index], filled.tensors, pool)
 
-        outcomes = await pool.run_each(read, plan.reads, far=store.reader.is_remote)
+        outcomes = await pool.run_each(read, plan.reads, is_remote=store.reader.is_remote)
         failures = {index: error for index, error in outcomes.items() if error is not None}
         for error in failures.values():
             LOG.warning("%s: %s", request_id, error)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
+from drawpoint_service.requests.responses import DigestedResponse, json_response
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -43,25 +45,30 @@ PATHS = ("/", "/docs", "/openapi.json", "/docs/start.js", *(f"/docs/{name}" for 
 """What the page is made of; none of it takes a token, which a browser would not send for it."""
 
 
-def docs_routes() -> APIRouter:
-    """Make the routes of the page and of its files."""
+def docs_routes(document: Callable[[], bytes]) -> APIRouter:
+    """Make the routes of the page, of its files, and of the OpenAPI `document` that it shows."""
     router = APIRouter(include_in_schema=False)
-    router.add_api_route("/", redirect_to_docs)
-    router.add_api_route("/docs", _send(PAGE, "text/html", "no-cache"))
-    router.add_api_route("/docs/start.js", _send(START, "text/javascript", "no-cache"))
+
+    @router.get("/")
+    async def redirect_to_docs() -> Response:
+        return RedirectResponse("docs")
+
+    @router.get("/openapi.json")
+    async def send_document() -> Response:
+        return json_response(document())
+
+    files_here = {"/docs": (PAGE, "text/html", "no-cache"), "/docs/start.js": (START, "text/javascript", "no-cache")}
     shipped = files("fastapi_swagger") / "resources"
     for name, media_type in _SHIPPED.items():
-        router.add_api_route(f"/docs/{name}", _send((shipped / name).read_bytes(), media_type, "max-age=3600"))
+        files_here[f"/docs/{name}"] = (shipped / name).read_bytes(), media_type, "max-age=3600"
+    for path, (body, media_type, caching) in files_here.items():
+        headers = {**HEADERS, "Cache-Control": caching}
+        router.add_api_route(path, _send(DigestedResponse(body, media_type=media_type, headers=headers)))
     return router
 
 
-async def redirect_to_docs() -> Response:
-    """Send a browser to the documentation."""
-    return RedirectResponse("docs")
-
-
-def _send(body: bytes, media_type: str, caching: str) -> Callable[[], Awaitable[Response]]:
+def _send(response: Response) -> Callable[[], Awaitable[Response]]:
     async def send() -> Response:
-        return Response(body, media_type=media_type, headers={**HEADERS, "Cache-Control": caching})
+        return response
 
     return send

@@ -9,31 +9,29 @@ from fastapi import APIRouter, Request, Response
 
 from drawpoint.draw.seeds import fresh_seed
 from drawpoint.format import payload
-from drawpoint_service.admission.budget import NO_MEMORY
-from drawpoint_service.exchange import exchange_of
-from drawpoint_service.openapi.answers import document_draw, document_problems
-from drawpoint_service.requests import answer, query, responses
+from drawpoint_service.admission.semaphore import NO_MEMORY
+from drawpoint_service.middleware.context import context_of
+from drawpoint_service.openapi.responses import document_draw, document_problems
+from drawpoint_service.requests import draw_payload, query, responses
 from drawpoint_service.requests.extent import check_size, measure_coords, measure_sample
-from drawpoint_service.routes.entry import enter_store
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from drawpoint_service.admission.budget import Budget
-    from drawpoint_service.pool import ReadPool
+    from drawpoint_service.admission.semaphore import FairSemaphore
+    from drawpoint_service.read_pool import ReadPool
     from drawpoint_service.requests.extent import Extent
     from drawpoint_service.requests.query import DrawQuery
     from drawpoint_service.settings import Settings
-    from drawpoint_service.stores.catalog import ServedStore
-    from drawpoint_service.stores.revisions import Catalog
+    from drawpoint_service.stores.catalog import Catalog, ServedStore
     from drawpoint_store.reading.plan import ReadPlan
 
 PLANNED_AT_ONCE = 256
 """Chunks whose plan the event loop makes itself, in less time than a thread takes to begin."""
 
 
-def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Budget) -> APIRouter:
+def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: FairSemaphore) -> APIRouter:
     """Make the routes that send draws."""
     router = APIRouter(tags=["draws"])
     sent = {**document_draw(), **document_problems(404, 409, 413, 422, 502, 503)}
@@ -41,9 +39,9 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Bu
     @router.get("/stores/{store_id}/samples/{sample_id:path}", response_class=Response, responses=sent)
     async def read_sample(store_id: str, sample_id: str, request: Request) -> Response:
         """Send the fields of a sample; a domain without a count comes in full."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
-        answer.check_revision(store.id, store.revision, asked.revision)
+        draw_payload.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id, store.id)
         seed = resolve_seed(request, asked)
         named = (store.manifest, sample_id, asked.counts)
@@ -56,9 +54,9 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Bu
     @router.get("/stores/{store_id}/coords/{sample_id:path}", response_class=Response, responses=sent)
     async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
         """Send positions of each domain with a count, drawn independently of the sample's fields."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
-        answer.check_revision(store.id, store.revision, asked.revision)
+        draw_payload.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
         named = (store.manifest, sample_id, asked.counts)
         extent = measure_coords(*named, store=store.id)
@@ -71,12 +69,12 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Bu
         etag = headers.get("ETag")
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
             return responses.not_modified(headers)
-        tensors = answer.list_tensors(plan, asked.numpy_dtype)
-        metadata = answer.describe_draw(store.id, store.revision, plan, asked)
-        exchange = exchange_of(request.scope)
-        if exchange.is_head:
+        tensors = draw_payload.list_tensors(plan, asked.numpy_dtype)
+        metadata = draw_payload.describe_draw(store.id, store.revision, plan, asked)
+        context = context_of(request.scope)
+        if context.is_head:
             return responses.head_response(payload.measure(tensors, metadata), payload.CONTENT_TYPE, headers)
-        exchange.until_sent.callback(await memory.take(sum(tensor.nbytes for tensor in tensors), NO_MEMORY))
+        context.exit_stack.callback(await memory.acquire(sum(tensor.nbytes for tensor in tensors), NO_MEMORY))
         body, digest = await read_draw(store, plan, tensors, metadata, pool)
         return responses.BufferResponse(body, payload.CONTENT_TYPE, {**headers, "Content-Digest": digest})
 
@@ -86,7 +84,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Bu
         who = "private" if settings.token else "public"
         return {
             "Cache-Control": f"{who}, max-age={settings.cache_seconds}",
-            "ETag": answer.name_answer(store.id, store.revision, plan, asked),
+            "ETag": draw_payload.etag_for(store.id, store.revision, plan, asked),
         }
 
     return router
@@ -95,7 +93,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Bu
 def resolve_seed(request: Request, asked: DrawQuery) -> int:
     """Return the seed asked for, or a fresh one; whatever the answer is, it will name it."""
     seed = fresh_seed() if asked.seed is None else asked.seed
-    exchange_of(request.scope).headers["X-Drawpoint-Seed"] = str(seed)
+    context_of(request.scope).headers["X-Drawpoint-Seed"] = str(seed)
     return seed
 
 

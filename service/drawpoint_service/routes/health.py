@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from drawpoint_service import problems
-from drawpoint_service.exchange import exchange_of
-from drawpoint_service.openapi.answers import document_json, document_problems
+from drawpoint_service.middleware.context import context_of
+from drawpoint_service.openapi.responses import document_json, document_problems
 from drawpoint_service.requests import responses
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
     """Make the routes for whoever watches over the service; they need no token."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", responses={200: document_json(of_store=False)})
-    async def tell_health() -> dict[str, str]:
+    @router.get("/healthz", responses={200: document_json(dict[str, str], of_store=False)})
+    async def healthz() -> Response:
         """Tell that the service is alive."""
-        return {"status": "ok"}
+        return responses.json_response(b'{"status":"ok"}', {"Cache-Control": "no-store"})
 
     @router.get("/readyz", responses={200: document_json(dict[str, str], of_store=False), **document_problems(503)})
-    async def tell_readiness(request: Request) -> Response:
+    async def readyz(request: Request) -> Response:
         """Tell whether a chunk of every store can be read."""
         if draining.begun:
             why = "the service is shutting down; ask another replica."
@@ -34,7 +34,7 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
             why = "; ".join(f"store {store_id!r}: {reason}" for store_id, reason in failures.items())
         else:
             return responses.json_response(b'{"status":"ready"}', {"Cache-Control": "no-store"})
-        problem = problems.plain(503, why, exchange_of(request.scope).request_id)
+        problem = problems.plain(503, why, context_of(request.scope).request_id)
         return responses.problem_response(problem)
 
     return router

@@ -10,18 +10,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
-from drawpoint_service.openapi.answers import document_json, document_manifest, document_problems
-from drawpoint_service.openapi.openapi import page_parameters
+from drawpoint_service.openapi.document import page_parameters
+from drawpoint_service.openapi.responses import document_json, document_manifest, document_problems
 from drawpoint_service.requests import query, responses
-from drawpoint_service.routes.entry import enter_store
-from drawpoint_service.stores.catalog import SamplePage, StoreSummary
+from drawpoint_service.stores.summaries import SamplePage, StoreSummary
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics import read_statistics
 
 if TYPE_CHECKING:
-    from drawpoint_service.pool import ReadPool
-    from drawpoint_service.stores.catalog import ServedStore
-    from drawpoint_service.stores.revisions import Catalog
+    from drawpoint_service.read_pool import ReadPool
+    from drawpoint_service.stores.catalog import Catalog, ServedStore
 
 
 LOG = logging.getLogger("drawpoint.service")
@@ -63,14 +61,14 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     @router.get("/stores/{store_id}", responses={200: document_json(StoreSummary), **document_problems(404, 422, 503)})
     async def show_store(store_id: str, request: Request) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
     @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422, 503)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         compressed = responses.accepts_gzip(request.headers.get("accept-encoding"))
         etags = {False: f'"{store.revision}"', True: f'"{store.revision}-gzip"'}
@@ -89,7 +87,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     )
     async def list_samples(store_id: str, request: Request) -> Response:
         """List a page of samples with their grids, in the order of their ids."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         page = query.parse_page_query(request.query_params.multi_items())
         return responses.json_response(store.list_samples(page.limit, page.after).model_dump_json().encode())
 
@@ -99,7 +97,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     )
     async def send_statistics(store_id: str, request: Request) -> Response:
         """Send the statistics of the store's fields, if there are any of its present revision."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         statistics = await pool.run(read_current_statistics, store)
         return responses.json_response(statistics)
@@ -110,7 +108,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     )
     async def send_splits(store_id: str, request: Request) -> Response:
         """List the splits that the store ships."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         splits = await pool.run(read_splits, store)
         return responses.json_response(splits.model_dump_json().encode())
@@ -121,7 +119,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     )
     async def send_split(store_id: str, name: str, request: Request) -> Response:
         """Send the sample ids of a split."""
-        store = await enter_store(request, catalog, store_id)
+        store = await catalog.enter(request, store_id)
         query.refuse_parameters(request.query_params.multi_items())
         split = await pool.run(read_one_split, store, name)
         return responses.json_response(split.model_dump_json().encode())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from drawpoint.format.payload import content_digest
 from drawpoint_service import problems
-from drawpoint_service.exchange import CONNECTION_KEY, name_request
+from drawpoint_service.middleware.context import CONNECTION_KEY
+from drawpoint_service.middleware.request_log import request_id_of
 from drawpoint_service.requests.responses import problem_response
 
 if TYPE_CHECKING:
@@ -165,19 +165,17 @@ class Connection(HttpToolsProtocol):
         if self._is_answering():
             self.cycle.disconnected = True  # the application learns that there is no more of the body, and is not heard
             self.cycle.message_event.set()
-        request_id = name_request(Headers(raw=self.headers or []))
+        request_id = request_id_of(Headers(raw=self.headers or []))
         LOG.warning("%s: %d: %s", request_id, status, detail)
         answer = problem_response(problems.plain(status, detail, request_id))
-        body = bytes(answer.body)
         headers = [
             *self.server_state.default_headers,
             *answer.raw_headers,
             (b"x-request-id", request_id.encode()),
-            (b"content-digest", content_digest(body).encode()),
             (b"connection", b"close"),
         ]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(answer.body))
         # A connection that is closed with something unread is reset, and the client may never see the answer.
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)

@@ -9,7 +9,7 @@ import logging
 import resource
 from typing import TYPE_CHECKING, Any
 
-from drawpoint_service.admission.reports import Report
+from drawpoint_service.admission.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
     import socket
@@ -61,7 +61,7 @@ class Listener:
         self._socket = listening
         self._factory = factory
         self._closed = False
-        self._exhausted = Report(LOG, "no connection could be accepted", seconds=60)
+        self._exhausted = ThrottledWarning(LOG, "no connection could be accepted", seconds=60)
         self._opening: set[asyncio.Task[Any]] = set()
         listening.setblocking(False)
         loop.add_reader(listening, self._accept, ACCEPTED_AT_ONCE)
@@ -92,7 +92,7 @@ class Listener:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                self._exhausted.say(f"{error.strerror}; raise the limit (`ulimit -n`) or lower max_connections.")
+                self._exhausted.warn(f"{error.strerror}; raise the limit (`ulimit -n`) or lower max_connections.")
                 self._pause()
                 return
             opening = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))

@@ -1,1 +1,1 @@
-"""The stores that are served, at their present revisions."""
+"""The stores that are served, and whether they can be read."""

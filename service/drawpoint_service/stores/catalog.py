@@ -1,71 +1,42 @@
-"""The stores that are served, each with everything about it that no request should compute again."""
+"""The served stores at their present revisions: a manifest that is rewritten is noticed, without a restart."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
+import logging
+import random
+import time
 from bisect import bisect_right
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
-from drawpoint.errors import InvalidManifest, RevisionChanged, StoreNotFound
+from drawpoint.errors import DrawpointError, InvalidManifest, RevisionChanged, StoreNotFound
+from drawpoint_service.middleware.context import context_of
 from drawpoint_service.requests.query import COORDS_PARAMETERS, SAMPLE_PARAMETERS
+from drawpoint_service.stores.summaries import SamplePage, SampleSummary, StoreSummary, summarise
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator
+
+    from fastapi import Request
 
     import drawpoint.format.manifest
     from drawpoint_store.reading.reader import ZarrChunkReader
 
+LOG = logging.getLogger("drawpoint.service")
 
-class FieldSummary(BaseModel):
-    """A field: its domain, components a point, and stored dtype."""
+_LEAST_SECONDS = 1.0
+"""Requests that pin another revision make the service look for it, but no more often than this for each store."""
 
-    domain: str
-    dim: int
-    dtype: str
-
-
-class DomainSummary(BaseModel):
-    """A domain: its fields, and how many points the samples have in it."""
-
-    position: str
-    fields: list[str]
-    n_samples: int
-    n_points_min: int
-    n_points_max: int
-    n_points_total: int
-
-
-class StoreSummary(BaseModel):
-    """A store as `/stores` and `/stores/{id}` show it; `{sample}` in a link stands for a sample's id."""
-
-    id: str
-    dataset_name: str
-    revision: str
-    n_samples: int
-    domains: dict[str, DomainSummary]
-    fields: dict[str, FieldSummary]
-    links: dict[str, str]
-
-
-class SampleSummary(BaseModel):
-    """A sample: its id, and the grid of each of its domains."""
-
-    id: str
-    domains: dict[str, dict[str, int]]
-
-
-class SamplePage(BaseModel):
-    """A page of samples in the order of their ids; `next` is what `after=` of the next page says."""
-
-    samples: list[SampleSummary]
-    next: str | None
+_JITTER = 0.1
+"""Workers and replicas do not all look at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +99,8 @@ def serve_store(store_id: str, reader: ZarrChunkReader, manifest_json: bytes | N
         reader=reader,
         manifest_json=_manifest_bytes(store_id, reader) if manifest_json is None else manifest_json,
         sample_ids=sorted(manifest.samples),
-        summary=_summarise(store_id, manifest),
+        summary=summarise(store_id, manifest),
     )
-
-
-def find_store(catalog: Mapping[str, ServedStore], store_id: str) -> ServedStore:
-    """Return the store of that id; raises StoreNotFound with near ids."""
-    try:
-        return catalog[store_id]
-    except KeyError:
-        raise StoreNotFound.among("store", store_id, catalog, where="this service") from None
 
 
 def _manifest_bytes(store_id: str, reader: ZarrChunkReader) -> bytes:
@@ -148,38 +111,106 @@ def _manifest_bytes(store_id: str, reader: ZarrChunkReader) -> bytes:
     raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")
 
 
-def _summarise(store_id: str, manifest: drawpoint.format.manifest.StoreManifest) -> StoreSummary:
-    counts = manifest.samples.point_counts()
-    domains = {
-        name: DomainSummary(
-            position=layout.position,
-            fields=list(layout.arrays),
-            n_samples=len(counts.get(name, [])),
-            n_points_min=min(counts.get(name, []), default=0),
-            n_points_max=max(counts.get(name, []), default=0),
-            n_points_total=sum(counts.get(name, [])),
-        )
-        for name, layout in manifest.domains.items()
-    }
-    fields = {
-        array.field: FieldSummary(domain=name, dim=array.dim, dtype=array.dtype)
-        for name, layout in manifest.domains.items()
-        for array in layout.arrays.values()
-    }
-    here = f"/stores/{store_id}"
-    links = {
-        "self": here,
-        **{name: f"{here}/{name}" for name in ("manifest", "samples", "statistics", "splits")},
-        "sample": f"{here}/samples/{{sample}}",
-        "coords": f"{here}/coords/{{sample}}",
-        "batch": f"{here}/batch",
-    }
-    return StoreSummary(
-        id=store_id,
-        dataset_name=manifest.dataset_name,
-        revision=manifest.revision,
-        n_samples=len(manifest.samples),
-        domains=domains,
-        fields=fields,
-        links=links,
-    )
+def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, str | None]:
+    """Return the store at its present revision, and the stamp of its manifest; `stamp` is that of the last look.
+
+    Raises what StoreManifest.load and serve_store raise.
+    """
+    location = served.reader.location
+    # Before the manifest is read: one that is rewritten meanwhile has another stamp at the next look.
+    present = stores.read_stamp(location, StoreManifest.MANIFEST_NAME)
+    if present is not None and present == stamp:
+        return served, stamp
+    data = stores.read_json(location, StoreManifest.MANIFEST_NAME)
+    if data is None:
+        raise StoreNotFound(f"its manifest at {location} is gone.")
+    if hashlib.sha256(data).hexdigest() == served.revision:
+        return served, present
+    manifest = StoreManifest.from_json(data, origin=stores.join(location, StoreManifest.MANIFEST_NAME))
+    return serve_store(served.id, served.reader.at(manifest), data), present
+
+
+class Catalog(Mapping[str, "ServedStore"]):
+    """The served stores by id, each at the revision that it was last seen at.
+
+    Whoever has taken a store out of it keeps that revision: an answer is never of two. It belongs to one event loop.
+    """
+
+    def __init__(self, served: Iterable[ServedStore], revalidate_seconds: float) -> None:
+        self._stores = {store.id: store for store in served}
+        self._seconds = revalidate_seconds
+        self._stamps: dict[str, str | None] = dict.fromkeys(self._stores)
+        self._looked_at = dict.fromkeys(self._stores, -float("inf"))
+        self._complaints: dict[str, str] = {}
+        self._locks = {store_id: asyncio.Lock() for store_id in self._stores}
+        self._threads = ThreadPoolExecutor(max(1, len(self._stores)), thread_name_prefix="manifest")
+        self._watches: list[asyncio.Task[None]] = []
+
+    def __getitem__(self, store_id: str) -> ServedStore:
+        return self._stores[store_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stores)
+
+    def __len__(self) -> int:
+        return len(self._stores)
+
+    def watch(self) -> None:
+        """Look for new revisions from now on, in the background of the running loop; 0 seconds: only when asked."""
+        if self._seconds:
+            self._watches = [asyncio.create_task(self._watch(store_id)) for store_id in self._stores]
+
+    async def enter(self, request: Request, store_id: str, pinned: str | None = None) -> ServedStore:
+        """Return the store that a request asks, whose revision its answer will name; raises StoreNotFound.
+
+        A request that pins another revision than the one known here, in its query or as `pinned` in its body, may come
+        from who has seen a newer one.
+        """
+        if store_id not in self:
+            raise StoreNotFound.among("store", store_id, self, where="this service")
+        store = self[store_id]
+        if (pinned or request.query_params.get("revision", store.revision)) != store.revision:
+            store = await self._renew(store_id)
+        context = context_of(request.scope)
+        context.store = store
+        context.headers["X-Drawpoint-Revision"] = store.revision
+        return store
+
+    async def _renew(self, store_id: str) -> ServedStore:
+        async with self._locks[store_id]:
+            if time.monotonic() - self._looked_at[store_id] >= _LEAST_SECONDS:
+                await self._look(store_id)
+        return self._stores[store_id]
+
+    async def close(self) -> None:
+        """Look no more."""
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch(self, store_id: str) -> None:
+        while True:
+            await asyncio.sleep(self._seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  no secret
+            async with self._locks[store_id]:
+                await self._look(store_id)
+
+    async def _look(self, store_id: str) -> None:
+        served, stamp = self._stores[store_id], self._stamps[store_id]
+        loop = asyncio.get_running_loop()
+        try:
+            found, self._stamps[store_id] = await loop.run_in_executor(self._threads, find_revision, served, stamp)
+            complaint = ""
+        except (DrawpointError, OSError) as error:
+            found, complaint = served, str(error)
+        except Exception:  # whatever it is, the next look may go well
+            LOG.exception("store %s: its manifest could not be looked at", store_id)
+            found, complaint = served, self._complaints.get(store_id, "")
+        if complaint != self._complaints.get(store_id, ""):  # once, not with every look
+            said = complaint or "its manifest can be read again."
+            LOG.warning("store %s stays at revision %s: %s", store_id, served.revision[:12], said)
+        self._complaints[store_id] = complaint
+        if found is not served:
+            self._stores[store_id] = found
+            LOG.info("store %s goes from revision %s to %s", store_id, served.revision[:12], found.revision[:12])
+        self._looked_at[store_id] = time.monotonic()

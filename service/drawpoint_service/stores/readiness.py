@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drawpoint.errors import DrawpointError
-from drawpoint_service.problems import tell_failure
+from drawpoint_service.problems import public_message
 from drawpoint_store.reading.plan import plan_sample
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def read_canary(store: ServedStore) -> str | None:
         store.reader.read_into(plan, {field: np.empty(plan.arrays[field].shape, np.float32)})
     except (DrawpointError, OSError) as error:
         LOG.warning("store %s is not ready: %s", store.id, error)
-        return tell_failure(error)
+        return public_message(error)
     return None

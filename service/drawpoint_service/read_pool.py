@@ -13,8 +13,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
-_FAR_AT_ONCE = 4
-"""A draw takes some 25 ms of work, and as much again for each 25 ms that the storage is away; 100 ms is far."""
+_REMOTE_AT_ONCE = 4
+"""A draw takes some 25 ms of work, and as much again for each 25 ms that the storage is away; 100 ms is remote."""
 
 
 class ReadPool:
@@ -30,12 +30,12 @@ class ReadPool:
         return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
 
     async def run_each(
-        self, call: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, far: bool
+        self, call: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, is_remote: bool
     ) -> dict[Item, Result]:
         """Return what `call` returns for each of `items`.
 
         As many are under way at once as there are threads, so that the calls of other requests take their turn between
-        them; some more where they are `far` and wait for a storage most of the time.
+        them; some more where the storage `is_remote` and they wait for a storage most of the time.
         """
         results: dict[Item, Result] = {}
         waiting = iter(items)
@@ -45,7 +45,7 @@ class ReadPool:
                 results[item] = await call(item)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._width * (_FAR_AT_ONCE if far else 1)):
+            for _ in range(self._width * (_REMOTE_AT_ONCE if is_remote else 1)):
                 group.create_task(work())
         return results
 

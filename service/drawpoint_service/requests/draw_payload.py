@@ -34,7 +34,7 @@ def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery
     return metadata if plan.part is None else {**metadata, "part": str(plan.part)}
 
 
-def name_answer(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> str:
+def etag_for(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> str:
     """Return the ETag of the answer: requests whose answers are equal have equal ones, whatever their spelling."""
     counts = {
         domain: None if (count := query.counts.get(domain)) is None or count >= draw.grid.n_points else count

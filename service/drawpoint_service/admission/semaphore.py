@@ -1,4 +1,4 @@
-"""What the service has a bounded amount of, and gives out in the order of asking."""
+"""A fair, weighted semaphore whose refusals are queued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEMORY_SECONDS = 2.0
-"""How long an answer waits for memory. Nobody overtakes it, so a large one gets what small ones give back."""
+"""How long an answer waits for memory. Nobody overtakes it, so a large one gets what small ones release."""
 
 RESERVED_SECONDS = 5.0
 """How long what an answer was refused for is kept for its next attempt: Retry-After, what clients add, and the wait."""
@@ -29,106 +29,105 @@ is asked does nothing else. So a few are refused at once, and the next ones when
 others, 125 a second at most. Whoever waits for a refusal costs nothing, and may be let in meanwhile."""
 
 
-class Pace:
-    """Refuses one after the other, in the order of `add`. It belongs to one event loop."""
+class RefusalQueue:
+    """Refuses in order and at a bounded rate. It belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._line: deque[Callable[[], bool]] = deque()
+        self._queue: deque[Callable[[], bool]] = deque()
         self._is_running = False
 
-    def add(self, refuse: Callable[[], bool]) -> None:
+    def put(self, refuse: Callable[[], bool]) -> None:
         """Call `refuse` in its turn; it returns False if there was nobody left to be refused."""
-        self._line.append(refuse)
+        self._queue.append(refuse)
         if not self._is_running:
             self._is_running = True
-            self._go_on()
+            self._refuse_next()
 
-    async def wait(self) -> None:
+    async def wait_turn(self) -> None:
         """Return when it is the caller's turn to be refused."""
-        turn = asyncio.get_running_loop().create_future()
+        future = asyncio.get_running_loop().create_future()
 
         def refuse() -> bool:
-            if not turn.done():
-                turn.set_result(None)
+            if not future.done():
+                future.set_result(None)
             return True
 
-        self.add(refuse)
-        await turn
+        self.put(refuse)
+        await future
 
-    def _go_on(self) -> None:
+    def _refuse_next(self) -> None:
         refused = 0
-        while self._line and refused < REFUSED_AT_ONCE:
-            refused += self._line.popleft()()
-        self._is_running = bool(self._line) or refused > 0
+        while self._queue and refused < REFUSED_AT_ONCE:
+            refused += self._queue.popleft()()
+        self._is_running = bool(self._queue) or refused > 0
         if self._is_running:
-            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._go_on)
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._refuse_next)
 
 
-class Budget:
-    """`limit` units of something; who finds too few waits for `seconds`, and some more where refusals are paced.
+class FairSemaphore:
+    """`limit` units to acquire, first come, first served; who waits longer than `seconds` joins the queue of refusals.
 
-    Nobody is overtaken, so that who needs much gets it in the end, and one who needs more than there is gets it when
-    nobody else holds any. For who is refused nevertheless, because others hold theirs for long, as much is reserved
-    until it may have come back; if it is refused again, the time after that is for the others. It belongs to one event
-    loop.
+    One who needs more units than there are gets them when nobody else holds any. For who is refused because others hold
+    theirs for long, as many are reserved until it may have come back; if it is refused again, the time after that is
+    for the others. It belongs to one event loop.
     """
 
-    def __init__(self, limit: int, seconds: float, pace: Pace) -> None:
+    def __init__(self, limit: int, seconds: float, refusals: RefusalQueue) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._pace = pace
+        self._refusals = refusals
         self._held = 0
         self._reserved = 0
         self._reserved_until = -float("inf")
-        self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, amount: int, refusal: str) -> Callable[[], None]:
-        """Return what gives `amount` back, once it is there; raises Overloaded, with the words of `refusal`, if not."""
-        if self._line or not self._fits(amount):
+    async def acquire(self, amount: int, refusal: str) -> Callable[[], None]:
+        """Return what releases `amount` units once they are held; raises Overloaded with the message `refusal`."""
+        if self._waiters or not self._fits(amount):
             await self._wait(amount, refusal)
         else:
             self._hold(amount)
 
-        def give_back() -> None:
+        def release() -> None:
             self._held -= amount
-            self._advance()
+            self._wake()
 
-        return give_back
+        return release
 
     async def _wait(self, amount: int, refusal: str) -> None:
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        waiting = amount, turn
-        self._line.append(waiting)
+        future: asyncio.Future[None] = loop.create_future()
+        waiter = amount, future
+        self._waiters.append(waiter)
 
         def refuse() -> bool:
-            if turn.done():
+            if future.done():
                 return False
-            self._line.remove(waiting)
+            self._waiters.remove(waiter)
             self._reserve(amount)
-            turn.set_exception(Overloaded(refusal))
-            self._advance()
+            future.set_exception(Overloaded(refusal))
+            self._wake()
             return True
 
-        timer = loop.call_later(self._seconds, self._pace.add, refuse)
+        timer = loop.call_later(self._seconds, self._refusals.put, refuse)
         try:
-            await turn
+            await future
         except asyncio.CancelledError:
-            if waiting in self._line:
-                self._line.remove(waiting)
-            elif not turn.cancelled() and turn.exception() is None:  # it came just now
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            elif not future.cancelled() and future.exception() is None:  # it came just now
                 self._held -= amount
-            self._advance()
+            self._wake()
             raise
         finally:
             timer.cancel()
 
-    def _advance(self) -> None:
-        while self._line and self._fits(self._line[0][0]):
-            amount, turn = self._line.popleft()
-            if not turn.done():  # whoever waited may have been cancelled just now
+    def _wake(self) -> None:
+        while self._waiters and self._fits(self._waiters[0][0]):
+            amount, future = self._waiters.popleft()
+            if not future.done():  # whoever waited may have been cancelled just now
                 self._hold(amount)
-                turn.set_result(None)
+                future.set_result(None)
 
     def _hold(self, amount: int) -> None:
         self._held += amount

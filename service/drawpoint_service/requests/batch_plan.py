@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from drawpoint_service.pool import ReadPool
+    from drawpoint_service.read_pool import ReadPool
     from drawpoint_service.requests.body import BatchQuery
     from drawpoint_service.stores.catalog import ServedStore
     from drawpoint_store.reading.plan import ReadPlan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ from fastapi.openapi.utils import get_openapi
 from drawpoint.draw.batch import MAX_BODY_BYTES
 from drawpoint.draw.seeds import MAX_SEED
 from drawpoint_service import problems
-from drawpoint_service.openapi.answers import document_problems
+from drawpoint_service.middleware.access import OPEN_PATHS
+from drawpoint_service.openapi.responses import document_problems
 from drawpoint_service.requests import query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastapi import FastAPI
 
@@ -58,9 +60,7 @@ def page_parameters() -> dict[str, Any]:
     }
 
 
-def document_app(
-    app: FastAPI, stores: Sequence[ServedStore], *, most_samples: int, needs_token: bool, open_paths: Iterable[str]
-) -> dict[str, Any]:
+def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: int, needs_token: bool) -> bytes:
     """Return the application's OpenAPI document.
 
     What a draw can ask for has a path for all stores where they have the same domains and fields, and else one for
@@ -85,14 +85,16 @@ def document_app(
                 asked = _with_query(_for_one(methods, store.id), draws[path](store.manifest))
                 paths[path.replace("{store_id}", store.id)] = asked
     for path, methods in paths.items():
-        _complete(methods, asks_token=needs_token and path not in open_paths)
+        _complete(methods, asks_token=needs_token and path not in OPEN_PATHS)
     document["paths"] = paths
     parts = document.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
     if needs_token:
         parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
-    return document
+    # Where the document lies, also behind a proxy that serves it below a prefix.
+    document["servers"] = [{"url": "."}]
+    return json.dumps(document).encode()
 
 
 def _complete(methods: dict[str, Any], *, asks_token: bool) -> None:

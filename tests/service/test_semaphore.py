@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from drawpoint.errors import Overloaded
-from drawpoint_service.admission import budget as module
-from drawpoint_service.admission.budget import Budget, Pace
+from drawpoint_service.admission import semaphore as module
+from drawpoint_service.admission.semaphore import FairSemaphore, RefusalQueue
 
 
 async def settle() -> None:
@@ -17,36 +17,36 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def asked(budget: Budget, amount: int) -> asyncio.Task[Callable[[], None]]:
-    return asyncio.create_task(budget.take(amount, "no more."))
+def asked(semaphore: FairSemaphore, amount: int) -> asyncio.Task[Callable[[], None]]:
+    return asyncio.create_task(semaphore.acquire(amount, "no more."))
 
 
 def test_what_is_there_is_given_at_once_and_what_is_not_is_refused() -> None:
     async def run() -> None:
-        budget = Budget(10, 0, Pace())
-        give_back = await budget.take(6, "no more.")
-        await budget.take(4, "no more.")
+        semaphore = FairSemaphore(10, 0, RefusalQueue())
+        release = await semaphore.acquire(6, "no more.")
+        await semaphore.acquire(4, "no more.")
         with pytest.raises(Overloaded, match=r"no more\."):
-            await budget.take(1, "no more.")
-        give_back()
-        await budget.take(6, "no more.")
+            await semaphore.acquire(1, "no more.")
+        release()
+        await semaphore.acquire(6, "no more.")
 
     asyncio.run(run())
 
 
 def test_one_who_wants_more_than_there_is_gets_it_alone() -> None:
     async def run() -> None:
-        budget = Budget(10, 30, Pace())
-        give_back = await budget.take(1, "no more.")
-        large = asked(budget, 1000)
+        semaphore = FairSemaphore(10, 30, RefusalQueue())
+        release = await semaphore.acquire(1, "no more.")
+        large = asked(semaphore, 1000)
         await settle()
         assert not large.done()
-        give_back()
-        give_large_back = await large
-        small = asked(budget, 1)
+        release()
+        release_large = await large
+        small = asked(semaphore, 1)
         await settle()
         assert not small.done()
-        give_large_back()
+        release_large()
         await small
 
     asyncio.run(run())
@@ -54,11 +54,11 @@ def test_one_who_wants_more_than_there_is_gets_it_alone() -> None:
 
 def test_small_ones_do_not_overtake_a_large_one() -> None:
     async def run() -> None:
-        budget = Budget(10, 30, Pace())
-        first = await budget.take(5, "no more.")
-        large = asked(budget, 8)
+        semaphore = FairSemaphore(10, 30, RefusalQueue())
+        first = await semaphore.acquire(5, "no more.")
+        large = asked(semaphore, 8)
         await settle()
-        small = asked(budget, 1)
+        small = asked(semaphore, 1)
         await settle()
         assert not large.done()
         assert not small.done()
@@ -71,32 +71,32 @@ def test_small_ones_do_not_overtake_a_large_one() -> None:
 
 def test_for_a_large_one_that_was_refused_room_is_kept_until_it_comes_back() -> None:
     async def run() -> None:
-        budget = Budget(10, 0, Pace())
-        held = [await budget.take(2, "no more.") for _ in range(3)]
+        semaphore = FairSemaphore(10, 0, RefusalQueue())
+        held = [await semaphore.acquire(2, "no more.") for _ in range(3)]
         with pytest.raises(Overloaded):
-            await budget.take(10, "no more.")
+            await semaphore.acquire(10, "no more.")
         held.pop()()
         with pytest.raises(Overloaded):  # else small ones would take what the large one waits for
-            await budget.take(2, "no more.")
-        for give_back in held:
-            give_back()
-        (await budget.take(10, "no more."))()
-        await budget.take(2, "no more.")
-        await budget.take(2, "no more.")
+            await semaphore.acquire(2, "no more.")
+        for release in held:
+            release()
+        (await semaphore.acquire(10, "no more."))()
+        await semaphore.acquire(2, "no more.")
+        await semaphore.acquire(2, "no more.")
 
     asyncio.run(run())
 
 
 def test_a_large_one_that_is_refused_again_and_again_does_not_keep_out_small_ones() -> None:
     async def run() -> None:
-        budget = Budget(10, 0, Pace())
-        await budget.take(2, "no more.")
+        semaphore = FairSemaphore(10, 0, RefusalQueue())
+        await semaphore.acquire(2, "no more.")
         outcomes = []
         for _ in range(4):
             with pytest.raises(Overloaded):
-                await budget.take(10, "no more.")
+                await semaphore.acquire(10, "no more.")
             try:
-                (await budget.take(2, "no more."))()
+                (await semaphore.acquire(2, "no more."))()
                 outcomes.append(True)
             except Overloaded:
                 outcomes.append(False)
@@ -109,23 +109,23 @@ def test_room_that_nobody_comes_back_for_is_not_kept(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "RESERVED_SECONDS", 0)
 
     async def run() -> None:
-        budget = Budget(10, 0, Pace())
-        await budget.take(2, "no more.")
+        semaphore = FairSemaphore(10, 0, RefusalQueue())
+        await semaphore.acquire(2, "no more.")
         with pytest.raises(Overloaded):
-            await budget.take(10, "no more.")
-        await budget.take(2, "no more.")
+            await semaphore.acquire(10, "no more.")
+        await semaphore.acquire(2, "no more.")
 
     asyncio.run(run())
 
 
 def test_who_is_cancelled_while_waiting_takes_nothing() -> None:
     async def run() -> None:
-        budget = Budget(1, 30, Pace())
-        give_back = await budget.take(1, "no more.")
-        waiting, just_given, last = (asked(budget, 1) for _ in range(3))
+        semaphore = FairSemaphore(1, 30, RefusalQueue())
+        release = await semaphore.acquire(1, "no more.")
+        waiting, just_given, last = (asked(semaphore, 1) for _ in range(3))
         await settle()
         waiting.cancel()
-        give_back()  # to the second, which is cancelled before it knows
+        release()  # to the second, which is cancelled before it knows
         just_given.cancel()
         await last
         for cancelled in (waiting, just_given):
@@ -139,15 +139,15 @@ def test_refusals_are_paced_and_who_waits_for_one_may_be_let_in(monkeypatch: pyt
     monkeypatch.setattr(module, "PAUSE_SECONDS", 30)
 
     async def run() -> None:
-        budget = Budget(1, 0, Pace())
-        give_back = await budget.take(1, "no more.")
-        waiting = [asked(budget, 1) for _ in range(4)]
+        semaphore = FairSemaphore(1, 0, RefusalQueue())
+        release = await semaphore.acquire(1, "no more.")
+        waiting = [asked(semaphore, 1) for _ in range(4)]
         refused, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert [type(task.exception()) for task in refused] == [Overloaded]
         assert len(rest) == 3
         while rest:
-            give_back()
+            release()
             served, rest = await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
-            give_back = served.pop().result()
+            release = served.pop().result()
 
     asyncio.run(run())

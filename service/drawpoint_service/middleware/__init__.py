@@ -1,0 +1,1 @@
+"""ASGI middlewares, one concern each; app.py says in which order they stand."""
