@@ -11,12 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint.draw import rows as rule
 from drawpoint.errors import ResponseDamaged
-from drawpoint.format.manifest import ArrayLayout, DomainSample
+from drawpoint.format.manifest import ArrayLayout
 from drawpoint.format.payload import TensorSpec, allocate
 from drawpoint.format.tensors import as_float32_each
-from drawpoint.remote.draw_request import Draw, count_rows
+from drawpoint.remote.draw_request import Draw
 
 LAYOUTS = {
     "surface_position": ArrayLayout(array_name="p", field="surface_position", dtype="float32", dim=3),
@@ -82,24 +81,6 @@ class TestAnAnswer:
         body = make_body()
         with pytest.raises(ResponseDamaged):
             DRAW.read(body[: data.draw(st.integers(0, len(body) - 1))])
-
-
-@given(
-    st.integers(1, 5000),
-    st.integers(1, 700),
-    st.one_of(st.none(), st.integers(1, 6000)),
-    st.one_of(st.none(), st.integers(0, 10**6)),
-)
-def test_rows_are_counted_as_they_are_drawn(n_points: int, chunk: int, count: int | None, part: int | None) -> None:
-    chunks = -(-n_points // chunk)
-    grid = DomainSample(n_points=n_points, chunk_points=chunk, shard_points=chunks * chunk, n_chunks=chunks)
-    if count is None:
-        rows = rule.all_rows(grid)
-    elif part is None:
-        rows = rule.draw_rows(grid, count, seed=1, sample_id="a", domain="d", stream="fields")
-    else:
-        rows = rule.part_rows(grid, count, seed=1, part=part, sample_id="a", domain="d")
-    assert count_rows(n_points, count, part) == rule.count_rows(rows)
 
 
 @pytest.mark.parametrize("points", [1, 10_000, 40_000, 1_500_000])

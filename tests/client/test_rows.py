@@ -18,6 +18,7 @@ from drawpoint.draw.rows import (
     count_parts,
     count_rows,
     draw_rows,
+    drawn_points,
     part_rows,
     row_indices,
 )
@@ -49,6 +50,19 @@ def rows_of(
 ) -> list[int]:
     ranges = draw_rows(grid, num_points, seed=seed, sample_id=sample_id, domain=domain, stream=stream)
     return row_indices(ranges, grid.chunk_points).tolist()
+
+
+@given(GRIDS, st.none() | st.integers(1, 500), st.none() | st.integers(0, 10**6))
+def test_how_many_rows_a_draw_has_is_known_before_it_is_drawn(
+    grid: DomainSample, num_points: int | None, part: int | None
+) -> None:
+    if num_points is None:
+        ranges = all_rows(grid)
+    elif part is None:
+        ranges = draw_rows(grid, num_points, seed=1, sample_id="a", domain="d", stream="fields")
+    else:
+        ranges = part_rows(grid, num_points, seed=1, part=part, sample_id="a", domain="d")
+    assert drawn_points(grid.n_points, num_points, part) == count_rows(ranges)
 
 
 @given(GRIDS, st.integers(1, 500), SEEDS, st.text(max_size=8), STREAMS)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.reading.plan import ReadPlan, plan_sample
+from drawpoint_store.reading.plan import ReadPlan, plan_draw
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
@@ -166,9 +166,9 @@ def test_few_requests_are_worked_on_at_once_and_hang_nothing_else(
 
     def plan(*args: Any, **kwargs: Any) -> ReadPlan:
         planned.release()
-        return plan_sample(*args, **kwargs)
+        return plan_draw(*args, **kwargs)
 
-    monkeypatch.setattr("drawpoint_service.routes.draws.plan_sample", plan)
+    monkeypatch.setattr("drawpoint_service.routes.draws.plan_draw", plan)
     with LiveService({"made": held}, read_threads=1) as service, ThreadPoolExecutor(20) as pool:
         reading = [pool.submit(httpx.get, service.url + SAMPLE, timeout=30) for _ in range(20)]
         for _ in range(4):

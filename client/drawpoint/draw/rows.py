@@ -69,6 +69,18 @@ def draw_rows(
     return (*rows, *_window([(full_chunks, tail)], from_tail, words))
 
 
+def drawn_points(n_points: int, num_points: int | None, part: int | None = None) -> int:
+    """Return how many of `n_points` rows a draw of `num_points` (None: all) has; the last part of a cycle may be short.
+
+    That is told without drawing them: it is what draw_rows gives, and part_rows for a part.
+    """
+    if num_points is None or num_points >= n_points:
+        return n_points
+    if part is None:
+        return num_points
+    return min(num_points, n_points - part % count_parts(n_points, num_points) * num_points)
+
+
 def count_parts(n_points: int, num_points: int | None) -> int:
     """Return K, the number of parts of `num_points` points that hold each of `n_points` points once."""
     return 1 if num_points is None else -(-n_points // num_points)

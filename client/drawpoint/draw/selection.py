@@ -1,4 +1,4 @@
-"""What a request may name: samples, domains, counts and fields, checked against a manifest without any I/O.
+"""What a request selects: which arrays of a sample and how many rows of each, told from the manifest alone.
 
 Errors call the store what `store` says: its id to whoever speaks to a service, its root to whoever reads it. Without
 it there is only the manifest, and they call it by the data set.
@@ -8,19 +8,126 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drawpoint.draw.seeds import check_count
+import numpy as np
+
+from drawpoint.draw.rows import Stream, drawn_points
+from drawpoint.draw.seeds import check_count, check_part
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
 
 if TYPE_CHECKING:
-    from drawpoint.format.manifest import SampleEntry, StoreManifest
+    from drawpoint.format.manifest import ArrayLayout, DomainSample, SampleEntry, StoreManifest
 
 KNOWN_DOMAINS = ("surface", "volume", "surface_stl", "surface_stl_resampled")
 """The domains of `drawpoint_store.FIELD_SPECS`, which a store may have or not."""
 
 BLACKLISTS = ("blacklist.txt", "blacklist2.txt")
 """Files at a store's root, as noether has them: the samples that they name belong to no split."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSelection:
+    """The arrays of one domain that are drawn, and how many rows; `count` is what was asked for, None for all."""
+
+    grid: DomainSample
+    arrays: tuple[ArrayLayout, ...]
+    count: int | None
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one request takes of a sample, before a row of it is drawn; `domains` are in the order of the answer."""
+
+    sample_id: str
+    relpath: str
+    stream: Stream
+    part: int | None
+    domains: dict[str, DomainSelection]
+
+    @property
+    def num_points(self) -> int:
+        """How many points are drawn, of all domains together."""
+        return sum(domain.num_rows for domain in self.domains.values())
+
+    @property
+    def num_chunks(self) -> int:
+        """How many chunks a plan of it goes through; a part permutes all of a domain."""
+        return sum(
+            domain.grid.n_chunks if self.part is not None else -(-domain.num_rows // domain.grid.chunk_points)
+            for domain in self.domains.values()
+        )
+
+    def nbytes(self, dtype: str | None = None) -> int:
+        """Bytes of all tensors as `dtype`, or as stored."""
+        return sum(
+            domain.num_rows * array.dim * np.dtype(dtype or array.dtype).itemsize
+            for domain in self.domains.values()
+            for array in domain.arrays
+        )
+
+
+def select_sample(
+    manifest: StoreManifest,
+    sample_id: str,
+    num_points: Mapping[str, int | None] | None,
+    *,
+    part: int | None = None,
+    fields: Collection[str] | None = None,
+    store: str | None = None,
+) -> Selection:
+    """Return what a draw of a sample's fields takes.
+
+    `num_points` maps a domain to its count; None, or a domain left out, means all of its points. A domain of the
+    store that this sample lacks is left out of the answer, also where `num_points` or `fields` name it. Raises
+    SampleNotFound, UnknownDomain, UnknownField and InvalidDraw; they call the store `store`.
+    """
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store)
+    if part is not None:
+        part = check_part(part)
+    if fields is not None:
+        fields = check_fields(manifest, fields, store)
+    domains = {}
+    for domain, layout in manifest.domains.items():
+        arrays = tuple(array for field, array in layout.arrays.items() if fields is None or field in fields)
+        if arrays and domain in entry.domains:
+            domains[domain] = _select(entry.domains[domain], arrays, counts.get(domain), part)
+    return Selection(sample_id, entry.relpath, "fields", part, domains)
+
+
+def select_coords(
+    manifest: StoreManifest, sample_id: str, num_points: Mapping[str, int | None], *, store: str | None = None
+) -> Selection:
+    """Return what a draw of the positions of the domains named takes; it is independent of one of the fields.
+
+    Raises SampleNotFound, InvalidDraw (also if no domain is named) and UnknownDomain, also for a domain that this
+    sample lacks.
+    """
+    entry = find_sample(manifest, sample_id, store)
+    counts = check_counts(manifest, num_points, store, required=True)
+    if not counts:
+        held = ", ".join(manifest.domains)
+        raise InvalidDraw(
+            f"coordinates need at least one domain; {name_store(manifest, store)} has: {held}.", store=store
+        )
+    domains = {}
+    for domain, count in counts.items():
+        if domain not in entry.domains:
+            where = f"sample {sample_id!r}"
+            raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
+        layout = manifest.domains[domain]
+        domains[domain] = _select(entry.domains[domain], (layout.arrays[layout.position],), count, None)
+    return Selection(sample_id, entry.relpath, "coords", None, domains)
+
+
+def _select(
+    grid: DomainSample, arrays: tuple[ArrayLayout, ...], count: int | None, part: int | None
+) -> DomainSelection:
+    return DomainSelection(grid, arrays, count, drawn_points(grid.n_points, count, part))
+
 
 _NAMED = 3  # of the ids in a warning; a split may lack thousands
 

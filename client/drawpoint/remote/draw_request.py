@@ -103,12 +103,3 @@ class Draw:
     def _shape(self, field: str) -> tuple[int, ...]:
         dim = self.arrays[field].dim
         return (self.rows[field],) if dim == 1 else (self.rows[field], dim)
-
-
-def count_rows(n_points: int, count: int | None, part: int | None) -> int:
-    """Return how many of `n_points` rows a draw of `count` has; the last part of a cycle may be short."""
-    if count is None or count >= n_points:
-        return n_points
-    if part is None:
-        return count
-    return min(count, n_points - part % -(-n_points // count) * count)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from drawpoint.draw.batch import COORDS_PREFIX, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection, list_items
-from drawpoint.draw.seeds import check_part, resolve_seed
-from drawpoint.draw.selection import check_counts, check_fields, find_sample
+from drawpoint.draw.seeds import resolve_seed
+from drawpoint.draw.selection import Selection, select_coords, select_sample
 from drawpoint.errors import (
     DataDamaged,
     DrawpointError,
@@ -15,10 +15,9 @@ from drawpoint.errors import (
     RequestFailed,
     ResponseTooLarge,
     StoreUnreadable,
-    UnknownDomain,
 )
 from drawpoint.remote.batch_request import AskedBatch, BatchDraw
-from drawpoint.remote.draw_request import Draw, count_rows
+from drawpoint.remote.draw_request import Draw
 from drawpoint.remote.retry import pause_before
 from drawpoint.remote.wire import Pause, Request
 
@@ -128,57 +127,31 @@ class Reads:
         part: int | None,
         fields: Collection[str] | None,
     ) -> Draw:
-        entry = find_sample(self.manifest, sample_id, self.store_id)
-        counts = check_counts(self.manifest, num_points, self.store_id)
-        if part is not None:
-            part = check_part(part)
-        if fields is not None:
-            fields = check_fields(self.manifest, fields, self.store_id)
-        arrays, rows = {}, {}
-        for domain, layout in self.manifest.domains.items():
-            if domain not in entry.domains:
-                continue
-            for field, array in layout.arrays.items():
-                if fields is None or field in fields:
-                    arrays[field] = array
-                    rows[field] = count_rows(entry.domains[domain].n_points, counts.get(domain), part)
-        return Draw(
-            kind="samples",
-            store=self.store_id,
-            revision=self._revision,
-            sample=sample_id,
-            counts={domain: count for domain, count in counts.items() if count is not None},
-            fields=fields,
-            seed=seed,
-            part=part,
-            arrays=arrays,
-            rows=rows,
-        )
+        selection = select_sample(self.manifest, sample_id, num_points, part=part, fields=fields, store=self.store_id)
+        return self._plan("samples", selection, seed, None if fields is None else tuple(fields))
 
     def _plan_coords(self, sample_id: str, num_points: Mapping[str, int | None], seed: int) -> Draw:
-        entry = find_sample(self.manifest, sample_id, self.store_id)
-        counts = check_counts(self.manifest, num_points, self.store_id, required=True)
-        arrays, rows = {}, {}
-        for domain, count in counts.items():
-            if domain not in entry.domains:
-                where = f"sample {sample_id!r}"
-                raise UnknownDomain.among(
-                    "domain", domain, entry.domains, where=where, store=self.store_id, sample=sample_id
-                )
-            layout = self.manifest.domains[domain]
-            arrays[layout.position] = layout.arrays[layout.position]
-            rows[layout.position] = count_rows(entry.domains[domain].n_points, count, None)
+        return self._plan(
+            "coords", select_coords(self.manifest, sample_id, num_points, store=self.store_id), seed, None
+        )
+
+    def _plan(self, kind: str, selection: Selection, seed: int, fields: tuple[str, ...] | None) -> Draw:
+        chosen = [(array, domain.num_rows) for domain in selection.domains.values() for array in domain.arrays]
         return Draw(
-            kind="coords",
+            kind=kind,
             store=self.store_id,
             revision=self._revision,
-            sample=sample_id,
-            counts=counts,
-            fields=None,
+            sample=selection.sample_id,
+            counts={
+                domain: wanted.count
+                for domain, wanted in selection.domains.items()
+                if kind == "coords" or wanted.count is not None
+            },
+            fields=fields,
             seed=seed,
-            part=None,
-            arrays=arrays,
-            rows=rows,
+            part=selection.part,
+            arrays={array.field: array for array, _ in chosen},
+            rows={array.field: rows for array, rows in chosen},
         )
 
     def _plan_item(self, item: BatchItem | DrawpointError, selection: BatchSelection) -> BatchDraw:

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drawpoint.draw.seeds import check_integer, derive_seed
-from drawpoint.draw.selection import check_counts, check_fields, choose_held, find_sample, store_of
-from drawpoint.errors import InvalidDraw, UnknownDomain
+from drawpoint.draw.selection import check_counts, check_fields, choose_held, select_coords, select_sample, store_of
+from drawpoint.errors import InvalidDraw
 from drawpoint.format.manifest import StoreManifest
-from drawpoint.remote.draw_request import count_rows
 from drawpoint.training.normalisation import GEOMETRY_DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from drawpoint.training.dataset import Reader
-
-_ITEM_BYTES = {"float16": 2, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,10 @@ def estimate(
     ids = choose_held(manifest, named, "sample_ids", store, stacklevel=3)
     if not ids:
         raise InvalidDraw("there are no samples to estimate an epoch of.")
-    points = nbytes = 0
-    for sample_id in ids:
-        drawn, size = _measure_sample(manifest, store, sample_id, counts, fields, num_geometry_points)
-        points += drawn
-        nbytes += size
+    selections = [select_sample(manifest, sample_id, counts, fields=fields, store=store) for sample_id in ids]
+    if num_geometry_points is not None:
+        geometry = {GEOMETRY_DOMAIN: num_geometry_points}
+        selections += [select_coords(manifest, sample_id, geometry, store=store) for sample_id in ids]
     per_sample = 1 if num_geometry_points is None else 2
     if batch_size is None:
         requests = len(ids) * per_sample
@@ -87,38 +83,13 @@ def estimate(
         _time_draw(source, ids[0], counts, fields, num_geometry_points)  # the first opens connections and files
         once = [_time_draw(source, each, counts, fields, num_geometry_points) for each in ids[:probes]]
         seconds = statistics.median(once) * len(ids) / concurrency
-    return Estimate(len(ids), points, requests, nbytes, seconds)
-
-
-def _measure_sample(
-    manifest: StoreManifest,
-    store: str | None,
-    sample_id: str,
-    counts: Mapping[str, int | None],
-    fields: Collection[str] | None,
-    num_geometry_points: int | None,
-) -> tuple[int, int]:
-    """Return points and bytes of one sample's draw."""
-    entry = find_sample(manifest, sample_id, store)
-    points = nbytes = 0
-    for domain, grid in entry.domains.items():
-        arrays = [
-            array for field, array in manifest.domains[domain].arrays.items() if fields is None or field in fields
-        ]
-        rows = count_rows(grid.n_points, counts.get(domain), None)
-        points += rows if arrays else 0
-        nbytes += rows * sum(array.dim * _ITEM_BYTES[array.dtype] for array in arrays)
-    if num_geometry_points is not None:
-        if GEOMETRY_DOMAIN not in entry.domains:
-            where = f"sample {sample_id!r}"
-            raise UnknownDomain.among(
-                "domain", GEOMETRY_DOMAIN, entry.domains, where=where, store=store, sample=sample_id
-            )
-        layout = manifest.domains[GEOMETRY_DOMAIN]
-        rows = count_rows(entry.domains[GEOMETRY_DOMAIN].n_points, num_geometry_points, None)
-        points += rows
-        nbytes += rows * 3 * _ITEM_BYTES[layout.arrays[layout.position].dtype]
-    return points, nbytes
+    return Estimate(
+        len(ids),
+        sum(selection.num_points for selection in selections),
+        requests,
+        sum(selection.nbytes() for selection in selections),
+        seconds,
+    )
 
 
 def _time_draw(

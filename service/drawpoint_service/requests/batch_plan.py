@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.draw.batch import COORDS_PREFIX
 from drawpoint.draw.rows import DRAW_VERSION
+from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.errors import DrawpointError, ResponseTooLarge, SampleNotFound
 from drawpoint.format import payload
 from drawpoint_service import problems
-from drawpoint_service.requests.extent import measure_coords, measure_sample
-from drawpoint_store.reading.plan import plan_coords, plan_sample
+from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
 
+    from drawpoint.draw.selection import Selection
     from drawpoint_service.read_pool import ReadPool
     from drawpoint_service.requests.body import BatchQuery
     from drawpoint_service.stores.catalog import ServedStore
@@ -67,11 +68,11 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
                 )
                 continue
         try:
-            needed = size + _measure_item(store, query, index)
-            reads = _plan_item(store, query, index) if needed <= limit else {}
+            selected = _select_item(store, query, index)
         except DrawpointError as error:
             plan.errors[index] = error
             continue
+        needed = size + sum(selection.nbytes(query.numpy_dtype) for selection in selected.values())
         if needed > limit:
             raise ResponseTooLarge(
                 f"samples 0 to {index} of the batch would have {needed:,} bytes and at most {limit:,} are sent at "
@@ -79,7 +80,7 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
                 sample=item.sample_id,
             )
         size = needed
-        plan.reads[index] = reads
+        plan.reads[index] = {prefix: plan_draw(selection, item.seed) for prefix, selection in selected.items()}
     return plan
 
 
@@ -117,25 +118,17 @@ def finish_batch(
     return filled.body, payload.content_digest(filled.body)
 
 
-def _measure_item(store: ServedStore, query: BatchQuery, index: int) -> int:
-    item, selection = query.items[index], query.selection
-    counts, fields, coords = selection
-    sample_id, part = item.sample_id, item.part
-    extents = [measure_sample(store.manifest, sample_id, counts, part=part, fields=fields, store=store.id)]
+def _select_item(store: ServedStore, query: BatchQuery, index: int) -> dict[str, Selection]:
+    """Return what an item takes, by the prefix of its keys."""
+    item, (counts, fields, coords) = query.items[index], query.selection
+    found = {
+        f"{index}/": select_sample(
+            store.manifest, item.sample_id, counts, part=item.part, fields=fields, store=store.id
+        )
+    }
     if coords:
-        extents.append(measure_coords(store.manifest, sample_id, coords, store.id))
-    return sum(extent.nbytes(query.numpy_dtype) for extent in extents)
-
-
-def _plan_item(store: ServedStore, query: BatchQuery, index: int) -> dict[str, ReadPlan]:
-    item, selection = query.items[index], query.selection
-    counts, fields, coords = selection
-    sample_id, seed = item.sample_id, item.seed
-    drawn = plan_sample(store.manifest, sample_id, counts, seed=seed, part=item.part, fields=fields, store=store.id)
-    reads = {f"{index}/": drawn}
-    if coords:
-        reads[f"{index}/{COORDS_PREFIX}"] = plan_coords(store.manifest, sample_id, coords, seed=seed, store=store.id)
-    return reads
+        found[f"{index}/{COORDS_PREFIX}"] = select_coords(store.manifest, item.sample_id, coords, store=store.id)
+    return found
 
 
 def _describe(store: ServedStore, plan: BatchPlan) -> dict[str, str]:

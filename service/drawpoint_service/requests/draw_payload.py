@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from drawpoint.draw.rows import DRAW_VERSION
-from drawpoint.errors import RevisionChanged
+from drawpoint.errors import ResponseTooLarge, RevisionChanged
 from drawpoint.format.payload import PAYLOAD_VERSION, TensorSpec
 
 if TYPE_CHECKING:
+    from drawpoint.draw.selection import Selection
     from drawpoint_service.requests.query import DrawQuery
     from drawpoint_store.reading.plan import ReadPlan
 
@@ -45,6 +46,21 @@ def etag_for(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> 
         *(query.dtype, counts, sorted(plan.arrays)),
     ]
     return f'"{hashlib.sha256(_compact(key).encode()).hexdigest()[:32]}"'
+
+
+def check_size(selection: Selection, dtype: str | None, limit: int) -> None:
+    """Raise ResponseTooLarge if the tensors have more than `limit` bytes."""
+    size = selection.nbytes(dtype)
+    if size > limit:
+        counts = " and ".join(f"{domain}=" for domain in selection.domains)
+        remedies = [f"fewer points with {counts}"]
+        if selection.stream == "fields":
+            remedies += ["fewer fields with fields=", "one part at a time with part= and seed="]
+        raise ResponseTooLarge(
+            f"the answer would have {size:,} bytes and at most {limit:,} are sent at once; ask for "
+            f"{', or '.join(remedies)}.",
+            sample=selection.sample_id,
+        )
 
 
 def check_revision(store_id: str, revision: str, asked: str | None) -> None:

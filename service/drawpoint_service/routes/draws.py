@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
 from drawpoint.draw.seeds import fresh_seed
+from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.format import payload
 from drawpoint_service.admission.semaphore import NO_MEMORY
 from drawpoint_service.middleware.context import context_of
 from drawpoint_service.openapi.responses import document_draw, document_problems
 from drawpoint_service.requests import draw_payload, query, responses
-from drawpoint_service.requests.extent import check_size, measure_coords, measure_sample
-from drawpoint_store.reading.plan import plan_coords, plan_sample
+from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from drawpoint.draw.selection import Selection
     from drawpoint_service.admission.semaphore import FairSemaphore
     from drawpoint_service.read_pool import ReadPool
-    from drawpoint_service.requests.extent import Extent
     from drawpoint_service.requests.query import DrawQuery
     from drawpoint_service.settings import Settings
     from drawpoint_service.stores.catalog import Catalog, ServedStore
@@ -44,12 +43,10 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
         draw_payload.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id, store.id)
         seed = resolve_seed(request, asked)
-        named = (store.manifest, sample_id, asked.counts)
-        extent = measure_sample(*named, part=asked.part, fields=fields, store=store.id)
-        check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
-        draw = partial(plan_sample, *named, seed=seed, part=asked.part, fields=fields, store=store.id)
-        plan = await plan_draw(draw, extent, pool)
-        return await send_draw(request, store, asked, plan)
+        selection = select_sample(
+            store.manifest, sample_id, asked.counts, part=asked.part, fields=fields, store=store.id
+        )
+        return await send_draw(request, store, asked, selection, seed)
 
     @router.get("/stores/{store_id}/coords/{sample_id:path}", response_class=Response, responses=sent)
     async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
@@ -58,13 +55,17 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
         asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
         draw_payload.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
-        named = (store.manifest, sample_id, asked.counts)
-        extent = measure_coords(*named, store=store.id)
-        check_size(extent, asked.numpy_dtype, settings.max_response_bytes)
-        plan = await plan_draw(partial(plan_coords, *named, seed=seed, store=store.id), extent, pool)
-        return await send_draw(request, store, asked, plan)
+        selection = select_coords(store.manifest, sample_id, asked.counts, store=store.id)
+        return await send_draw(request, store, asked, selection, seed)
 
-    async def send_draw(request: Request, store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> Response:
+    async def send_draw(
+        request: Request, store: ServedStore, asked: DrawQuery, selection: Selection, seed: int
+    ) -> Response:
+        draw_payload.check_size(selection, asked.numpy_dtype, settings.max_response_bytes)
+        if selection.num_chunks <= PLANNED_AT_ONCE:
+            plan = plan_draw(selection, seed)
+        else:
+            plan = await pool.run(plan_draw, selection, seed)
         headers = cache_headers(store, asked, plan)
         etag = headers.get("ETag")
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
@@ -95,14 +96,6 @@ def resolve_seed(request: Request, asked: DrawQuery) -> int:
     seed = fresh_seed() if asked.seed is None else asked.seed
     context_of(request.scope).headers["X-Drawpoint-Seed"] = str(seed)
     return seed
-
-
-async def plan_draw(draw: Callable[[], ReadPlan], extent: Extent, pool: ReadPool) -> ReadPlan:
-    """Return the plan that `draw` makes: at once, or in a thread where it goes through many chunks.
-
-    Raises what `draw` raises.
-    """
-    return draw() if extent.num_chunks <= PLANNED_AT_ONCE else await pool.run(draw)
 
 
 async def read_draw(

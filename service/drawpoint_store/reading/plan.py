@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from drawpoint.draw.rows import RowRange, Stream, all_rows, count_rows, draw_rows, part_rows
-from drawpoint.draw.seeds import check_part
-from drawpoint.draw.selection import check_counts, check_fields, find_sample, name_store
-from drawpoint.errors import InvalidDraw, UnknownDomain
+from drawpoint.draw.rows import RowRange, Stream, all_rows, draw_rows, part_rows
+from drawpoint.draw.selection import Selection, select_coords, select_sample
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,10 +35,6 @@ class ArrayDraw:
         """Shape of the tensor: (T,) for a scalar, (T, dim) for a vector."""
         return (self.draw.num_rows,) if self.layout.dim == 1 else (self.draw.num_rows, self.layout.dim)
 
-    def nbytes(self, dtype: str | None = None) -> int:
-        """Bytes of the tensor as `dtype`, or as stored."""
-        return self.draw.num_rows * self.layout.dim * np.dtype(dtype or self.layout.dtype).itemsize
-
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
@@ -56,9 +48,15 @@ class ReadPlan:
     draws: dict[str, DomainDraw]
     arrays: dict[str, ArrayDraw]
 
-    def nbytes(self, dtype: str | None = None) -> int:
-        """Bytes of all tensors as `dtype`, or as stored."""
-        return sum(array.nbytes(dtype) for array in self.arrays.values())
+
+def plan_draw(selection: Selection, seed: int) -> ReadPlan:
+    """Plan the read of what was selected: draw its rows."""
+    draws: dict[str, DomainDraw] = {}
+    arrays: dict[str, ArrayDraw] = {}
+    for domain, wanted in selection.domains.items():
+        draws[domain] = draw = DomainDraw(wanted.grid, _draw_rows(selection, domain, seed), wanted.num_rows)
+        arrays.update((array.field, ArrayDraw(array, draw)) for array in wanted.arrays)
+    return ReadPlan(selection.sample_id, selection.relpath, selection.stream, seed, selection.part, draws, arrays)
 
 
 def plan_sample(
@@ -71,34 +69,8 @@ def plan_sample(
     fields: Collection[str] | None = None,
     store: str | None = None,
 ) -> ReadPlan:
-    """Plan the read of a sample's fields.
-
-    `num_points` maps a domain to its count; None, or a domain left out, means all of its points. A domain of the
-    store that this sample lacks is left out of the answer, also where `num_points` or `fields` name it. Raises
-    SampleNotFound, UnknownDomain, UnknownField and InvalidDraw; they call the store `store`.
-    """
-    entry = find_sample(manifest, sample_id, store)
-    counts = check_counts(manifest, num_points, store)
-    if part is not None:
-        check_part(part)
-    if fields is not None:
-        check_fields(manifest, fields, store)
-    draws: dict[str, DomainDraw] = {}
-    arrays: dict[str, ArrayDraw] = {}
-    for domain, layout in manifest.domains.items():
-        wanted = [array for field, array in layout.arrays.items() if fields is None or field in fields]
-        if domain not in entry.domains or not wanted:
-            continue
-        grid, count = entry.domains[domain], counts.get(domain)
-        if count is None:
-            rows = all_rows(grid)
-        elif part is None:
-            rows = draw_rows(grid, count, seed=seed, sample_id=sample_id, domain=domain, stream="fields")
-        else:
-            rows = part_rows(grid, count, seed=seed, part=part, sample_id=sample_id, domain=domain)
-        draws[domain] = DomainDraw(grid, rows, count_rows(rows))
-        arrays.update((array.field, ArrayDraw(array, draws[domain])) for array in wanted)
-    return ReadPlan(sample_id, entry.relpath, "fields", seed, part, draws, arrays)
+    """Plan the read of a sample's fields; arguments and errors are those of select_sample."""
+    return plan_draw(select_sample(manifest, sample_id, num_points, part=part, fields=fields, store=store), seed)
 
 
 def plan_coords(
@@ -109,30 +81,15 @@ def plan_coords(
     seed: int,
     store: str | None = None,
 ) -> ReadPlan:
-    """Plan a read of the positions of the domains named, drawn independently of the sample's fields.
+    """Plan a read of positions, independent of the sample's fields; arguments and errors are those of select_coords."""
+    return plan_draw(select_coords(manifest, sample_id, num_points, store=store), seed)
 
-    Raises SampleNotFound, InvalidDraw (also if no domain is named) and UnknownDomain, also for a domain that this
-    sample lacks.
-    """
-    entry = find_sample(manifest, sample_id, store)
-    counts = check_counts(manifest, num_points, store, required=True)
-    if not counts:
-        held = ", ".join(manifest.domains)
-        raise InvalidDraw(
-            f"coordinates need at least one domain; {name_store(manifest, store)} has: {held}.", store=store
-        )
-    draws: dict[str, DomainDraw] = {}
-    arrays: dict[str, ArrayDraw] = {}
-    for domain, count in counts.items():
-        if domain not in entry.domains:
-            where = f"sample {sample_id!r}"
-            raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
-        grid = entry.domains[domain]
-        if count is None:
-            rows = all_rows(grid)
-        else:
-            rows = draw_rows(grid, count, seed=seed, sample_id=sample_id, domain=domain, stream="coords")
-        draws[domain] = DomainDraw(grid, rows, count_rows(rows))
-        layout = manifest.domains[domain]
-        arrays[layout.position] = ArrayDraw(layout.arrays[layout.position], draws[domain])
-    return ReadPlan(sample_id, entry.relpath, "coords", seed, None, draws, arrays)
+
+def _draw_rows(selection: Selection, domain: str, seed: int) -> tuple[RowRange, ...]:
+    grid, count = selection.domains[domain].grid, selection.domains[domain].count
+    if count is None:
+        return all_rows(grid)
+    sample_id, part = selection.sample_id, selection.part
+    if part is None:
+        return draw_rows(grid, count, seed=seed, sample_id=sample_id, domain=domain, stream=selection.stream)
+    return part_rows(grid, count, seed=seed, part=part, sample_id=sample_id, domain=domain)
