@@ -21,7 +21,7 @@ import torch
 from made import FIELDS, RUN
 from numcodecs import blosc
 
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 from drawpoint.format.tensors import as_float32_each
 
 CHUNK = 4096
@@ -37,7 +37,7 @@ def chunks_of(run: Path) -> list[tuple[str, np.ndarray[Any, Any]]]:
         values = torch.load(run / f"{field}.pt", weights_only=True).numpy()
         domain, _, name = field.partition("_")
         stored = values.reshape(len(values), -1).astype(np.float32 if name == "position" else np.float16)
-        shuffled = stored[Words("shuffle/1", 0, run.name, domain).permutation(len(stored))]
+        shuffled = stored[PhiloxStream("shuffle/1", 0, run.name, domain).permutation(len(stored))]
         chunks += [
             (domain, np.ascontiguousarray(rows)) for rows in np.split(shuffled, range(CHUNK, len(stored), CHUNK))
         ]

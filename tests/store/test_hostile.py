@@ -14,7 +14,7 @@ import pytest
 from numcodecs import zstd
 
 from conftest import FILEMAP, sample_arrays
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 from drawpoint.errors import DataDamaged, InvalidManifest, MetadataDamaged, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.inspecting.upgrade import upgrade_store
@@ -231,7 +231,7 @@ def test_a_zstd_chunk_that_stands_for_more_than_a_chunk_is_not_decoded() -> None
 
 def test_integers_below_bounds_of_more_than_a_word_are_uniform_and_come_to_an_end() -> None:
     bound = 3 * 2**80
-    drawn = [Words("wide", seed).below(bound) for seed in range(3000)]
+    drawn = [PhiloxStream("wide", seed).below(bound) for seed in range(3000)]
     assert min(drawn) >= 0
     assert max(drawn) < bound
     counts = np.bincount([value // 2**80 for value in drawn], minlength=3)

@@ -15,7 +15,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 from drawpoint.errors import InvalidSample
 from drawpoint_store import FileMap, SampleEntry, ZarrChunkReader, ZarrStoreWriter
 from small import files_of, small_arrays, small_writer
@@ -33,7 +33,7 @@ def test_plain_zarr_reads_the_shuffled_input(tmp_path: Path, chunk_points: int, 
     arrays = small_arrays()
     entry = writer.write_group("param0/run", arrays)
     for domain, count in (("surface", 10), ("volume", 17)):
-        order = Words("shuffle/1", 5, "param0/run", domain).permutation(count)
+        order = PhiloxStream("shuffle/1", 5, "param0/run", domain).permutation(count)
         for field, layout in writer.layouts[domain].arrays.items():
             expected = arrays[field].reshape(count, -1)[order].astype(layout.dtype)
             np.testing.assert_array_equal(stored(tmp_path, entry, layout.array_name), expected)

@@ -15,7 +15,7 @@ import numpy as np
 _WORD = 2**64
 
 
-class Words:
+class PhiloxStream:
     """A stream of uniform integers, keyed by the rule and the values that name it."""
 
     def __init__(self, *name: str | int) -> None:

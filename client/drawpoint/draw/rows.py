@@ -9,7 +9,7 @@ stored points are already shuffled, whole chunks are random subsets; what needs 
 - take the other T - t rows as a random cyclic window over ceil((T - t) / chunk_points) full chunks drawn without
   replacement.
 
-Randomness comes from `words`, so that the same seed gives the same rows on any machine and any NumPy.
+Randomness comes from `philox`, so that the same seed gives the same rows on any machine and any NumPy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,18 +55,18 @@ def draw_rows(
     points, per_chunk = grid.n_points, grid.chunk_points
     if num_points >= points:
         return all_rows(grid)
-    words = Words(_RULE, stream, seed, sample_id, domain)
+    random = PhiloxStream(_RULE, stream, seed, sample_id, domain)
     tail = points % per_chunk
     full_chunks = points // per_chunk
     fewest = max(0, num_points - full_chunks * per_chunk)
     most = min(num_points, tail)
     from_tail = fewest
-    if most > fewest and words.below(points * (most - fewest)) < num_points * tail - fewest * points:
+    if most > fewest and random.below(points * (most - fewest)) < num_points * tail - fewest * points:
         from_tail = most
     from_full = num_points - from_tail
-    chunks = words.choose(-(-from_full // per_chunk), full_chunks)
-    rows = _window([(chunk, per_chunk) for chunk in chunks], from_full, words)
-    return (*rows, *_window([(full_chunks, tail)], from_tail, words))
+    chunks = random.choose(-(-from_full // per_chunk), full_chunks)
+    rows = _window([(chunk, per_chunk) for chunk in chunks], from_full, random)
+    return (*rows, *_window([(full_chunks, tail)], from_tail, random))
 
 
 def drawn_points(n_points: int, num_points: int | None, part: int | None = None) -> int:
@@ -98,7 +98,7 @@ def part_rows(
     if num_points >= grid.n_points:
         return all_rows(grid)
     cycle, index = divmod(part, count_parts(grid.n_points, num_points))
-    order = Words(_RULE, "parts", seed, cycle, sample_id, domain).permutation(grid.n_points // grid.chunk_points)
+    order = PhiloxStream(_RULE, "parts", seed, cycle, sample_id, domain).permutation(grid.n_points // grid.chunk_points)
     begin = index * num_points
     end = min(begin + num_points, grid.n_points)
     rows = []
@@ -124,12 +124,12 @@ def _chunk_rows(grid: DomainSample, chunk: int) -> int:
     return min(grid.chunk_points, grid.n_points - chunk * grid.chunk_points)
 
 
-def _window(chunks: list[tuple[int, int]], length: int, words: Words) -> list[RowRange]:
+def _window(chunks: list[tuple[int, int]], length: int, random: PhiloxStream) -> list[RowRange]:
     """Return a random cyclic window of `length` rows over the concatenated (chunk, rows)."""
     total = sum(rows for _, rows in chunks)
     if length == 0:
         return []
-    begin = words.below(total)
+    begin = random.below(total)
     wrapped = begin + length - total
     spans = [(begin, min(begin + length, total)), (0, wrapped)] if wrapped > 0 else [(begin, begin + length)]
     window = []

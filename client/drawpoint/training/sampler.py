@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
 
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 from drawpoint.draw.seeds import MAX_SEED, check_integer, check_seed
 from drawpoint.errors import InvalidParameter
 
@@ -57,7 +57,7 @@ class ResumableSampler(Sampler[int]):
         return (left // self.world_size if self.drop_last else -(-left // self.world_size)) - self._taken
 
     def __iter__(self) -> Iterator[int]:
-        order = Words("order/1", self.seed, self.epoch).permutation(self.n_samples) if self.shuffle else None
+        order = PhiloxStream("order/1", self.seed, self.epoch).permutation(self.n_samples) if self.shuffle else None
         begin = self._begin + self._taken * self.world_size + self.rank
         for step in range(len(self)):
             place = (begin + step * self.world_size) % self.n_samples

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.format.sample_table import MAX_CHUNKS, check_path
@@ -237,7 +237,7 @@ class ZarrStoreWriter:
 
 def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> np.ndarray[Any, Any]:
     """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source (int64)."""
-    return Words(_SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
+    return PhiloxStream(_SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
 
 
 def check_sample_id(sample_id: str) -> None:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chance import binomial_fits, chi_square_fits
-from drawpoint.draw.philox import Words
+from drawpoint.draw.philox import PhiloxStream
 
 
 def test_integers_of_a_name_are_golden() -> None:
-    words = Words("draw/1", "fields", 7, "run_1", "surface")
+    words = PhiloxStream("draw/1", "fields", 7, "run_1", "surface")
     assert [words.below(bound) for bound in (2, 10, 1000, 2**32 + 1, 2**63 + 1, 2**64 - 1, 2**64)] == [
         1,
         2,
@@ -30,12 +30,23 @@ def test_integers_of_a_name_are_golden() -> None:
 
 
 def test_permutations_of_a_name_are_golden() -> None:
-    assert Words("shuffle/1", 7, "param0/run", "surface").permutation(10).tolist() == [8, 5, 4, 3, 1, 0, 6, 9, 7, 2]
-    assert Words("shuffle/1", 0, "größe/läuft ✓", "volume").permutation(8).tolist() == [6, 2, 4, 3, 0, 1, 5, 7]
+    assert PhiloxStream("shuffle/1", 7, "param0/run", "surface").permutation(10).tolist() == [
+        8,
+        5,
+        4,
+        3,
+        1,
+        0,
+        6,
+        9,
+        7,
+        2,
+    ]
+    assert PhiloxStream("shuffle/1", 0, "größe/läuft ✓", "volume").permutation(8).tolist() == [6, 2, 4, 3, 0, 1, 5, 7]
 
 
 def test_choices_of_a_name_are_golden() -> None:
-    words = Words("x")
+    words = PhiloxStream("x")
     assert words.choose(5, 12) == [7, 5, 10, 8, 4]
     assert words.choose(3, 3) == [1, 0, 2]
     assert words.choose(4, 10**12) == [206481754823, 823726896182, 133609879195, 165432187468]
@@ -56,20 +67,20 @@ def _philox(key: int, counter: int) -> list[int]:
 def test_the_words_are_those_of_philox_keyed_by_blake2b_of_the_json_name() -> None:
     text = b'["draw/1","fields",7,"gr\\u00f6\\u00dfe"]'
     key = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
-    words = Words("draw/1", "fields", 7, "größe")
+    words = PhiloxStream("draw/1", "fields", 7, "größe")
     expected = [*_philox(key, 1), *_philox(key, 2)]  # NumPy starts to count at 1
     assert [words.below(2**64) for _ in range(8)] == expected
 
 
 @given(st.integers(1, 2**64), st.integers(0, 2**63 - 1))
 def test_integers_are_below_their_bound(bound: int, seed: int) -> None:
-    words = Words("test", seed)
+    words = PhiloxStream("test", seed)
     assert all(0 <= words.below(bound) < bound for _ in range(8))
 
 
 @pytest.mark.parametrize("bound", [1, 2, 3, 7, 64, 100])
 def test_integers_are_uniform(bound: int) -> None:
-    words = Words("uniform", bound)
+    words = PhiloxStream("uniform", bound)
     counts = np.bincount([words.below(bound) for _ in range(100 * bound)], minlength=bound)
     assert bound == 1 or chi_square_fits(counts, 100)
 
@@ -78,7 +89,7 @@ def test_integers_are_uniform(bound: int) -> None:
 def test_integers_below_bounds_near_the_word_size_are_exact(bound: int) -> None:
     # Without rejection floor(word * bound / 2**64) hits some remainders twice as often as others.
     odd = bound // math.gcd(bound, 2**64)
-    words = Words("exact", bound)
+    words = PhiloxStream("exact", bound)
     counts = np.bincount([words.below(bound) % odd for _ in range(1500)], minlength=odd)
     assert chi_square_fits(counts, 1500 / odd)
     high = sum(words.below(bound) * 2 >= bound for _ in range(1500))
@@ -87,20 +98,20 @@ def test_integers_below_bounds_near_the_word_size_are_exact(bound: int) -> None:
 
 @given(st.integers(0, 300), st.integers(0, 2**63 - 1))
 def test_a_permutation_holds_every_number_once(count: int, seed: int) -> None:
-    order = Words("test", seed).permutation(count)
+    order = PhiloxStream("test", seed).permutation(count)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(count))
 
 
 def test_permutations_are_uniform() -> None:
-    counts = Counter(tuple(Words("orders", seed).permutation(4).tolist()) for seed in range(2400))
+    counts = Counter(tuple(PhiloxStream("orders", seed).permutation(4).tolist()) for seed in range(2400))
     assert chi_square_fits(np.array([counts[order] for order in itertools.permutations(range(4))]), 100)
 
 
 @given(st.data(), st.integers(1, 2**40), st.integers(0, 2**63 - 1))
 def test_a_choice_is_of_distinct_numbers_in_range(data: st.DataObject, total: int, seed: int) -> None:
     count = data.draw(st.integers(0, min(total, 50)))
-    chosen = Words("test", seed).choose(count, total)
+    chosen = PhiloxStream("test", seed).choose(count, total)
     assert len(chosen) == len(set(chosen)) == count
     assert all(0 <= number < total for number in chosen)
 
@@ -108,7 +119,7 @@ def test_a_choice_is_of_distinct_numbers_in_range(data: st.DataObject, total: in
 @pytest.mark.parametrize(("count", "total"), [(1, 7), (2, 5), (3, 4), (4, 4), (3, 5)])
 def test_a_choice_is_a_uniform_ordered_sample(count: int, total: int) -> None:
     orders = list(itertools.permutations(range(total), count))
-    counts = Counter(tuple(Words("choose", seed).choose(count, total)) for seed in range(50 * len(orders)))
+    counts = Counter(tuple(PhiloxStream("choose", seed).choose(count, total)) for seed in range(50 * len(orders)))
     assert chi_square_fits(np.array([counts[order] for order in orders]), 50)
 
 
@@ -125,4 +136,4 @@ def test_a_choice_is_a_uniform_ordered_sample(count: int, total: int) -> None:
     ],
 )
 def test_names_that_differ_have_words_that_differ(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
-    assert Words(*one).below(2**64) != Words(*other).below(2**64)
+    assert PhiloxStream(*one).below(2**64) != PhiloxStream(*other).below(2**64)
