@@ -1,4 +1,4 @@
-"""The `drawpoint` command: finds the subcommand, runs it, turns errors into sentences and statuses."""
+"""The `drawpoint` command: runs a subcommand, and turns errors into sentences and exit statuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its line in `drawpoint --help`, and the extras that hold what it imports."""
+    """A subcommand: its line in `drawpoint --help`, and the extras that it needs."""
 
     summary: str
     extras: str
@@ -35,8 +35,8 @@ COMMANDS = {
     "serve": Command("serve stores over HTTP", "service"),
     "stats": Command("compute per-field statistics of a store for normalisation", "store"),
     "verify": Command("read every chunk of a store and check it", "store"),
-    "upgrade": Command("bind the bytes of an earlier or another writer's store to their places", "store"),
-    "prune": Command("remove what the manifest of a store does not name", "store"),
+    "upgrade": Command("add checksums to a store of drawpoint 0.1 or of another writer", "store"),
+    "prune": Command("remove groups and files that the manifest does not name", "store"),
     "info": Command("show what a store holds", "store"),
     "demo": Command("convert the shipped runs, serve them and draw one sample", "client,convert,service"),
 }
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = end.code if isinstance(end.code, int) else FAILED
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has left, as `head` does; the interpreter must not stumble over it at exit.
+        # The reader of the output has left, as `head` does; the interpreter must not flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, DrawpointError, ModuleNotFoundError, OSError) as error:

@@ -4,16 +4,55 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_store.storage.locations import check_location, is_remote, local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public name for it
+
 MAX_DEFAULT_WORKERS = 4
-"""Threads beyond these wait for the disk and for each other."""
+"""More threads wait for the disk and for each other; more processes each hold a sample in memory."""
+
+
+def add_command(
+    subparsers: Subparsers, name: str, usage: str, *, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Add the command `drawpoint NAME USAGE`; its help keeps the line breaks of description and epilog."""
+    return subparsers.add_parser(
+        name,
+        usage=f"drawpoint {name} {usage}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_store_root(parser: argparse.ArgumentParser) -> None:
+    """Add STORE_ROOT."""
+    parser.add_argument(
+        "store_root", metavar="STORE_ROOT", type=location, help="the store: a path or URL (s3://bucket/store)"
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers, a number of threads."""
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=integer(1),
+        default=default_workers(),
+        help=f"threads; the result is the same for any (default: one a core, at most {MAX_DEFAULT_WORKERS})",
+    )
+
+
+def default_workers() -> int:
+    """Return a worker for each core of this process, at most MAX_DEFAULT_WORKERS."""
+    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 
 
 def location(text: str) -> str:
@@ -32,30 +71,13 @@ def folder(text: str) -> Path:
     return local_path(text)
 
 
-def add_store_root(parser: argparse.ArgumentParser) -> None:
-    """Add STORE_ROOT."""
-    parser.add_argument(
-        "store_root", metavar="STORE_ROOT", type=location, help="the store: a path or URL (s3://bucket/store)"
-    )
+def integer(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return the type of an argument that takes integers from `low`, to `high` if there is one."""
 
+    def parse(text: str) -> int:
+        if text.isdecimal() and int(text) >= low and (high is None or int(text) <= high):
+            return int(text)
+        bounds = f"in {low}..{high}" if high is not None else f"of at least {low}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer {bounds}")
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add --workers, a number of threads."""
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=positive,
-        default=_default_workers(),
-        help=f"threads; the result is the same for any (default: one a core, at most {MAX_DEFAULT_WORKERS})",
-    )
-
-
-def positive(text: str) -> int:
-    """Return an integer of at least 1, as an argument's type."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
-    return int(text)
-
-
-def _default_workers() -> int:
-    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    return parse

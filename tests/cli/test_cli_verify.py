@@ -36,7 +36,7 @@ def test_all_problems_are_printed_with_sample_field_and_chunk(root: Path, capsys
     assert first.startswith("chunk 0 of surface_pressure in sample 'param0/run' is damaged: its checksum")
     assert second.startswith("chunk 0 of volume_sdf in sample 'param1/run' is missing")
     assert err == (
-        "drawpoint verify: 2 problems in 2 of 2 samples; restore what is damaged from a copy or convert it anew.\n"
+        "drawpoint verify: 2 problems in 2 of 2 samples; restore what is damaged from a copy or convert it again.\n"
     )
 
 
@@ -106,8 +106,8 @@ class TestASource:
             out,
         )
         assert err == (
-            f"drawpoint verify: 3 differences from {runs}, in 2 of 2 samples; convert anew what differs, or name the "
-            "source and the file map that it came from.\n"
+            f"drawpoint verify: 3 differences from {runs}, in 2 of 2 samples; convert again what differs, or name the "
+            "source and the file map that the store was converted from.\n"
         )
 
     def test_that_cannot_be_read_is_one_sentence_before_anything_is_verified(
@@ -130,7 +130,7 @@ class TestASource:
     ) -> None:
         monkeypatch.setattr("drawpoint_store.inspecting.comparison.shuffle_order", lambda *name: np.arange(name[-1]))
         assert main(["verify", str(runs.parent / "made"), "--source", str(runs)]) == 0
-        assert "remark: 2 of 2 samples in an order that is not known here: rows were matched" in capsys.readouterr().out
+        assert "remark: 2 of 2 samples in the order of another writer: rows were matched" in capsys.readouterr().out
 
     def test_needs_torch_and_names_the_extra(
         self, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -265,7 +265,7 @@ class TestStoresThatExist:
         command("convert", runs, store)
         ended = command("convert", runs, store, "--overwrite", "--values-dtype", "float32")
         assert ended.status == 0
-        assert "2 groups of the replaced revision stay for who still reads it" in ended.out
+        assert "2 groups of the replaced revision stay for its readers" in ended.out
         assert ended.out.endswith(": run_0.zarr, run_1.zarr\n")
         assert ZarrChunkReader(store).read_sample("run_0").keys() == StoreManifest.load(store).fields.keys()
 

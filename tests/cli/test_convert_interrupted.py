@@ -23,6 +23,7 @@ from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.workers import Task
 from drawpoint_store.writing.lock import lock_store
 from trees import files_below, run_tensors, write_run, write_runs
 
@@ -283,8 +284,8 @@ def test_a_lock_file_that_its_holder_removed_after_it_was_opened_is_not_taken_fo
 def test_a_conversion_that_ends_leaves_the_lock_of_the_next_one_alone(
     tmp_path: Path, runs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clear_and_be_followed(journal: Journal, conversion: str, finished: dict[str, str]) -> None:
-        clear(journal, conversion, finished)
+    def clear_and_be_followed(journal: Journal, conversion: str, tasks: list[Task]) -> None:
+        clear(journal, conversion, tasks)
         with pytest.raises(StoreExists), lock_store(journal.root):
             pass
 

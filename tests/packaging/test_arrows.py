@@ -45,7 +45,7 @@ ROOMS = {
 }
 SHARED = {
     *("drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export"),
-    *("drawpoint_store", "drawpoint_store.convert"),
+    *("drawpoint_store", "drawpoint_store.convert", "drawpoint_store.wording"),
 }
 # What a training alone imports, and `import drawpoint` only when asked: they are kinds of torch's own.
 OF_TORCH = {"drawpoint.training.dataset", "drawpoint.training.loader", "drawpoint.training.sampler"}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import Difference, compare_fields, compare_samples
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.writing.writer import shuffle_order
@@ -43,7 +44,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def differences(folder: Path, workers: int = 1) -> list[Difference]:
-    compared = compare_samples(folder / "store", folder / "runs", MADE, max_workers=workers)
+    compared = compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE), max_workers=workers)
     return [difference for sample in compared for difference in sample.differences]
 
 
@@ -72,7 +73,7 @@ def reorder(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_store_equals_what_it_was_converted_from(made: Path, workers: int) -> None:
-    compared = list(compare_samples(made / "store", made / "runs", MADE, max_workers=workers))
+    compared = list(compare_samples(made / "store", PtSource.scan(made / "runs", MADE), max_workers=workers))
     assert [sample.sample_id for sample in compared] == ["run_0", "run_1"]
     for sample in compared:
         assert sample.differences == ()
@@ -129,9 +130,10 @@ def test_samples_and_files_that_one_side_lacks_are_named(folder: Path) -> None:
     write_run(folder / "runs" / "run_7", 7)
     write_run(folder / "runs" / "preprocessed" / "run_1", 1)
     (folder / "runs" / "run_0" / "surface_pressure.pt").unlink()
+    runs = folder / "runs"
     assert [difference.message for difference in differences(folder)] == [
         "sample 'run_0' lacks surface_pressure.pt (surface_pressure) in the source",
-        "sample 'run_1' is in the source twice: in preprocessed/run_1 and run_1",
+        f"sample 'run_1': {runs}/preprocessed/run_1 and {runs}/run_1 would be samples of the same id",
         "sample 'run_7' is in the source, and not in the store",
     ]
     shutil.rmtree(folder / "runs" / "run_1")
@@ -180,7 +182,7 @@ class TestAnOrderOfAnotherWriter:
         return folder
 
     def test_is_undone_by_position(self, folder: Path) -> None:
-        compared = list(compare_samples(folder / "store", folder / "runs", MADE))
+        compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE)))
         assert [(sample.order_known, sample.differences) for sample in compared] == [(False, ())] * 2
 
     def test_hides_no_value(self, folder: Path) -> None:
@@ -214,7 +216,7 @@ def test_fields_of_one_side_alone_are_named(made: Path) -> None:
     assert compare_fields(manifest, MADE) == []
     other = detect_filemap({"surface_position.pt", "surface_area.pt", "volume_position.pt", "surface_pressure.pt"})
     assert compare_fields(manifest, other) == [
-        "volume_sdf is in the store, and in no file of the source's file map",
+        "volume_sdf is in the store, and not in the source's file map",
         "surface_area is in the source's file map, and not in the store",
     ]
 

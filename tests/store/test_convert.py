@@ -15,10 +15,10 @@ from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import check_workers, convert
+from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
-from drawpoint_store.conversion.tensors import read_tensor
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.pt_source import PtSource, read_tensor
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
@@ -155,7 +155,7 @@ class TestTrees:
             for other in names:
                 (tmp_path / "runs" / name / f"to_{other}").symlink_to(tmp_path / "runs" / other)
         (tmp_path / "runs" / "a_link_before_them").symlink_to(tmp_path / "runs" / "run_3")
-        assert sorted(SourceTree.scan(tmp_path / "runs").folders) == sorted(names)
+        assert sorted(FileTree.scan(tmp_path / "runs").folders) == sorted(names)
 
     def test_a_tree_in_memory_gives_the_bytes_of_one_on_disk(self, tmp_path: Path) -> None:
         write_runs(tmp_path / "runs", 2)
@@ -184,9 +184,9 @@ class TestTrees:
     def test_locations_that_cannot_be_listed_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(NotADirectoryError, match=r"file is a file; give a directory"):
-            SourceTree.scan(tmp_path / "file")
+            FileTree.scan(tmp_path / "file")
         with pytest.raises(StoreUnreadable, match=r"nonsense://runs cannot be listed: Protocol not known"):
-            SourceTree.scan("nonsense://runs")
+            FileTree.scan("nonsense://runs")
 
 
 class _Bomb:
@@ -477,7 +477,7 @@ def test_workers_stand_where_their_parent_stands(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_vanishes_breaks_its_sample(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", 2)
-    source = SourceTree.scan(tmp_path / "runs")
+    source = PtSource.scan(tmp_path / "runs", MADE)
     (tmp_path / "runs" / "run_0" / "surface_pressure.pt").unlink()
     report = convert(source, writer_at(tmp_path / "store"))
     assert report.broken == {"run_0": "surface_pressure.pt cannot be read: it is gone"}
@@ -509,7 +509,7 @@ class TestASourceThatIsRewrittenWhileItIsRead:
                 return original(filesystem, path)
 
             original = read_tensor
-            monkeypatch.setattr("drawpoint_store.conversion.workers.read_tensor", read)
+            monkeypatch.setattr("drawpoint_store.conversion.pt_source.read_tensor", read)
 
         return rewrite
 
@@ -531,7 +531,7 @@ class TestASourceThatIsRewrittenWhileItIsRead:
 
     def test_between_its_listing_and_its_reading_is_stored_in_one_state(self, tmp_path: Path) -> None:
         write_run(tmp_path / "runs" / "run", 0)
-        source = SourceTree.scan(tmp_path / "runs")
+        source = PtSource.scan(tmp_path / "runs", MADE)
         write_run(tmp_path / "runs" / "run", 5)
         convert(source, writer_at(tmp_path / "store"))
         convert(tmp_path / "runs", writer_at(tmp_path / "whole"))

@@ -15,7 +15,7 @@ from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal, count_bytes
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.storage import buckets
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.buckets import BucketAccess
@@ -109,7 +109,7 @@ def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, mon
     write_runs(tmp_path / "runs", 1)
     for name, data in files_below(tmp_path / "runs").items():
         stores.write_bytes(f"{root}/lost", name, data)
-    source = SourceTree.scan(f"{root}/lost")
+    source = PtSource.scan(f"{root}/lost", detect_filemap(run_tensors()))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")
     FsspecStore.clear_instance_cache()  # it would go on with the right one
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):

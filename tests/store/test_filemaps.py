@@ -15,9 +15,8 @@ from drawpoint_store.conversion.filemaps import (
     detect_filemap,
     find_filemap,
     fitting_presets,
+    is_unmapped_field,
     load_filemap,
-    looks_left_out,
-    without_absent_sdf,
 )
 
 if TYPE_CHECKING:
@@ -111,20 +110,11 @@ def test_a_tree_of_a_public_set_is_told_its_preset(name: str) -> None:
 )
 def test_what_looks_like_a_field_is_told_from_what_tells_of_a_sample(name: str, *, left_out: bool) -> None:
     filemap = detect_filemap({"surface_position.pt", "surface_pressure.pt"})
-    assert looks_left_out(name, filemap) == left_out
+    assert is_unmapped_field(name, filemap) == left_out
 
 
 def test_a_map_of_ones_own_leaves_out_on_purpose_and_a_preset_does_not() -> None:
     own = FileMap(surface_position="xyz.pt")
-    assert not looks_left_out("surface_pressure.pt", own)
-    assert looks_left_out("surface_presure.pt", own)
-    assert looks_left_out("volume_vorticity.pt", PRESETS["shapenet-car"])
-
-
-def test_distances_of_drivaerstar_may_be_in_no_sample() -> None:
-    with_sdf = PRESETS["drivaerstar"]
-    assert without_absent_sdf(with_sdf, {"volume_sdf.pt", "volume_position.pt"}) == with_sdf
-    without = without_absent_sdf(with_sdf, {"volume_position.pt"})
-    assert "volume_sdf" not in {spec.canonical for spec in present_specs(without)}
-    assert len(present_specs(without)) == len(present_specs(with_sdf)) - 1
-    assert without_absent_sdf(PRESETS["shapenet-car"], set()) == PRESETS["shapenet-car"]
+    assert not is_unmapped_field("surface_pressure.pt", own)
+    assert is_unmapped_field("surface_presure.pt", own)
+    assert is_unmapped_field("volume_vorticity.pt", PRESETS["shapenet-car"])

@@ -11,8 +11,8 @@ import pytest
 from drawpoint.errors import InvalidSettings
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.tree import SourceTree
 from drawpoint_store.storage.locations import check_location, contains, local_path
 from trees import files_below, run_tensors, write_run, write_runs
 
@@ -52,7 +52,7 @@ def test_half_a_url_is_refused_with_the_whole_one_wherever_a_path_is_taken(half:
     for use in (
         lambda: check_location(half),
         lambda: ZarrChunkReader(half),
-        lambda: SourceTree.scan(half),
+        lambda: FileTree.scan(half),
         lambda: convert("runs", writer_at(half)),
         lambda: convert(half, writer_at("store")),
         lambda: writer.write_sample("a", position),

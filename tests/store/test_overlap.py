@@ -13,7 +13,7 @@ from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import ConversionReport, convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
 from drawpoint_store.inspecting.verify import find_leftovers, verify_store
 from drawpoint_store.storage import objects as stores
@@ -72,7 +72,7 @@ def assert_holds(root: str, source: Path, ids: tuple[str, ...] = RUNS) -> None:
     """Assert that the store is undamaged and holds the values of `source`, and nothing else."""
     assert sorted(StoreManifest.load(root).samples) == sorted(ids)
     assert [problem for check in verify_store(root) for problem in check.problems] == []
-    compared = list(compare_samples(root, SourceTree.scan(source), detect_filemap(run_tensors())))
+    compared = list(compare_samples(root, PtSource.scan(source, detect_filemap(run_tensors()))))
     assert [each.differences for each in compared] == [()] * len(ids)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import posixpath
 import sys
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.draw.seeds import MAX_SEED
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.format.manifest import FIELD_DTYPES
-from drawpoint_cli.arguments import location
-from drawpoint_cli.sources import REMEDY, add_filemap, choose_filemap, describe_presets, name_left_out
-from drawpoint_cli.wording import count, printable
+from drawpoint_cli.arguments import MAX_DEFAULT_WORKERS, Subparsers, add_command, default_workers, integer, location
+from drawpoint_cli.filemap import REMEDY, add_filemap, describe_presets, report_unmapped_files
 from drawpoint_store.conversion.compatibility import writer_settings
 from drawpoint_store.conversion.convert import (
     Existing,
@@ -25,34 +23,33 @@ from drawpoint_store.conversion.convert import (
     convert,
     load_manifest,
 )
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_store.conversion.file_tree import FileTree
+from drawpoint_store.conversion.filemaps import choose_filemap
+from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.reading.statistics import read_statistics
 from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.wording import count, first_few, printable
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from drawpoint_store.conversion.convert import ConversionReport
 
-MAX_DEFAULT_WORKERS = 4
-"""Each worker holds a sample in memory, and disks are busy with four."""
-
 SHOWN = 4
-"""How many groups of a replaced revision are named; the others are the .zarr folders that the manifest lacks."""
+"""How many groups of a replaced revision are named; `drawpoint prune` lists all."""
 
 _DESCRIPTION = """\
 Convert a tree of per-field .pt files to a store.
 
-A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A
-directory that holds only some of them, or whose tensors cannot be stored (NaN or inf, counts that disagree, values
-out of range), is broken: it is left out, and named with the reason at the end. Files that look like fields and are in
-no file map are named at the beginning.
+A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A directory
+that holds only some of them, or tensors that cannot be stored (NaN or inf, counts that disagree, values out of range),
+is broken: it is left out, and named with the reason at the end. Files that look like fields and are in no file map are
+named at the beginning.
 
-The store appears at the end, in one piece. A conversion that was interrupted goes on where it was when the same
-command is run again.
+The store appears at the end, in one piece. After an interruption the same command goes on where it was.
 """
 _EPILOG = """\
-presets for --filemap (their files, one directory a sample):
+presets for --filemap (their files; each sample is a directory):
 {presets}
 
 examples:
@@ -70,32 +67,30 @@ DEFAULT_COMPRESSION_LEVEL = 0
 at most, and decoding them takes longer than a disk or a 1 Gbit/s link takes for that tenth."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "convert",
-        usage="drawpoint convert SOURCE STORE_ROOT [options]",
+        "SOURCE STORE_ROOT [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG.format(presets=describe_presets()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
-        "source", metavar="SOURCE", type=location, help="directory of samples: a path or an fsspec URL (s3://...)"
+        "source", metavar="SOURCE", type=location, help="the directory of samples: a path or a URL (s3://...)"
     )
-    parser.add_argument(
-        "store_root", metavar="STORE_ROOT", type=location, help="where the store is to be: a path or URL"
-    )
+    parser.add_argument("store_root", metavar="STORE_ROOT", type=location, help="the store to write: a path or a URL")
     add_filemap(parser)
     parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
     parser.add_argument(
         "--chunk-points",
         metavar="N",
-        type=_integer(1),
+        type=integer(1),
         help="points a chunk; choose about as many as one draw takes (default: 4096)",
     )
     parser.add_argument(
-        "--shard-points", metavar="N", type=_integer(1), help="most points a shard (default: all of an array)"
+        "--shard-points", metavar="N", type=integer(1), help="most points a shard (default: all of an array)"
     )
     parser.add_argument("--values-dtype", choices=FIELD_DTYPES, help="dtype of all but positions (default: float16)")
     parser.add_argument(
@@ -109,17 +104,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--compression-level",
         metavar="N",
-        type=_integer(0, 9),
+        type=integer(0, 9),
         help="of blosc-zstd, 1 to 9, or 0 to store chunks as they are: shuffled points hardly compress, and reading is "
         f"several times faster without (default: {DEFAULT_COMPRESSION_LEVEL}; ZarrStoreWriter's is 5)",
     )
     parser.add_argument(
-        "--shuffle-seed", metavar="N", type=_integer(0, MAX_SEED), help="seed of the points' order (default: 0)"
+        "--shuffle-seed", metavar="N", type=integer(0, MAX_SEED), help="seed of the points' order (default: 0)"
     )
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=_integer(1),
+        type=integer(1),
         help=f"processes, each with one sample in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
     )
     parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
@@ -135,32 +130,33 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     existing.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a store; the old samples' files stay for who still reads them",
+        help="replace a store; the files of the old samples stay for its readers",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and print what came of it; broken samples go to stderr, one a line."""
+    """Convert, and print the report; broken samples go to stderr, one a line."""
     existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
-    workers = args.workers or _default_workers(args.source, args.store_root)
+    in_memory = any(location.startswith("memory:") for location in (args.source, args.store_root))
+    workers = args.workers or (1 if in_memory else default_workers())
     try:
         check_locations(args.source, args.store_root)
         check_workers(workers, args.source, args.store_root)
     except ValueError as error:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
-    source = SourceTree.scan(args.source)
-    filemap = choose_filemap(args.filemap, source)
+    tree = FileTree.scan(args.source)
+    source = PtSource(tree, choose_filemap(args.filemap, tree))
     try:
-        writer = ZarrStoreWriter(args.store_root, filemap, **_writer_settings(args))
+        writer = ZarrStoreWriter(args.store_root, source.filemap, **_writer_settings(args))
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
-    left_out = name_left_out(source, filemap)
-    if left_out and args.strict:
-        raise InvalidSample(f"{left_out}: {REMEDY}, or convert without --strict.")
-    if left_out:
-        sys.stderr.write(f"{left_out}: {REMEDY}.\n")
+    unmapped = report_unmapped_files(source)
+    if unmapped and args.strict:
+        raise InvalidSample(f"{unmapped}: {REMEDY}, or convert without --strict.")
+    if unmapped:
+        sys.stderr.write(f"{unmapped}: {REMEDY}.\n")
     report = convert(source, writer, existing=existing, workers=workers, progress=True)
     _print_report(report, writer)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
@@ -205,10 +201,9 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         if underflow.matters:
             sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")
     if report.replaced:
-        shown = ", ".join(report.replaced[:SHOWN]) + (", ..." if len(report.replaced) > SHOWN else "")
         sys.stdout.write(
-            f"{count(len(report.replaced), 'group')} of the replaced revision stay for who still reads it; when nobody "
-            f"does, drawpoint prune {writer.store_root} removes them: {shown}\n"
+            f"{count(len(report.replaced), 'group')} of the replaced revision stay for its readers; drawpoint prune "
+            f"{writer.store_root} removes them later: {first_few(report.replaced, SHOWN)}\n"
         )
     if _has_stale_statistics(writer.store_root, report.revision):
         sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")
@@ -218,14 +213,8 @@ def _has_stale_statistics(store_root: str, revision: str) -> bool:
     try:
         statistics = read_statistics(store_root)
     except DrawpointError:
-        return True  # what cannot be read is to be written anew, and the conversion is done
+        return True  # a file that cannot be read is to be written again; the conversion itself is done
     return statistics is not None and statistics["revision"] != revision
-
-
-def _default_workers(*locations: str) -> int:
-    if any(location.startswith("memory:") for location in locations):
-        return 1
-    return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 
 
 def _name_of(source: str) -> str:
@@ -244,20 +233,6 @@ def _field_dtype(text: str) -> tuple[str, str]:
     if dtype not in FIELD_DTYPES:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=D with D one of {', '.join(FIELD_DTYPES)}")
     return field, dtype
-
-
-def _integer(low: int, high: int | None = None) -> Any:
-    def integer(text: str) -> int:
-        bounds = f"in {low}..{high}" if high is not None else f"of at least {low}"
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if number < low or (high is not None and number > high):
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer {bounds}")
-        return number
-
-    return integer
 
 
 def _megabytes(nbytes: int) -> str:

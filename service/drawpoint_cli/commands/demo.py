@@ -22,7 +22,7 @@ import httpx
 import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint.remote.tokens import TOKEN_VARIABLE
-from drawpoint_cli.arguments import folder
+from drawpoint_cli.arguments import Subparsers, folder
 from drawpoint_store import ZarrChunkReader
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser(
         "demo",

@@ -6,9 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from drawpoint_cli.arguments import add_store_root
-from drawpoint_cli.wording import count
+from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
 from drawpoint_store.inspecting.summary import describe_store
+from drawpoint_store.wording import count
 
 if TYPE_CHECKING:
     import argparse
@@ -18,14 +18,15 @@ _KILO = 1000
 WASTEFUL = 2.0
 """Points read for one drawn from which on smaller chunks are advised."""
 
+_DESCRIPTION = """\
+Show what a store holds: samples, domains, fields, chunks, the cost of draws, splits and statistics.
+"""
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "info",
-        usage="drawpoint info STORE_ROOT [--json]",
-        description="Show what a store holds: samples, domains, fields, chunks, what draws cost, splits, statistics.",
-        epilog="It reads the manifest and what lies beside it, and no sample's data.",
+    parser = add_command(
+        subparsers, "info", "STORE_ROOT [--json]", description=_DESCRIPTION, epilog="It reads no sample's data."
     )
     add_store_root(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
@@ -45,7 +46,7 @@ def _lines(store: dict[str, Any]) -> Iterator[str]:
     yield f"store       {store['store_root']}"
     yield f"dataset     {store['dataset_name']}"
     yield f"revision    {store['revision']}"
-    yield f"samples     {store['n_samples']:,}{_unbound(store)}"
+    yield f"samples     {store['n_samples']:,}{_missing_checksums(store)}"
     yield f"values      {_size(store['logical_bytes'])}" + (
         "" if store["stored_bytes"] is None else f", {_size(store['stored_bytes'])} stored ({store['compressor']})"
     )
@@ -56,13 +57,13 @@ def _lines(store: dict[str, Any]) -> Iterator[str]:
         yield from _domain(name, domain, store["n_samples"])
 
 
-def _unbound(store: dict[str, Any]) -> str:
-    """Return what samples lack that binds their bytes to their places, and the remedy."""
-    undigested, untabled = (store["n_samples"] - store[key] for key in ("n_digests", "n_tables"))
-    lacks = f", {undigested:,} of them without a digest" if undigested else ""
-    if untabled:
-        lacks += f", {untabled:,} without tables of checksums: `drawpoint upgrade {store['store_root']}` adds them"
-    return lacks
+def _missing_checksums(store: dict[str, Any]) -> str:
+    """Return how many samples lack a digest or tables of checksums, and the remedy."""
+    without_digest, without_tables = (store["n_samples"] - store[key] for key in ("n_digests", "n_tables"))
+    text = f", {without_digest:,} of them without a digest" if without_digest else ""
+    if without_tables:
+        text += f", {without_tables:,} without tables of checksums: `drawpoint upgrade {store['store_root']}` adds them"
+    return text
 
 
 def _domain(name: str, domain: dict[str, Any], n_samples: int) -> Iterator[str]:

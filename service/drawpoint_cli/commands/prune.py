@@ -1,4 +1,4 @@
-"""`drawpoint prune`: remove what no manifest names."""
+"""`drawpoint prune`: remove groups and files that the manifest does not name."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import argparse
 import re
 import sys
 
-from drawpoint_cli.arguments import add_store_root
-from drawpoint_cli.wording import count, printable
+from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
 from drawpoint_store.inspecting.prune import prune_store
+from drawpoint_store.wording import count, printable
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DEFAULT_AGE = "7d"
 
 _DESCRIPTION = """\
-List what the manifest of a store does not name: groups of replaced revisions, and what conversions that were killed
-have left. With --delete, remove what is old enough. Nothing that the present manifest names is ever removed.
+List the groups and files that the manifest of a store does not name: those of replaced revisions, and of conversions
+that were killed. With --delete, remove those that are old enough. Nothing that the present manifest names is ever
+removed.
 """
 _EPILOG = """\
 Readers that opened the store at an earlier revision, and conversions that have not ended, still need such groups:
@@ -24,14 +25,10 @@ conversion is at work, or the storage does not answer), 2 wrong usage.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "prune",
-        usage="drawpoint prune STORE_ROOT [--older-than AGE] [--delete]",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        subparsers, "prune", "STORE_ROOT [--older-than AGE] [--delete]", description=_DESCRIPTION, epilog=_EPILOG
     )
     add_store_root(parser)
     parser.add_argument(
@@ -39,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="AGE",
         type=_age,
         default=_age(_DEFAULT_AGE),
-        help=f"leave what was changed within this time: a number with s, m, h, d or w, or 0 (default: {_DEFAULT_AGE})",
+        help=f"keep what was changed within this time: a number with s, m, h, d or w, or 0 (default: {_DEFAULT_AGE})",
     )
     parser.add_argument("--delete", action="store_true", help="remove it; without this nothing is changed")
 
@@ -54,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         is_old = not args.older_than or (age is not None and age >= args.older_than)
         old += is_old
         word = "removed" if leftover.removed else "old" if is_old else "recent"
-        changed = "at a time that the storage does not tell" if age is None else f"{_spoken(age)} ago"
+        changed = "at a time that the storage does not tell" if age is None else f"{_in_words(age)} ago"
         sys.stdout.write(f"{word:8}{printable(leftover.path)}, changed {changed}\n")
     if not found:
         sys.stdout.write("nothing that the manifest does not name\n")
@@ -72,6 +69,6 @@ def _age(text: str) -> float:
     return 0.0 if text == "0" else float(matched[1]) * _SECONDS[matched[2]]
 
 
-def _spoken(seconds: float) -> str:
+def _in_words(seconds: float) -> str:
     unit = next(unit for unit in ("d", "h", "m", "s") if seconds >= _SECONDS[unit] or unit == "s")
     return f"{seconds / _SECONDS[unit]:.0f} {unit}"

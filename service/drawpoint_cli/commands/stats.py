@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, get_args
 
 from drawpoint.errors import DrawpointError
-from drawpoint_cli.arguments import add_store_root, add_workers, location, positive
-from drawpoint_cli.wording import count, printable
+from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, integer, location
 from drawpoint_store.inspecting.statistics import (
     OnInvalid,
     choose_fields,
@@ -21,8 +19,10 @@ from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics import STATISTICS_NAME
 from drawpoint_store.storage import objects as stores
+from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
 
     from drawpoint_store.inspecting.running import RunningStats
@@ -31,7 +31,6 @@ FAILED = 1
 STDOUT = "-"
 NOETHER = "noether"
 COLUMNS = ("mean", "std", "min", "max", "logmean", "logstd")
-SHOWN = 3
 
 _DESCRIPTION = f"""\
 Measure each field of a store, component by component, over all points of all samples or of a split: mean, standard
@@ -52,15 +51,9 @@ docs/statistics.md says how they are computed.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "stats",
-        usage="drawpoint stats STORE_ROOT [options]",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, "stats", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
     add_store_root(parser)
     samples = parser.add_mutually_exclusive_group()
     samples.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")
@@ -70,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="measure the samples that this file lists, one id a line; a relative path is that of a file below "
         "STORE_ROOT, or else of one here",
     )
-    parser.add_argument("--limit", metavar="N", type=positive, help="measure the first N of the samples only")
+    parser.add_argument("--limit", metavar="N", type=integer(1), help="measure the first N of the samples only")
     parser.add_argument(
         "--fields", metavar="A,B", type=_names, help="measure these fields only, by canonical name (default: all)"
     )
@@ -133,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[list[str] | None, str]:
-    """Return the ids to measure that the store holds, None for all, and what says in a sentence where they come from.
+    """Return the ids to measure that the store holds, None for all, and the words that name their origin.
 
     The ids that the store lacks are named on stderr.
     """
@@ -147,8 +140,9 @@ def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[lis
         return None, ""
     absent = [sample_id for sample_id in ids if sample_id not in store.manifest.samples]
     if absent:
-        named = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
-        sys.stderr.write(f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {named}\n")
+        sys.stderr.write(
+            f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {first_few(absent)}\n"
+        )
     return [sample_id for sample_id in ids if sample_id in store.manifest.samples], f" ({kind} {printable(name)})"
 
 

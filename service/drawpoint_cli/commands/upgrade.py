@@ -1,50 +1,50 @@
-"""`drawpoint upgrade`: bind the bytes of a store that was written without tables of checksums to their places."""
+"""`drawpoint upgrade`: add checksums and digests to a store that was written without them."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from drawpoint_cli.arguments import add_store_root, add_workers
-from drawpoint_cli.wording import count, printable
+from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers
 from drawpoint_store.inspecting.upgrade import upgrade_store
+from drawpoint_store.wording import count, printable
+
+if TYPE_CHECKING:
+    import argparse
 
 DAMAGED = 1
 
 _DESCRIPTION = """\
-Give a store, of an earlier drawpoint or of another writer, what `drawpoint convert` writes: a table of the checksums of
-each array's chunks, in order, and a digest of each sample that the manifest repeats. From then on a chunk, a shard or a
-group in another's place is an error, as damage is.
+Add checksums to a store of drawpoint 0.1 or of another writer, as `drawpoint convert` writes them: a table of the
+checksums of each array's chunks, and a digest of each sample. From then on a chunk, a shard or a group in the place of
+another is reported as damage.
 
-Every chunk is read and checked, and nothing but metadata is written, in place: no data is copied. Readers and services
-go on meanwhile. At the end the store has a new revision with the same values; its statistics stay valid. Arrays of
-other writers that are not sharded get no table: the digest alone holds them.
+Every chunk is read and checked. Only metadata is written, in place: no data is copied. Readers and services go on
+meanwhile. The store has a new revision afterwards with the same values, and its statistics stay valid. Arrays of other
+writers that are not sharded get no table; the digest alone protects them.
 """
 _EPILOG = """\
-After an interruption the same command goes on. Samples that are damaged are named and stay as they are. Exit status:
-0 all samples are upgraded, 1 some are damaged or the work failed, 2 wrong usage.
+After an interruption the same command goes on. Damaged samples are named and stay as they are.
+
+Exit status: 0 all samples are upgraded, 1 some are damaged or the work failed, 2 wrong usage.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "upgrade",
-        usage="drawpoint upgrade STORE_ROOT [options]",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, "upgrade", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
     add_store_root(parser)
     add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upgrade, and print what came of it; damaged samples go to stderr, one a line."""
+    """Upgrade, and print the result; damaged samples go to stderr, one a line."""
     try:
         report = upgrade_store(args.store_root, max_workers=args.workers, progress=True)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; samples that are upgraded stay so: run the same command again.") from None
+        raise KeyboardInterrupt(
+            "interrupted; upgraded samples are kept: run the same command again to go on."
+        ) from None
     for reason in report.damaged.values():
         sys.stderr.write(f"damaged: {printable(reason)}\n")
     had = f", {len(report.unchanged):,} had been before" if report.unchanged else ""

@@ -1,34 +1,34 @@
-"""`drawpoint verify`: all of a store is there and as it was written, or what is not."""
+"""`drawpoint verify`: find what is missing, damaged or changed in a store."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from drawpoint_cli.arguments import add_store_root, add_workers, location
-from drawpoint_cli.sources import add_filemap, choose_filemap
-from drawpoint_cli.wording import count, printable
-from drawpoint_store.conversion.tensors import require_torch
-from drawpoint_store.conversion.tree import SourceTree
+from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
+from drawpoint_cli.filemap import add_filemap
+from drawpoint_store.conversion.file_tree import FileTree
+from drawpoint_store.conversion.filemaps import choose_filemap
+from drawpoint_store.conversion.pt_source import PtSource, require_torch
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import find_leftovers, verify_store
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
-    from drawpoint_store.writing.layout import FileMap
+    import argparse
 
 DAMAGED = 1
 SHOWN = 5
 
 _DESCRIPTION = """\
-Read every chunk of every array of a store: is it there, is its checksum right, does its count agree with the
-manifest, are the values finite, and those that were written? Each problem is printed with its sample, field and chunk;
-one damaged sample does not keep the others from being checked.
+Read every chunk of every array of a store. Check that it is there and that its checksum is right, that counts agree
+with the manifest, and that the values are finite and those that were written. Each problem is printed with its sample,
+field and chunk; a damaged sample does not keep the others from being checked.
 
-With --source, every value is compared as well with the files that it came from, cast as the store has it, with the
+With --source, every value is also compared with the file that it came from, cast to the store's dtype and with the
 shuffle undone. Samples and fields that only one of the two has are named, and so is the first row that differs.
 """
 _EPILOG = """\
@@ -36,21 +36,15 @@ examples:
   drawpoint verify stores/cars
   drawpoint verify s3://bucket/cars --source runs/ --filemap drivaerml
 
-Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers may carry no checksums and carry no
-digests: their values can only be decoded, and shards that they left out not be told from lost ones; the last lines
-say so, and what `drawpoint upgrade` would add.
+Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers have no digests and may have no
+checksums: then damage that still decodes, and lost shards, are not found. The last lines say so, and what
+`drawpoint upgrade` would add.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "verify",
-        usage="drawpoint verify STORE_ROOT [options]",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, "verify", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
     add_store_root(parser)
     parser.add_argument(
         "--source",
@@ -67,83 +61,77 @@ def run(args: argparse.Namespace) -> int:
     if args.source is None:
         return _verify(args)
     require_torch()
-    source = SourceTree.scan(args.source)
-    filemap = choose_filemap(args.filemap, source)
-    return max(_verify(args), _compare(args, source, filemap))
+    tree = FileTree.scan(args.source)
+    source = PtSource(tree, choose_filemap(args.filemap, tree))
+    return max(_verify(args), _compare(args, source))
 
 
-def _compare(args: argparse.Namespace, source: SourceTree, filemap: FileMap) -> int:
-    problems = compare_fields(StoreManifest.load(args.store_root), filemap)
-    for problem in problems:
-        sys.stdout.write(f"{problem}\n")
-    samples = differing = values = foreign = 0
-    found = len(problems)
-    for compared in compare_samples(args.store_root, source, filemap, max_workers=args.workers, progress=True):
-        samples += 1
-        values += compared.n_values
-        foreign += not compared.order_known
-        differing += bool(compared.differences)
+def _compare(args: argparse.Namespace, source: PtSource) -> int:
+    differences = compare_fields(StoreManifest.load(args.store_root), source.filemap)
+    for difference in differences:
+        sys.stdout.write(f"{difference}\n")
+    found, samples = len(differences), []
+    for compared in compare_samples(args.store_root, source, max_workers=args.workers, progress=True):
+        samples.append(compared)
         found += len(compared.differences)
-        for difference in compared.differences:
-            tqdm.write(printable(difference.message), file=sys.stdout)
-    if foreign:
+        for each in compared.differences:
+            tqdm.write(printable(each.message), file=sys.stdout)
+    total = count(len(samples), "sample")
+    reordered = sum(not sample.order_known for sample in samples)
+    if reordered:
         sys.stdout.write(
-            f"remark: {foreign} of {count(samples, 'sample')} in an order that is not known here: rows were matched by "
-            "position\n"
+            f"remark: {reordered} of {total} in the order of another writer: rows were matched by position\n"
         )
     if found:
+        differing = sum(bool(sample.differences) for sample in samples)
         sys.stderr.write(
-            f"drawpoint verify: {count(found, 'difference')} from {args.source}, in {differing} of "
-            f"{count(samples, 'sample')}; convert anew what differs, or name the source and the file map that it "
-            "came from.\n"
+            f"drawpoint verify: {count(found, 'difference')} from {args.source}, in {differing} of {total}; convert "
+            "again what differs, or name the source and the file map that the store was converted from.\n"
         )
         return DAMAGED
-    sys.stdout.write(f"{count(samples, 'sample')}, {count(values, 'value')}: as in {args.source}\n")
+    values = sum(sample.n_values for sample in samples)
+    sys.stdout.write(f"{total}, {count(values, 'value')}: as in {args.source}\n")
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
-    samples = chunks = damaged = problems = unchecked = undigested = unbound = absent = 0
+    checks = []
     for check in verify_store(args.store_root, max_workers=args.workers, progress=True):
-        samples += 1
-        chunks += check.n_chunks
-        damaged += bool(check.problems)
-        problems += len(check.problems)
-        unchecked += not check.has_checksums
-        undigested += not check.has_digest
-        unbound += not check.has_tables
-        absent += check.n_absent
+        checks.append(check)
         for problem in check.problems:
             tqdm.write(problem.message, file=sys.stdout)
-    remedy = f"`drawpoint upgrade {args.store_root}`"
-    unbound_means = (
-        f"without tables of checksums, so that reads take a chunk in another's place: {remedy} adds them (to arrays in "
-        "shards)"
+    total = count(len(checks), "sample")
+    no_tables = (
+        "without tables of checksums, so that reads take a chunk in another's place: "
+        f"`drawpoint upgrade {args.store_root}` adds them (to arrays in shards)"
     )
-    for number, what in (
-        (unchecked, "without checksums on their chunks: damage that still decodes is not found"),
-        (undigested, "without a digest: values that were replaced are not found"),
-        (unbound, unbound_means),
+    for missing, remark in (
+        ("has_checksums", "without checksums on their chunks: damage that still decodes is not found"),
+        ("has_digest", "without a digest: values that were replaced are not found"),
+        ("has_tables", no_tables),
     ):
+        number = sum(not getattr(check, missing) for check in checks)
         if number:
-            sys.stdout.write(f"remark: {number} of {count(samples, 'sample')} {what}\n")
+            sys.stdout.write(f"remark: {number} of {total} {remark}\n")
+    absent = sum(check.n_absent for check in checks)
     if absent:
         sys.stdout.write(
-            f"remark: {count(absent, 'shard')} without an object, read as the fill value: other writers leave out what "
-            "is nothing but that, so that absence cannot be told from loss there\n"
+            f"remark: {count(absent, 'shard')} without an object, read as the fill value: other writers leave out "
+            "shards of the fill value alone, so that a lost shard is not noticed there\n"
         )
     leftovers = find_leftovers(args.store_root, StoreManifest.load(args.store_root))
     if leftovers:
-        named = ", ".join(leftovers[:SHOWN]) + (", ..." if len(leftovers) > SHOWN else "")
         sys.stdout.write(
             f"remark: {count(len(leftovers), 'path')} that the manifest does not refer to, of a replaced revision or "
-            f"of a conversion that has not ended: {named}\n"
+            f"of a conversion that has not ended: {first_few(leftovers, SHOWN)}\n"
         )
+    problems = sum(len(check.problems) for check in checks)
     if problems:
+        damaged = sum(bool(check.problems) for check in checks)
         sys.stderr.write(
-            f"drawpoint verify: {count(problems, 'problem')} in {damaged} of {count(samples, 'sample')}; restore "
-            "what is damaged from a copy or convert it anew.\n"
+            f"drawpoint verify: {count(problems, 'problem')} in {damaged} of {total}; restore what is damaged from a "
+            "copy or convert it again.\n"
         )
         return DAMAGED
-    sys.stdout.write(f"{count(samples, 'sample')}, {count(chunks, 'chunk')}: no problem\n")
+    sys.stdout.write(f"{total}, {count(sum(check.n_chunks for check in checks), 'chunk')}: no problem\n")
     return 0

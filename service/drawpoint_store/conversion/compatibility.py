@@ -1,4 +1,4 @@
-"""Whether new samples fit a store that exists: its layout, dtypes, shuffle and grids."""
+"""Whether a writer can append to a store: same layout, dtypes, shuffle and grids."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
     return settings
 
 
-def check_agreement(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
+def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
     """Raise StoreExists, naming the difference, unless the writer writes as the store was written.
 
     The compressor may be another: each array tells its own.
@@ -70,7 +70,7 @@ def check_agreement(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
     differences += _grid_differences(manifest, writer)
     if differences:
         raise StoreExists(
-            f"the store at {writer.store_root} does not agree with what would be appended: {differences[0]}; "
+            f"the store at {writer.store_root} is not compatible with what would be appended: {differences[0]}; "
             "convert with its settings, or replace it with --overwrite.",
             store=writer.store_root,
         )

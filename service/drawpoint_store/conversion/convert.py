@@ -1,13 +1,14 @@
-"""Conversion: a tree of per-field .pt files becomes a store, in as many processes as wanted.
+"""Conversion of a source to a store: `convert`, in one process or several.
 
-Samples are independent and their bytes are a pure function of source and parameters, so that neither the number of
-workers nor an interruption shows in the result. The manifest is published last, in one piece: until then readers
-see the store as it was.
+Samples are independent, and their bytes are a pure function of source and settings: neither the number of workers nor
+an interruption shows in the result. The manifest is published last, in one piece; until then readers see the store as
+it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +18,10 @@ from tqdm import tqdm
 
 import drawpoint
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
-from drawpoint_store.conversion.compatibility import check_agreement
+from drawpoint_store.conversion.compatibility import check_compatibility
 from drawpoint_store.conversion.journal import Journal, fingerprint
-from drawpoint_store.conversion.tensors import require_torch
-from drawpoint_store.conversion.tree import PREPROCESSED, SourceTree
-from drawpoint_store.conversion.workers import GO_ON, Conversion, Outcome, Task, run_tasks
+from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource, require_torch
+from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import check_location, contains, is_shared
@@ -30,18 +30,16 @@ from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from drawpoint.format.manifest import SampleEntry
-    from drawpoint_store.conversion.tree import SourceSample
+    from drawpoint_store.conversion.source import Source
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 Existing = Literal["refuse", "append", "overwrite"]
 
 
 class ConversionReport(BaseModel):
-    """What a conversion did; `broken` maps sample ids to the reason why they were left out.
+    """The result of a conversion; `broken` maps sample ids to the reason why they were left out.
 
     `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
     those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
@@ -63,9 +61,23 @@ class ConversionReport(BaseModel):
     seconds: float = 0.0
     revision: str | None = None
 
+    def add(self, outcome: Outcome) -> None:
+        """Count a sample that was converted, or name it as broken."""
+        if outcome.finished is None:
+            self.broken[outcome.sample_id] = outcome.reason
+            return
+        self.converted.append(outcome.sample_id)
+        self.resumed += outcome.resumed
+        self.n_points += sum(grid.n_points for grid in outcome.finished.entry.domains.values())
+        self.bytes_read += outcome.bytes_read
+        self.bytes_written += outcome.finished.nbytes
+        for field, found in outcome.finished.underflows.items():
+            before = self.underflows.get(field, Underflow(0, 0))
+            self.underflows[field] = Underflow(before.lost + found.lost, before.values + found.values)
+
 
 def convert(
-    source: SourceTree | str | os.PathLike[str],
+    source: Source | str | os.PathLike[str],
     writer: ZarrStoreWriter,
     *,
     existing: Existing = "refuse",
@@ -74,70 +86,70 @@ def convert(
 ) -> ConversionReport:
     """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
 
-    A store that exists already is refused, appended to (samples that it lists are skipped), or overwritten: its
-    samples are written beside the old ones, which stay for who still reads them. Broken samples are left out and
-    reported; if there are no others, nothing is published. After an interruption the same call goes on where it was.
-    `workers` processes work; `progress` draws a bar on stderr where that is a terminal.
+    A path or URL is a tree of `.pt` files. A store that exists already is refused, appended to (samples that it lists
+    are skipped), or overwritten: its samples are written beside the old ones, which stay for readers of the old
+    revision. Broken samples are left out and reported; if there are no others, nothing is published. After an
+    interruption the same call goes on where it was. `workers` processes work; `progress` draws a bar on stderr where
+    that is a terminal.
 
-    Raises StoreExists for a store that is refused or does not agree with the writer, InvalidSample for a source
-    without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if somebody else
+    Raises StoreExists for a store that is refused or not compatible with the writer, InvalidSample for a source
+    without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if another process
     published meanwhile, ExtraMissing without torch, and ValueError for several workers where they would not
     share memory://, and where store or source would lie inside the other.
     """
     require_torch()
     started = time.monotonic()
     root = writer.store_root
-    check_locations(source.location if isinstance(source, SourceTree) else source, root)
+    location = str(source) if isinstance(source, str | os.PathLike) else source.location
+    check_locations(location, root)
     check_target(root, existing)
-    if not isinstance(source, SourceTree):
-        source = SourceTree.scan(source)
-    check_workers(workers, source.location, root)
-    samples, broken = source.samples(writer.filemap)
-    tasks = _tasks(samples, writer)
+    check_workers(workers, location, root)
+    if isinstance(source, str | os.PathLike):
+        source = PtSource.scan(source, writer.filemap)
+    sample_ids, broken = source.sample_ids, source.broken
+    tasks = _tasks(source, sample_ids, writer)
     journal = Journal(root)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
-    with _told_to_go_on(root), lock_store(root):
-        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before it is read: see _publish
+    with _resume_hint(root), lock_store(root):
+        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before the manifest is read: see _publish
         old = load_manifest(root)
         done = journal.read_report(name)
         if old is not None and done is not None:
             report = ConversionReport.model_validate_json(done)
             if report.revision == old.revision:  # an earlier run was interrupted just after it had published
-                journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
+                journal.clear(name, tasks)
                 return report
-        known: Mapping[str, SampleEntry] = {}
         if old is not None and existing == "refuse":
             raise _exists(root, old)
-        if old is not None and existing == "append":
-            check_agreement(old, writer)
-            known = old.samples
-        # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
-        held = {sample_id.removeprefix(PREPROCESSED) for sample_id in known}
-        report = ConversionReport(
-            skipped=[sample.sample_id for sample in samples if sample.sample_id in held],
-            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in held},
-            left_out=source.left_out(writer.filemap),
-        )
         writer.manifest.samples.clear()
-        writer.manifest.samples.update(known)
-        conversion = Conversion(
-            location=source.location,
-            writer=writer.to_init_kwargs(),
+        if old is not None and existing == "append":
+            check_compatibility(old, writer)
+            writer.manifest.samples.update(old.samples)
+        # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
+        held = {sample_id.removeprefix(PREPROCESSED) for sample_id in writer.manifest.samples}
+        report = ConversionReport(
+            skipped=[sample_id for sample_id in sample_ids if sample_id in held],
+            broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in held},
+            left_out=dict(source.unmapped_files),
+        )
+        converter = SampleConverter(
+            source,
+            writer.to_init_kwargs(),
             published=frozenset() if old is None or is_shared(root) else _published_groups(old),
             resume=journal.is_begun(),
         )
-        new = [task for task in tasks if task.sample.sample_id not in held]
-        _convert_samples(new, conversion, writer, report, workers=workers, progress=progress)
+        new = [task for task in tasks if task.sample_id not in held]
+        _convert_samples(new, converter, writer, report, workers=workers, progress=progress)
         report.seconds = time.monotonic() - started
         if report.converted:
             _publish(writer, report, journal, name, old, stamp)
-            journal.clear(name, {task.sample.sample_id: task.fingerprint for task in tasks})
+            journal.clear(name, tasks)
     return report
 
 
 @contextlib.contextmanager
-def _told_to_go_on(root: str) -> Iterator[None]:
-    """Add what becomes of the work that is done to an error that says nothing of the work."""
+def _resume_hint(root: str) -> Iterator[None]:
+    """Add to storage errors that finished samples are kept, and how to go on."""
     try:
         yield
     except (RevisionChanged, StoreUnreadable) as error:
@@ -147,7 +159,7 @@ def _told_to_go_on(root: str) -> Iterator[None]:
 def check_target(store_root: str, existing: Existing) -> None:
     """Raise StoreExists if there is a store at `store_root` that may be neither appended to nor overwritten.
 
-    A conversion that was killed just after it had published is let through, for the same one to complete it.
+    A conversion that was killed just after it had published is let through: repeating it completes it.
     """
     old = load_manifest(store_root)
     if old is not None and existing == "refuse" and not Journal(store_root).has_report():
@@ -165,7 +177,7 @@ def check_locations(source: str | os.PathLike[str], store_root: str | os.PathLik
 
 
 def check_workers(workers: int, *locations: str) -> None:
-    """Raise ValueError for fewer workers than one, and for several on memory://, which they would not share."""
+    """Raise ValueError for fewer workers than one, and for several on memory://, which processes do not share."""
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
     for location in locations:
@@ -181,43 +193,40 @@ def load_manifest(store_root: str) -> StoreManifest | None:
         return None
 
 
-def _tasks(samples: list[SourceSample], writer: ZarrStoreWriter) -> list[Task]:
+def _tasks(source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter) -> list[Task]:
+    """Return a task a sample; its fingerprint is of everything that its bytes in the store depend on."""
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
     # Another format, and another compressor too, may write other bytes.
     versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
-    return [
-        Task(
-            sample,
-            fingerprint(
-                versions,
-                settings,
-                sample.sample_id,
-                {field: [file.path, file.size, file.stamp] for field, file in sample.files.items()},
-            ),
-        )
-        for sample in samples
-    ]
+    tasks = []
+    for sample_id in sample_ids:
+        files = {field: [file.path, file.size, file.stamp] for field, file in source.files(sample_id).items()}
+        tasks.append(Task(sample_id, fingerprint(versions, settings, sample_id, files)))
+    return tasks
 
 
 def _convert_samples(
     tasks: list[Task],
-    conversion: Conversion,
+    converter: SampleConverter,
     writer: ZarrStoreWriter,
     report: ConversionReport,
     *,
     workers: int,
     progress: bool,
 ) -> None:
+    """Convert samples, and add them to the report and to the writer's manifest as they are finished."""
     started = time.monotonic()
     read = 0
     bar = tqdm(total=len(tasks), unit="sample", disable=None if progress else True)
-    outcomes = run_tasks(tasks, conversion, min(workers, max(1, len(tasks))))
+    outcomes = run_tasks(tasks, converter, min(workers, max(1, len(tasks))))
     try:
         with bar, contextlib.closing(outcomes):
             for outcome in outcomes:
-                _record(outcome, writer, report)
-                read += 0 if outcome.resumed else outcome.sample.nbytes
+                report.add(outcome)
+                if outcome.finished is not None:
+                    writer.manifest.samples[outcome.sample_id] = outcome.finished.entry
+                read += 0 if outcome.resumed else outcome.bytes_read
                 bar.set_postfix_str(f"{read / 1e6 / (time.monotonic() - started):.1f} MB/s", refresh=False)
                 bar.update()
     except KeyboardInterrupt:
@@ -228,23 +237,6 @@ def _convert_samples(
     report.underflows = dict(sorted(report.underflows.items()))
 
 
-def _record(outcome: Outcome, writer: ZarrStoreWriter, report: ConversionReport) -> None:
-    sample_id = outcome.sample.sample_id
-    if outcome.finished is None:
-        report.broken[sample_id] = outcome.reason
-        return
-    entry = outcome.finished.entry
-    writer.manifest.samples[sample_id] = entry
-    report.converted.append(sample_id)
-    report.resumed += outcome.resumed
-    report.n_points += sum(grid.n_points for grid in entry.domains.values())
-    report.bytes_read += outcome.sample.nbytes
-    report.bytes_written += outcome.finished.nbytes
-    for field, found in outcome.finished.underflows.items():
-        before = report.underflows.get(field, Underflow(0, 0))
-        report.underflows[field] = Underflow(before.lost + found.lost, before.values + found.values)
-
-
 def _publish(
     writer: ZarrStoreWriter,
     report: ConversionReport,
@@ -253,7 +245,7 @@ def _publish(
     old: StoreManifest | None,
     stamp: str | None,
 ) -> None:
-    """Publish the manifest unless somebody else has published since it was at `stamp`; raises RevisionChanged."""
+    """Publish the manifest unless another process has published since it was at `stamp`; raises RevisionChanged."""
     if old is not None:
         used = {entry.relpath for entry in writer.manifest.samples.values()}
         report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)

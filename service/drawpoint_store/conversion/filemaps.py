@@ -1,4 +1,4 @@
-"""FileMaps: those of public data sets, those in files, and the one that a tree's own file names tell.
+"""FileMaps: of public data sets, in files of the user's own, and detected from the file names of a tree.
 
 The presets' file names are those of https://github.com/Emmi-AI/noether, `src/noether/data/datasets/cfd`:
 `shapenet_car/filemap.py`, `caeml/filemap.py` (AhmedML and DrivAerML), `drivaernet/dataset.py` (DrivAerNet and
@@ -16,22 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from drawpoint.errors import InvalidSample
 from drawpoint.format.invalid_values import explain
 from drawpoint_store.storage.locations import local_path
-from drawpoint_store.writing.layout import FIELD_SPECS, FileMap
+from drawpoint_store.wording import printable
+from drawpoint_store.writing.layout import FIELD_SPECS, FileMap, filename_to_canonical, present_specs
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
+    from drawpoint_store.conversion.file_tree import FileTree
+
 AUTO = FileMap(**{spec.filemap_attr: f"{spec.filemap_attr}.pt" for spec in FIELD_SPECS})
-"""Every field in a file of its own name: what `detect_filemap` looks for."""
+"""Every field in a file of its own name, such as `surface_pressure.pt`."""
 
 _SUFFIXES = ("pt", "pth")
 _METADATA = frozenset(
     ("design", "parameters", "params", "metadata", "meta", "info", "config", "settings", "statistics")
 )
-"""Words in the names of files that describe a sample, and hold no value a point."""
+"""Words in the names of files that describe a sample and hold no values of points."""
 
 _CAEML = FileMap(
     surface_position="surface_position_vtp.pt",
@@ -126,43 +130,60 @@ def load_filemap(path: str | os.PathLike[str]) -> FileMap:
             raise ValueError(f"{path}: {attribute} must name a file in the sample's directory, not {name!r}.")
         twin = next(other for other, same in given.items() if same == name)
         if twin != attribute:
-            raise ValueError(f"{path}: {twin} and {attribute} both name {name!r}; each field has its own file.")
+            raise ValueError(f"{path}: {twin} and {attribute} both name {name!r}; give each field its own file.")
     return filemap
+
+
+def choose_filemap(filemap: FileMap | None, tree: FileTree) -> FileMap:
+    """Return `filemap` as it fits a tree, or for None the FileMap of the files that are named like fields.
+
+    DrivAerStar's distances are computed on request: its preset drops them where no sample has them. Raises
+    InvalidSample for None where no file, or no position of a domain, is named like a field.
+    """
+    names = tree.file_names
+    if filemap is not None:
+        has_distances = PRESETS["drivaerstar"].volume_distance_to_surface in names
+        return filemap if has_distances else _without_distances(filemap)
+    found = detect_filemap(names)
+    fields = {spec.canonical for spec in present_specs(found)}
+    domains = {spec.domain for spec in present_specs(found)}
+    positions = (spec.canonical for spec in FIELD_SPECS if spec.kind == "coord" and spec.domain in domains)
+    missing = next((position for position in positions if position not in fields), None)
+    if fields and missing is None:
+        return found
+    presets = fitting_presets(names)
+    near = difflib.get_close_matches(f"{missing}.pt", names, 1, 0.85) if missing else []
+    if presets:
+        remedy = f"its files are those of --filemap {presets[0]}"
+    elif near:
+        remedy = f"is it {printable(near[0])}? Rename that, or name it with --filemap"
+    else:
+        remedy = "name its files with --filemap"
+    reason = f"no file of {missing}" if missing else "no files that are named like fields"
+    raise InvalidSample(f"{tree.location} has {reason} (such as surface_position.pt); {remedy}.")
 
 
 def detect_filemap(file_names: Collection[str]) -> FileMap:
-    """Return the FileMap of the files that are called as their field: `surface_pressure.pt` and so on."""
-    fields = {spec.filemap_attr: getattr(AUTO, spec.filemap_attr) for spec in FIELD_SPECS}
-    return FileMap(**{attribute: name for attribute, name in fields.items() if name in file_names})
+    """Return the FileMap of the files that are named like their field: `surface_pressure.pt` and so on."""
+    names = AUTO.model_dump(exclude_none=True)
+    return FileMap(**{attribute: name for attribute, name in names.items() if name in file_names})
 
 
 def fitting_presets(file_names: Collection[str]) -> list[str]:
-    """Return the presets of whose fields all have files among `file_names`."""
-    wanted = {
-        preset: {getattr(filemap, spec.filemap_attr) for spec in FIELD_SPECS} - {None}
-        for preset, filemap in PRESETS.items()
-    }
-    return [preset for preset, names in wanted.items() if names <= set(file_names)]
+    """Return the presets whose fields all have their files among `file_names`."""
+    return [preset for preset, filemap in PRESETS.items() if filename_to_canonical(filemap).keys() <= set(file_names)]
 
 
-def without_absent_sdf(filemap: FileMap, file_names: Collection[str]) -> FileMap:
-    """Return a preset as it fits a tree: DrivAerStar's distances are computed on request, and may be in no sample."""
-    optional = PRESETS["drivaerstar"]
-    if filemap == optional and optional.volume_distance_to_surface not in file_names:
-        return filemap.model_copy(update={"volume_distance_to_surface": None})
-    return filemap
+def is_unmapped_field(name: str, filemap: FileMap) -> bool:
+    """Tell whether the file `name` in a sample's directory looks like a field that `filemap` does not name.
 
-
-def looks_left_out(name: str, filemap: FileMap) -> bool:
-    """Tell whether the file `name` in a sample's directory looks like a field that `filemap` has not.
-
-    Fields that a map of the user's own leaves out, although their files are called as they should be, are left out on
-    purpose.
+    A file that is named like a field and that a FileMap of the user's own leaves out is left out on purpose.
     """
     stem, _, suffix = name.rpartition(".")
-    if name.startswith(".") or suffix.lower() not in _SUFFIXES or name in set(filemap.model_dump().values()):
+    if name.startswith(".") or suffix.lower() not in _SUFFIXES or name in filemap.model_dump().values():
         return False
-    if not is_preset(filemap) and name in AUTO.model_dump().values():
+    is_preset = any(filemap in (preset, _without_distances(preset)) for preset in PRESETS.values())
+    if not is_preset and name in AUTO.model_dump().values():
         return False
     words = stem.lower().split("_")
     return _METADATA.isdisjoint(words) and (len(words) > 1 or bool(near_fields(name)))
@@ -174,8 +195,8 @@ def near_fields(name: str) -> list[str]:
     return difflib.get_close_matches(name.rpartition(".")[0].lower(), attributes)
 
 
-def preset_with(name: str, file_names: Collection[str]) -> tuple[str, str] | None:
-    """Return the preset that has a field in the file `name`, and which; of several the one that fits the names best."""
+def find_preset(name: str, file_names: Collection[str]) -> tuple[str, str] | None:
+    """Return the preset that names the file `name`, and its field; of several the one with most of `file_names`."""
     found = {
         preset: attribute
         for preset, filemap in PRESETS.items()
@@ -188,9 +209,11 @@ def preset_with(name: str, file_names: Collection[str]) -> tuple[str, str] | Non
     return preset, found[preset]
 
 
-def is_preset(filemap: FileMap) -> bool:
-    """Tell whether `filemap` is that of a public set."""
-    return any(filemap in (preset, without_absent_sdf(preset, ())) for preset in PRESETS.values())
+def _without_distances(filemap: FileMap) -> FileMap:
+    """Return DrivAerStar's preset without its distances, and every other FileMap as it is."""
+    if filemap != PRESETS["drivaerstar"]:
+        return filemap
+    return filemap.model_copy(update={"volume_distance_to_surface": None})
 
 
 def _parse(data: bytes, suffix: str) -> Any:

@@ -24,7 +24,9 @@ from drawpoint_store.writing.field_arrays import Underflow  # noqa: TC001  as ab
 from drawpoint_store.writing.lock import JOURNAL_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
+
+    from drawpoint_store.conversion.workers import Task
 
 _SAMPLES = f"{JOURNAL_FOLDER}/samples"
 _REPORT = "report-"
@@ -87,14 +89,14 @@ class Journal:
         data = stores.read_bytes(self.root, _report(conversion))
         return None if data is None else data.decode()
 
-    def clear(self, conversion: str, finished: Mapping[str, str]) -> None:
-        """Remove what a conversion recorded of its `finished` samples, id -> fingerprint.
+    def clear(self, conversion: str, tasks: Collection[Task]) -> None:
+        """Remove the records of a conversion of `tasks`.
 
-        The report goes last, since it is what tells a repeated command that all is done. A local store, which the
-        conversion has had to itself, keeps nothing of earlier ones either.
+        The report goes last: it tells a repeated command that all is done. A local store, which the conversion has
+        locked, keeps nothing of earlier ones either.
         """
         if is_remote(self.root):
-            stores.delete(self.root, [_record(sample_id, mark) for sample_id, mark in finished.items()])
+            stores.delete(self.root, [_record(task.sample_id, task.fingerprint) for task in tasks])
             stores.delete(self.root, [_report(conversion)])
             return
         folder = local_path(stores.join(self.root, JOURNAL_FOLDER))

@@ -1,4 +1,4 @@
-"""Who converts the samples: one process, or several that end with the one that started them."""
+"""Converting samples in this process, or in worker processes that end with it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
+from drawpoint_store.conversion.file_tree import Stamp, stamp_files
 from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
-from drawpoint_store.conversion.tensors import read_tensor
-from drawpoint_store.conversion.tree import open_filesystem, stamp_file
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import is_remote
 from drawpoint_store.writing.field_arrays import UnderflowWarning
@@ -27,90 +27,93 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from drawpoint_store.conversion.tree import SourceSample
+    from drawpoint_store.conversion.source import Source
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
 
-
 _MOST_READS = 3
-"""How often a sample is read whose files change meanwhile, before it is taken for broken."""
+"""How often a sample is read whose files change meanwhile; then it is broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """A sample to convert, and the fingerprint of what its bytes depend on."""
 
-    sample: SourceSample
+    sample_id: str
     fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a sample: it is finished, or broken for a reason; `resumed` from an interrupted run."""
+    """The result of a task: the finished sample, or the reason why it is broken.
 
-    sample: SourceSample
+    `bytes_read` is the size of its files; `resumed` tells whether an interrupted run had finished it.
+    """
+
+    sample_id: str
+    bytes_read: int
     finished: Finished | None = None
     reason: str = ""
     resumed: bool = False
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What a process needs to know to convert samples.
+class SampleConverter:
+    """Converts one sample at a time: its files in, a group and its record in the journal out.
 
-    `published` are the group paths that readers may be reading; `resume` tells whether a journal is there.
+    It is pickled into each worker process. `writer_settings` are the arguments of ZarrStoreWriter, `published` the
+    paths of groups that readers may be reading; `resume` tells whether an interrupted run has left a journal.
     """
 
-    location: str
-    writer: dict[str, Any]
+    source: Source
+    writer_settings: dict[str, Any]
     published: frozenset[str]
     resume: bool
 
+    @cached_property
+    def writer(self) -> ZarrStoreWriter:
+        return ZarrStoreWriter(**self.writer_settings)
 
-class SampleConverter:
-    """Converts one sample at a time: files in, a group and its record in the journal out."""
-
-    def __init__(self, conversion: Conversion) -> None:
-        self._conversion = conversion
-        self._filesystem = open_filesystem(conversion.location)[0]
-        self._writer = ZarrStoreWriter(**conversion.writer)
-        self._journal = Journal(self._writer.store_root)
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.writer.store_root)
 
     def convert(self, task: Task) -> Outcome:
         """Convert one sample; raises StoreUnreadable where source or store do not answer."""
-        root = self._writer.store_root
-        sample = task.sample
+        sample_id = task.sample_id
+        size = sum(file.size for file in self.source.files(sample_id).values())
+        finished = self.journal.find(sample_id, task.fingerprint) if self.resume else None
+        if finished is not None and finished.entry.relpath not in self.published:
+            return Outcome(sample_id, size, finished, resumed=True)
         try:
-            if self._conversion.resume:
-                finished = self._journal.find(sample.sample_id, task.fingerprint)
-                if finished is not None and finished.entry.relpath not in self._conversion.published:
-                    return Outcome(sample, finished, resumed=True)
-            fields = self._read_fields(sample)
+            fields = self._read_unchanged(sample_id)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
-                entry = self._writer.write_group(sample.sample_id, fields)
-            underflows = self._writer.underflows.pop(sample.sample_id, {})
-            nbytes = count_bytes(stores.join(root, entry.relpath))
-            finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
-            self._journal.add(sample.sample_id, finished)
+                entry = self.writer.write_group(sample_id, fields)
         except InvalidSample as error:
-            return Outcome(sample, reason=_reason(sample.sample_id, error))
+            # The report gives the sample's name beside the reason.
+            reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
+            return Outcome(sample_id, size, reason=reason)
         except MemoryError:
-            return Outcome(sample, reason="does not fit in the memory that is left; try fewer --workers")
-        return Outcome(sample, finished)
+            return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
+        underflows = self.writer.underflows.pop(sample_id, {})
+        nbytes = count_bytes(stores.join(self.writer.store_root, entry.relpath))
+        finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
+        self.journal.add(sample_id, finished)
+        return Outcome(sample_id, size, finished)
 
-    def _read_fields(self, sample: SourceSample) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the fields of one state of the source: what is rewritten while it is read is read again.
+    def _read_unchanged(self, sample_id: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays of one state of the source: files that are rewritten meanwhile are read again.
 
         Raises InvalidSample for a sample that changes every time.
         """
-        before: dict[str, tuple[int, str] | None]
-        before = {file.path: (file.size, file.stamp) for file in sample.files.values()}
-        if is_remote(self._conversion.location):  # whose listings may stamp a file otherwise than it does itself
-            before = self._stamps(sample)
+        location, files = self.source.location, self.source.files(sample_id).values()
+        before: dict[str, Stamp | None] = {file.path: (file.size, file.stamp) for file in files}
+        if is_remote(location):  # where a listing may give another stamp than the file itself
+            before = stamp_files(location, files)
         for _ in range(_MOST_READS):
-            fields = {field: read_tensor(self._filesystem, file.path) for field, file in sample.files.items()}
-            after = self._stamps(sample)
+            fields = self.source.read(sample_id)
+            after = stamp_files(location, files)
             if after == before:
                 return fields
             before = after
@@ -118,17 +121,13 @@ class SampleConverter:
             f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
         )
 
-    def _stamps(self, sample: SourceSample) -> dict[str, tuple[int, str] | None]:
-        return {file.path: stamp_file(self._filesystem, file.path) for file in sample.files.values()}
 
-
-def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Generator[Outcome]:
+def run_tasks(tasks: Sequence[Task], converter: SampleConverter, workers: int) -> Generator[Outcome]:
     """Yield the outcomes as they come; closing the generator ends the worker processes.
 
     Raises DrawpointError if a worker process dies, and what SampleConverter raises.
     """
     if workers == 1:
-        converter = SampleConverter(conversion)
         yield from map(converter.convert, tasks)
         return
     # A fork of this process would inherit locks that its threads may hold. The server's forks are of a process that
@@ -137,7 +136,7 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
     context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(conversion, str(Path.cwd()), dict(os.environ))
+        workers, context, initializer=_start, initargs=(converter, str(Path.cwd()), dict(os.environ))
     )
     try:
         for future in as_completed([pool.submit(_convert, task) for task in tasks]):
@@ -158,22 +157,24 @@ def run_tasks(tasks: Sequence[Task], conversion: Conversion, workers: int) -> Ge
 _converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
 
 
-def _start(conversion: Conversion, directory: str, environment: dict[str, str]) -> None:
+def _start(converter: SampleConverter, directory: str, environment: dict[str, str]) -> None:
     global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
-    os.chdir(directory)  # the server has those of the time when it was first used
+    os.chdir(directory)  # the fork server has those of the time when it was started
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; it is the parent that ends us
-    # numcodecs makes a lock in each process; one of this kind needs nobody to remove it when we are ended.
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's Ctrl-C goes to all processes; the parent ends its workers
+    # numcodecs makes a lock in each process; one of this kind need not be removed when this process is ended.
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch  # noqa: PLC0415  only conversion needs torch
 
     torch.set_num_threads(1)  # the processes are the parallelism
-    _converter = SampleConverter(conversion)
+    _converter = converter
 
 
 def _end_with_parent() -> None:
-    # A parent that is killed tells nobody; its workers would wait, and write, for ever.
+    # Without this the workers of a parent that is killed would wait, and write, for ever.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -183,8 +184,3 @@ def _end_with_parent() -> None:
 def _convert(task: Task) -> Outcome:
     assert _converter is not None
     return _converter.convert(task)
-
-
-def _reason(sample_id: str, error: InvalidSample) -> str:
-    """Return the error's message without the sample's name, which the report gives beside it."""
-    return str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")

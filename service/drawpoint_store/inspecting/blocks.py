@@ -1,4 +1,4 @@
-"""Whole samples in blocks of bounded size, worked on by threads, with results in the order of the blocks."""
+"""Whole samples in blocks of bounded size, mapped by threads in order, with a progress bar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from drawpoint.draw.rows import count_rows
 from drawpoint_store.reading.plan import ArrayDraw, DomainDraw, plan_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from typing import Any
+
+    from tqdm import tqdm
 
     from drawpoint.draw.rows import RowRange
     from drawpoint.format.manifest import StoreManifest
@@ -75,8 +77,11 @@ def _restrict(plan: ReadPlan, domain: str, rows: tuple[RowRange, ...]) -> ReadPl
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], max_workers: int) -> Iterator[Result]:
     """Yield `work(item)` for each item in order, with `max_workers` threads that run ahead only a little.
 
-    Unlike Executor.map, which takes all items at once and keeps every result until it is asked for.
+    Unlike Executor.map, which takes all items at once and keeps every result until it is asked for. Raises ValueError
+    for `max_workers` below 1.
     """
+    if max_workers < 1:
+        raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
     if max_workers == 1:
         yield from map(work, items)
         return
@@ -91,3 +96,10 @@ def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], max_work
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def sample_bar(sample_ids: Sequence[str], description: str | None = None, *, progress: bool) -> tqdm[str]:
+    """Return an iterator of the ids that shows a bar on stderr, with `progress` and where that is a terminal."""
+    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
+
+    return tqdm(sample_ids, description, unit="sample", disable=None if progress else True)

@@ -1,4 +1,4 @@
-"""Does a store hold what its source's files hold? Every value, compared with the one that it came from."""
+"""Comparison of a store with the files that it was converted from, value by value."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint.errors import DataDamaged, InvalidSample
-from drawpoint_store.conversion.tensors import read_tensor, require_torch
-from drawpoint_store.conversion.tree import SourceTree, open_filesystem
-from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block
+from drawpoint_store.conversion.pt_source import require_torch
+from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, present_specs
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drawpoint.format.manifest import StoreManifest
+    from drawpoint_store.conversion.pt_source import PtSource
     from drawpoint_store.writing.layout import FileMap
 
 
@@ -48,15 +48,15 @@ class SampleComparison:
 
 
 class _Domain(NamedTuple):
-    """The fields of one domain that both store and source have, each with its file; the position comes first."""
+    """The fields of one domain that both store and source have; the position comes first."""
 
     sample_id: str
-    domain: str
-    files: dict[str, str]
+    name: str
+    fields: list[str]
 
 
 class _Compared(NamedTuple):
-    """What came of one domain."""
+    """The result of one domain."""
 
     n_values: int
     order_known: bool
@@ -67,18 +67,13 @@ def compare_fields(manifest: StoreManifest, filemap: FileMap) -> list[str]:
     """Return, each in a sentence, the fields that only the store or only the source's file map has."""
     there, here = manifest.fields, [spec.canonical for spec in present_specs(filemap)]
     return [
-        *(f"{field} is in the store, and in no file of the source's file map" for field in there if field not in here),
+        *(f"{field} is in the store, and not in the source's file map" for field in there if field not in here),
         *(f"{field} is in the source's file map, and not in the store" for field in here if field not in there),
     ]
 
 
 def compare_samples(
-    store_root: str | os.PathLike[str],
-    source: SourceTree | str | os.PathLike[str],
-    filemap: FileMap,
-    *,
-    max_workers: int = 1,
-    progress: bool = False,
+    store_root: str | os.PathLike[str], source: PtSource, *, max_workers: int = 1, progress: bool = False
 ) -> Iterator[SampleComparison]:
     """Compare each sample of store and source, in the order of the ids, as a conversion would write it now.
 
@@ -87,21 +82,13 @@ def compare_samples(
     without samples, StoreUnreadable where store or source do not answer, ExtraMissing without torch, and ValueError for
     `max_workers` below 1.
     """
-    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
-
-    if max_workers < 1:
-        raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
     require_torch()
-    store = ZarrChunkReader(store_root)
-    if not isinstance(source, SourceTree):
-        source = SourceTree.scan(source)
-    source.samples(filemap)
-    comparison = _Comparison(store, source, filemap)
-    ids = sorted({*store.manifest.samples, *comparison.folders})
+    comparison = _Comparison(ZarrChunkReader(store_root), source)
+    ids = sorted({*comparison.store.manifest.samples, *source.sample_ids, *source.broken})
     plans = {sample_id: comparison.plan(sample_id) for sample_id in ids}
     domains = (domain for sample_id in ids for domain in plans[sample_id][0])
     compared = map_in_order(comparison.compare, domains, max_workers)
-    for sample_id in tqdm(ids, unit="sample", disable=None if progress else True):
+    for sample_id in sample_bar(ids, progress=progress):
         planned, differences = plans[sample_id]
         found = [next(compared) for _ in planned]
         yield SampleComparison(
@@ -115,38 +102,32 @@ def compare_samples(
 class _Comparison:
     """A store and the source that it is compared with."""
 
-    def __init__(self, store: ZarrChunkReader, source: SourceTree, filemap: FileMap) -> None:
-        self.folders = source.sample_folders(filemap)
-        self._store = store
+    def __init__(self, store: ZarrChunkReader, source: PtSource) -> None:
+        self.store = store
         self._source = source
-        self._filemap = filemap
-        self._filesystem = open_filesystem(source.location)[0]
 
     def plan(self, sample_id: str) -> tuple[list[_Domain], list[Difference]]:
         """Return the domains of a sample to compare, and what differs before any value is read."""
-        manifest = self._store.manifest
-        folders = self.folders.get(sample_id, [])
+        manifest, files = self.store.manifest, self._source.files(sample_id)
         if sample_id not in manifest.samples:
             return [], [Difference(sample_id, f"sample {sample_id!r} is in the source, and not in the store")]
-        if not folders:
-            return [], [Difference(sample_id, f"sample {sample_id!r} is in the store, and not in the source")]
-        if len(folders) > 1:
-            both = " and ".join(folders)
-            return [], [Difference(sample_id, f"sample {sample_id!r} is in the source twice: in {both}")]
-        files = self._source.folders[folders[0]]
+        if not files:
+            reason = self._source.broken.get(sample_id)
+            missing = f"sample {sample_id!r} is in the store, and not in the source"
+            return [], [Difference(sample_id, f"sample {sample_id!r}: {reason}" if reason else missing)]
         planned, differences = [], []
         for domain, layout in manifest.domains.items():
             held = domain in manifest.samples[sample_id].domains
-            found = {}
+            found = []
             for field in sorted(layout.arrays, key=lambda field: field != layout.position):
                 spec = CANONICAL_TO_SPEC.get(field)
-                name = None if spec is None else getattr(self._filemap, spec.filemap_attr)
-                if name in files and held:
-                    found[field] = files[name].path
+                name = None if spec is None else getattr(self._source.filemap, spec.filemap_attr)
+                if field in files and held:
+                    found.append(field)
                 elif name is not None and held:
                     message = f"sample {sample_id!r} lacks {name} ({field}) in the source"
                     differences.append(Difference(sample_id, message, field))
-                elif name in files:
+                elif field in files:
                     message = f"sample {sample_id!r} has no {field} in the store, and {name} in the source"
                     differences.append(Difference(sample_id, message, field))
             if found:
@@ -155,15 +136,15 @@ class _Comparison:
 
     def compare(self, domain: _Domain) -> _Compared:
         """Compare the values of a domain."""
-        manifest, sample_id = self._store.manifest, domain.sample_id
-        position = manifest.domains[domain.domain].position
-        n_points = manifest.samples[sample_id].domains[domain.domain].n_points
-        order = shuffle_order(manifest.shuffle_seed, sample_id, domain.domain, n_points)
+        manifest, sample_id = self.store.manifest, domain.sample_id
+        position = manifest.domains[domain.name].position
+        n_points = manifest.samples[sample_id].domains[domain.name].n_points
+        order = shuffle_order(manifest.shuffle_seed, sample_id, domain.name, n_points)
         by_position: _ByPosition | None = None
         n_values, differences = 0, []
-        for field, path in domain.files.items():
+        for field in domain.fields:
             try:
-                rows = self._read_source(sample_id, field, path, n_points)
+                rows = self._read_source(sample_id, field, n_points)
                 stored = self._read_store(sample_id, field, n_points)
             except (InvalidSample, DataDamaged) as error:
                 differences.append(Difference(sample_id, str(error).rstrip("."), field))
@@ -171,7 +152,7 @@ class _Comparison:
             n_values += rows.size
             pairs = (np.arange(n_points), order) if by_position is None else by_position.pair(rows, stored)
             differing = _find_differing(rows, stored, *pairs)
-            # Of rows in an order of ours, hardly any would be at the place where another order has them.
+            # In our own order few rows differ; in another writer's nearly all do.
             if field == position and 2 * len(differing) > n_points:
                 by_position = _ByPosition(rows, stored)
                 lost = by_position.find_lost()
@@ -183,11 +164,11 @@ class _Comparison:
                 differences.append(_describe(sample_id, field, rows, stored, differing))
         return _Compared(n_values, by_position is None, differences)
 
-    def _read_source(self, sample_id: str, field: str, path: str, n_points: int) -> np.ndarray[Any, Any]:
+    def _read_source(self, sample_id: str, field: str, n_points: int) -> np.ndarray[Any, Any]:
         """Return the rows of a field's file in the dtype they are stored in."""
-        layout = self._store.manifest.fields[field]
+        layout = self.store.manifest.fields[field]
         try:
-            values = read_tensor(self._filesystem, path)
+            values = self._source.read(sample_id, [field])[field]
         except InvalidSample as error:
             raise InvalidSample(f"sample {sample_id!r}: {error}") from error
         rows = as_rows(sample_id, layout, values)
@@ -199,11 +180,11 @@ class _Comparison:
             return rows.astype(layout.dtype, copy=False)
 
     def _read_store(self, sample_id: str, field: str, n_points: int) -> np.ndarray[Any, Any]:
-        layout = self._store.manifest.fields[field]
+        layout = self.store.manifest.fields[field]
         stored = np.empty((n_points, layout.dim), layout.dtype)
         first = 0
-        for block in plan_blocks(self._store.manifest, sample_id, [field]):
-            rows = read_block(self._store, block)[field]
+        for block in plan_blocks(self.store.manifest, sample_id, [field]):
+            rows = read_block(self.store, block)[field]
             stored[first : first + len(rows)] = rows
             first += len(rows)
         return stored

@@ -1,11 +1,11 @@
-"""What there is to convert: a tree of directories with one file a field, on any fsspec location."""
+"""The files below a path or fsspec URL: their folders, sizes and stamps."""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import stat
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,49 +13,23 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from drawpoint.errors import InvalidSample
-from drawpoint_store.conversion.filemaps import looks_left_out, near_fields
+from drawpoint_store.conversion.source import SourceFile
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.buckets import check_environment
 from drawpoint_store.storage.locations import is_remote, local_path
-from drawpoint_store.writing.layout import present_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from drawpoint_store.writing.layout import FileMap
+Stamp = tuple[int, str]
+"""The size of a file, and what changes when it is rewritten."""
 
-PREPROCESSED = "preprocessed/"
-"""Where the preprocessing of some sets writes to; no part of a sample's id."""
-
-# What file systems call the thing that changes with a file's content; `created` is all that memory:// has.
+# The keys under which file systems list the time or tag of a file's last change; `created` is all that memory:// has.
 _STAMPS = ("mtime", "ETag", "etag", "e_tag", "LastModified", "last_modified", "updated", "created")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file by the path its file system knows, its size in bytes, and a stamp that changes when it is rewritten."""
-
-    path: str
-    size: int
-    stamp: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSample:
-    """A directory that holds every field's file; `files` is keyed by canonical field."""
-
-    sample_id: str
-    files: dict[str, SourceFile]
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all its files."""
-        return sum(file.size for file in self.files.values())
-
-
 @dataclass(frozen=True)
-class SourceTree:
+class FileTree:
     """The files at `location` (a path or fsspec URL): relative directory -> file name -> file."""
 
     location: str
@@ -90,74 +64,19 @@ class SourceTree:
         """The names of all files, whatever directory they are in."""
         return frozenset(name for files in self.folders.values() for name in files)
 
-    def samples(self, filemap: FileMap) -> tuple[list[SourceSample], dict[str, str]]:
-        """Return the samples in the order of their ids, and why directories with only some files are none."""
-        wanted = {getattr(filemap, spec.filemap_attr): spec.canonical for spec in present_specs(filemap)}
-        complete = []
-        broken = {}
-        for sample_id, folders in self.sample_folders(filemap).items():
-            found = {
-                field: self.folders[folders[0]][name]
-                for name, field in wanted.items()
-                if name in self.folders[folders[0]]
-            }
-            if len(folders) > 1:
-                paths = " and ".join(posixpath.join(self.location, folder).rstrip("/") for folder in folders)
-                broken[sample_id] = f"{paths} would be samples of the same id"
-            elif len(found) < len(wanted):
-                missing = [f"{name} ({field})" for name, field in wanted.items() if field not in found]
-                broken[sample_id] = f"lacks {', '.join(missing)}"
-            else:
-                complete.append(SourceSample(sample_id, found))
-        if not complete and not broken:
-            raise InvalidSample(
-                f"there is no sample in {self.location}: no directory in it holds any of {', '.join(wanted)}; "
-                "name the files of its fields with --filemap."
-            )
-        return complete, broken
-
-    def sample_folders(self, filemap: FileMap) -> dict[str, list[str]]:
-        """Return the directories that hold any of a FileMap's files, by sample id, in the order of the ids.
-
-        The id is a directory's path below the source, or below `preprocessed/` in it: noether's preprocessing of
-        ShapeNet-Car writes there, and its ids leave that out (`shapenet_car/dataset.py`). A source that is itself a
-        sample has its own name.
-        """
-        wanted = {getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
-        found: dict[str, list[str]] = {}
-        for folder in self.folders:
-            if not wanted.isdisjoint(self.folders[folder]):
-                sample_id = folder.removeprefix(PREPROCESSED) or posixpath.basename(self._root)
-                found.setdefault(sample_id, []).append(folder)
-        return {sample_id: sorted(found[sample_id]) for sample_id in sorted(found)}
-
-    def left_out(self, filemap: FileMap) -> dict[str, int]:
-        """Return the names of files that look like fields and are in no FileMap, and in how many samples each is."""
-        folders = [folder for of_one in self.sample_folders(filemap).values() for folder in of_one]
-        folders += self.folders_left_out(filemap)
-        counts = Counter(name for folder in folders for name in self.folders[folder])
-        return {name: counts[name] for name in sorted(counts) if looks_left_out(name, filemap)}
-
-    def folders_left_out(self, filemap: FileMap) -> list[str]:
-        """Return the directories that are no samples although files in them are called almost as fields.
-
-        One file alone may be anything that lies about beside samples; two or more were meant to be a sample.
-        """
-        wanted = {getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
-        near = {name for name in self.file_names if looks_left_out(name, filemap) and near_fields(name)}
-        return sorted(
-            folder
-            for folder, files in self.folders.items()
-            if wanted.isdisjoint(files) and len(near.intersection(files)) > 1
-        )
-
     @property
-    def _root(self) -> str:
-        return open_filesystem(self.location)[1].rstrip("/")
+    def name(self) -> str:
+        """The last part of the location's path."""
+        return posixpath.basename(open_filesystem(self.location)[1].rstrip("/"))
 
 
-def stamp_file(filesystem: Any, path: str) -> tuple[int, str] | None:
-    """Return the size and the stamp that a file has now, None for one that is gone."""
+def stamp_files(location: str, files: Iterable[SourceFile]) -> dict[str, Stamp | None]:
+    """Return the stamp that each file below `location` has now by path, None for one that is gone."""
+    filesystem = open_filesystem(location)[0]
+    return {file.path: _stamp(filesystem, file.path) for file in files}
+
+
+def _stamp(filesystem: Any, path: str) -> Stamp | None:
     try:
         if isinstance(filesystem, LocalFileSystem):
             status = os.stat(path)  # noqa: PTH116  a Path would be made for this alone

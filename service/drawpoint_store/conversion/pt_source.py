@@ -1,0 +1,198 @@
+"""Trees of `.pt` files: a folder is a sample, and each field is a tensor in a file of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import pickle
+import posixpath
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import fsspec.implementations.local
+
+from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
+from drawpoint.extras import how_to_install
+from drawpoint_store.conversion.file_tree import FileTree, open_filesystem
+from drawpoint_store.conversion.filemaps import is_unmapped_field, near_fields
+from drawpoint_store.storage import objects as stores
+from drawpoint_store.writing.layout import filename_to_canonical
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection
+
+    import numpy as np
+    import torch
+
+    from drawpoint_store.conversion.source import SourceFile
+    from drawpoint_store.writing.layout import FileMap
+
+PREPROCESSED = "preprocessed/"
+"""The folder that the preprocessing of some data sets writes to; no part of a sample's id."""
+
+
+@dataclass(frozen=True)
+class PtSource:
+    """The samples of a file tree: the folders that hold the files that `filemap` names; a `Source`."""
+
+    tree: FileTree
+    filemap: FileMap
+
+    @classmethod
+    def scan(cls, location: str | os.PathLike[str], filemap: FileMap) -> Self:
+        """List the files below `location`; raises what FileTree.scan raises."""
+        return cls(FileTree.scan(location), filemap)
+
+    @property
+    def location(self) -> str:
+        return self.tree.location
+
+    @property
+    def sample_ids(self) -> list[str]:
+        if not self.sample_folders:
+            raise InvalidSample(
+                f"there is no sample in {self.location}: no directory in it holds any of "
+                f"{', '.join(self._fields)}; name the files of its fields with --filemap."
+            )
+        return [sample_id for sample_id in self.sample_folders if sample_id not in self.broken]
+
+    @cached_property
+    def broken(self) -> dict[str, str]:
+        reasons = {}
+        for sample_id, folders in self.sample_folders.items():
+            found = self.files(sample_id)
+            missing = [f"{name} ({field})" for name, field in self._fields.items() if field not in found]
+            if len(folders) > 1:
+                paths = " and ".join(posixpath.join(self.location, folder).rstrip("/") for folder in folders)
+                reasons[sample_id] = f"{paths} would be samples of the same id"
+            elif missing:
+                reasons[sample_id] = f"lacks {', '.join(missing)}"
+        return reasons
+
+    @cached_property
+    def unmapped_files(self) -> dict[str, int]:
+        folders = [folder for folders in self.sample_folders.values() for folder in folders]
+        counts = Counter(name for folder in (*folders, *self.unmapped_folders) for name in self.tree.folders[folder])
+        return {name: counts[name] for name in sorted(counts) if is_unmapped_field(name, self.filemap)}
+
+    @cached_property
+    def unmapped_folders(self) -> list[str]:
+        """The folders that are no samples although the names of two or more of their files are near those of fields.
+
+        One such file alone may be anything that lies beside samples.
+        """
+        near = {name for name in self.tree.file_names if is_unmapped_field(name, self.filemap) and near_fields(name)}
+        return sorted(
+            folder
+            for folder, files in self.tree.folders.items()
+            if self._fields.keys().isdisjoint(files) and len(near.intersection(files)) > 1
+        )
+
+    def files(self, sample_id: str) -> dict[str, SourceFile]:
+        folders = self.sample_folders.get(sample_id, [])
+        found = self.tree.folders[folders[0]] if len(folders) == 1 else {}
+        return {field: found[name] for name, field in self._fields.items() if name in found}
+
+    def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        filesystem = open_filesystem(self.location)[0]
+        files = self.files(sample_id).items()
+        return {field: read_tensor(filesystem, file.path) for field, file in files if fields is None or field in fields}
+
+    @cached_property
+    def _fields(self) -> dict[str, str]:
+        """The field of each file name."""
+        return filename_to_canonical(self.filemap)
+
+    @cached_property
+    def sample_folders(self) -> dict[str, list[str]]:
+        """The folders that hold any field's file, by sample id, in the order of the ids.
+
+        The id is a folder's path below the source, or below `preprocessed/` in it: noether's preprocessing of
+        ShapeNet-Car writes there, and its ids leave that out (`shapenet_car/dataset.py`). A source that is itself a
+        sample has its own name.
+        """
+        found: dict[str, list[str]] = {}
+        for folder, files in self.tree.folders.items():
+            if not self._fields.keys().isdisjoint(files):
+                found.setdefault(folder.removeprefix(PREPROCESSED) or self.tree.name, []).append(folder)
+        return {sample_id: sorted(found[sample_id]) for sample_id in sorted(found)}
+
+
+def require_torch() -> None:
+    """Raise ExtraMissing, with what to install, where there is no torch to read files with."""
+    if importlib.util.find_spec("torch") is None:
+        raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
+
+
+def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
+    """Return the tensor in a .pt file as an array of its dtype, bfloat16 and the like as float32.
+
+    The array is a copy, which later changes of the file leave alone. Raises InvalidSample, naming the file, for one
+    that cannot be read, claims more than it holds, or holds anything but a dense tensor of real numbers, and
+    StoreUnreadable where a remote storage does not answer, which says nothing of the file.
+    """
+    name = posixpath.basename(path)
+    try:
+        tensor = _load(filesystem, path)
+        problem = _problem(tensor)
+        if problem is None:
+            return _as_array(tensor)
+    except (MemoryError, StoreUnreadable):
+        raise
+    except pickle.UnpicklingError as error:
+        raise InvalidSample(
+            f"{name} is refused: it is damaged, or holds objects other than tensors, which are not loaded for safety"
+        ) from error
+    except Exception as error:  # there is no telling what torch.load raises for damaged files
+        raise InvalidSample(f"{name} cannot be read: {_first_line(error)}") from error
+    raise InvalidSample(f"{name} {problem}")
+
+
+def _load(filesystem: Any, path: str) -> torch.Tensor:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
+        # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)  # type: ignore[no-any-return]
+    with stores.translated_errors("read", path, may_be_missing=True):
+        body = filesystem.cat_file(path)
+    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
+def _problem(value: object) -> str | None:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if not isinstance(value, torch.Tensor):
+        return f"holds a {type(value).__name__}, not a tensor"
+    if value.layout != torch.strided:
+        return "holds a sparse tensor; save it as a dense one, with tensor.to_dense()"
+    if value.is_complex():
+        return "holds complex numbers; save real ones"
+    if value.is_quantized:
+        return "holds a quantized tensor; save it with tensor.dequantize()"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        # Strides of zero: a file of a few bytes may claim more rows than any memory holds.
+        return f"claims {len(value)} rows that its file does not hold; save it with tensor.contiguous()"
+    return None
+
+
+def _as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    return tensor.detach().resolve_neg().numpy()
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is gone"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError | EOFError | struct.error):  # whose text says nothing
+        return "it is empty, damaged, or not what torch.save writes"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
