@@ -9,7 +9,7 @@ import pytest
 
 from conftest import FILEMAP, sample_arrays
 from drawpoint_store import StoreManifest, ZarrStoreWriter
-from drawpoint_store.inspecting.verify import find_leftovers
+from drawpoint_store.inspecting.prune import find_leftovers
 
 Command = Callable[..., Any]
 

@@ -15,7 +15,8 @@ from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
-from drawpoint_store.inspecting.verify import find_leftovers, verify_store
+from drawpoint_store.inspecting.prune import find_leftovers
+from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import objects as stores
 from s3 import Bucket, run_s3
 from trees import run_tensors, write_run
@@ -88,7 +89,7 @@ class TestTwoConversionsThatOverlap:
     ) -> None:
         one, two = sources
         interpose(monkeypatch, *moment, lambda: convert(two, writer_at(root)))
-        with pytest.raises(RevisionChanged, match=r"somebody else published .* run the same command again"):
+        with pytest.raises(RevisionChanged, match=r"another process published .* run the same command again"):
             convert(one, writer_at(root))
         assert_holds(root, two)
 

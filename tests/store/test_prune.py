@@ -14,8 +14,8 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import StoreExists, StoreNotFound
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.inspecting import prune
-from drawpoint_store.inspecting.prune import Leftover, prune_store
-from drawpoint_store.inspecting.verify import find_leftovers, verify_store
+from drawpoint_store.inspecting.prune import Leftover, find_leftovers, prune_store
+from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.writing.lock import lock_store
 from s3 import Bucket, run_s3

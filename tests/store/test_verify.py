@@ -16,7 +16,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from drawpoint.errors import StoreNotFound
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.inspecting.verify import Problem, find_leftovers, verify_store
+from drawpoint_store.inspecting.prune import find_leftovers
+from drawpoint_store.inspecting.verify import Problem, verify_store
 from unbinding import unbind
 
 if TYPE_CHECKING:

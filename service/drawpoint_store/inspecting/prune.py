@@ -1,4 +1,4 @@
-"""Groups that no manifest names: what replaced revisions and ended conversions have left, and how it is removed."""
+"""Leftovers of a store: groups and files that its manifest does not name, and their removal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from time import time as now
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import StoreExists
-from drawpoint_store.inspecting.verify import find_leftovers
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.locations import is_remote
@@ -18,13 +17,15 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    import drawpoint.format.manifest
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A group, or a file that was not finished, at `path` below the root.
+    """A group, or an unfinished file, at `path` below the root.
 
-    `age_seconds` is the time since the last change of any of its objects, None where the storage does not tell.
-    `removed` says whether prune_store has removed it.
+    `age_seconds` is the time since the last change of any of its objects, None where the storage does not know it.
+    `removed` tells whether prune_store has removed it.
     """
 
     path: str
@@ -32,14 +33,37 @@ class Leftover:
     removed: bool = False
 
 
+def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest) -> list[str]:
+    """Return the paths below the root of groups that no sample of the manifest refers to, and of unfinished files.
+
+    Folders that are stores themselves are left alone.
+    """
+    referenced = {entry.relpath for entry in manifest.samples.values()}
+    leftovers = []
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        above = f"{folder}/" if folder else ""
+        names = stores.list_names(store_root, folder)
+        if folder and StoreManifest.MANIFEST_NAME in names:
+            continue
+        leftovers += [above + name for name in names if name.endswith(".tmp")]
+        for path in (above + name for name in stores.list_folders(store_root, folder, follow_links=False)):
+            if path.endswith(".zarr") and path not in referenced:
+                leftovers += [path] if stores.holds_objects(store_root, path) else []
+            elif path not in referenced:
+                folders.append(path)
+    return sorted(leftovers)
+
+
 def prune_store(
     store_root: str | os.PathLike[str], *, older_than_seconds: float, delete: bool = False
 ) -> Iterator[Leftover]:
-    """Yield what the store's manifest does not name, in the order of the paths; remove it with `delete`.
+    """Yield the leftovers of a store in the order of their paths; remove them with `delete`.
 
-    What is younger than `older_than_seconds`, or of unknown age, stays unless that is 0: readers of an earlier
-    revision may still need a replaced group, and a conversion publishes its groups at its end. The manifest is read
-    again before each removal, and nothing is ever removed that it names.
+    Leftovers younger than `older_than_seconds`, or of unknown age, stay unless that is 0: readers of an earlier
+    revision may still need a replaced group, and a conversion publishes its groups at its end. The manifest is checked
+    again before each removal, and nothing that it names is ever removed.
 
     Raises StoreNotFound, and StoreExists where a conversion is at work: on a local root one that holds its lock, in a
     bucket one that has recorded a sample within `older_than_seconds`.
@@ -49,7 +73,7 @@ def prune_store(
     with lock_store(root) if delete else contextlib.nullcontext():
         if delete and is_remote(root):
             _refuse_conversion(root, older_than_seconds)
-        manifest = _Watched(root)
+        manifest = _PublishedGroups(root)
         for path in leftovers:
             age = _age(root, path)
             removed = delete and (not older_than_seconds or (age is not None and age >= older_than_seconds))
@@ -60,8 +84,8 @@ def prune_store(
             yield Leftover(path, age, removed)
 
 
-class _Watched:
-    """The groups that the store's manifest names, read anew whenever it has changed."""
+class _PublishedGroups:
+    """The groups that the store's manifest names; it is read again whenever it has changed."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -80,8 +104,8 @@ def _refuse_conversion(root: str, older_than_seconds: float) -> None:
     age = _age(root, JOURNAL_FOLDER)
     if age is not None and age < older_than_seconds:
         raise StoreExists(
-            f"a conversion recorded a sample in {root} {age:,.0f} s ago; wait for its end, or say --older-than with "
-            "less than that if it has been given up.",
+            f"a conversion recorded a sample in {root} {age:,.0f} s ago; wait for its end, or, if it was given "
+            "up, prune with a smaller --older-than.",
             store=root,
         )
 

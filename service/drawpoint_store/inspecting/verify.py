@@ -1,4 +1,4 @@
-"""Is all of a store there and as it was written? Every chunk read, checksums and digests computed anew."""
+"""Verification of a store: every chunk is read, checksums and digests are computed again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drawpoint.errors import DataDamaged, DrawpointError
-from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, single_chunks
+from drawpoint.errors import DataDamaged, DrawpointError, StoreUnreadable
+from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, sample_bar, single_chunks
+from drawpoint_store.inspecting.group_metadata import METADATA_NAME, consolidated_nodes, damage_reason, load_node
 from drawpoint_store.reading.digests import (
     SampleDigest,
     array_digest,
@@ -17,11 +18,8 @@ from drawpoint_store.reading.digests import (
     values_digest,
     without_table,
 )
-from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.reader import ZarrChunkReader
-from drawpoint_store.reading.sample import REMEDY
 from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.writing.field_arrays import NonFinite
 
 if TYPE_CHECKING:
@@ -30,16 +28,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    import drawpoint.format.manifest
-    from drawpoint.format.manifest import SampleEntry
+    from drawpoint.format.manifest import SampleEntry, StoreManifest
     from drawpoint_store.reading.plan import ReadPlan
-
-_METADATA = "zarr.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, in a sentence; `field` and `chunk` are None where it is about more than one."""
+    """A problem, in a sentence; `field` and `chunk` are None where it concerns more than one."""
 
     sample: str
     field: str | None
@@ -49,11 +44,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SampleCheck:
-    """What was found of one sample of `n_chunks` chunks.
+    """The result of one sample of `n_chunks` chunks.
 
-    Without checksums or a digest (stores of other writers) wrong values can pass for right ones, and not all damage
-    can be found. `n_absent` shards have no object: they are read as the fill value, which other writers leave out, and
-    if they were lost nothing tells. Without tables a read does not notice a chunk in another's place.
+    Without checksums or a digest (stores of other writers) not all damage can be found. `n_absent` shards have no
+    object and are read as the fill value: other writers leave such shards out, so that a lost one is not noticed.
+    Without tables of checksums a read does not notice a chunk in the place of another.
     """
 
     sample_id: str
@@ -66,7 +61,7 @@ class SampleCheck:
 
 
 class _ArrayCheck(NamedTuple):
-    """What was found of one array: the digest of its rows, what cannot be read, and what no draw should hold."""
+    """The result of one array: the digest of its rows, what cannot be read, and values that are not finite."""
 
     digest: str
     damage: list[Problem]
@@ -81,26 +76,22 @@ def verify_store(
     `max_workers` threads each check an array; memory stays bounded. `progress` shows a bar on a terminal. Raises
     StoreNotFound, InvalidManifest, and ValueError for `max_workers` below 1.
     """
-    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
-
-    if max_workers < 1:
-        raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
     store = ZarrChunkReader(store_root)
     ids = sorted(store.manifest.samples)
     arrays = ((sample_id, field) for sample_id in ids for field in _fields(store.manifest, sample_id))
     digests = map_in_order(lambda array: _check_array(store, *array), arrays, max_workers)
-    for sample_id in tqdm(ids, unit="sample", disable=None if progress else True):
+    for sample_id in sample_bar(ids, progress=progress):
         yield _check_sample(store, sample_id, digests)
 
 
-def _fields(manifest: drawpoint.format.manifest.StoreManifest, sample_id: str) -> dict[str, str]:
+def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
     """Return the domain of each field that the sample has, in the order of the layout."""
     held = manifest.samples[sample_id].domains
     return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
 
 
 def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
-    """Put together what was found of a sample, taking as many of `arrays` as it has fields."""
+    """Return the result of a sample, taking as many of `arrays` as it has fields."""
     manifest, entry = store.manifest, store.manifest.samples[sample_id]
     group, problems = _check_metadata(store, sample_id)
     fields, checked = _fields(manifest, sample_id), {}
@@ -128,17 +119,15 @@ def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Iterator[_Arra
 def _check_digests(
     store: ZarrChunkReader, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with values that all could be read."""
+    """Yield what is wrong with values that could all be read."""
     digest = store.manifest.samples[sample_id].digest
-    written = "those that were written: its digest (sha256) differs"
     if stored is not None:
         for field, array in checked.items():
-            bound = stored.arrays.get(store.manifest.fields[field].array_name)
-            if bound is not None and bound.values != array.digest:
-                message = f"the values of {field} in sample {sample_id!r} are not {written}"
-                yield Problem(sample_id, field, None, message)
+            own = stored.arrays.get(store.manifest.fields[field].array_name)
+            if own is not None and own.values != array.digest:
+                yield Problem(sample_id, field, None, values_replaced(f"{field} in sample {sample_id!r}"))
     elif is_known_digest(digest) and digest != values_digest(array.digest for array in checked.values()):
-        yield Problem(sample_id, None, None, f"the values of sample {sample_id!r} are not {written}")
+        yield Problem(sample_id, None, None, values_replaced(f"sample {sample_id!r}"))
 
 
 def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[str, str]) -> int:
@@ -149,7 +138,7 @@ def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[st
     for field, domain in fields.items():
         layout = store.manifest.fields[field]
         # zarr-python reads whatever lies there, and counts up to any shape. Reads of the array report what is wrong.
-        if _load(stores.join(store.store_root, entry.relpath), f"{layout.array_name}/{_METADATA}") is None:
+        if _load(stores.join(store.store_root, entry.relpath), layout.array_name) is None:
             continue
         try:
             array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
@@ -184,29 +173,6 @@ def _check_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayCh
     return _ArrayCheck(digest, damage, not_finite)
 
 
-def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest) -> list[str]:
-    """Return the paths below the root of groups that no sample of the manifest refers to, and of unfinished files.
-
-    Folders that are stores themselves are left alone.
-    """
-    referenced = {entry.relpath for entry in manifest.samples.values()}
-    leftovers = []
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        above = f"{folder}/" if folder else ""
-        names = stores.list_names(store_root, folder)
-        if folder and StoreManifest.MANIFEST_NAME in names:
-            continue
-        leftovers += [above + name for name in names if name.endswith(".tmp")]
-        for path in (above + name for name in stores.list_folders(store_root, folder, follow_links=False)):
-            if path.endswith(".zarr") and path not in referenced:
-                leftovers += [path] if stores.holds_objects(store_root, path) else []
-            elif path not in referenced:
-                folders.append(path)
-    return sorted(leftovers)
-
-
 def _read(store: ZarrChunkReader, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
     """Return the rows of a block of one field, or None and what is wrong, chunk by chunk."""
     try:
@@ -225,13 +191,12 @@ def _read(store: ZarrChunkReader, block: ReadPlan, field: str) -> tuple[np.ndarr
 
 
 def _problem(block: ReadPlan, field: str, error: DrawpointError) -> Problem:
-    whole = error.field is None and isinstance(error, DataDamaged)  # the group, which all fields stumble over
-    message = str(error).removesuffix(".").removesuffix(f"; {REMEDY}")
-    return Problem(block.sample_id, None if whole else field, error.chunk, message)
+    whole = error.field is None and isinstance(error, DataDamaged)  # of the group, which all fields need
+    return Problem(block.sample_id, None if whole else field, error.chunk, damage_reason(error))
 
 
 class _Group(NamedTuple):
-    """The metadata of a group's arrays by name, and what binds their bytes."""
+    """The metadata of a group's arrays by name, and the digest in its attributes."""
 
     nodes: dict[str, Any]
     digest: SampleDigest | None
@@ -243,18 +208,16 @@ def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, lis
     Reads use the copies in the group's `zarr.json` where it has them, but other programs may not.
     """
     path = stores.join(store.store_root, store.manifest.samples[sample_id].relpath)
-    root = _load(path, _METADATA) or {}
-    consolidated = root.get("consolidated_metadata")
-    copies = consolidated.get("metadata") if isinstance(consolidated, dict) else None
-    copies = copies if isinstance(copies, dict) else {}
+    root = _load(path) or {}
+    copies = consolidated_nodes(root)
     arrays = {store.manifest.fields[field].array_name: field for field in _fields(store.manifest, sample_id)}
     nodes, problems = {}, []
     for name in dict.fromkeys([*arrays, *copies]):
-        own = _load(path, f"{name}/{_METADATA}")
+        own = _load(path, name)
         nodes[name] = copies.get(name, own)
-        if name in copies and (own is None or not _agree(own, copies[name])):
+        if name in copies and (own is None or not _same_metadata(own, copies[name])):
             reason = "is missing or damaged" if own is None else "disagrees with its copy in the group's"
-            message = f"the {_METADATA} of {name} in sample {sample_id!r} {reason}"
+            message = f"the {METADATA_NAME} of {name} in sample {sample_id!r} {reason}"
             problems.append(Problem(sample_id, arrays.get(name), None, message))
     try:
         stored = SampleDigest.from_attributes(root.get("attributes"))
@@ -263,19 +226,16 @@ def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, lis
     return _Group(nodes, stored), problems
 
 
-def _load(path: str, name: str) -> dict[str, Any] | None:
+def _load(path: str, name: str = "") -> dict[str, Any] | None:
     try:
-        data = stores.read_bytes(path, name)
-        check_density(data or b"", METADATA_BYTES_A_VALUE)
-        found = None if data is None else json.loads(data)
-    except (DrawpointError, ValueError, RecursionError):
+        return load_node(path, name)
+    except StoreUnreadable:  # reported by the reads of the arrays
         return None
-    return found if isinstance(found, dict) else None
 
 
-def _agree(own: Any, copy: Any) -> bool:
-    # A group's own copy may or may not list what is below it, and an upgrade that was interrupted has given its table
-    # to an array and not yet to the copy.
+def _same_metadata(own: Any, copy: Any) -> bool:
+    # The copy of a group may or may not list the nodes below it, and an upgrade that was interrupted has written its
+    # table to an array and not yet to the copy.
     if not isinstance(own, dict) or not isinstance(copy, dict):
         return False
     plain = [{key: node[key] for key in node if key != "consolidated_metadata"} for node in (own, copy)]
@@ -293,3 +253,8 @@ def _inner_codecs(node: Any) -> Any:
         return node["codecs"][0]["configuration"]["codecs"]
     except (KeyError, IndexError, TypeError):
         return node["codecs"] if isinstance(node, dict) and "codecs" in node else []
+
+
+def values_replaced(what: str) -> str:
+    """Return the sentence on values that were replaced by others with valid checksums."""
+    return f"the values of {what} are not those that were written: its digest (sha256) differs"

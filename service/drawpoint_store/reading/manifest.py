@@ -33,7 +33,7 @@ class StoreManifest(drawpoint.format.manifest.StoreManifest):
             replaced = stores.replace_bytes(store_root, self.MANIFEST_NAME, data, replacing)
             if not replaced and stores.read_bytes(store_root, self.MANIFEST_NAME) != data:
                 raise RevisionChanged(
-                    f"somebody else published to {store_root} meanwhile, and nothing of it was changed.",
+                    f"another process published to {store_root} meanwhile, and nothing of it was changed.",
                     store=str(store_root),
                 )
         self._read = None  # these are no longer the bytes it may have been read from
