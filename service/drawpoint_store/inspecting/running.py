@@ -41,7 +41,7 @@ class RunningStats:
         rows = _as_rows(x)
         if rows is None:
             raise ValueError(
-                f"{self._who} takes real numbers of shape (N,) or (..., dim), not this {type(x).__name__}."
+                f"{self._label} takes real numbers of shape (N,) or (..., dim), not this {type(x).__name__}."
             )
         self._check_dim(rows.shape[1])
         try:
@@ -50,7 +50,7 @@ class RunningStats:
             else:
                 self._add_moments(measure_values(rows))
         except ValueError as error:
-            raise ValueError(f"{self._who} cannot take these rows: {error}.") from error
+            raise ValueError(f"{self._label} cannot take these rows: {error}.") from error
         self._dim = rows.shape[1]
 
     def merge(self, other: RunningStats) -> None:
@@ -71,35 +71,35 @@ class RunningStats:
 
     @property
     def mean(self) -> torch.Tensor:
-        return _tensor(self._measure().mean)
+        return self._tensor("mean")
 
     @property
     def var(self) -> torch.Tensor:
-        return _tensor(_variance(self._measure().rows, self._measure().squares))
+        return self._tensor("var")
 
     @property
     def std(self) -> torch.Tensor:
-        return _tensor(np.sqrt(_variance(self._measure().rows, self._measure().squares)))
+        return self._tensor("std")
 
     @property
     def min(self) -> torch.Tensor:
-        return _tensor(self._measure().low)
+        return self._tensor("min")
 
     @property
     def max(self) -> torch.Tensor:
-        return _tensor(self._measure().high)
+        return self._tensor("max")
 
     @property
     def logmean(self) -> torch.Tensor:
-        return _tensor(self._measure().log_mean)
+        return self._tensor("logmean")
 
     @property
     def logvar(self) -> torch.Tensor:
-        return _tensor(_variance(self._measure().rows, self._measure().log_squares))
+        return self._tensor("logvar")
 
     @property
     def logstd(self) -> torch.Tensor:
-        return _tensor(np.sqrt(_variance(self._measure().rows, self._measure().log_squares)))
+        return self._tensor("logstd")
 
     def to_dict(self) -> dict[str, Any]:
         """Return count and statistics as plain lists, None for NaN, without `logvar`; needs no torch."""
@@ -120,8 +120,14 @@ class RunningStats:
         return "\n".join((head, *lines))
 
     @property
-    def _who(self) -> str:
+    def _label(self) -> str:
         return "RunningStats" if self.name is None else f"RunningStats of {self.name}"
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        with importing("client", "statistics as tensors"):
+            import torch  # noqa: PLC0415  the command line computes statistics without torch
+
+        return torch.from_numpy(self._columns()[name].copy())
 
     def _columns(self) -> dict[str, Floats]:
         moments = self._measure()
@@ -139,7 +145,7 @@ class RunningStats:
 
     def _check_dim(self, dim: int) -> None:
         if self._dim is not None and dim != self._dim:
-            raise ValueError(f"{self._who} has seen rows of {self._dim} components, not {dim}.")
+            raise ValueError(f"{self._label} has seen rows of {self._dim} components, not {dim}.")
 
     def _add_counts(self, counts: Counts) -> None:
         if self._counts is None:
@@ -158,14 +164,14 @@ class RunningStats:
             counted = None if self._counts is None else measure_counts(self._counts)
             both = [moments for moments in (self._pushed, counted) if moments is not None]
             if not both:
-                raise ValueError(f"{self._who} has no statistics: no rows have been pushed yet.")
+                raise ValueError(f"{self._label} has no statistics: no rows have been pushed yet.")
             self._total = both[0] if len(both) == 1 else combine(*both)
         return self._total
 
 
 def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
     """Return `x` as (N, dim) real numbers, or None if it is none."""
-    torch = sys.modules.get("torch")  # who has not imported torch has no tensors
+    torch = sys.modules.get("torch")  # without torch there are no tensors
     if torch is not None and isinstance(x, torch.Tensor):
         on_host = x.detach().cpu()
         foreign = on_host.is_floating_point() and on_host.dtype not in (torch.float16, torch.float32, torch.float64)
@@ -182,10 +188,3 @@ def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
 
 def _variance(rows: int, squares: Floats) -> Floats:
     return squares / (rows - 1) if rows > 1 else np.full_like(squares, np.nan)
-
-
-def _tensor(values: Floats) -> torch.Tensor:
-    with importing("client", "statistics as tensors"):
-        import torch  # noqa: PLC0415  the command line computes statistics without torch
-
-    return torch.from_numpy(values.copy())

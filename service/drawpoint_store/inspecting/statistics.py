@@ -6,16 +6,16 @@ import difflib
 import json
 import math
 import warnings
-from itertools import islice
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import InvalidSample, UnknownField
-from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block
+from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.inspecting.running import RunningStats
 from drawpoint_store.reading.reader import ZarrChunkReader
+from drawpoint_store.wording import first_few
 
 if TYPE_CHECKING:
     import os
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from drawpoint_store.reading.plan import ReadPlan
 
 STATISTICS_VERSION = 1
-_NAMED = 3  # of the ids in a warning; a split may lack thousands
-
 OnInvalid = Literal["error", "skip"]
 InvalidPoints = dict[str, dict[str, int]]
 """How many points of a field hold NaN or inf, by sample id and field."""
@@ -60,10 +58,9 @@ def calculate_store_statistics(
     `read_concurrency` threads; memory stays bounded, and the result is the same, bit for bit, for any number of
     them. A field that none of the samples holds is left out. `progress` shows a bar on a terminal.
 
-    Stores of other writers may hold NaN or inf, often inf where a value exceeded float16, and then in most samples:
-    leaving out whole samples could leave none. So `on_invalid="skip"` leaves out points, of that field alone and with
-    all their components, so that its `count` is one number, that of the points measured. `"error"` raises once all
-    samples have been read, so that it names all that are concerned.
+    Stores of other writers may hold NaN or inf, often inf where a value exceeded float16. `on_invalid="skip"` leaves
+    out points that hold any, of that field alone and with all their components; `count` is the number of points
+    measured. `"error"` raises once all samples have been read, and names all that are concerned.
 
     Warns (UserWarning) of sample ids that are not in the store, and of points left out. Raises ValueError for unknown
     fields and where nothing is left to measure, InvalidSample (a ValueError) for NaN or inf; StoreNotFound, and
@@ -124,8 +121,7 @@ def choose_samples(
     absent = [sample_id for sample_id in ids if sample_id not in manifest.samples]
     if absent:
         # A split may well name samples that were broken and so never converted.
-        named = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
-        warnings.warn(f"{len(absent)} sample ids are not in the store and left out: {named}.", stacklevel=3)
+        warnings.warn(f"{len(absent)} sample ids are not in the store and left out: {first_few(absent)}.", stacklevel=3)
     left = [sample_id for sample_id in ids if sample_id in manifest.samples][:limit]
     if not left:
         raise ValueError(f"No samples are left to measure, of the {len(manifest.samples)} in the store.")
@@ -146,13 +142,10 @@ def measure_fields(
     With them, a sentence on the points that `on_invalid="skip"` left out, or None. Raises InvalidSample for NaN or inf
     that are not to be left out, and ValueError where no sample holds any of the fields.
     """
-    from tqdm import tqdm  # noqa: PLC0415  only where a bar may be shown
-
     manifest, totals = store.manifest, {field: RunningStats(field) for field in fields}
     invalid: InvalidPoints = {}
     blocks = (plan for sample_id in sample_ids for plan in plan_blocks(manifest, sample_id, totals))
-    disable = None if progress else True  # None: no bar where stderr is no terminal
-    with tqdm(total=len(sample_ids), unit="sample", disable=disable) as bar:
+    with sample_bar(sample_ids, progress=progress) as bar:
         # One thread merges, in the order of the blocks: which thread read which block does not show in the result.
         measured = map_in_order(lambda plan: (plan.sample_id, *_measure_block(store, plan)), blocks, max_workers)
         done = sample_ids[0]
@@ -254,9 +247,8 @@ def _measure_block(store: ZarrChunkReader, plan: ReadPlan) -> tuple[dict[str, Ru
 
 
 def _describe(invalid: InvalidPoints, n_samples: int) -> str:
-    named = [
+    samples = [
         f"{sample_id!r} ({', '.join(f'{field} in {points:,}' for field, points in fields.items())})"
-        for sample_id, fields in islice(invalid.items(), _NAMED)
+        for sample_id, fields in invalid.items()
     ]
-    more = ", ..." if len(invalid) > _NAMED else ""
-    return f"{len(invalid):,} of {n_samples:,} samples hold points with NaN or inf: {', '.join(named)}{more}"
+    return f"{len(invalid):,} of {n_samples:,} samples hold points with NaN or inf: {first_few(samples)}"
