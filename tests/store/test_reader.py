@@ -26,7 +26,7 @@ from conftest import COUNTS, FILEMAP, sample_arrays
 from drawpoint.draw.rows import row_indices
 from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.reading import plan_reader as store
+from drawpoint_store.reading import chunks
 from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import open_read_only
 from travel import draw_lists
@@ -225,13 +225,13 @@ def test_a_concurrency_can_be_set_and_is_that_of_the_next_read(
     reader = ZarrChunkReader(store_root, read_concurrency=2)
     expected = {field: tensor.numpy() for field, tensor in reader.read_sample(SID, seed=0).items()}
     reader.read_concurrency = 4
-    together, read_runs = threading.Barrier(4, timeout=60), store._read_runs  # noqa: SLF001  what each thread does
+    together, read_runs = threading.Barrier(4, timeout=60), chunks.read_runs
 
     def meet(*arguments: Any) -> None:
         together.wait()
         read_runs(*arguments)
 
-    monkeypatch.setattr(store, "_read_runs", meet)
+    monkeypatch.setattr("drawpoint_store.reading.plan_reader.read_runs", meet)
     assert_equal(reader.read_sample(SID, seed=0), expected)
     assert reader.read_concurrency == pickle.loads(pickle.dumps(reader)).read_concurrency == 4
 

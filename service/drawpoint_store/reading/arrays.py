@@ -67,7 +67,7 @@ class ShardedArray:
         return self.key_format.format(shard)
 
 
-class ForeignArray(ValueError):
+class NeedsZarr(ValueError):
     """The array is valid Zarr, but not in a form that is read directly; zarr-python reads it."""
 
 
@@ -88,7 +88,7 @@ def parse_group(data: bytes) -> tuple[dict[str, Any], SampleDigest | None]:
 def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample) -> ShardedArray:
     """Return how to read an array from its `zarr.json`.
 
-    Raises ForeignArray for forms that are left to zarr-python, and ValueError where the metadata disagrees with the
+    Raises NeedsZarr for forms that are left to zarr-python, and ValueError where the metadata disagrees with the
     manifest.
     """
     shape, dtype = tuple(node["shape"]), node["data_type"]
@@ -99,7 +99,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         raise ValueError(f"its chunks have {chunk_bytes:,} bytes, and {MOST_CHUNK_BYTES:,} are the most")
     codecs = node["codecs"]
     if [codec["name"] for codec in codecs] != ["sharding_indexed"] or node.get("storage_transformers"):
-        raise ForeignArray
+        raise NeedsZarr
     sharding = codecs[0]["configuration"]
     shard_shape = tuple(node["chunk_grid"]["configuration"]["chunk_shape"])
     if tuple(sharding["chunk_shape"]) != (grid.chunk_points, layout.dim) or shard_shape != (
@@ -123,7 +123,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         or _endian(index[0]) != "<"
         or not isinstance(node["fill_value"], (int, float, str))
     ):
-        raise ForeignArray
+        raise NeedsZarr
     return ShardedArray(
         name=layout.array_name,
         key_format=_key_format(layout.array_name, node["chunk_key_encoding"]),
@@ -161,4 +161,4 @@ def _key_format(name: str, encoding: Mapping[str, Any]) -> str:
         return f"{escaped}/c{separator}{{}}{separator}0"
     if kind == "v2":
         return f"{escaped}/{{}}{separator}0"
-    raise ForeignArray
+    raise NeedsZarr

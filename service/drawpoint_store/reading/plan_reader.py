@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import os
@@ -11,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 import drawpoint.format.manifest
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import DataDamaged, StoreUnreadable
+from drawpoint_store.reading.chunks import (
+    ChunkCache,
+    Run,
+    find_lost,
+    find_runs,
+    place_runs,
+    read_runs,
+)
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.runs import Run, Target, find_destinations, join_chunks
 from drawpoint_store.reading.sample import OpenSample
-from drawpoint_store.reading.through_zarr import read_through_zarr
 from drawpoint_store.storage import objects as stores
 from drawpoint_store.storage.buckets import Location, access_of
 from drawpoint_store.storage.cache import ByteBoundedCache
@@ -26,17 +33,14 @@ from drawpoint_store.storage.object_source import Bucket, ObjectSource, fetch_so
 from drawpoint_store.storage.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from typing import Self
 
     import numpy as np
     from zarr.abc.store import Store
 
-    from drawpoint.errors import ChunkMissing
     from drawpoint.format.manifest import SampleEntry
-    from drawpoint_store.reading.arrays import ShardedArray
-    from drawpoint_store.reading.codecs import Buffer
-    from drawpoint_store.reading.plan import DomainDraw, ReadPlan
+    from drawpoint_store.reading.plan import ReadPlan
     from drawpoint_store.storage.disk_cache import DiskCache
     from drawpoint_store.storage.sources import Fetching, Source
 
@@ -48,9 +52,6 @@ _SAMPLE_CACHE_BYTES = 64 * 2**20
 
 _OPEN_FILES = 128
 """Shards that a store on disk keeps open, well below the usual limit of 1,024 descriptors a process."""
-
-
-ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
 
 
 def open_read_only(path: str) -> Store:
@@ -138,21 +139,21 @@ class PlanReader:
         sample = self._sample(plan)
         try:
             self._read(sample, plan, out)
-        except (DataDamaged, StoreUnreadable) as error:
-            if not _was_replaced(sample):
+        except (DataDamaged, StoreUnreadable):
+            if not self._was_upgraded(sample, plan):
                 raise
-            self._read_upgraded(plan, out, error)
+            self._read(self._sample(plan), plan, out)
 
     def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with self._opened(sample):
-            runs, foreign = fetch_for(self._find_runs(sample, plan, out), sample.source)
-            self._read_foreign(plan, foreign, out)
+            runs, left = fetch_for(self._find_runs(sample, plan, out), sample.source)
+            self._read_with_zarr(plan, left, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
             if threads == 1 or len(runs) <= 1 or sample.source.far:
-                _read_runs(sample, runs, self._chunks)
+                read_runs(sample, runs, self._chunks)
             else:
                 groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
-                for done in self._threads(threads).map(lambda group: _read_runs(sample, group, self._chunks), groups):
+                for done in self._threads(threads).map(lambda group: read_runs(sample, group, self._chunks), groups):
                     assert done is None
 
     async def read_into_async(
@@ -169,10 +170,10 @@ class PlanReader:
             return
         try:
             await self._read_from_bucket(sample, sample.source, plan, out, run_blocking)
-        except (DataDamaged, StoreUnreadable) as error:
-            if not _was_replaced(sample):
+        except (DataDamaged, StoreUnreadable):
+            if not await asyncio.to_thread(self._was_upgraded, sample, plan):
                 raise
-            await run_blocking(self._read_upgraded, plan, out, error)
+            await run_blocking(self.read_into, plan, out)
 
     async def _read_from_bucket(
         self,
@@ -183,29 +184,26 @@ class PlanReader:
         run_blocking: Callable[..., Awaitable[None]],
     ) -> None:
         with self._opened(sample):
-            runs, foreign = await fetch_soon_for(self._find_runs(sample, plan, out), source)
-            if foreign:
-                await run_blocking(self._read_foreign, plan, foreign, out)
+            runs, left = await fetch_soon_for(self._find_runs(sample, plan, out), source)
+            if left:
+                await run_blocking(self._read_with_zarr, plan, left, out)
             try:
                 fetched = await source.fetch_soon([run.span for run in runs])
             except FileNotFoundError as error:
-                raise _lost(sample, runs, error) from error
-            await run_blocking(_place_runs, sample, runs, fetched, self._chunks)
+                raise find_lost(sample, runs, error) from error
+            await run_blocking(place_runs, sample, runs, fetched, self._chunks)
 
-    def _read_upgraded(
-        self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], error: DataDamaged | StoreUnreadable
-    ) -> None:
-        """Read from a group that turned out to be another, if it has the content that the manifest says, else `error`.
+    def _was_upgraded(self, sample: OpenSample, plan: ReadPlan) -> bool:
+        """Tell whether another group lies where `sample` was opened, and is bound to the same content.
 
         `drawpoint upgrade` gives a group new metadata and leaves its content as it is.
         """
+        if not _was_replaced(sample):
+            return False
         try:
-            is_bound = self.open_sample(plan).stored_digest is not None
+            return self.open_sample(plan).stored_digest is not None
         except DataDamaged:
-            is_bound = False
-        if not is_bound:
-            raise error
-        self._read(self._sample(plan), plan, out)
+            return False
 
     def open_sample(self, plan: ReadPlan) -> OpenSample:
         """Return the sample of a plan with its metadata, which the plan's arrays need. Raises MetadataDamaged."""
@@ -236,34 +234,20 @@ class PlanReader:
     def _find_runs(
         self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
     ) -> Fetching[tuple[list[Run], list[str]]]:
-        """Return what is to be fetched of the chunks, having read what tells where they lie; and foreign fields."""
+        """Return what is to be fetched of the chunks, and the fields that only zarr-python reads."""
         if (yield from sample.read_metadata(plan.arrays.values())):
             self._samples.put(plan.relpath, sample, sample.nbytes)
-        direct: list[tuple[str, DomainDraw, ShardedArray, np.ndarray[Any, Any]]] = []
-        foreign = []
-        for field, draw in plan.arrays.items():
-            array = sample.array(draw)
-            if array is None:
-                foreign.append(field)
-            else:
-                direct.append((field, draw.draw, array, out[field]))
-        yield from sample.read_indexes(
-            [
-                (array, field, sorted({rows.chunk // array.chunks_per_shard for rows in draw.rows}))
-                for field, draw, array, _ in direct
-            ]
-        )
-        destinations = {id(draw): find_destinations(draw) for draw in plan.draws.values()}
-        runs: list[Run] = []
-        for field, rows, array, filled in direct:
-            target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
-            wanted = target.destinations if self._chunks is None else _place_cached(sample, target, self._chunks)
-            runs += join_chunks(sample, target, wanted, most_bytes=0 if self.disk_cache else _MOST_RUN_BYTES)
-        return runs, foreign
+        # What is kept on disk is kept chunk by chunk.
+        most_bytes = 0 if self.disk_cache else _MOST_RUN_BYTES
+        return (yield from find_runs(sample, plan, out, self._chunks, most_bytes))
 
-    def _read_foreign(self, plan: ReadPlan, fields: Iterable[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def _read_with_zarr(self, plan: ReadPlan, fields: list[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        if not fields:
+            return
+        from drawpoint_store.reading.zarr_fallback import read_with_zarr  # noqa: PLC0415  see stores.make_store
+
         for field in fields:
-            out[field][...] = read_through_zarr(
+            out[field][...] = read_with_zarr(
                 self.group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
             )
 
@@ -339,48 +323,3 @@ _OPENED = ("_bucket", "_chunks", "_files", "_first_use", "_pool", "_pool_of", "_
 
 def _was_replaced(sample: OpenSample) -> bool:
     return sample.was_replaced or (isinstance(sample.source, LocalSource) and sample.source.was_replaced)
-
-
-def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
-    """Put the rows of chunks that are still decoded where they belong, and return the chunks that are not."""
-    wanted = []
-    for chunk in target.destinations:
-        values = cache.get(sample.chunk_key(target.array, chunk))
-        if values is None:
-            wanted.append(chunk)
-        else:
-            target.place(chunk, values)
-    return wanted
-
-
-def _read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
-    """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
-    try:
-        _place_runs(sample, runs, sample.source.fetch([run.span for run in runs]), cache)
-    except FileNotFoundError as error:
-        raise _lost(sample, runs, error) from error
-
-
-def _place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], cache: ChunkCache | None) -> None:
-    """Decode the chunks of `runs` and put their rows where they belong."""
-    for run, data in zip(runs, fetched, strict=True):
-        target, view = run.target, memoryview(data)
-        for place in run.places:
-            begin = place.offset - run.span.start
-            try:
-                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
-            except DataDamaged:
-                if isinstance(sample.source, CachedSource):
-                    sample.source.forget(run.span for run in runs)
-                raise
-            target.place(place.chunk, values)
-            if cache is not None:
-                # A view would keep all that was fetched along with it in memory.
-                held = values.copy() if target.array.decoder.is_plain else values
-                cache.put(sample.chunk_key(target.array, place.chunk), held, held.nbytes)
-
-
-def _lost(sample: OpenSample, runs: list[Run], error: FileNotFoundError) -> ChunkMissing:
-    # The error names the object that is gone, whichever was being waited for.
-    lost = next(run for run in runs if run.span.key == str(error))
-    return sample.shard_missing(lost.target.array, lost.target.field, lost.places[0])

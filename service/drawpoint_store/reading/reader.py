@@ -44,6 +44,30 @@ class ZarrChunkReader(PlanReader):
     def __repr__(self) -> str:
         return f"<drawpoint_store.ZarrChunkReader {self.store_root}, {len(self.manifest.samples)} samples>"
 
+    def plan_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        seed: int,
+        part: int | None = None,
+    ) -> ReadPlan:
+        """Return the plan of what `read_sample` reads: which rows of which arrays.
+
+        Raises SampleNotFound, UnknownDomain, UnknownField and InvalidDraw.
+        """
+        return plan_sample(
+            self.manifest, sample_id, num_points, seed=seed, part=part, fields=fields, store=self.store_root
+        )
+
+    def plan_coords(self, sample_id: str, num_points: Mapping[str, int | None], *, seed: int) -> ReadPlan:
+        """Return the plan of what `read_coords` reads, for each domain of `num_points`.
+
+        Raises SampleNotFound, UnknownDomain and InvalidDraw.
+        """
+        return plan_coords(self.manifest, sample_id, num_points, seed=seed, store=self.store_root)
+
     def read_sample(
         self,
         sample_id: str,
@@ -68,10 +92,7 @@ class ZarrChunkReader(PlanReader):
         drawn = resolve_seed(seed, generator)
         if part is not None and seed is None:
             raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
-        plan = plan_sample(
-            self.manifest, sample_id, num_points, seed=drawn, part=part, fields=fields, store=self.store_root
-        )
-        return self._read_tensors(plan)
+        return self._read_tensors(self.plan_sample(sample_id, num_points, fields, seed=drawn, part=part))
 
     def read_coords(
         self,
@@ -88,8 +109,7 @@ class ZarrChunkReader(PlanReader):
         the sample lacks.
         """
         drawn = resolve_seed(seed, generator)
-        counts = {domain: num_points}
-        tensors = self._read_tensors(plan_coords(self.manifest, sample_id, counts, seed=drawn, store=self.store_root))
+        tensors = self._read_tensors(self.plan_coords(sample_id, {domain: num_points}, seed=drawn))
         return tensors[self.manifest.domains[domain].position]
 
     def read_batch(

@@ -13,7 +13,7 @@ from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
 from drawpoint_store.reading.arrays import (
     INDEX_ENTRY_BYTES,
     MISSING,
-    ForeignArray,
+    NeedsZarr,
     ShardedArray,
     parse_array,
     parse_group,
@@ -106,7 +106,7 @@ class OpenSample:
     def _parse_array(self, draw: ArrayDraw) -> ShardedArray | None:
         name = draw.layout.array_name
         parsed: ShardedArray | None = None
-        with contextlib.suppress(ForeignArray):
+        with contextlib.suppress(NeedsZarr):
             parsed = parse_array((self._nodes or {})[name], draw.layout, draw.draw.grid)
         bound = self._stored_digest.arrays.get(name) if self._stored_digest else None
         is_bound = self._digest is not None if bound is None else bound.chunks is not None
