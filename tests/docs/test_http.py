@@ -18,7 +18,7 @@ from drawpoint.format.payload import parse
 from drawpoint_cli.__main__ import main
 from drawpoint_service.problems import Problem, plain, status_of
 from drawpoint_service.requests import query
-from drawpoint_service.requests.body import BATCH_KEYS
+from drawpoint_service.requests.batch_body import BatchBody
 from live import LiveService
 
 TEXT = (REPOSITORY / "docs" / "http.md").read_text(encoding="utf-8")
@@ -76,14 +76,15 @@ def test_every_request_is_named_and_shown(service: LiveService) -> None:
 def test_every_parameter_is_named_with_what_takes_it() -> None:
     taken = {name.strip("`"): set(re.findall(r"`(\w+)`", of)) for name, of, _ in rows("Query parameters")}
     parameters = {
-        "samples": query.SAMPLE_PARAMETERS,
-        "coords": query.COORDS_PARAMETERS,
-        "batch": query.BATCH_PARAMETERS,
+        "samples": query.parameters_of(query.SampleQuery),
+        "coords": query.parameters_of(query.DrawQuery),
+        "batch": query.parameters_of(query.RevisionQuery),
     }
     for kind, names in parameters.items():
         assert {name for name, of in taken.items() if kind in of} - {"a domain's name"} == set(names)
-    assert {name for name, of in taken.items() if not of} == set(query.PAGE_PARAMETERS)
-    assert {name for names, _ in rows("Batches") for name in re.findall(r"`(\w+)`", names)} == set(BATCH_KEYS)
+    assert {name for name, of in taken.items() if not of} == set(query.parameters_of(query.PageQuery))
+    members = {name for names, _ in rows("Batches") for name in re.findall(r"`(\w+)`", names)}
+    assert members == set(BatchBody.model_fields)
 
 
 def test_the_keys_of_the_metadata_are_those_that_are_sent(service: LiveService) -> None:

@@ -76,9 +76,13 @@ def test_what_is_not_there_is_404(
 @pytest.mark.parametrize(
     ("path", "kind", "sentences"),
     [
-        (f"{SAMPLE}?surfce=5", "unknown-parameter", ["'surfce'", "near names: surface;", "volume, fields, domains"]),
-        (f"{SAMPLE}?token=x", "unknown-parameter", ["'token'", "there is: surface, volume, fields"]),
-        (f"{COORDS}?surface=5&part=1&seed=1", "unknown-parameter", ["'part'", "surface, volume, seed, dtype"]),
+        (f"{SAMPLE}?surfce=5", "unknown-parameter", ["'surfce'", "near names: surface;", "volume, seed, dtype"]),
+        (f"{SAMPLE}?token=x", "unknown-parameter", ["'token'", "there is: surface, volume, seed"]),
+        (
+            f"{COORDS}?surface=5&part=1&seed=1",
+            "unknown-parameter",
+            ["'part'", "surface, volume, seed, dtype, revision"],
+        ),
         (f"{COORDS}?surface=5&fields=surface_area", "unknown-parameter", ["'fields'"]),
         (f"{SAMPLE}?surface=5&surface=6", "invalid-parameter", ["surface='5,6'", "given once"]),
         (f"{SAMPLE}?surface=0", "invalid-parameter", ["surface='0'", "integer in 1..", "or all"]),
@@ -121,7 +125,7 @@ def test_allowed_names_and_the_parameter_are_members(http: httpx.Client) -> None
     assert problem_of(http.get(f"{SAMPLE}?dtype=int8"))["allowed"] == ["float32", "stored"]
     problem = problem_of(http.get(f"{SAMPLE}?surfce=1"))
     assert problem["parameter"] == "surfce"
-    assert problem["allowed"][:3] == ["surface", "volume", "fields"]
+    assert problem["allowed"][:3] == ["surface", "volume", "seed"]
     assert problem_of(http.get(f"{SAMPLE}?domains=x"))["allowed"] == ["surface", "volume"]
     assert len(problem_of(http.get(f"{SAMPLE}?fields=x"))["allowed"]) == 10
 

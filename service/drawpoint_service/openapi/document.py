@@ -10,30 +10,24 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 
 from drawpoint.draw.batch import MAX_BODY_BYTES
-from drawpoint.draw.seeds import MAX_SEED
 from drawpoint_service import problems
 from drawpoint_service.middleware.access import OPEN_PATHS
+from drawpoint_service.openapi.parameters import in_query, properties_of, query_parameters
 from drawpoint_service.openapi.responses import document_problems
-from drawpoint_service.requests import query
+from drawpoint_service.requests.batch_body import BatchBody
+from drawpoint_service.requests.query import DrawQuery, SampleQuery
+from drawpoint_service.requests.validation import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from fastapi import FastAPI
 
     import drawpoint.format.manifest
     from drawpoint_service.stores.catalog import ServedStore
 
-    Parameters = list[dict[str, Any]]
-
 EXAMPLE_COUNT = 4096
 _STORE = "/stores/{store_id}"
-_SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
-_COUNT = {"type": "integer", "minimum": 1, "maximum": MAX_SEED}
-_URL_COUNT = {"anyOf": [_COUNT, {"const": query.ALL}]}
-_BODY_COUNT = {"anyOf": [_COUNT, {"const": query.ALL}, {"type": "null"}]}
-_DTYPE = {"type": "string", "enum": list(query.DTYPES), "default": query.DTYPES[0]}
-_SEED_TEXT = "Names the draw: the same seed gives the same rows, and the answer may be cached."
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
@@ -48,18 +42,6 @@ _IF_NONE_MATCH = {
 }
 
 
-def page_parameters() -> dict[str, Any]:
-    """Return the OpenAPI of the query of a page of samples."""
-    limit = {**_COUNT, "maximum": query.MAX_PAGE_SAMPLES, "default": query.PAGE_SAMPLES}
-    after = "The id behind which the page begins: `next` of the page before."
-    return {
-        "parameters": [
-            _in_query("limit", "How many samples a page holds at most.", limit),
-            _in_query("after", after, {"type": "string"}),
-        ]
-    }
-
-
 def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: int, needs_token: bool) -> bytes:
     """Return the application's OpenAPI document.
 
@@ -68,9 +50,9 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     """
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     draws: dict[str, Callable[[drawpoint.format.manifest.StoreManifest], dict[str, Any]]] = {
-        f"{_STORE}/samples/{{sample_id}}": _document_sample,
-        f"{_STORE}/coords/{{sample_id}}": _document_coords,
-        f"{_STORE}/batch": lambda manifest: _document_batch(manifest, most_samples),
+        f"{_STORE}/samples/{{sample_id}}": lambda manifest: {"parameters": _sample_parameters(manifest)},
+        f"{_STORE}/coords/{{sample_id}}": lambda manifest: {"parameters": _coords_parameters(manifest)},
+        f"{_STORE}/batch": lambda manifest: {"requestBody": _batch_body(manifest, most_samples)},
     }
     alike = {str(_fields_of(store.manifest)) for store in stores}
     ids = [store.id for store in stores]
@@ -79,10 +61,10 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
         if path not in draws:
             paths[path] = _with_store(methods, ids)
         elif len(alike) == 1:
-            paths[path] = _with_query(_with_store(methods, ids), draws[path](stores[0].manifest))
+            paths[path] = _with_draw(_with_store(methods, ids), draws[path], stores[0].manifest)
         else:
             for store in stores:
-                asked = _with_query(_for_one(methods, store.id), draws[path](store.manifest))
+                asked = _with_draw(_for_one(methods, store.id), draws[path], store.manifest)
                 paths[path.replace("{store_id}", store.id)] = asked
     for path, methods in paths.items():
         _complete(methods, asks_token=needs_token and path not in OPEN_PATHS)
@@ -141,44 +123,67 @@ def _for_one(methods: dict[str, Any], store_id: str) -> dict[str, Any]:
     return own
 
 
-def _with_query(methods: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what a draw can ask for: `parameters` of the query, `sample` as an example, and the body."""
+def _with_draw(
+    methods: dict[str, Any],
+    draw: Callable[[drawpoint.format.manifest.StoreManifest], dict[str, Any]],
+    manifest: drawpoint.format.manifest.StoreManifest,
+) -> dict[str, Any]:
+    """Add what a draw can ask for: parameters of the query, or a body."""
     for operation in methods.values():
         for parameter in operation["parameters"]:
-            if parameter["name"] == "sample_id" and asked["sample"] is not None:
-                parameter["example"] = asked["sample"]
-        operation["parameters"] += asked["parameters"]
-        if "body" in asked:
-            content = {"application/json": {"schema": asked["body"]}}
-            operation["requestBody"] = {"required": True, "content": content}
+            if parameter["name"] == "sample_id" and manifest.samples:
+                parameter["example"] = next(iter(manifest.samples))
+        added = draw(manifest)
+        operation["parameters"] += added.pop("parameters", [])
+        operation.update(added)
     return methods
 
 
-def _document_sample(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
+def _sample_parameters(manifest: drawpoint.format.manifest.StoreManifest) -> list[dict[str, Any]]:
+    """Document the counts and SampleQuery; members that depend on one another are one parameter."""
+    own = properties_of(SampleQuery)
     draw = {
         "type": "object",
-        "properties": {"seed": {**_SEED, "description": _SEED_TEXT}, "part": _SEED},
+        "properties": {name: own[name] for name in ("seed", "part")},
         "dependentRequired": {"part": ["seed"]},
         "additionalProperties": False,
     }
+    text = "`seed`, and with it `part`: one of the ceil(n / count) disjoint parts."
+    return [
+        *({**in_query(name, counted), "example": EXAMPLE_COUNT} for name, counted in _counts(manifest).items()),
+        {**in_query("draw", draw, text), "example": {"seed": 0}},
+        _selection(manifest),
+        *query_parameters(SampleQuery, "dtype", "revision", revision=manifest.revision),
+    ]
+
+
+def _coords_parameters(manifest: drawpoint.format.manifest.StoreManifest) -> list[dict[str, Any]]:
+    counts = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": _counts(manifest),
+        "additionalProperties": False,
+    }
+    text = (
+        f"How many points of each domain to send, or `{ALL}`; at least one domain. Naming one that the sample lacks is "
+        "422."
+    )
+    examples = dict.fromkeys(manifest.domains, EXAMPLE_COUNT)
+    return [
+        {**in_query("num_points", counts, text), "required": True, "example": examples},
+        *query_parameters(DrawQuery, "seed", "dtype", "revision", seed=0, revision=manifest.revision),
+    ]
+
+
+def _counts(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
+    count = properties_of(DrawQuery)["counts"]["additionalProperties"]
     return {
-        "sample": next(iter(manifest.samples), None),
-        "parameters": [
-            *(
-                {**_in_query(domain, _describe_count(domain), _URL_COUNT), "example": EXAMPLE_COUNT}
-                for domain in manifest.domains
-            ),
-            {
-                **_in_query("draw", "`seed`, and with it `part`: one of the ceil(n / count) disjoint parts.", draw),
-                "example": {"seed": 0},
-            },
-            _document_selection(manifest),
-            *_shared(manifest),
-        ],
+        domain: {**count, "description": f"How many random points of {domain!r} to send, or `{ALL}`."}
+        for domain in manifest.domains
     }
 
 
-def _document_selection(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
+def _selection(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
     """Document `fields` and `domains`, lists of names that must leave something of one another."""
     by_domain = _fields_of(manifest)
     fields = [field for fields in by_domain.values() for field in fields]
@@ -198,91 +203,25 @@ def _document_selection(manifest: drawpoint.format.manifest.StoreManifest) -> di
         "given, at least one field is of one of the domains. Fields that the sample lacks are absent, and naming a "
         "domain that it lacks is 422."
     )
-    return {**_in_query("selection", text, {"anyOf": choices}), "example": {"fields": ",".join(fields[:2])}}
+    return {**in_query("selection", {"anyOf": choices}, text), "example": {"fields": ",".join(fields[:2])}}
 
 
-def _document_coords(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
-    counts = {
-        "type": "object",
-        "minProperties": 1,
-        "properties": {domain: {**_URL_COUNT, "description": _describe_count(domain)} for domain in manifest.domains},
-        "additionalProperties": False,
-    }
-    text = (
-        f"How many points of each domain to send, or `{query.ALL}`; at least one domain. Naming one that the sample "
-        "lacks is 422."
+def _batch_body(manifest: drawpoint.format.manifest.StoreManifest, most_samples: int) -> dict[str, Any]:
+    """Document BatchBody with the domains and fields that the store has."""
+    schema = BatchBody.model_json_schema()
+    sample = schema.pop("$defs")["BatchSample"]
+    members = schema["properties"]
+    members["samples"]["items"] = sample
+    members["samples"]["description"] = (
+        "The draws, in order; one without a seed gets a fresh one, which the metadata name. More than "
+        f"{most_samples} are answered with 413, and so is a body of more than {MAX_BODY_BYTES:,} bytes."
     )
-    return {
-        "sample": next(iter(manifest.samples), None),
-        "parameters": [
-            {
-                **_in_query("num_points", text, counts),
-                "required": True,
-                "example": dict.fromkeys(manifest.domains, EXAMPLE_COUNT),
-            },
-            {**_in_query("seed", _SEED_TEXT, _SEED), "example": 0},
-            *_shared(manifest),
-        ],
-    }
-
-
-def _document_batch(manifest: drawpoint.format.manifest.StoreManifest, most_samples: int) -> dict[str, Any]:
-    seed = {"anyOf": [_SEED, {"type": "null"}]}
-    sample_id = {"type": "string"}
-    random = {"id": sample_id, "seed": seed, "part": {"type": "null"}}
-    part = {"id": sample_id, "seed": _SEED, "part": _SEED}
-    items = [
-        {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
-        for required, properties in ((["id"], random), (["id", "seed", "part"], part))
-    ]
-    counts = {
-        "type": ["object", "null"],
-        "properties": dict.fromkeys(manifest.domains, _BODY_COUNT),
-        "additionalProperties": False,
-    }
-    names = {"type": "string", "enum": list(manifest.fields)}
-    members = {
-        "samples": {
-            "description": "The draws, in order; one without a seed gets a fresh one, which the metadata name. More "
-            f"than {most_samples} are answered with 413, and so is a body of more than {MAX_BODY_BYTES:,} bytes.",
-            "type": "array",
-            "minItems": 1,
-            "items": {"anyOf": items},
-        },
-        "num_points": {"description": "Counts by domain; a domain that is left out comes in full.", **counts},
-        "coords": {
-            "description": "Counts by domain of positions that are drawn independently, under the same seed.",
-            **counts,
-        },
-        "fields": {
-            "description": "Canonical fields to send; all unless given. What a sample lacks is absent.",
-            "anyOf": [{"type": "array", "minItems": 1, "items": names}, {"type": "null"}],
-        },
-        "dtype": _DTYPE,
-        "revision": {"description": "The revision that the store has to be at.", "type": ["string", "null"]},
-    }
-    return {
-        "sample": None,
-        "parameters": [_in_query("revision", "The revision that the store has to be at.", {"type": "string"})],
-        "body": {"type": "object", "required": ["samples"], "properties": members, "additionalProperties": False},
-    }
-
-
-def _shared(manifest: drawpoint.format.manifest.StoreManifest) -> Parameters:
-    revision = _in_query("revision", "The revision that the store has to be at.", {"type": "string"})
-    return [
-        _in_query("dtype", "`float32` for every field, or each as it is `stored`.", _DTYPE),
-        {**revision, "example": manifest.revision},
-    ]
-
-
-def _in_query(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    # An object is a parameter for each of its properties, under their own names.
-    return {"name": name, "in": "query", "description": description, "style": "form", "explode": True, "schema": schema}
-
-
-def _describe_count(domain: str) -> str:
-    return f"How many random points of {domain!r} to send, or `{query.ALL}`."
+    for name in ("num_points", "coords"):
+        counts = members[name]["anyOf"][0]
+        counts["properties"] = dict.fromkeys(manifest.domains, counts.pop("additionalProperties"))
+        counts["additionalProperties"] = False
+    members["fields"]["anyOf"][0]["items"]["enum"] = list(manifest.fields)
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _fields_of(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.errors import DrawpointError, ResponseTooLarge, SampleNotFound
 from drawpoint.format import payload
 from drawpoint_service import problems
+from drawpoint_service.requests.validation import numpy_dtype
 from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from drawpoint.draw.selection import Selection
     from drawpoint_service.read_pool import ReadPool
-    from drawpoint_service.requests.body import BatchQuery
+    from drawpoint_service.requests.batch_body import BatchQuery
     from drawpoint_service.stores.catalog import ServedStore
     from drawpoint_store.reading.plan import ReadPlan
 
@@ -45,7 +46,7 @@ class BatchPlan:
         return sum(tensor.nbytes for tensor in self.tensors())
 
     def tensors(self) -> list[payload.TensorSpec]:
-        dtype = self.query.numpy_dtype
+        dtype = numpy_dtype(self.query.body.dtype)
         return [
             payload.TensorSpec(f"{prefix}{name}", dtype or array.layout.dtype, array.shape)
             for reads in self.reads.values()
@@ -72,7 +73,7 @@ def plan_batch(store: ServedStore, query: BatchQuery, limit: int) -> BatchPlan:
         except DrawpointError as error:
             plan.errors[index] = error
             continue
-        needed = size + sum(selection.nbytes(query.numpy_dtype) for selection in selected.values())
+        needed = size + sum(selection.nbytes(numpy_dtype(query.body.dtype)) for selection in selected.values())
         if needed > limit:
             raise ResponseTooLarge(
                 f"samples 0 to {index} of the batch would have {needed:,} bytes and at most {limit:,} are sent at "
@@ -152,7 +153,7 @@ def _describe(store: ServedStore, plan: BatchPlan) -> dict[str, str]:
         "store": store.id,
         "revision": store.revision,
         "draw_version": str(DRAW_VERSION),
-        "dtype": plan.query.dtype,
+        "dtype": plan.query.body.dtype,
         **{name: json.dumps(value, sort_keys=True, separators=(",", ":")) for name, value in described.items()},
     }
 

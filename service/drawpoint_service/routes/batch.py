@@ -10,10 +10,11 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from drawpoint.format.payload import CONTENT_TYPE
 from drawpoint_service.admission.semaphore import NO_MEMORY
 from drawpoint_service.middleware.context import context_of
+from drawpoint_service.openapi.parameters import query_parameters
 from drawpoint_service.openapi.responses import document_batch, document_problems
 from drawpoint_service.requests import draw_payload, query, responses
+from drawpoint_service.requests.batch_body import is_json, parse_batch, receive_body
 from drawpoint_service.requests.batch_plan import allocate_batch, finish_batch, plan_batch, read_item
-from drawpoint_service.requests.body import is_json, parse_batch, receive_body
 
 if TYPE_CHECKING:
     from drawpoint.errors import DrawpointError
@@ -34,20 +35,21 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: F
         "/stores/{store_id}/batch",
         response_class=Response,
         responses={**document_batch(), **document_problems(404, 408, 409, 413, 415, 422, 503)},
+        openapi_extra={"parameters": query_parameters(query.RevisionQuery)},
     )
     async def read_batch(store_id: str, request: Request) -> Response:
         """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
         store = await catalog.enter(request, store_id)
-        revision = query.parse_batch_query(request.query_params.multi_items())
+        revision = query.parse_query(query.RevisionQuery, request.query_params.multi_items()).revision
         if not is_json(request.headers):
             detail = "the body of a batch is JSON, not compressed; send it as application/json."
             raise HTTPException(415, detail, {"Accept": "application/json", "Accept-Encoding": "identity"})
         body = await receive_body(request.stream(), settings.body_seconds)
         asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
-        if asked.revision not in (None, store.revision):
-            store = await catalog.enter(request, store_id, asked.revision)
+        if asked.body.revision not in (None, store.revision):
+            store = await catalog.enter(request, store_id, asked.body.revision)
             asked = parse_batch(body, store.manifest, settings.max_batch_samples, store.id)
-        for wanted in (revision, asked.revision):
+        for wanted in (revision, asked.body.revision):
             draw_payload.check_revision(store.id, store.revision, wanted)
         plan = await pool.run(plan_batch, store, asked, settings.max_response_bytes)
         context_of(request.scope).exit_stack.callback(await memory.acquire(plan.nbytes, NO_MEMORY))

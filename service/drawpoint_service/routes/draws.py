@@ -13,6 +13,7 @@ from drawpoint_service.admission.semaphore import NO_MEMORY
 from drawpoint_service.middleware.context import context_of
 from drawpoint_service.openapi.responses import document_draw, document_problems
 from drawpoint_service.requests import draw_payload, query, responses
+from drawpoint_service.requests.validation import numpy_dtype
 from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
     async def read_sample(store_id: str, sample_id: str, request: Request) -> Response:
         """Send the fields of a sample; a domain without a count comes in full."""
         store = await catalog.enter(request, store_id)
-        asked = query.parse_sample_query(request.query_params.multi_items(), store.manifest)
+        asked = query.parse_query(query.SampleQuery, request.query_params.multi_items(), store.manifest.domains)
         draw_payload.check_revision(store.id, store.revision, asked.revision)
         fields = query.select_fields(asked, store.manifest, sample_id, store.id)
         seed = resolve_seed(request, asked)
@@ -52,7 +53,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
     async def read_coords(store_id: str, sample_id: str, request: Request) -> Response:
         """Send positions of each domain with a count, drawn independently of the sample's fields."""
         store = await catalog.enter(request, store_id)
-        asked = query.parse_coords_query(request.query_params.multi_items(), store.manifest)
+        asked = query.parse_query(query.DrawQuery, request.query_params.multi_items(), store.manifest.domains)
         draw_payload.check_revision(store.id, store.revision, asked.revision)
         seed = resolve_seed(request, asked)
         selection = select_coords(store.manifest, sample_id, asked.counts, store=store.id)
@@ -61,7 +62,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
     async def send_draw(
         request: Request, store: ServedStore, asked: DrawQuery, selection: Selection, seed: int
     ) -> Response:
-        draw_payload.check_size(selection, asked.numpy_dtype, settings.max_response_bytes)
+        draw_payload.check_size(selection, numpy_dtype(asked.dtype), settings.max_response_bytes)
         if selection.num_chunks <= PLANNED_AT_ONCE:
             plan = plan_draw(selection, seed)
         else:
@@ -70,7 +71,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
         etag = headers.get("ETag")
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
             return responses.not_modified(headers)
-        tensors = draw_payload.list_tensors(plan, asked.numpy_dtype)
+        tensors = draw_payload.list_tensors(plan, numpy_dtype(asked.dtype))
         metadata = draw_payload.describe_draw(store.id, store.revision, plan, asked)
         context = context_of(request.scope)
         if context.is_head:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
-from drawpoint_service.openapi.document import page_parameters
+from drawpoint_service.openapi.parameters import query_parameters
 from drawpoint_service.openapi.responses import document_json, document_manifest, document_problems
 from drawpoint_service.requests import query, responses
 from drawpoint_service.stores.summaries import SamplePage, StoreSummary
@@ -54,7 +54,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     )
     async def list_stores(request: Request) -> Response:
         """List the stores."""
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         listing = b",".join(store.summary_json for store in catalog.values())
         return responses.json_response(b"[" + listing + b"]")
 
@@ -62,14 +62,14 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     async def show_store(store_id: str, request: Request) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
         store = await catalog.enter(request, store_id)
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
     @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422, 503)})
     async def send_manifest(store_id: str, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
         store = await catalog.enter(request, store_id)
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         compressed = responses.accepts_gzip(request.headers.get("accept-encoding"))
         etags = {False: f'"{store.revision}"', True: f'"{store.revision}-gzip"'}
         headers = {"ETag": etags[compressed], "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
@@ -83,12 +83,12 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     @router.get(
         "/stores/{store_id}/samples",
         responses={200: document_json(SamplePage), **document_problems(404, 422, 503)},
-        openapi_extra=page_parameters(),
+        openapi_extra={"parameters": query_parameters(query.PageQuery)},
     )
     async def list_samples(store_id: str, request: Request) -> Response:
         """List a page of samples with their grids, in the order of their ids."""
         store = await catalog.enter(request, store_id)
-        page = query.parse_page_query(request.query_params.multi_items())
+        page = query.parse_query(query.PageQuery, request.query_params.multi_items())
         return responses.json_response(store.list_samples(page.limit, page.after).model_dump_json().encode())
 
     @router.get(
@@ -98,7 +98,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     async def send_statistics(store_id: str, request: Request) -> Response:
         """Send the statistics of the store's fields, if there are any of its present revision."""
         store = await catalog.enter(request, store_id)
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         statistics = await pool.run(read_current_statistics, store)
         return responses.json_response(statistics)
 
@@ -109,7 +109,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     async def send_splits(store_id: str, request: Request) -> Response:
         """List the splits that the store ships."""
         store = await catalog.enter(request, store_id)
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         splits = await pool.run(read_splits, store)
         return responses.json_response(splits.model_dump_json().encode())
 
@@ -120,7 +120,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
     async def send_split(store_id: str, name: str, request: Request) -> Response:
         """Send the sample ids of a split."""
         store = await catalog.enter(request, store_id)
-        query.refuse_parameters(request.query_params.multi_items())
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
         split = await pool.run(read_one_split, store, name)
         return responses.json_response(split.model_dump_json().encode())
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import DrawpointError, InvalidManifest, RevisionChanged, StoreNotFound
 from drawpoint_service.middleware.context import context_of
-from drawpoint_service.requests.query import COORDS_PARAMETERS, SAMPLE_PARAMETERS
+from drawpoint_service.requests.query import SampleQuery, parameters_of
 from drawpoint_service.stores.summaries import SamplePage, SampleSummary, StoreSummary, summarise
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import objects as stores
@@ -66,9 +66,9 @@ class ServedStore:
     def summary_json(self) -> bytes:
         return self.summary.model_dump_json().encode()
 
-    def list_samples(self, limit: int, after: str | None) -> SamplePage:
+    def list_samples(self, limit: int, after: str) -> SamplePage:
         """Return the first `limit` samples whose ids sort behind `after`, which need not exist any more."""
-        begin = 0 if after is None else bisect_right(self.sample_ids, after)
+        begin = bisect_right(self.sample_ids, after)
         ids = self.sample_ids[begin : begin + limit]
         samples = self.manifest.samples
         page = [
@@ -88,7 +88,7 @@ def serve_store(store_id: str, reader: ZarrChunkReader, manifest_json: bytes | N
     manifest has been rewritten since it was opened.
     """
     manifest = reader.manifest
-    taken = sorted(manifest.domains.keys() & {*SAMPLE_PARAMETERS, *COORDS_PARAMETERS})
+    taken = sorted(manifest.domains.keys() & {*parameters_of(SampleQuery)})
     if taken:
         raise InvalidManifest(
             f"store {store_id!r} has a domain named {taken[0]!r}, which the service has a parameter of that name for; "
