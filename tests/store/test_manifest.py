@@ -444,7 +444,7 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
         load(tmp_path, stray)
     lost = document()
     lost["domains"]["surface"]["position"] = "surface_place"
-    with pytest.raises(InvalidManifest, match="'surface_place' is not among the arrays"):
+    with pytest.raises(InvalidManifest, match=r"domains\.surface: position names 'surface_place'"):
         load(tmp_path, lost)
     misnamed = document()
     misnamed["domains"]["surface"]["arrays"]["surface_pressure"]["field"] = "surface_area"
@@ -541,6 +541,27 @@ def test_fields_are_listed_domain_by_domain(tmp_path: Path) -> None:
     assert all(layout.field == field for field, layout in manifest.fields.items())
 
 
-def test_a_position_that_is_not_among_the_arrays_is_refused() -> None:
-    with pytest.raises(ValueError, match="not among the arrays"):
-        DomainLayout(position="surface_position", arrays={})
+@pytest.mark.parametrize(
+    ("model", "given", "reason"),
+    [
+        (StoreManifest, {"dataset_name": "x"}, "StoreManifest is refused: shuffle_seed, domains: they are required."),
+        (SampleEntry, {"relpath": "a"}, "SampleEntry is refused: domains: it is required."),
+        (SampleEntry, {"relpath": "a", "domains": {"surface": {"n_points": 1}}}, "domains.surface.chunk_points, "),
+        (DomainSample, {**GRID, "n_points": "x"}, "n_points: it must be an integer, not 'x'."),
+        (ArrayLayout, {"array_name": "../a", "field": "a", "dtype": "int8", "dim": 1}, "refused: array_name: "),
+        (DomainLayout, {"position": "a", "arrays": {}}, "position names 'a', which is none of its arrays (none)."),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_said_in_our_own_words(model: Any, given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidManifest, match=re.escape(reason)) as refused:
+        model(**given)
+    assert "pydantic" not in str(refused.value)
+
+
+def test_a_change_that_is_refused_changes_nothing() -> None:
+    layout = made().domains["surface"]
+    with pytest.raises(InvalidManifest, match="position names 'a', which is none of its arrays"):
+        layout.position = "a"
+    assert layout.position == "surface_position"
+    with pytest.raises(InvalidManifest, match="dim: it must be greater than 0, not 0"):
+        layout.arrays["surface_pressure"].dim = 0

@@ -39,7 +39,8 @@ def explain(error: ValidationError, *, within: Sequence[str] = (), secret: Colle
     `within` is where the model lies. What lies at a name of `secret` is not shown, nor are the members of lists and of
     named values.
     """
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = found[0]
     kind, path = first["type"], [str(part) for part in (*within, *first["loc"]) if part != "[key]"]
     context = {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
@@ -48,7 +49,10 @@ def explain(error: ValidationError, *, within: Sequence[str] = (), secret: Colle
     if kind == "value_error":  # of a check of ours, which has said it
         reason = str(context["error"])
     elif kind == "missing":
-        reason = "it is required"
+        beside = [each["loc"] for each in found if each["type"] == kind and each["loc"][:-1] == first["loc"][:-1]]
+        missing = [str(loc[-1]) for loc in beside]
+        path[-1] = ", ".join(missing)
+        reason = "it is required" if len(missing) == 1 else "they are required"
     elif kind in ("extra_forbidden", "no_such_attribute"):
         reason = "there is no such name"
     else:

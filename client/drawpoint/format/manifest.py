@@ -11,7 +11,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -21,7 +20,14 @@ from pydantic import (
 
 from drawpoint.errors import InvalidManifest
 from drawpoint.format.invalid_values import explain
-from drawpoint.format.sample_table import DomainSample, RelativePath, SampleEntry, SampleTable, compact_object
+from drawpoint.format.sample_table import (
+    DomainSample,
+    ManifestModel,
+    RelativePath,
+    SampleEntry,
+    SampleTable,
+    compact_object,
+)
 
 __all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "SampleTable", "StoreManifest"]
 
@@ -41,12 +47,21 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 DtypeName = Annotated[str, AfterValidator(_check_dtype)]
 
 
-class _Model(BaseModel):
-    # Extra keys are ignored, so that stores of older and newer writers stay readable.
-    model_config = ConfigDict(extra="ignore")
+class _Assignable(ManifestModel):
+    """A part of the manifest that is checked when it is changed, too; a change that is refused changes nothing."""
+
+    model_config = ConfigDict(validate_assignment=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = {**self.__dict__}
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            self.__dict__.update(before)  # pydantic leaves what a check of the whole model has refused
+            raise InvalidManifest(f"the change of the manifest is refused: {explain(error)}.") from error
 
 
-class ArrayLayout(_Model):
+class ArrayLayout(_Assignable):
     """Where one field lies: array `array_name` of shape (n_points, dim), stored as `dtype`."""
 
     array_name: RelativePath
@@ -55,7 +70,7 @@ class ArrayLayout(_Model):
     dim: int = Field(gt=0, le=MAX_DIM)
 
 
-class DomainLayout(_Model):
+class DomainLayout(_Assignable):
     """The arrays of a domain by canonical field; `position` names the one that holds coordinates."""
 
     position: str
@@ -64,17 +79,16 @@ class DomainLayout(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.position not in self.arrays:
-            raise ValueError(f"the position field {self.position!r} is not among the arrays")
+            held = ", ".join(self.arrays) or "none"
+            raise ValueError(f"position names {self.position!r:.80}, which is none of its arrays ({held:.200})")
         for field, layout in self.arrays.items():
             if layout.field != field:
                 raise ValueError(f"array {field!r} names another field, {layout.field!r}")
         return self
 
 
-class StoreManifest(_Model):
+class StoreManifest(_Assignable):
     """All that is known of a store without reading its data; `samples` is keyed by sample id."""
-
-    model_config = ConfigDict(validate_assignment=True)
 
     dataset_name: str
     format_version: int = FORMAT_VERSION
@@ -117,14 +131,6 @@ class StoreManifest(_Model):
         if stray:
             raise ValueError(f"samples have domains without a layout: {', '.join(stray)}")
         return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        before = {**self.__dict__}
-        try:
-            super().__setattr__(name, value)
-        except ValidationError as error:
-            self.__dict__.update(before)  # pydantic leaves what a check of the whole model has refused
-            raise InvalidManifest(f"the change of the manifest is refused: {explain(error)}.") from error
 
     @property
     def revision(self) -> str:

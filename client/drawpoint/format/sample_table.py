@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from drawpoint.errors import InvalidManifest
 from drawpoint.format.invalid_values import explain
 
 
@@ -51,10 +52,24 @@ def _refuse_change(name: str) -> NoReturn:
     )
 
 
-class _Fixed(BaseModel):
-    """A value that is replaced and never changed: a change to what a table hands out would not reach the table."""
+class ManifestModel(BaseModel):
+    """A part of the manifest; to make one that is invalid raises InvalidManifest, in words that need no pydantic."""
 
+    # Extra keys are ignored, so that stores of older and newer writers stay readable.
     model_config = ConfigDict(extra="ignore")
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise InvalidManifest(f"{type(self).__name__} is refused: {explain(error)}.") from error
+
+    # Says that it adds nothing to what is validated; else models within models would be made by it, one by one.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class _Fixed(ManifestModel):
+    """A value that is replaced and never changed: a change to what a table hands out would not reach the table."""
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         _refuse_change(name)
