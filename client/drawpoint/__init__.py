@@ -11,7 +11,6 @@ from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, S
 
 if TYPE_CHECKING:
     from drawpoint.draw.parts import Part, iter_parts
-    from drawpoint.remote.asynchronous import AsyncRemoteReader
     from drawpoint.remote.connection import Connection, connect
     from drawpoint.remote.reader import RemoteReader
     from drawpoint.training.dataset import SampleDataset
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayLayout",
-    "AsyncRemoteReader",
     "Connection",
     "DomainLayout",
     "DomainSample",
@@ -47,7 +45,6 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncRemoteReader": "drawpoint.remote.asynchronous",
     "Connection": "drawpoint.remote.connection",
     "Estimate": "drawpoint.training.estimate",
     "LoaderReport": "drawpoint.training.loader",

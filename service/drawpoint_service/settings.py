@@ -19,7 +19,7 @@ from pydantic import (
 
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint.format.invalid_values import explain
-from drawpoint.remote.tokens import TOKEN_VARIABLE, tokens_in
+from drawpoint.remote.settings import TOKEN_VARIABLE, tokens_in
 from drawpoint_store.storage.buckets import BucketAccess, Location
 from drawpoint_store.storage.disk_cache import DiskCache
 from drawpoint_store.storage.locations import check_location, is_remote, local_path

@@ -148,7 +148,7 @@ def list_ways(url: str) -> dict[str, Callable[[], Any]]:
     return {
         "http.client + zero-copy views (no checks, no float32)": read_bare,
         "the same + crc32c + one cast to float32": read_and_use,
-        "drawpoint, hot path": lambda: plain.read_sample(SAMPLE, COUNTS, seed=SEED),
+        "drawpoint": lambda: plain.read_sample(SAMPLE, COUNTS, seed=SEED),
         "drawpoint through httpx": lambda: through.read_sample(SAMPLE, COUNTS, seed=SEED),
         "httpx.Client.get + views (no checks, no float32)": read_httpx,
     }

@@ -180,7 +180,7 @@ def test_an_item_that_is_too_large_alone_is_an_error_of_its_own(store_root: Path
 def test_a_batch_too_long_for_one_request_is_sent_in_several(
     proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint.remote.reads.MAX_BODY_BYTES", 300)
+    monkeypatch.setattr("drawpoint.remote.reader.MAX_BODY_BYTES", 300)
     found = open_store(proxy.url).read_batch(ITEMS * 2, COUNTS, coords=COORDS)
     assert all(len(seen.body) <= 300 for seen in proxy.draws)
     for item, outcome in zip(ITEMS * 2, found, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import socketserver
@@ -20,9 +19,10 @@ import trustme
 import drawpoint
 from children import make_client
 from drawpoint import errors
-from drawpoint.remote.engines import start_engines
-from drawpoint.remote.http import LeanEngine
-from drawpoint.remote.retry import Settings
+from drawpoint.remote import retry as transport
+from drawpoint.remote.http import HttpEngine
+from drawpoint.remote.httpx_engine import start_engines
+from drawpoint.remote.settings import ConnectionSettings
 from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy, Reply, hang_up, send
 from live import LiveService
@@ -33,10 +33,10 @@ OpenStore = Callable[..., drawpoint.RemoteReader]
 
 
 def is_lean(url: str, **options: Any) -> bool:
-    engines = start_engines(Settings(url, options=options))
+    engines = start_engines(ConnectionSettings(url, options=options))
     for engine in engines.values():
         engine.close()
-    return isinstance(engines["hot"], LeanEngine)
+    return isinstance(engines["draws"], HttpEngine)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-class TestTheLeanEngine:
+class TestTheHttpEngine:
     @pytest.mark.parametrize(
         "options",
         [
@@ -86,9 +86,9 @@ class TestTheLeanEngine:
         assert not is_lean("http://user:word@host:8000")
 
     def test_leaves_a_client_to_itself(self) -> None:
-        engines = start_engines(Settings("http://host", client=make_client))
-        assert not isinstance(engines["hot"], LeanEngine)
-        engines["hot"].close()
+        engines = start_engines(ConnectionSettings("http://host", client=make_client))
+        assert not isinstance(engines["draws"], HttpEngine)
+        engines["draws"].close()
 
 
 class TestProxiesOfTheEnvironment:
@@ -324,17 +324,11 @@ class TestTheWrongScheme:
             thread.join()
 
     def tell(self, url: str, manifest: drawpoint.StoreManifest) -> Iterator[str]:
-        """What is said by the engine of documents, by that of draws, and where it is awaited."""
-
-        async def awaited() -> None:
-            async with drawpoint.connect(url).async_store("made"):
-                pass
-
+        """What is said by the engine of documents, and by that of draws."""
         transport = drawpoint.connect(url)._transport  # noqa: SLF001  only its manifest came another way
         for call in (
             lambda: drawpoint.connect(url).store("made"),
             lambda: drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE),
-            lambda: asyncio.run(awaited()),
         ):
             with pytest.raises(errors.RequestFailed) as caught:
                 call()
@@ -349,7 +343,11 @@ class TestTheWrongScheme:
         for said in self.tell(secure_address, manifest):
             assert "it speaks TLS: write https:// in place of http:// in its address" in said
 
-    def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(self, service: LiveService) -> None:
+    def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(
+        self, service: LiveService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "LOOK_SECONDS", 0.2)
+
         def hang_up_once(reply: Reply) -> bool:
             proxy.documents = send
             return hang_up(reply)
@@ -357,7 +355,7 @@ class TestTheWrongScheme:
         with FaultyProxy(service.url) as proxy:
             proxy.documents = hang_up_once
             assert drawpoint.connect(proxy.url).stores()[0]["id"] == "made"
-            assert len(proxy.seen) == 2
+            assert [seen.target for seen in proxy.seen].count("/stores") == 2
 
 
 class TestTheTokenOfTheEnvironment:

@@ -13,7 +13,7 @@ import safetensors.torch
 
 from conftest import FILEMAP, REPOSITORY, sample_arrays
 from drawpoint import errors
-from drawpoint.remote.engines import PLAIN_OPTIONS
+from drawpoint.remote.httpx_engine import PLAIN_OPTIONS
 from drawpoint_store import ZarrStoreWriter
 from live import LiveService
 

@@ -11,28 +11,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawpoint.draw.selection import DomainSelection, Selection
 from drawpoint.errors import ResponseDamaged
-from drawpoint.format.manifest import ArrayLayout
+from drawpoint.format.manifest import ArrayLayout, DomainSample
 from drawpoint.format.payload import TensorSpec, allocate
 from drawpoint.format.tensors import as_float32_each
-from drawpoint.remote.draw_request import Draw
+from drawpoint.remote.requests import DrawRequest
 
 LAYOUTS = {
     "surface_position": ArrayLayout(array_name="p", field="surface_position", dtype="float32", dim=3),
     "surface_pressure": ArrayLayout(array_name="q", field="surface_pressure", dtype="float16", dim=1),
 }
-DRAW = Draw(
-    kind="samples",
-    store="s",
-    revision="r",
-    sample="a/b",
-    counts={"surface": 4},
-    fields=None,
-    seed=5,
-    part=2,
-    arrays=LAYOUTS,
-    rows=dict.fromkeys(LAYOUTS, 4),
-)
+GRID = DomainSample(n_points=100, chunk_points=100, shard_points=100, n_chunks=1)
+SELECTION = Selection("a/b", "a/b.zarr", "fields", 2, {"surface": DomainSelection(GRID, (*LAYOUTS.values(),), 4, 4)})
+DRAW = DrawRequest("s", "r", SELECTION, seed=5)
 METADATA = {"store": "s", "revision": "r", "sample": "a/b", "seed": "5", "part": "2", "new": "x"}
 SPECS = [TensorSpec("surface_position", "float32", (4, 3)), TensorSpec("surface_pressure", "float16", (4,))]
 

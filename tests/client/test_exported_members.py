@@ -10,7 +10,6 @@ import drawpoint
 def test_the_public_names_are_pinned() -> None:
     assert drawpoint.__all__ == [
         "ArrayLayout",
-        "AsyncRemoteReader",
         "Connection",
         "DomainLayout",
         "DomainSample",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import random
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -124,27 +123,11 @@ def draw_ahead(url: str) -> Draws:
         )
 
 
-def draw_awaiting(url: str) -> Draws:
-    async def draw() -> AsyncGenerator[Drawn, None]:
-        async with drawpoint.connect(url, timeout=1.0).async_store("made") as reader:
-            for seed in itertools.count():
-                yield await reader.read_sample(name_sample(seed), COUNTS, seed=seed)
-
-    with asyncio.Runner() as runner:
-        draws = draw()
-        try:
-            while True:
-                yield runner.run(anext(draws))
-        finally:
-            runner.run(draws.aclose())
-
-
 CLIENTS: dict[str, Client] = {
     "lean": draw_one_by_one,
     "httpx": draw_through_httpx,
     "batch": draw_batches,
     "prefetch": draw_ahead,
-    "async": draw_awaiting,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import tracemalloc
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.remote.documents import decode_body
+from drawpoint.remote.answers import decode_body
 from drawpoint.remote.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, Answer, Oversized
 from faulty import Fault, FaultyProxy
 
@@ -40,23 +39,11 @@ class TestAnAnswerThatIsTooLarge:
             reader.read_batch([SAMPLE, SAMPLE], COUNTS)
         assert len(proxy.draws) == 2
 
-    @pytest.mark.parametrize("fault", ENDLESS.values(), ids=ENDLESS)
-    def test_is_refused_where_it_is_awaited(self, proxy: FaultyProxy, fault: Fault) -> None:
-        proxy.always = fault
-
-        async def read() -> None:
-            async with drawpoint.connect(proxy.url).async_store("made") as reader:
-                await reader.read_sample(SAMPLE, COUNTS, seed=1)
-
-        with pytest.raises(errors.ResponseDamaged, match="at most"):
-            asyncio.run(read())
-        assert len(proxy.draws) == 1
-
-    @pytest.mark.parametrize("size", [b"f" * 15, b"f" * 16, b"0" * 5000 + b"1"], ids=len)
+    @pytest.mark.parametrize("size", [b"f" * 15, b"f" * 5000], ids=len)
     def test_is_refused_by_the_size_of_a_chunk(self, proxy: FaultyProxy, size: bytes) -> None:
         reader = drawpoint.connect(proxy.url).store("made")
         proxy.always = faulty.announce_chunk(size)
-        with pytest.raises(errors.ResponseDamaged, match=r"at most|any memory"):
+        with pytest.raises(errors.ResponseDamaged, match="at most"):
             reader.read_sample(SAMPLE, COUNTS, seed=1)
         assert len(proxy.draws) == 1
 

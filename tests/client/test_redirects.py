@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,18 +66,6 @@ def test_a_loop_ends_at_once_where_stores_are_listed_and_opened(proxy: FaultyPro
             with pytest.raises(errors.RequestFailed, match="without an end"):
                 call()
     assert len(proxy.seen) == 42
-
-
-def test_a_loop_ends_at_once_for_an_awaiting_reader(proxy: FaultyProxy) -> None:
-    async def read() -> None:
-        async with drawpoint.connect(proxy.url, follow_redirects=True).async_store("made") as reader:
-            proxy.seen.clear()
-            redirect(proxy, 307, LOOP)
-            with pytest.raises(errors.RequestFailed, match="without an end"):
-                await reader.read_sample(SAMPLE, COUNTS)
-
-    asyncio.run(read())
-    assert len(proxy.seen) == 21
 
 
 @pytest.mark.parametrize(

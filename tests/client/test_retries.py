@@ -221,7 +221,7 @@ class TestConnections:
             received.append(None)
 
         with monkeypatch.context() as patch:
-            patch.setattr("drawpoint.remote.http._Connection._await", interrupt)
+            patch.setattr("drawpoint.remote.http._BoundedReads.readinto", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 reader.read_sample(SAMPLE, seed=1)
         assert received

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.__main__ import main
 from drawpoint_cli.commands.serve import introduce, listen, open_worker
 from drawpoint_service.settings import Settings

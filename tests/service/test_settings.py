@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from drawpoint.errors import InvalidSettings
-from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_service.settings import Settings, StoreSettings, load_settings
 from drawpoint_store import StoreManifest
 

@@ -1,30 +1,29 @@
-"""What an answer says: whether it is the one that was asked for, and which error it reports."""
+"""What an answer says: whether it is the one that was asked for, which error it reports, which document it holds."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+import zlib
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from drawpoint import errors
 from drawpoint.format.payload import content_digest
-from drawpoint.remote.tls import TLS
-from drawpoint.remote.wire import Busy
+from drawpoint.remote.sockets import TLS
+from drawpoint.remote.wire import MAX_DOCUMENT_BYTES, YEAR_SECONDS, Busy, check_length
 
 if TYPE_CHECKING:
     from drawpoint.remote.wire import Answer, Request
 
 PROBLEM_TYPE = "application/problem+json"
 
-MAX_RETRY_AFTER_SECONDS = 365 * 86_400.0
-"""What a longer wish to wait is taken for: a year is past any deadline."""
-
 _TEXTS = ("type", "title", "detail", "sample", "field")
 _NUMBERS = ("status", "chunk")
 
+_GZIP = 16 + zlib.MAX_WBITS
 _DIGEST = re.compile(r"crc32c=:[A-Za-z0-9+/=]*:")
 _OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
@@ -59,7 +58,7 @@ def check_answer(answer: Answer, request: Request, request_id: str) -> None:
         raise errors.ResponseDamaged(f"the body has the digest {actual}, announced was {digest[0]}.")
     if answer.status != HTTPStatus.OK and not (answer.status == HTTPStatus.NOT_MODIFIED and request.etag):
         raise _read_problem(answer, request, request_id)
-    if not request.sealed:
+    if not request.require_digest:
         return
     for name, found in (("Content-Digest", digest), ("X-Request-ID", echoed)):
         if found is None:
@@ -93,7 +92,7 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
     error = report_problem(
         {**problem, "detail": detail},
         kind,
-        about=request.about,
+        description=request.description,
         store=request.store,
         sample=request.sample,
         request_id=request_id,
@@ -107,15 +106,15 @@ def report_problem(
     problem: dict[str, Any],
     kind: type[errors.DrawpointError],
     *,
-    about: str,
+    description: str,
     store: str | None,
     sample: str | None,
     request_id: str,
 ) -> errors.DrawpointError:
-    """Return the error of `kind` that a checked problem reports; `about` says in words what was asked for."""
+    """Return the error of `kind` that a checked problem reports; `description` names what was asked for."""
     detail = (problem.get("detail") or problem.get("title") or "it failed").rstrip(".")
     if store is None or f"store {store!r}" not in detail:  # else it says already what it is about
-        detail = f"{about}: {detail}"
+        detail = f"{description}: {detail}"
     error = kind(
         f"{detail} (request {request_id}).",
         store=store,
@@ -167,9 +166,83 @@ def _parse_retry_after(value: str | None) -> float:
     digits = value.strip()
     if digits.isascii() and digits.isdigit():
         # Not int(): it refuses thousands of digits, of which float() makes infinity.
-        return min(float(digits), MAX_RETRY_AFTER_SECONDS)
+        return min(float(digits), YEAR_SECONDS)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, OverflowError):  # a year of many digits overflows
         return 0.0
-    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+    return min(max(0.0, seconds), YEAR_SECONDS)
+
+
+def decode_body(answer: Answer, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """Return the body without its content coding, gzip if any.
+
+    Raises ResponseDamaged if that does not undo, and Oversized before more than `limit` bytes come of it.
+    """
+    coding = answer.headers.get("content-encoding", "identity").lower()
+    if coding == "identity":
+        return bytes(answer.body)
+    if coding not in ("gzip", "x-gzip"):
+        raise errors.ResponseDamaged(f"the body has the content coding {coding[:40]!r}, asked for was gzip.")
+    # Not through httpx: it undoes all of what it is given at once, and a thousand times that may come of it.
+    decoder = zlib.decompressobj(_GZIP)
+    try:
+        body = decoder.decompress(answer.body, limit + 1)
+    except zlib.error as error:
+        raise errors.ResponseDamaged(f"the body does not decode from gzip: {error}.") from error
+    check_length(len(body), limit)
+    if not decoder.eof or decoder.unused_data:
+        raise errors.ResponseDamaged("the body is more or less than one gzip stream.")
+    return body
+
+
+def read_json(answer: Answer) -> Any:
+    """Return the JSON document of an answer; raises ResponseDamaged if there is none.
+
+    So do those below for a document that is not what they read.
+    """
+    try:
+        return json.loads(decode_body(answer))
+    except (ValueError, RecursionError) as error:
+        raise errors.ResponseDamaged(f"the body is no JSON: {error}.") from error
+
+
+def read_stores(answer: Answer) -> list[dict[str, Any]]:
+    """Return the list of stores of an answer."""
+    return _check_named(read_json(answer), "id")
+
+
+def read_statistics(answer: Answer) -> dict[str, Any]:
+    """Return the statistics of an answer."""
+    statistics = read_json(answer)
+    if not isinstance(statistics, dict) or not isinstance(statistics.get("revision"), str):
+        raise errors.ResponseDamaged("the body is no object with a revision.")
+    return statistics
+
+
+def read_splits(answer: Answer) -> list[str]:
+    """Return the names of the splits that an answer lists."""
+    return [split["name"] for split in _check_named(_member(read_json(answer), "splits"), "name")]
+
+
+def read_split(answer: Answer) -> list[str]:
+    """Return the sample ids of the split that an answer holds."""
+    ids = _member(read_json(answer), "samples")
+    if not isinstance(ids, list) or not all(isinstance(sample_id, str) for sample_id in ids):
+        raise errors.ResponseDamaged("the body holds no list of sample ids.")
+    return ids
+
+
+def _member(document: Any, name: str) -> Any:
+    if not isinstance(document, dict) or name not in document:
+        raise errors.ResponseDamaged(f"the body is no object with {name}.")
+    return document[name]
+
+
+def _check_named(entries: Any, name: str) -> list[dict[str, Any]]:
+    """Return a list of objects that each have a text `name`."""
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get(name), str) for entry in entries
+    ):
+        raise errors.ResponseDamaged(f"the body holds no list of objects with {name}.")
+    return entries

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import numbers
 import os
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -13,21 +12,19 @@ from urllib.parse import quote, urlsplit
 from drawpoint.errors import ExtraMissing, ResponseDamaged
 from drawpoint.extras import how_to_install
 from drawpoint.format.manifest import StoreManifest
-from drawpoint.remote.asynchronous import AsyncRemoteReader, carry_out
-from drawpoint.remote.documents import decode_body, read_stores
+from drawpoint.remote.answers import decode_body, read_stores
 from drawpoint.remote.reader import RemoteReader
-from drawpoint.remote.reads import Reads
-from drawpoint.remote.retry import Settings, Transport
-from drawpoint.remote.tokens import TOKEN_VARIABLE, tokens_in
-from drawpoint.remote.wire import Request
+from drawpoint.remote.retry import Transport
+from drawpoint.remote.settings import TOKEN_VARIABLE, ConnectionSettings, tokens_in
+from drawpoint.remote.wire import YEAR_SECONDS, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     import httpx
 
-    from drawpoint.remote.wire import Answer, Steps
+    from drawpoint.remote.wire import Answer
 
 
 def connect(
@@ -46,7 +43,7 @@ def connect(
     `transport`, ...). `client` is instead a ready httpx.Client, or a function that returns one, which every process
     calls for itself; everything then goes through it as it is configured.
 
-    Raises ValueError for an address, token or deadline that cannot be meant, TypeError for an unknown option, and
+    Raises ValueError for an address, token or deadline that is invalid, TypeError for an unknown option, and
     ExtraMissing, an ImportError that says what to install, without the client extra.
     """
     missing = [name for name in ("httpx", "torch") if importlib.util.find_spec(name) is None]
@@ -67,7 +64,9 @@ def connect(
         raise ValueError(f"deadline must be a number of seconds above 0, not {deadline!r}.")
     if client is not None and options:
         raise TypeError(f"{', '.join(options)} belong to the client that is given; set them there.")
-    transport = Transport(Settings(url.rstrip("/"), token, float(deadline), client, options))
+    transport = Transport(
+        ConnectionSettings(url.rstrip("/"), token, min(float(deadline), YEAR_SECONDS), client, options)
+    )
     transport.start()
     return Connection(transport)
 
@@ -133,31 +132,13 @@ class Connection:
 
     def stores(self) -> list[dict[str, Any]]:
         """List the stores: id, dataset_name, revision, n_samples, domains, fields and links of each."""
-        return self._transport.fetch(Request("/stores", "the list of stores"), read_stores)
+        return self._transport.ask(Request("/stores", "the list of stores"), read_stores)
 
     def store(self, store_id: str) -> RemoteReader:
         """Open a store at the revision that it has now; its manifest is fetched only if it has changed.
 
         Raises StoreNotFound naming near ones, and RequestFailed where the service gives no answer.
         """
-        return RemoteReader(self._transport, store_id, self._transport.carry_out(self._open(store_id)))
-
-    @asynccontextmanager
-    async def async_store(self, store_id: str) -> AsyncIterator[AsyncRemoteReader]:
-        """Open a store for the event loop that runs; its reads are awaited, and its connections end with the block.
-
-        Raises what `store` raises, and TypeError where connect() was given a client.
-        """
-        from drawpoint.remote.engines import start_async_engine  # noqa: PLC0415  httpx is loaded when it is needed
-
-        engine = start_async_engine(self._transport.settings)
-        try:
-            manifest = await carry_out(self._open(store_id), engine)
-            yield AsyncRemoteReader(Reads(self._transport, store_id, manifest), engine)
-        finally:
-            await engine.close()
-
-    def _open(self, store_id: str) -> Steps[StoreManifest]:
         etag, known = self._manifests.get(store_id, (None, None))
         path = f"/stores/{quote(store_id, safe='')}"
         request = Request(f"{path}/manifest", f"store {store_id!r}", store_id, etag=etag)
@@ -165,16 +146,16 @@ class Connection:
         def read(answer: Answer) -> StoreManifest:
             if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
                 return known
-            manifest = _read_manifest(answer, request.about)
+            manifest = _read_manifest(answer, request.description)
             if "etag" in answer.headers:
                 self._manifests[store_id] = answer.headers["etag"], manifest
             return manifest
 
-        return (yield from self._transport.ask(request, read))
+        return RemoteReader(self._transport, store_id, self._transport.ask(request, read))
 
 
-def _read_manifest(answer: Answer, about: str) -> StoreManifest:
-    manifest = StoreManifest.from_json(decode_body(answer), origin=f"the manifest of {about}")
+def _read_manifest(answer: Answer, description: str) -> StoreManifest:
+    manifest = StoreManifest.from_json(decode_body(answer), origin=f"the manifest of {description}")
     announced = answer.headers.get("x-drawpoint-revision")
     if announced != manifest.revision:
         raise ResponseDamaged(f"its manifest has revision {manifest.revision}, announced was {announced}.")

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from drawpoint.draw.batch import COORDS_PREFIX, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
-from drawpoint.errors import RevisionChanged
-from drawpoint.remote.documents import read_split, read_splits, read_statistics
-from drawpoint.remote.reads import Reads
+from drawpoint.draw.seeds import resolve_seed
+from drawpoint.draw.selection import select_coords, select_sample
+from drawpoint.errors import (
+    DataDamaged,
+    DrawpointError,
+    InvalidDraw,
+    RequestFailed,
+    ResponseTooLarge,
+    RevisionChanged,
+    StoreUnreadable,
+)
+from drawpoint.remote.answers import read_split, read_splits, read_statistics
+from drawpoint.remote.requests import BatchRequest, DrawRequest, ItemRequest
+from drawpoint.remote.retry import pause_before
 from drawpoint.remote.wire import Request
 
 if TYPE_CHECKING:
@@ -16,10 +29,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from drawpoint.errors import DrawpointError
     from drawpoint.format.manifest import StoreManifest
     from drawpoint.remote.retry import Transport
-    from drawpoint.remote.wire import Answer
+    from drawpoint.remote.wire import Answer, Deadline
+
+    Outcomes = dict[int, dict[str, torch.Tensor] | DrawpointError]
 
 Result = TypeVar("Result")
 
@@ -35,9 +49,9 @@ class RemoteReader:
 
     def __init__(self, transport: Transport, store_id: str, manifest: StoreManifest) -> None:
         self._transport = transport
-        self._reads = Reads(transport, store_id, manifest)
         self._revision = manifest.revision
         self.store_id = store_id
+        self.manifest = manifest
 
     def __repr__(self) -> str:
         return f"<drawpoint.RemoteReader {self.store_root}>"
@@ -45,11 +59,7 @@ class RemoteReader:
     @property
     def store_root(self) -> str:
         """The address of the store."""
-        return self._reads.store_root
-
-    @property
-    def manifest(self) -> StoreManifest:
-        return self._reads.manifest
+        return f"{self._transport.settings.address}/stores/{quote(self.store_id, safe='')}"
 
     def read_sample(
         self,
@@ -72,7 +82,14 @@ class RemoteReader:
         Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and DataDamaged (naming sample, field and
         chunk) for stored bytes that cannot be trusted.
         """
-        return self._transport.carry_out(self._reads.sample(sample_id, num_points, generator, fields, seed, part))
+        drawn = resolve_seed(seed, generator)
+        if part is not None and seed is None:
+            raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
+        draw = self._request_sample(sample_id, num_points, drawn, part, fields)
+        try:
+            return self._draw(draw)
+        except ResponseTooLarge as error:
+            raise self._name_parts(error, sample_id) from None
 
     def read_coords(
         self,
@@ -88,7 +105,9 @@ class RemoteReader:
         None reads all of them in stored order. Raises what read_sample raises, and UnknownDomain for a domain that
         the sample lacks.
         """
-        return self._transport.carry_out(self._reads.coords(sample_id, domain, num_points, generator, seed))
+        drawn = resolve_seed(seed, generator)
+        tensors = self._draw(self._request_coords(sample_id, {domain: num_points}, drawn))
+        return tensors[self.manifest.domains[domain].position]
 
     def read_batch(
         self,
@@ -109,7 +128,36 @@ class RemoteReader:
         Raises only what concerns all of them: UnknownDomain, UnknownField and InvalidDraw for `num_points`, `fields`
         and `coords`, RevisionChanged, and RequestFailed where there is no usable answer within the deadline.
         """
-        return self._transport.carry_out(self._reads.batch(samples, num_points, fields, coords))
+        selection = check_selection(self.manifest, num_points, fields, coords, self.store_id)
+        items = list_items(samples)
+        outcomes: Outcomes = {}
+        waiting: dict[int, ItemRequest] = {}
+        for index, item in enumerate(items):
+            try:
+                waiting[index] = self._request_item(item, selection)
+            except DrawpointError as error:
+                outcomes[index] = error
+        deadline = self._transport.begin()
+        rounds = 0
+        while waiting:
+            rounds += 1
+            try:
+                outcomes |= self._draw_batch(waiting, selection, deadline)
+            except RequestFailed:
+                if rounds == 1:
+                    raise
+                break  # what else there is has come, and these have an error that says more
+            pause = pause_before(rounds + 1)
+            again = [
+                index
+                for index in waiting
+                if (isinstance(outcomes[index], DataDamaged) and rounds == 1)
+                or (isinstance(outcomes[index], StoreUnreadable) and deadline.remaining() > pause)
+            ]
+            waiting = {index: waiting[index] for index in again}
+            if any(isinstance(outcomes[index], StoreUnreadable) for index in again):
+                time.sleep(pause)
+        return [outcomes[index] for index in range(len(items))]
 
     def iter_parts(
         self,
@@ -149,6 +197,68 @@ class RemoteReader:
         """Return the sample ids of a split; raises SplitNotFound naming near ones."""
         return self._read_document(f"splits/{quote(name, safe='')}", f"split {name!r}", read_split)
 
+    def _request_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None,
+        seed: int,
+        part: int | None,
+        fields: Collection[str] | None,
+    ) -> DrawRequest:
+        selection = select_sample(self.manifest, sample_id, num_points, part=part, fields=fields, store=self.store_id)
+        return DrawRequest(self.store_id, self._revision, selection, seed, fields)
+
+    def _request_coords(self, sample_id: str, num_points: Mapping[str, int | None], seed: int) -> DrawRequest:
+        selection = select_coords(self.manifest, sample_id, num_points, store=self.store_id)
+        return DrawRequest(self.store_id, self._revision, selection, seed)
+
+    def _request_item(self, item: BatchItem | DrawpointError, selection: BatchSelection) -> ItemRequest:
+        if isinstance(item, DrawpointError):
+            raise item
+        counts, fields, coords = selection
+        draws = {"": self._request_sample(item.sample_id, counts, item.seed, item.part, fields)}
+        if coords:
+            draws[COORDS_PREFIX] = self._request_coords(item.sample_id, coords, item.seed)
+        return ItemRequest(item, draws)
+
+    def _draw(self, draw: DrawRequest) -> dict[str, torch.Tensor]:
+        return self._transport.ask(draw.request, lambda answer: draw.read(answer.body))
+
+    def _draw_batch(
+        self, waiting: Mapping[int, ItemRequest], selection: BatchSelection, deadline: Deadline
+    ) -> Outcomes:
+        """Return what each of `waiting` comes to, asked for in as many requests as the service wants."""
+        outcomes: Outcomes = {}
+        groups = [list(waiting)]
+        while groups:
+            group = groups.pop()
+            batch = BatchRequest(self.store_id, self._revision, selection, [waiting[index] for index in group])
+            try:
+                found = self._ask_batch(batch, deadline)
+                outcomes |= dict(zip(group, found, strict=True))
+            except ResponseTooLarge as error:
+                if len(group) == 1:
+                    outcomes[group[0]] = self._name_parts(error, waiting[group[0]].item.sample_id)
+                else:
+                    half = len(group) // 2
+                    groups += [group[half:], group[:half]]
+        return outcomes
+
+    def _ask_batch(self, batch: BatchRequest, deadline: Deadline) -> list[dict[str, torch.Tensor] | DrawpointError]:
+        request = batch.request
+        if len(batch.body) > MAX_BODY_BYTES:
+            message = f"{request.description}: the request is larger than the service takes."
+            raise ResponseTooLarge(message, store=self.store_id)
+        return self._transport.ask(request, batch.read, deadline=deadline)
+
+    def _name_parts(self, error: ResponseTooLarge, sample_id: str) -> ResponseTooLarge:
+        return ResponseTooLarge(
+            f"{str(error).rstrip('.')}; in Python that is read_sample({sample_id!r}, num_points, seed=0, part=j) "
+            "for j in 0, 1, ..., whose parts hold every point once.",
+            store=self.store_id,
+            sample=sample_id,
+        )
+
     def _read_document(self, path: str, what: str, read: Callable[[Answer], Result]) -> Result:
         target = f"/stores/{quote(self.store_id, safe='')}/{path}"
-        return self._transport.fetch(Request(target, f"{what} of store {self.store_id!r}", store=self.store_id), read)
+        return self._transport.ask(Request(target, f"{what} of store {self.store_id!r}", store=self.store_id), read)

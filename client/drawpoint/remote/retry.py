@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import secrets
 import ssl
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
 from drawpoint.remote.answers import check_answer
-from drawpoint.remote.tls import TLS, speaks_tls
+from drawpoint.remote.settings import NOT_SHARED
+from drawpoint.remote.sockets import TLS, speaks_tls
 from drawpoint.remote.wire import (
+    LAST_TRY_SECONDS,
     Busy,
     Deadline,
     Interrupted,
-    LookForTls,
     Oversized,
-    Pause,
     Refused,
-    Sending,
     TimedOut,
     TransportFailure,
     Unreachable,
@@ -31,11 +30,10 @@ from drawpoint.remote.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    import httpx
-
-    from drawpoint.remote.wire import Answer, Engine, Request, Step, Steps
+    from drawpoint.remote.settings import ConnectionSettings
+    from drawpoint.remote.wire import Answer, Engine, Request
 
 Result = TypeVar("Result")
 
@@ -48,32 +46,9 @@ BACKOFF_CAP_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 """How long it may take to find out why a service hung up on the first request."""
 
-LAST_TRY_SECONDS = 0.05
-"""With less than this left there is no use in asking again."""
-
-NOT_SHARED = "give connect() the client's options, or a function of a module that returns it (client=make_client)."
-
 _log = logging.getLogger("drawpoint")
 # Not the global generator: it is the caller's to seed, and forked workers share its state.
 _jitter = random.SystemRandom()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `connect` was told; `options` are those of httpx.Client, `client` a ready one or a way to make it."""
-
-    url: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-    deadline: float = 300.0
-    client: httpx.Client | Callable[[], httpx.Client] | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    pid: int = field(default_factory=os.getpid, repr=False)
-
-    @property
-    def address(self) -> str:
-        """The url without the name and password that it may hold, to be shown."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class Transport:
@@ -83,7 +58,7 @@ class Transport:
     that two processes share would hand each the other's answers.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         self._engines: dict[int, dict[str, Engine]] = {}
         self._reached = False
@@ -97,15 +72,8 @@ class Transport:
             raise TypeError(f"a connection made with an httpx.Client or an SSLContext does not pickle; {NOT_SHARED}")
         return {"settings": self.settings, "_engines": {}, "_reached": self._reached}
 
-    def ask(
-        self,
-        request: Request,
-        read: Callable[[Answer], Result],
-        *,
-        hot: bool = False,
-        deadline: Deadline | None = None,
-    ) -> Steps[Result]:
-        """Take the steps that bring what `read` makes of the answer to `request`.
+    def ask(self, request: Request, read: Callable[[Answer], Result], *, deadline: Deadline | None = None) -> Result:
+        """Return what `read` makes of the answer to `request`.
 
         What may pass is tried again with growing pauses until the deadline; what is damaged, once. `read` raises
         ResponseDamaged for a body that is not what was asked for. Raises what the service reports as an error of
@@ -113,114 +81,82 @@ class Transport:
         """
         deadline = deadline or self.begin()
         attempts = 0
-        damaged = afresh = False
+        damaged = fresh_connection = False
         before: TransportFailure | None = None
         while True:
             attempts += 1
             begun = deadline.elapsed()
             request_id = secrets.token_hex(8)
-            sending = Sending(
-                request.target,
-                self._headers(request, request_id),
-                request.body,
-                deadline,
-                limit=request.limit,
-                hot=hot,
-                afresh=afresh,
-            )
-            afresh = False
             try:
-                answer = yield sending
+                answer = self._send(request, request_id, deadline, fresh_connection=fresh_connection)
                 self._reached = True
                 check_answer(answer, request, request_id)
                 return read(answer)
             except (ResponseDamaged, DataDamaged) as error:
                 if damaged and isinstance(error, ResponseDamaged):
-                    raise _place(error, request, request_id) from error
+                    raise with_context(error, request, request_id) from error
                 if damaged:
                     raise
-                damaged = afresh = True
-                _log.info("%s: %s Asking again.", request.about, error)
+                damaged = fresh_connection = True
+                _log.info("%s: %s Asking again.", request.description, error)
             except TransportFailure as failed:
-                failure = failed
-                if attempts == 1 and isinstance(failed, Interrupted) and self._may_want_tls():
-                    seconds = min(LOOK_SECONDS, max(deadline.remaining(), LAST_TRY_SECONDS))
-                    if (yield LookForTls(self.settings.url, seconds)):
-                        failure = Refused(TLS)
+                fresh_connection = False
+                failure = self._name_tls(failed, deadline) if attempts == 1 else failed
                 remaining = self._patience(failure) - deadline.elapsed()
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
                 pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
                 hopeless = isinstance(failure, Untrusted | Refused | Oversized)
                 if hopeless or remaining < LAST_TRY_SECONDS or wish >= remaining:
-                    cause = _blame(failure, before, deadline.elapsed() - begun, deadline)
+                    cause = root_failure(failure, before, deadline.elapsed() - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure
                 before = failure
                 level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
-                _log.log(level, "%s: %s; trying again in %.1f s.", request.about, failure, pause)
-                yield Pause(pause)
-
-    def carry_out(self, steps: Steps[Result]) -> Result:
-        """Take `steps` one after another, and return what they come to."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = self._take(step)
-                except TransportFailure as failure:
-                    step = steps.throw(failure)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-    def fetch(self, request: Request, read: Callable[[Answer], Result]) -> Result:
-        """Return what `read` makes of the answer to `request`; see `ask`."""
-        return self.carry_out(self.ask(request, read))
+                _log.log(level, "%s: %s; trying again in %.1f s.", request.description, failure, pause)
+                time.sleep(pause)
 
     def begin(self) -> Deadline:
         """Return the deadline of a call that begins now."""
-        return Deadline(self.settings.deadline)
+        return Deadline(self.settings.deadline, math.inf if self._reached else FIRST_CONTACT_SECONDS)
 
     def start(self) -> None:
-        """Make the engines of this process, so that an option that cannot be meant is told at once."""
-        self._engine("hot")
+        """Make the engines of this process, so that an invalid option is told at once."""
+        self._start_engines()
 
     def close(self) -> None:
         """Close this process's idle connections; another request opens new ones."""
         for engine in self._engines.pop(os.getpid(), {}).values():
             engine.close()
 
-    def _may_want_tls(self) -> bool:
-        return not self._reached and urlsplit(self.settings.url).scheme == "http"
+    def _send(self, request: Request, request_id: str, deadline: Deadline, *, fresh_connection: bool) -> Answer:
+        engine = self._start_engines()["draws" if request.require_digest else "documents"]
+        headers = self._headers(request, request_id)
+        return engine.send(
+            request.target, headers, request.body, deadline, request.limit, fresh_connection=fresh_connection
+        )
 
-    def _take(self, step: Step) -> Answer | bool | None:
-        if isinstance(step, LookForTls):
-            return speaks_tls(step.url, step.seconds)
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
-        engine = self._engine("hot" if step.hot else "httpx")
-        if step.afresh:
-            engine.drop_idle()
-        return engine.send(step.target, step.headers, step.body, step.deadline, step.limit)
-
-    def _engine(self, name: Literal["hot", "httpx"]) -> Engine:
+    def _start_engines(self) -> dict[str, Engine]:
         engines = self._engines.get(os.getpid())
         if engines is None:
-            from drawpoint.remote.engines import start_engines  # noqa: PLC0415  httpx is loaded when it is needed
+            from drawpoint.remote.httpx_engine import start_engines  # noqa: PLC0415  httpx is loaded when it is needed
 
             for inherited in tuple(self._engines.values()):
                 for engine in inherited.values():
-                    engine.drop_idle()
+                    engine.close()
             # Of two threads that get here at once, the engines of one are kept.
             engines = self._engines.setdefault(os.getpid(), start_engines(self.settings))
-        return engines[name]
+        return engines
+
+    def _name_tls(self, failure: TransportFailure, deadline: Deadline) -> TransportFailure:
+        """Return the failure of a first attempt, or that `https://` is missing if that is why it failed."""
+        if self._reached or not isinstance(failure, Interrupted) or urlsplit(self.settings.url).scheme != "http":
+            return failure
+        seconds = min(LOOK_SECONDS, max(deadline.remaining(), LAST_TRY_SECONDS))
+        return Refused(TLS) if speaks_tls(self.settings.url, seconds) else failure
 
     def _headers(self, request: Request, request_id: str) -> dict[str, str]:
         # A coding for documents whose undoing can be bounded; none for draws, which are compact already.
-        headers = {"x-request-id": request_id, "accept-encoding": "identity" if request.sealed else "gzip"}
+        headers = {"x-request-id": request_id, "accept-encoding": "identity" if request.require_digest else "gzip"}
         if request.body is not None:
             headers["content-type"] = "application/json"
         if request.etag is not None:
@@ -237,7 +173,7 @@ class Transport:
     def _give_up(
         self, failure: TransportFailure, request: Request, request_id: str, attempts: int, deadline: Deadline
     ) -> DrawpointError:
-        message = f"{request.about} at {self.settings.address}: {failure}"
+        message = f"{request.description} at {self.settings.address}: {failure}"
         if attempts > 1:
             message += f"; {attempts} attempts in {deadline.elapsed():.1f} s"
         if isinstance(failure, Unreachable):
@@ -259,7 +195,7 @@ def pause_before(attempt: int) -> float:
     return _jitter.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 2, 30)))
 
 
-def _blame(
+def root_failure(
     failure: TransportFailure, before: TransportFailure | None, seconds: float, deadline: Deadline
 ) -> TransportFailure:
     """Return the failure to report: a last attempt that began too late says less than the one before it."""
@@ -267,10 +203,10 @@ def _blame(
     return before if late and before is not None else failure
 
 
-def _place(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:
+def with_context(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:
     """Return the error with what it is about."""
     placed = ResponseDamaged(
-        f"{request.about}: {str(error).rstrip('.')}, also when asked for again (request {request_id}).",
+        f"{request.description}: {str(error).rstrip('.')}, also when asked for again (request {request_id}).",
         store=request.store,
         sample=request.sample,
     )

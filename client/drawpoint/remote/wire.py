@@ -10,29 +10,34 @@
     +-- TimedOut        a timeout of the attempt, or the total deadline
     +-- Busy            the service, or a proxy before it, says that it cannot answer now
 
-These never leave the client: `transport` retries them, and makes one of `drawpoint.errors` of the last one.
+These never leave the client: `Transport` retries them, and makes one of `drawpoint.errors` of the last one.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from drawpoint.errors import DeadlineExceeded, DrawpointError, RequestFailed, ResponseDamaged, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Result = TypeVar("Result")
-
 MAX_DOCUMENT_BYTES = 2**30
 """Of a manifest and its neighbours, as sent and as decoded; far more than any of them takes."""
 
 MAX_PROBLEM_BYTES = 2**20
 """Of an answer that is not 200: a problem document, or the page of a proxy."""
+
+
+YEAR_SECONDS = 365 * 86_400.0
+"""What a longer deadline, and a longer wish of a service to wait, is taken for: clocks have limits."""
+
+LAST_TRY_SECONDS = 0.05
+"""With less than this left there is no use in asking again."""
 
 
 class TransportFailure(Exception):
@@ -90,10 +95,14 @@ class Busy(TransportFailure):
 
 
 class Deadline:
-    """The moment by which a call must have ended, whatever happens on the way."""
+    """The moment by which a call must have ended, whatever happens on the way.
 
-    def __init__(self, seconds: float) -> None:
+    `connect_seconds` is how long after its beginning it may still be waiting for a connection.
+    """
+
+    def __init__(self, seconds: float, connect_seconds: float = math.inf) -> None:
         self.seconds = seconds
+        self.connect_seconds = min(seconds, connect_seconds)
         self._begun = time.monotonic()
 
     def elapsed(self) -> float:
@@ -109,6 +118,15 @@ class Deadline:
             raise TimedOut("the answer was not complete in time")
         return remaining if timeout is None else min(timeout, remaining)
 
+    def clip_connect(self, timeout: float | None) -> float:
+        """Return the seconds that connecting may take, in the same way."""
+        return min(self.clip(timeout), max(self.connect_seconds - self.elapsed(), LAST_TRY_SECONDS))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, in the middle of a sentence."""
+    return (str(error) or type(error).__name__).rstrip(".")[:200]
+
 
 def limit_body(status: int, limit: int) -> int:
     """Return how many bytes of body an answer of `status` may have where one of 200 may have `limit`."""
@@ -118,24 +136,24 @@ def limit_body(status: int, limit: int) -> int:
 def check_length(length: int, limit: int) -> None:
     """Return if a body of `length` bytes is within `limit`; raises Oversized."""
     if length > limit:
-        raise Oversized(f"the answer has a body of {length} bytes or more, and should have {limit} at most")
+        raise Oversized(f"the answer has a body of more bytes than it should have, {limit} at most")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A GET of `target` (quoted path and query below the service's address), or a POST of `body` (JSON) to it.
 
-    `about` says in an error's words what is asked for, of which `store` and `sample`. `revision` is the one that
-    the answer must carry, `sealed` tells that it must carry its digest, `etag` that 304 is an answer too. `limit` is
-    how many bytes of body the answer can have.
+    `description` names what is asked for in an error, of which `store` and `sample`. An answer must carry its
+    digest, its request id and `revision` if `require_digest`, as draws do. With an `etag` 304 is an answer too.
+    `limit` is how many bytes of body the answer can have.
     """
 
     target: str
-    about: str
+    description: str
     store: str | None = None
     sample: str | None = None
     revision: str | None = None
-    sealed: bool = False
+    require_digest: bool = False
     etag: str | None = None
     body: bytes | None = None
     limit: int = MAX_DOCUMENT_BYTES
@@ -150,56 +168,25 @@ class Answer:
     body: bytearray
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A step of a call: send this attempt of a request, and go on with its Answer or its TransportFailure.
-
-    `limit` bounds the bytes of the answer's body. `hot` allows the lean engine. `afresh` wants a new connection: what
-    came over the old ones made no sense.
-    """
-
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | None
-    deadline: Deadline
-    limit: int
-    hot: bool
-    afresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A step of a call: wait, and go on with nothing."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class LookForTls:
-    """A step of a call: find out, in `seconds`, whether TLS is spoken at `url`, and go on with True or False."""
-
-    url: str
-    seconds: float
-
-
-Step = Sending | Pause | LookForTls
-Steps = Generator[Step, Any, Result]
-"""A call as the steps that it takes, for whoever carries them out: a thread that blocks, or an event loop."""
-
-
 class Engine(Protocol):
     """Sends a request and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
 
     def send(
-        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: Deadline,
+        limit: int,
+        *,
+        fresh_connection: bool,
     ) -> Answer:
         """GET `target`, a quoted path and query below the service's address, or POST `body` to it.
+
+        `fresh_connection` wants a new connection, because what came over the old ones made no sense.
 
         Raises Oversized for an answer of more than `limit` bytes, before it is in memory.
         """
 
-    def drop_idle(self) -> None:
-        """Let go of the connections that wait for reuse: what came made no sense, or they are a parent process's."""
-
     def close(self) -> None:
-        """Close what is idle, for good."""
+        """Close the connections that wait for reuse: nobody will, or they are a parent process's."""

@@ -21,7 +21,7 @@ import httpx
 
 import drawpoint
 from drawpoint.errors import DrawpointError
-from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.arguments import Subparsers, folder
 from drawpoint_store import ZarrChunkReader
 

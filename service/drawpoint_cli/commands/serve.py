@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
-from drawpoint.remote.tokens import TOKEN_VARIABLE
+from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.arguments import location
 from drawpoint_cli.lifeline import end_with
 from drawpoint_service.app import create_app, open_app, open_stores

@@ -1,0 +1,229 @@
+"""What is asked for, over HTTP: a draw or a batch of them, and the tensors or errors in its answer; pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from drawpoint.errors import ResponseDamaged
+from drawpoint.format.payload import parse
+from drawpoint.format.tensors import as_float32_each
+from drawpoint.remote.answers import check_problem, name_error, report_problem
+from drawpoint.remote.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import numpy as np
+    import torch
+
+    from drawpoint.draw.batch import BatchItem, BatchSelection
+    from drawpoint.draw.selection import Selection
+    from drawpoint.errors import DrawpointError
+    from drawpoint.remote.wire import Answer
+
+HEADER_BYTES = 2**20
+"""How much of an answer may be anything but tensors; far more than a header takes."""
+
+ITEM_HEADER_BYTES = 2**16
+"""How much of an answer each item of a batch may take besides its tensors: their names, or an error in their stead."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """A request for `selection` under `seed`, and so what its answer must hold; `fields` are those asked for."""
+
+    store: str
+    revision: str
+    selection: Selection
+    seed: int
+    fields: Collection[str] | None = None
+
+    @property
+    def request(self) -> Request:
+        return Request(
+            self.target,
+            f"sample {self.selection.sample_id!r} of store {self.store!r}",
+            store=self.store,
+            sample=self.selection.sample_id,
+            revision=self.revision,
+            require_digest=True,
+            limit=self.selection.nbytes() + HEADER_BYTES,
+        )
+
+    @property
+    def target(self) -> str:
+        """Path and query; equal draws have equal ones, so that a cache finds them again."""
+        is_coords = self.selection.stream == "coords"
+        words = [
+            f"{quote(domain, safe='')}={'all' if chosen.count is None else chosen.count}"
+            for domain, chosen in sorted(self.selection.domains.items())
+            if is_coords or chosen.count is not None
+        ]
+        if self.fields is not None:
+            words.append(f"fields={quote(','.join(sorted(set(self.fields))), safe=',')}")
+        words.append(f"seed={self.seed}")
+        if self.selection.part is not None:
+            words.append(f"part={self.selection.part}")
+        words.append(f"dtype=stored&revision={self.revision}")
+        path = f"{'coords' if is_coords else 'samples'}/{quote(self.selection.sample_id, safe='/')}"
+        return f"/stores/{quote(self.store, safe='')}/{path}?{'&'.join(words)}"
+
+    def read(self, body: bytearray) -> dict[str, torch.Tensor]:
+        """Return the tensors of an answer, float32; those that travel as such share the memory of `body`.
+
+        Raises ResponseDamaged unless the body holds exactly this draw.
+        """
+        arrays, metadata = parse(body)
+        self._check(metadata)
+        return self.take(arrays)
+
+    def take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+        """Return `arrays` as this draw's tensors; raises ResponseDamaged unless they are exactly its fields."""
+        expected = {
+            array.field: (array.dtype, (domain.num_rows,) if array.dim == 1 else (domain.num_rows, array.dim))
+            for domain in self.selection.domains.values()
+            for array in domain.arrays
+        }
+        if arrays.keys() != expected.keys():
+            raise ResponseDamaged(f"the answer holds {', '.join(arrays)}; asked for was {', '.join(expected)}.")
+        for field, (dtype, shape) in expected.items():
+            array = arrays[field]
+            if array.shape != shape or array.dtype != dtype:
+                raise ResponseDamaged(f"{field} came as {array.dtype}{list(array.shape)}, not as {dtype}{list(shape)}.")
+        return as_float32_each({field: arrays[field] for field in expected})
+
+    def _check(self, metadata: Mapping[str, str]) -> None:
+        asked = {
+            "store": self.store,
+            "revision": self.revision,
+            "sample": self.selection.sample_id,
+            "seed": str(self.seed),
+        }
+        if self.selection.part is not None:
+            asked["part"] = str(self.selection.part)
+        for name, value in asked.items():
+            if metadata.get(name) != value:
+                raise ResponseDamaged(f"the answer is for {name} {metadata.get(name)!r}, asked for was {value!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRequest:
+    """An item of a batch, and its draws by the prefix that their fields have in its answer."""
+
+    item: BatchItem
+    draws: Mapping[str, DrawRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A request for many draws that share `selection`, and so what its answer must hold."""
+
+    store: str
+    revision: str
+    selection: BatchSelection
+    items: Sequence[ItemRequest]
+
+    @property
+    def request(self) -> Request:
+        tensors = sum(draw.selection.nbytes() for item in self.items for draw in item.draws.values())
+        return Request(
+            f"/stores/{quote(self.store, safe='')}/batch?revision={self.revision}",
+            f"{len(self.items)} samples of store {self.store!r}",
+            store=self.store,
+            revision=self.revision,
+            require_digest=True,
+            body=self.body,
+            limit=tensors + HEADER_BYTES + ITEM_HEADER_BYTES * len(self.items),
+        )
+
+    @property
+    def body(self) -> bytes:
+        """The request as JSON."""
+        counts, fields, coords = self.selection
+        asked: dict[str, Any] = {
+            "samples": [
+                {"id": item.sample_id, "seed": item.seed, **({} if item.part is None else {"part": item.part})}
+                for item in (asked.item for asked in self.items)
+            ],
+            "num_points": counts,
+            "coords": coords,
+            "dtype": "stored",
+        }
+        if fields is not None:
+            asked["fields"] = fields
+        return json.dumps(asked, separators=(",", ":")).encode()
+
+    def read(self, answer: Answer) -> list[dict[str, torch.Tensor] | DrawpointError]:
+        """Return what an answer holds for each item; raises ResponseDamaged unless it is exactly what was asked for."""
+        arrays, metadata = parse(answer.body)
+        problems = self._check(metadata)
+        by_item: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        for name, array in arrays.items():
+            index, _, key = name.partition("/")
+            by_item.setdefault(index, {})[key] = array
+        outcomes: list[dict[str, torch.Tensor] | DrawpointError] = []
+        for number, asked in enumerate(self.items):
+            held = by_item.pop(str(number), {})
+            problem = problems.pop(str(number), None)
+            if problem is None:
+                outcomes.append(_take_tensors(asked, held))
+            else:
+                if held:
+                    raise ResponseDamaged(f"the answer holds both tensors and an error of item {number}.")
+                outcomes.append(self._report(problem, asked.item.sample_id, answer))
+        if by_item or problems:
+            raise ResponseDamaged(
+                f"the answer holds more than was asked for: {', '.join((*by_item, *problems))[:200]}."
+            )
+        return outcomes
+
+    def _check(self, metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return the problems of a batch by index, if its metadata are those of this batch."""
+        items = [asked.item for asked in self.items]
+        asked = {
+            "store": self.store,
+            "revision": self.revision,
+            "samples": [item.sample_id for item in items],
+            "seeds": [item.seed for item in items],
+            "parts": [item.part for item in items],
+        }
+        for name, value in asked.items():
+            found: Any = metadata.get(name)
+            if not isinstance(value, str):
+                found = _parse_json(name, found)
+            if found != value:
+                raise ResponseDamaged(f"the answer is for {name} {str(found)[:200]!r}, not those asked for.")
+        problems = _parse_json("errors", metadata.get("errors"))
+        if not isinstance(problems, dict) or not all(isinstance(problem, dict) for problem in problems.values()):
+            raise ResponseDamaged("the errors of the answer are no problem documents.")
+        return {index: check_problem(problem) for index, problem in problems.items()}
+
+    def _report(self, problem: dict[str, Any], sample_id: str, answer: Answer) -> DrawpointError:
+        return report_problem(
+            problem,
+            name_error(problem.get("status", 0), problem),
+            description=f"sample {sample_id!r} of store {self.store!r}",
+            store=self.store,
+            sample=sample_id,
+            request_id=answer.headers.get("x-request-id", ""),
+        )
+
+
+def _take_tensors(asked: ItemRequest, held: dict[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+    tensors = {}
+    # The longest prefix first: every key begins with the empty one.
+    for prefix in sorted(asked.draws, key=len, reverse=True):
+        own = {key.removeprefix(prefix): held.pop(key) for key in list(held) if key.startswith(prefix)}
+        taken = asked.draws[prefix].take(own)
+        tensors[prefix] = {f"{prefix}{field}": tensor for field, tensor in taken.items()}
+    return {key: tensor for prefix in asked.draws for key, tensor in tensors[prefix].items()}
+
+
+def _parse_json(name: str, text: str | None) -> Any:
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError) as error:
+        raise ResponseDamaged(f"the {name} of the answer are no JSON: {error}.") from error
