@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,3 +34,9 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
         return Ended(status, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def root(store_root: Path, tmp_path: Path) -> Path:
+    """A copy of the made store, to change."""
+    return Path(shutil.copytree(store_root, tmp_path / "store"))

@@ -20,7 +20,7 @@ def old(tmp_path: Path) -> Path:
     return tmp_path / "level0"
 
 
-def test_info_and_verify_name_the_remedy_and_upgrade_is_it(old: Path, command: Callable[..., Any]) -> None:
+def test_info_and_verify_name_upgrade_as_the_remedy_and_it_is(old: Path, command: Callable[..., Any]) -> None:
     remedy = f"`drawpoint upgrade {old}` adds them"
     assert f"samples     2, 2 without tables of checksums: {remedy}\n" in command("info", old).out
     verified = command("verify", old)
@@ -47,15 +47,3 @@ def test_damage_is_named_and_the_status_is_1(old: Path, command: Callable[..., A
     first, last = ended.err.splitlines()
     assert first.startswith("damaged: chunk 2 of volume_velocity in sample 'param0/run' is missing")
     assert last.startswith("drawpoint upgrade: 1 sample damaged and left as it was; restore")
-
-
-def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, command: Callable[..., Any]) -> None:
-    ended = command("upgrade", tmp_path / "gone")
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("drawpoint upgrade: there is no store at")
-    assert ended.err.count("\n") == 1
-
-
-def test_wrong_usage_has_a_status_of_its_own(old: Path, command: Callable[..., Any]) -> None:
-    assert command("upgrade").status == 2
-    assert command("upgrade", old, "--workers", "0").status == 2

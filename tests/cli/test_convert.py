@@ -1,10 +1,9 @@
-"""`drawpoint convert` as its users see it: options, what it prints, and its exit status."""
+"""`drawpoint convert` as its users see it: options, output and exit status."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,8 +36,12 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+def samples(store: Path) -> list[str]:
+    return list(StoreManifest.load(store).samples)
+
+
 def test_real_runs_convert_with_no_options(command: Command, store: Path) -> None:
-    ended = command("convert", AHMED, store)
+    ended = command("convert", AHMED, store, "--strict")
     assert (ended.status, ended.err) == (0, "")
     revision = StoreManifest.load(store).revision
     assert re.fullmatch(
@@ -48,22 +51,17 @@ def test_real_runs_convert_with_no_options(command: Command, store: Path) -> Non
     )
 
 
-def test_progress_is_drawn_on_a_terminal_only(
+def test_workers_do_not_show_in_the_bytes_and_progress_is_drawn_on_a_terminal_only(
     command: Command, runs: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command("convert", runs, store).err == ""
+    assert command("convert", runs, store, "--workers", 1).err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    ended = command("convert", runs, tmp_path / "other")
+    ended = command("convert", runs, tmp_path / "other", "--workers", 3)
     assert re.search(r"100%.* 2/2 .*MB/s", ended.err)
-
-
-def test_workers_do_not_show_in_the_bytes(command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
-    assert command("convert", runs, store, "--workers", 1).status == 0
-    assert command("convert", runs, tmp_path / "other", "--workers", 3).status == 0
     assert files_below(store) == files_below(tmp_path / "other")
 
 
-def test_options_reach_the_store(command: Command, runs: Path, store: Path) -> None:
+def test_options_reach_the_store_and_append_keeps_them(command: Command, runs: Path, store: Path) -> None:
     ended = command(
         "convert", runs, store, "--dataset-name", "cars", "--chunk-points", 64, "--shard-points", 200,
         "--values-dtype", "float32", "--field-dtype", "volume_distance_to_surface=float64",
@@ -77,59 +75,55 @@ def test_options_reach_the_store(command: Command, runs: Path, store: Path) -> N
     assert manifest.fields["surface_pressure"].dtype == "float16"
     grid = manifest.samples["run_0"].domains["surface"]
     assert (grid.chunk_points, grid.shard_points, grid.n_chunks) == (64, 192, 5)
+    write_run(runs / "run_2", 2)
+    assert command("convert", runs, store, "--append").status == 0
+    appended = StoreManifest.load(store)
+    assert appended.compressor == "blosc-zstd-1"
+    assert appended.samples["run_2"].domains == manifest.samples["run_0"].domains
 
 
-class TestBrokenSamples:
-    @pytest.fixture
-    @staticmethod
-    def runs(runs: Path) -> Path:
-        write_run(runs / "run_2", 2, surface_pressure=None)
-        write_run(runs / "run_3", 3, surface_pressure=torch.full((300,), torch.nan))
-        return runs
+def test_broken_samples_fail_the_command_unless_skipped_and_are_appended_once_mended(
+    command: Command, runs: Path, store: Path, tmp_path: Path
+) -> None:
+    write_run(runs / "run_2", 2, surface_pressure=None)
+    write_run(runs / "run_3", 3, surface_pressure=torch.full((300,), torch.nan))
+    reasons = (
+        "broken: run_2: lacks surface_pressure.pt (surface_pressure)\n"
+        "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0\n"
+    )
+    ended = command("convert", runs, store)
+    assert ended.status == 1
+    assert ended.err == (f"{reasons}2 of 4 samples are broken and left out: mend them, then add them with --append.\n")
+    assert samples(store) == ["run_0", "run_1"]
+    ended = command("convert", runs, tmp_path / "skipped", "--skip-broken")
+    assert ended.status == 0
+    assert ended.err.startswith(reasons)
+    for number in (2, 3):
+        write_run(runs / f"run_{number}", number)
+    ended = command("convert", runs, store, "--append")
+    assert ended.status == 0
+    assert ended.out.startswith("skipped 2 samples that the store holds already\nconverted 2 samples with ")
+    assert command("convert", runs, tmp_path / "whole").status == 0
+    assert files_below(store) == files_below(tmp_path / "whole")
 
-    def test_are_listed_with_their_reasons_and_fail_the_command(
-        self, command: Command, runs: Path, store: Path
-    ) -> None:
-        ended = command("convert", runs, store)
-        assert ended.status == 1
-        assert ended.err == (
-            "broken: run_2: lacks surface_pressure.pt (surface_pressure)\n"
-            "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0\n"
-            "2 of 4 samples are broken and left out: mend them, then add them with --append.\n"
-        )
-        assert list(StoreManifest.load(store).samples) == ["run_0", "run_1"]
 
-    def test_have_names_that_leave_the_terminal_alone(self, command: Command, runs: Path, store: Path) -> None:
-        write_run(runs / "\x1b[2Jgöne\nbroken", 4)
-        write_run(runs / os.fsdecode(b"latin\xff"), 4)
-        ended = command("convert", runs, store)
-        assert (ended.status, ended.err.count("\n")) == (1, 5)
-        assert "broken: \\x1b[2Jgöne\\nbroken: " in ended.err
-        assert "broken: latin\\udcff: " in ended.err
-        assert list(StoreManifest.load(store).samples) == ["run_0", "run_1"]
+def test_a_source_of_broken_samples_alone_writes_no_store(command: Command, runs: Path, store: Path) -> None:
+    for run in ("run_0", "run_1"):
+        (runs / run / "surface_pressure.pt").unlink()
+    ended = command("convert", runs, store, "--skip-broken")
+    assert ended.status == 1
+    assert ended.err.endswith("2 of 2 samples are broken and left out: no store is written.\n")
+    assert not store.exists()
 
-    def test_may_be_skipped(self, command: Command, runs: Path, store: Path) -> None:
-        ended = command("convert", runs, store, "--skip-broken")
-        assert ended.status == 0
-        assert "broken: run_2: " in ended.err
 
-    def test_may_not_be_all_there_is(self, command: Command, runs: Path, store: Path) -> None:
-        for good in ("run_0", "run_1"):
-            shutil.rmtree(runs / good)
-        ended = command("convert", runs, store, "--skip-broken")
-        assert ended.status == 1
-        assert ended.err.endswith("2 of 2 samples are broken and left out: no store is written.\n")
-        assert not store.exists()
-
-    def test_are_added_once_they_are_mended(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
-        assert command("convert", runs, store).status == 1
-        for number in (2, 3):
-            write_run(runs / f"run_{number}", number)
-        ended = command("convert", runs, store, "--append")
-        assert ended.status == 0
-        assert ended.out.startswith("skipped 2 samples that the store holds already\nconverted 2 samples with ")
-        assert command("convert", runs, tmp_path / "whole").status == 0
-        assert files_below(store) == files_below(tmp_path / "whole")
+def test_names_of_broken_samples_cannot_control_the_terminal(command: Command, runs: Path, store: Path) -> None:
+    write_run(runs / "\x1b[2Jgöne\nbroken", 4)
+    write_run(runs / os.fsdecode(b"latin\xff"), 4)
+    ended = command("convert", runs, store)
+    assert (ended.status, ended.err.count("\n")) == (1, 3)
+    assert "broken: \\x1b[2Jgöne\\nbroken: " in ended.err
+    assert "broken: latin\\udcff: " in ended.err
+    assert samples(store) == ["run_0", "run_1"]
 
 
 def test_a_field_too_small_for_its_dtype_is_named_with_the_remedy_and_noise_is_not(
@@ -141,268 +135,220 @@ def test_a_field_too_small_for_its_dtype_is_named_with_the_remedy_and_noise_is_n
     ended = command("convert", tmp_path / "runs", tmp_path / "store")
     assert ended.status == 0
     assert ended.err == (
-        "warning: 700 of the 700 values of volume_sdf that are not zero are too small for float16 and are stored as "
-        "zero; keep them with field_dtypes={'volume_sdf': 'float32'} (--field-dtype volume_sdf=float32), or scale the "
-        "field.\n"
+        f"warning: {VOLUME} of the {VOLUME} values of volume_sdf that are not zero are too small for float16 and are "
+        "stored as zero; keep them with field_dtypes={'volume_sdf': 'float32'} (--field-dtype volume_sdf=float32), or "
+        "scale the field.\n"
     )
     kept = command("convert", tmp_path / "runs", tmp_path / "wide", "--field-dtype", "volume_sdf=float32")
     assert (kept.status, kept.err) == (0, "")
 
 
-class TestFilesThatLookLikeFields:
-    @pytest.fixture
-    @staticmethod
-    def runs(runs: Path) -> Path:
-        for run in ("run_0", "run_1"):
-            (runs / run / "volume_velocty.pt").touch()
-            (runs / run / "design_parameters.pt").touch()
-        (runs / "run_1" / "surface_wallshearstress.pt").touch()
-        return runs
-
-    NAMED = (
+def test_files_that_look_like_fields_are_named_once_and_refused_by_strict(
+    command: Command, runs: Path, store: Path
+) -> None:
+    for run in ("run_0", "run_1"):
+        (runs / run / "volume_velocty.pt").touch()
+        (runs / run / "design_parameters.pt").touch()
+    (runs / "run_1" / "surface_wallshearstress.pt").touch()
+    named = (
         "left out: surface_wallshearstress.pt, in 1 of 2 samples; --filemap drivaerstar has it as surface_friction\n"
         "left out: volume_velocty.pt, in 2 of 2 samples; near names: volume_velocity, volume_vorticity, "
         "volume_position\n"
     )
-
-    def test_are_each_named_once_and_the_others_are_converted(self, command: Command, runs: Path, store: Path) -> None:
-        ended = command("convert", runs, store)
-        assert ended.status == 0
-        assert ended.err == self.NAMED + (
-            "2 files look like fields and are in no file map: rename them, or name them in a file for --filemap.\n"
-        )
-        assert ended.out.startswith("converted 2 samples")
-
-    def test_are_refused_by_strict(self, command: Command, runs: Path, store: Path) -> None:
-        ended = command("convert", runs, store, "--strict")
-        assert ended.status == 1
-        assert ended.err == self.NAMED + (
-            "drawpoint convert: 2 files look like fields and are in no file map: rename them, or name them in a file "
-            "for --filemap, or convert without --strict.\n"
-        )
-        assert not store.exists()
-
-    def test_are_not_named_by_the_thousand(self, command: Command, runs: Path, store: Path) -> None:
-        for step in range(1000):
-            (runs / "run_0" / f"volume_velocity_{step}.pt").touch()
-        err = command("convert", runs, store).err
-        assert err.count("left out: ") == 20
-        assert "1,002 files (982 more than are named here) look like fields" in err
-
-    def test_may_be_all_that_a_sample_has(self, command: Command, runs: Path, store: Path) -> None:
-        lost = runs / "cars" / "run_2"
-        lost.mkdir(parents=True)
-        for name in ("surface_positon.pt", "surface_presure.pt", "notes.pt"):
-            (lost / name).touch()
-        ended = command("convert", runs, store)
-        assert (ended.status, list(StoreManifest.load(store).samples)) == (0, ["run_0", "run_1"])
-        assert "left out: surface_positon.pt, in 1 of 3 samples; near names: surface_position" in ended.err
-        assert "left out: cars/run_2 as a whole: none of its files is in the file map\n4 files look like" in ended.err
-        assert command("convert", runs, store, "--overwrite", "--strict").status == 1
-
-    def test_are_none_where_all_is_stored(self, command: Command, store: Path) -> None:
-        assert command("convert", AHMED, store, "--strict").err == ""
-
-    def test_may_be_the_positions(self, command: Command, runs: Path, store: Path) -> None:
-        for run in ("run_0", "run_1"):
-            (runs / run / "surface_position.pt").rename(runs / run / "surface_positon.pt")
-        ended = command("convert", runs, store)
-        assert ended.status == 1
-        assert "has no file of surface_position" in ended.err
-        assert "is it surface_positon.pt? Rename that, or name it with --filemap." in ended.err
+    remedy = "2 files look like fields and are in no file map: rename them, or name them in a file for --filemap"
+    ended = command("convert", runs, store, "--strict")
+    assert ended.status == 1
+    assert ended.err == f"{named}drawpoint convert: {remedy}, or convert without --strict.\n"
+    assert not store.exists()
+    ended = command("convert", runs, store)
+    assert ended.status == 0
+    assert ended.err == f"{named}{remedy}.\n"
+    assert ended.out.startswith("converted 2 samples")
 
 
-class TestStatisticsOfAnotherRevision:
-    def test_are_named_after_the_store_was_changed_and_only_then(
-        self, command: Command, runs: Path, store: Path
-    ) -> None:
-        reminder = f"its statistics are of another revision; renew them: drawpoint stats {store}\n"
-        assert "drawpoint stats" not in command("convert", runs, store, "--skip-broken").out
-        command("stats", store)
-        assert "drawpoint stats" not in command("convert", runs, store, "--append", "--skip-broken").out
-        write_run(runs / "run_2", 2)
-        assert command("convert", runs, store, "--append", "--skip-broken").out.endswith(reminder)
-        assert command("convert", runs, store, "--overwrite", "--skip-broken", "--shuffle-seed", 9).out.endswith(
-            reminder
-        )
-        (store / "statistics.json").write_text("no JSON")
-        write_run(runs / "run_3", 3)
-        assert command("convert", runs, store, "--append").out.endswith(reminder)
+def test_files_that_look_like_fields_are_not_named_by_the_thousand(command: Command, runs: Path, store: Path) -> None:
+    for step in range(1000):
+        (runs / "run_0" / f"volume_velocity_{step}.pt").touch()
+    err = command("convert", runs, store).err
+    assert err.count("left out: ") == 20
+    assert "1,000 files (980 more than are named here) look like fields" in err
 
 
-class TestStoresThatExist:
-    def test_are_refused_with_both_remedies(self, command: Command, runs: Path, store: Path) -> None:
-        command("convert", runs, store)
-        before = files_below(store)
-        ended = command("convert", runs, store)
-        assert ended.status == 1
-        assert ended.err == (
-            f"drawpoint convert: there is a store at {store} (2 samples); add to it with --append, replace it with "
-            "--overwrite, or write elsewhere.\n"
-        )
-        assert files_below(store) == before
-
-    def test_are_appended_to_with_their_own_settings(self, command: Command, runs: Path, store: Path) -> None:
-        settings = (
-            "--dataset-name", "cars", "--chunk-points", 64, "--shard-points", 128, "--values-dtype", "float32",
-            "--field-dtype", "volume_sdf=float16", "--shuffle-seed", 3, "--compression-level", 2,
-        )  # fmt: skip
-        assert command("convert", runs, store, *settings).status == 0
-        write_run(runs / "run_2", 2)
-        ended = command("convert", runs, store, "--append")
-        assert ended.status == 0
-        samples = StoreManifest.load(store).samples
-        assert samples["run_2"].domains == samples["run_0"].domains
-
-    def test_are_not_appended_to_with_others(self, command: Command, runs: Path, store: Path) -> None:
-        command("convert", runs, store)
-        write_run(runs / "run_2", 2)
-        ended = command("convert", runs, store, "--append", "--values-dtype", "float32")
-        assert ended.status == 1
-        assert "its values_dtype is 'float16', not 'float32'; convert with its settings" in ended.err
-
-    def test_are_replaced_beside_what_others_read(self, command: Command, runs: Path, store: Path) -> None:
-        command("convert", runs, store)
-        ended = command("convert", runs, store, "--overwrite", "--values-dtype", "float32")
-        assert ended.status == 0
-        assert "2 groups of the replaced revision stay for its readers" in ended.out
-        assert ended.out.endswith(": run_0.zarr, run_1.zarr\n")
-        assert ZarrChunkReader(store).read_sample("run_0").keys() == StoreManifest.load(store).fields.keys()
-
-    def test_may_not_be_appended_to_and_overwritten(self, command: Command, runs: Path, store: Path) -> None:
-        ended = command("convert", runs, store, "--append", "--overwrite")
-        assert ended.status == 2
-        assert "not allowed with" in ended.err
+def test_a_folder_of_nothing_but_misnamed_fields_is_named(command: Command, runs: Path, store: Path) -> None:
+    lost = runs / "cars" / "run_2"
+    lost.mkdir(parents=True)
+    for name in ("surface_positon.pt", "surface_presure.pt", "notes.pt"):
+        (lost / name).touch()
+    ended = command("convert", runs, store)
+    assert (ended.status, samples(store)) == (0, ["run_0", "run_1"])
+    assert "left out: surface_positon.pt, in 1 of 3 samples; near names: surface_position" in ended.err
+    assert "left out: cars/run_2 as a whole: none of its files is in the file map\n2 files look like" in ended.err
+    assert command("convert", runs, store, "--overwrite", "--strict").status == 1
 
 
-class TestFileMaps:
-    @pytest.mark.parametrize("preset", PRESETS)
-    def test_presets_are_in_the_help(self, command: Command, preset: str) -> None:
-        ended = command("convert", "--help")
-        assert re.search(rf"^  {preset} +surface_\w+\.pt, ", ended.out, re.MULTILINE)
-
-    def test_a_preset_names_the_files(self, command: Command, tmp_path: Path, store: Path) -> None:
-        names = PRESETS["drivaernet"].model_dump(exclude_none=True)
-        folder = tmp_path / "cars" / "F_S_WWS_WM_001"
-        folder.mkdir(parents=True)
-        for attribute, name in names.items():
-            vector = attribute.split("_")[1] in ("position", "friction", "velocity", "vorticity")
-            torch.save(torch.ones((10, 3) if vector else (10,)), folder / name)
-        assert command("convert", tmp_path / "cars", store, "--filemap", "DrivAerNet++").status == 0
-        assert "volume_friction" in StoreManifest.load(store).fields
-
-    @pytest.mark.parametrize("sdf", [True, False])
-    def test_drivaerstar_converts_with_and_without_distances(
-        self, command: Command, tmp_path: Path, store: Path, *, sdf: bool
-    ) -> None:
-        folder = tmp_path / "cars" / "F_00012"
-        folder.mkdir(parents=True)
-        for name in PRESETS["drivaerstar"].model_dump(exclude_none=True).values():
-            scalar = name in ("surface_pressure.pt", "volume_pressure.pt", "volume_sdf.pt")
-            if sdf or name != "volume_sdf.pt":
-                torch.save(torch.ones((10,) if scalar else (10, 3)), folder / name)
-        ended = command("convert", tmp_path / "cars", store, "--filemap", "DrivAerStar", "--strict")
-        assert (ended.status, ended.err) == (0, "")
-        assert ("volume_sdf" in StoreManifest.load(store).fields) == sdf
-
-    def test_the_fitting_preset_is_told(self, command: Command, tmp_path: Path, store: Path) -> None:
-        folder = tmp_path / "cars" / "param0" / "0a1b"
-        folder.mkdir(parents=True)
-        for name in PRESETS["shapenet-car"].model_dump(exclude_none=True).values():
-            (folder / name).touch()
-        ended = command("convert", tmp_path / "cars", store)
-        assert ended.status == 1
-        assert "has no file of surface_position" in ended.err
-        assert "its files are those of --filemap shapenet-car." in ended.err
-
-    def test_a_file_leaves_fields_out(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
-        (tmp_path / "surface.toml").write_text('surface_position = "surface_position.pt"\n')
-        assert command("convert", runs, store, "--filemap", tmp_path / "surface.toml").status == 0
-        assert list(StoreManifest.load(store).fields) == ["surface_position"]
-
-    def test_a_typo_in_a_file_is_wrong_usage(self, command: Command, runs: Path, store: Path, tmp_path: Path) -> None:
-        (tmp_path / "map.toml").write_text('surface_presure = "p.pt"\n')
-        ended = command("convert", runs, store, "--filemap", tmp_path / "map.toml")
-        assert ended.status == 2
-        assert "surface_presure" in ended.err
-        assert "surface_pressure" in ended.err
+def test_positions_that_are_missing_name_the_near_file_or_the_fitting_preset(
+    command: Command, runs: Path, tmp_path: Path, store: Path
+) -> None:
+    for run in ("run_0", "run_1"):
+        (runs / run / "surface_position.pt").rename(runs / run / "surface_positon.pt")
+    ended = command("convert", runs, store)
+    assert ended.status == 1
+    assert "has no file of surface_position" in ended.err
+    assert "is it surface_positon.pt? Rename that, or name it with --filemap." in ended.err
+    folder = tmp_path / "cars" / "param0" / "0a1b"
+    folder.mkdir(parents=True)
+    for name in PRESETS["shapenet-car"].model_dump(exclude_none=True).values():
+        (folder / name).touch()
+    ended = command("convert", tmp_path / "cars", store)
+    assert ended.status == 1
+    assert "has no file of surface_position" in ended.err
+    assert "its files are those of --filemap shapenet-car." in ended.err
 
 
-class TestWrongUsage:
-    @pytest.mark.parametrize(
-        ("options", "problem"),
-        [
-            (("--chunk-points", "0"), "'0' is not an integer of at least 1"),
-            (("--shard-points", "x"), "'x' is not an integer of at least 1"),
-            (("--compression-level", "10"), "'10' is not an integer in 0..9"),
-            (("--shuffle-seed", "-1"), "'-1' is not an integer in 0..9223372036854775807"),
-            (("--workers", "0"), "'0' is not an integer of at least 1"),
-            (("--values-dtype", "int8"), "invalid choice: 'int8'"),
-            (("--field-dtype", "p=float32"), "'p' is no field; there is: surface_position"),
-            (
-                ("--field-dtype", "volume_presure=float32"),
-                "'volume_presure' is no field; near names: volume_pressure, ",
-            ),
-            (("--field-dtype", "position_stl=float32"), "'position_stl' is no field; near names: surface_position_stl"),
-            (("--field-dtype", "volume_sdf"), "'volume_sdf' is not FIELD=D with D one of float16"),
-            (("--field-dtype", "volume_normals=float32"), "fields that are not stored: volume_normals; there is: "),
-            (("--filemap", "nowhere"), "'nowhere' is neither a preset (auto, shapenet-car"),
-        ],
+def test_statistics_of_another_revision_are_named_after_the_store_was_changed_and_only_then(
+    command: Command, runs: Path, store: Path
+) -> None:
+    reminder = f"its statistics are of another revision; renew them: drawpoint stats {store}\n"
+    assert "drawpoint stats" not in command("convert", runs, store).out
+    command("stats", store)
+    assert "drawpoint stats" not in command("convert", runs, store, "--append").out
+    write_run(runs / "run_2", 2)
+    assert command("convert", runs, store, "--append").out.endswith(reminder)
+    assert command("convert", runs, store, "--overwrite", "--shuffle-seed", 9).out.endswith(reminder)
+    (store / "statistics.json").write_text("no JSON")
+    write_run(runs / "run_3", 3)
+    assert command("convert", runs, store, "--append").out.endswith(reminder)
+
+
+def test_a_store_that_exists_is_refused_with_both_remedies_or_replaced_beside_its_readers(
+    command: Command, runs: Path, store: Path
+) -> None:
+    command("convert", runs, store)
+    before = files_below(store)
+    ended = command("convert", runs, store)
+    assert ended.status == 1
+    assert ended.err == (
+        f"drawpoint convert: there is a store at {store} (2 samples); add to it with --append, replace it with "
+        "--overwrite, or write elsewhere.\n"
     )
-    def test_is_named_and_nothing_written(
-        self, command: Command, runs: Path, store: Path, options: tuple[str, str], problem: str
-    ) -> None:
-        ended = command("convert", runs, store, *options)
+    assert files_below(store) == before
+    ended = command("convert", runs, store, "--overwrite", "--values-dtype", "float32")
+    assert ended.status == 0
+    assert "2 groups of the replaced revision stay for its readers" in ended.out
+    assert ended.out.endswith(": run_0.zarr, run_1.zarr\n")
+    assert ZarrChunkReader(store).read_sample("run_0").keys() == StoreManifest.load(store).fields.keys()
+
+
+def test_a_preset_names_the_files_and_the_help_lists_all_presets(command: Command, tmp_path: Path, store: Path) -> None:
+    names = PRESETS["drivaernet"].model_dump(exclude_none=True)
+    folder = tmp_path / "cars" / "F_S_WWS_WM_001"
+    folder.mkdir(parents=True)
+    for attribute, name in names.items():
+        vector = attribute.split("_")[1] in ("position", "friction", "velocity", "vorticity")
+        torch.save(torch.ones((10, 3) if vector else (10,)), folder / name)
+    assert command("convert", tmp_path / "cars", store, "--filemap", "DrivAerNet++").status == 0
+    assert "volume_friction" in StoreManifest.load(store).fields
+    listed = command("convert", "--help").out
+    for preset in PRESETS:
+        assert re.search(rf"^  {preset} +surface_\w+\.pt, ", listed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sdf", [True, False])
+def test_drivaerstar_converts_with_and_without_distances(
+    command: Command, tmp_path: Path, store: Path, *, sdf: bool
+) -> None:
+    folder = tmp_path / "cars" / "F_00012"
+    folder.mkdir(parents=True)
+    for name in PRESETS["drivaerstar"].model_dump(exclude_none=True).values():
+        scalar = name in ("surface_pressure.pt", "volume_pressure.pt", "volume_sdf.pt")
+        if sdf or name != "volume_sdf.pt":
+            torch.save(torch.ones((10,) if scalar else (10, 3)), folder / name)
+    ended = command("convert", tmp_path / "cars", store, "--filemap", "DrivAerStar", "--strict")
+    assert (ended.status, ended.err) == (0, "")
+    assert ("volume_sdf" in StoreManifest.load(store).fields) == sdf
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("--chunk-points 0", "'0' is not an integer of at least 1"),
+        ("--shard-points x", "'x' is not an integer of at least 1"),
+        ("--compression-level 10", "'10' is not an integer in 0..9"),
+        ("--shuffle-seed -1", "'-1' is not an integer in 0..9223372036854775807"),
+        ("--workers 0", "'0' is not an integer of at least 1"),
+        ("--values-dtype int8", "invalid choice: 'int8'"),
+        ("--field-dtype p=float32", "'p' is no field; there is: surface_position"),
+        ("--field-dtype volume_presure=float32", "'volume_presure' is no field; near names: volume_pressure, "),
+        ("--field-dtype position_stl=float32", "'position_stl' is no field; near names: surface_position_stl"),
+        ("--field-dtype volume_sdf", "'volume_sdf' is not FIELD=D with D one of float16"),
+        ("--field-dtype volume_normals=float32", "fields that are not stored: volume_normals; there is: "),
+        ("--filemap nowhere", "'nowhere' is neither a preset (auto, shapenet-car"),
+        ("--filemap {map}", "surface_presure: there is no such name"),
+        ("--append --overwrite", "not allowed with"),
+    ],
+)
+def test_wrong_usage_is_named_and_nothing_written(
+    command: Command, runs: Path, store: Path, tmp_path: Path, options: str, problem: str
+) -> None:
+    (tmp_path / "map.toml").write_text('surface_presure = "p.pt"\n')
+    ended = command("convert", runs, store, *options.format(map=tmp_path / "map.toml").split())
+    assert ended.status == 2
+    assert problem in ended.err
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("nothing", ["", "file://"])
+def test_an_empty_location_is_not_the_current_directory(
+    command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for locations in ((runs, nothing), (nothing, "store")):
+        ended = command("convert", *locations)
         assert ended.status == 2
-        assert problem in ended.err
-        assert not store.exists()
-
-    @pytest.mark.parametrize("nothing", ["", "file://"])
-    def test_empty_locations_are_not_the_current_directory(
-        self, command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str
-    ) -> None:
-        (tmp_path / "here").mkdir()
-        monkeypatch.chdir(tmp_path / "here")
-        for locations in ((runs, nothing), (nothing, "store")):
-            ended = command("convert", *locations)
-            assert ended.status == 2
-            assert f"{nothing!r} names no directory" in ended.err
-        assert list((tmp_path / "here").iterdir()) == []
-
-    @pytest.mark.parametrize(
-        "words",
-        [
-            ("convert", "runs", "s3:/bucket/y"),
-            ("convert", "s3:/bucket/y", "store"),
-            ("info", "s3:/bucket/y"),
-            ("verify", "s3:/bucket/y"),
-            ("stats", "s3:/bucket/y"),
-            ("stats", "store", "--output", "s3:/bucket/y"),
-            ("serve", "--store", "a=s3:/bucket/y"),
-        ],
-    )
-    def test_a_url_with_one_slash_is_told_with_two(
-        self, command: Command, runs: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
-    ) -> None:
-        monkeypatch.chdir(runs.parent)
-        ended = command(*words)
-        assert ended.status == 2
-        assert "'s3:/bucket/y' is neither path nor URL; the URL is s3://bucket/y, a folder of that" in ended.err
-        assert [path.name for path in runs.parent.iterdir()] == ["runs"]
-
-    def test_a_store_inside_its_source_is_refused(self, command: Command, runs: Path) -> None:
-        ended = command("convert", runs, runs / "store")
-        assert ended.status == 2
-        assert f"the store {runs}/store would lie inside its source {runs}; write it elsewhere." in ended.err
-        assert not (runs / "store").exists()
-
-    def test_several_workers_on_memory_are_refused(self, command: Command, runs: Path) -> None:
-        ended = command("convert", runs, "memory://refused", "--workers", 2)
-        assert ended.status == 2
-        assert "use 1 worker, not 2" in ended.err
+        assert f"{nothing!r} names no directory" in ended.err
+    assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_every_command_finds_what_lies_below_home(
+@pytest.mark.parametrize(
+    "words",
+    [
+        "convert runs s3:/bucket/y",
+        "convert s3:/bucket/y store",
+        "info s3:/bucket/y",
+        "verify s3:/bucket/y",
+        "stats s3:/bucket/y",
+        "stats store --output s3:/bucket/y",
+        "serve --store a=s3:/bucket/y",
+    ],
+)
+def test_a_url_with_one_slash_is_refused_and_corrected(
+    command: Command, runs: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    ended = command(*words.split())
+    assert ended.status == 2
+    assert "'s3:/bucket/y' is neither path nor URL; the URL is s3://bucket/y, a folder of that" in ended.err
+    assert [path.name for path in runs.parent.iterdir()] == ["runs"]
+
+
+def test_a_store_inside_its_source_and_several_workers_on_memory_are_refused(command: Command, runs: Path) -> None:
+    ended = command("convert", runs, runs / "store")
+    assert ended.status == 2
+    assert f"the store {runs}/store would lie inside its source {runs}; write it elsewhere." in ended.err
+    assert not (runs / "store").exists()
+    ended = command("convert", runs, "memory://refused", "--workers", 2)
+    assert ended.status == 2
+    assert "use 1 worker, not 2" in ended.err
+
+
+def test_memory_is_converted_to_by_one_worker(command: Command, runs: Path) -> None:
+    assert command("convert", runs, "memory://cli-store").status == 0
+    assert len(StoreManifest.load("memory://cli-store").samples) == 2
+    assert not [path for path in fsspec.filesystem("memory").find("/cli-store") if ".convert" in path]
+
+
+def test_every_command_finds_paths_below_home(
     command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -416,16 +362,9 @@ def test_every_command_finds_what_lies_below_home(
     assert not (runs / "~").exists()
 
 
-def test_memory_is_converted_to_by_one_worker(command: Command, runs: Path) -> None:
-    assert command("convert", runs, "memory://cli-store").status == 0
-    assert len(StoreManifest.load("memory://cli-store").samples) == 2
-    assert not [path for path in fsspec.filesystem("memory").find("/cli-store") if ".convert" in path]
-
-
 @pytest.mark.parametrize("source", ["nowhere", "memory://nowhere", "s3-typo://bucket/runs"])
 def test_a_source_that_cannot_be_read_is_one_sentence(command: Command, store: Path, source: str) -> None:
     ended = command("convert", source, store)
-    assert ended.status == 1
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert ended.err.startswith(f"drawpoint convert: {source} ")
-    assert ended.err.count("\n") == 1
     assert not store.exists()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drawpoint.errors import DrawpointError, StoreExists
+from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
@@ -82,9 +83,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a conversion that nothing interrupted."""
     store = tmp_path_factory.mktemp("whole") / "store"
-    process = start(runs, store, "--workers", 1)
-    assert process.wait(DEADLINE) == 0
-    process.communicate()
+    assert main(["convert", str(runs), str(store), "--workers", "1"]) == 0
     return files_below(store)
 
 
@@ -110,78 +109,63 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(
     assert files_below(store) == whole
 
 
-def test_finished_samples_are_not_converted_again(runs: Path, tmp_path: Path, command: Command) -> None:
-    store = tmp_path / "store"
-    process = start(runs, store, "--workers", 1)
-    wait_until(lambda: Journal(str(store)).is_begun())
-    process.kill()
-    process.communicate()
-    assert not (store / "manifest.json").exists()
-    finished = len(list((store / ".convert" / "samples").glob("*.json")))
-    ended = command("convert", runs, store)
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    write_runs(tmp_path / "runs", 2)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def unpublished(sources: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store whose samples are finished and in the journal, by a conversion that could not publish."""
+
+    def die(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreManifest, "save", die)
+        assert command("convert", sources, tmp_path / "store").status == 130
+    return tmp_path / "store"
+
+
+def is_resumed(ended: Ended) -> bool:
     assert ended.status == 0
-    assert f"converted 6 samples ({finished} of them finished by an interrupted run)" in ended.out
+    return "(2 of them finished by an interrupted run)" in ended.out
 
 
-class TestTheJournal:
-    """What an interrupted run finished, put there by a conversion that could not publish."""
+def test_the_same_command_goes_on_with_what_is_finished(sources: Path, unpublished: Path, command: Command) -> None:
+    assert is_resumed(command("convert", sources, unpublished))
+    assert not (unpublished / ".convert").exists()
 
-    @pytest.fixture
-    @staticmethod
-    def sources(tmp_path: Path) -> Path:
-        write_runs(tmp_path / "runs", 2)
-        return tmp_path / "runs"
 
-    @pytest.fixture
-    @staticmethod
-    def store(sources: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-        def die(*_: object) -> str:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(StoreManifest, "save", die)
-            assert command("convert", sources, tmp_path / "store").status == 130
-        return tmp_path / "store"
-
-    def resumed(self, ended: Ended) -> bool:
-        assert ended.status == 0
-        return "finished by an interrupted run" in ended.out
-
-    def test_is_used_by_the_same_command(self, sources: Path, store: Path, command: Command) -> None:
-        assert self.resumed(command("convert", sources, store))
-        assert not (store / ".convert").exists()
-
-    def test_does_not_outlive_a_change_of_a_source(
-        self, sources: Path, store: Path, tmp_path: Path, command: Command
-    ) -> None:
+@pytest.mark.parametrize(
+    "option", ["", "--shuffle-seed=1", "--chunk-points=64", "--values-dtype=float32", "--compression-level=1"]
+)
+def test_a_change_of_source_or_settings_starts_again(
+    sources: Path, unpublished: Path, tmp_path: Path, command: Command, option: str
+) -> None:
+    if not option:
         for number in range(2):
             write_run(sources / f"run_{number}", 10 + number)
-        assert not self.resumed(command("convert", sources, store))
-        assert command("convert", sources, tmp_path / "whole").status == 0
-        assert files_below(store) == files_below(tmp_path / "whole")
+    assert not is_resumed(command("convert", sources, unpublished, *option.split()))
+    assert command("convert", sources, tmp_path / "whole", *option.split()).status == 0
+    assert files_below(unpublished) == files_below(tmp_path / "whole")
 
-    @pytest.mark.parametrize(
-        "option",
-        [("--shuffle-seed", 1), ("--chunk-points", 64), ("--values-dtype", "float32"), ("--compression-level", 1)],
-    )
-    def test_is_bound_to_the_parameters(
-        self, sources: Path, store: Path, tmp_path: Path, command: Command, option: tuple[str, int]
-    ) -> None:
-        assert not self.resumed(command("convert", sources, store, *option))
-        assert command("convert", sources, tmp_path / "whole", *option).status == 0
-        assert files_below(store) == files_below(tmp_path / "whole")
 
-    def test_is_not_used_for_groups_that_somebody_reads(self, sources: Path, store: Path, command: Command) -> None:
-        journal = files_below(store / ".convert")
-        assert command("convert", sources, store).status == 0
-        for name, data in journal.items():
-            (store / ".convert" / name).parent.mkdir(parents=True, exist_ok=True)
-            (store / ".convert" / name).write_bytes(data)
-        (report,) = (store / ".convert").glob("report-*.json")
-        report.unlink()
-        assert not self.resumed(command("convert", sources, store, "--overwrite"))
-        relpaths = {entry.relpath for entry in StoreManifest.load(store).samples.values()}
-        assert relpaths.isdisjoint({"run_0.zarr", "run_1.zarr"})
+def test_groups_that_readers_read_are_not_taken_for_finished_ones(
+    sources: Path, unpublished: Path, command: Command
+) -> None:
+    store = unpublished
+    journal = files_below(store / ".convert")
+    assert command("convert", sources, store).status == 0
+    for name, data in journal.items():
+        (store / ".convert" / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / ".convert" / name).write_bytes(data)
+    (report,) = (store / ".convert").glob("report-*.json")
+    report.unlink()
+    assert not is_resumed(command("convert", sources, store, "--overwrite"))
+    relpaths = {entry.relpath for entry in StoreManifest.load(store).samples.values()}
+    assert relpaths.isdisjoint({"run_0.zarr", "run_1.zarr"})
 
 
 @pytest.mark.parametrize("mode", [(), ("--overwrite",), ("--append",)])

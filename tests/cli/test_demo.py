@@ -76,7 +76,7 @@ def address(lines: list[str]) -> str:
     return str(found)
 
 
-def test_it_leaves_a_store_with_statistics_of_its_revision(first: tuple[Path, str]) -> None:
+def test_a_first_run_leaves_a_store_and_prints_every_field_and_the_cost_of_the_draw(first: tuple[Path, str]) -> None:
     folder, output = first
     root = folder / ".demo" / "ahmed"
     statistics = read_statistics(root)
@@ -84,31 +84,14 @@ def test_it_leaves_a_store_with_statistics_of_its_revision(first: tuple[Path, st
     assert statistics["revision"] == StoreManifest.load(root).revision
     assert statistics["n_samples"] == 2
     assert "\n$ drawpoint stats .demo/ahmed\nstatistics of 2 samples at revision " in output
-
-
-def test_what_needs_the_service_is_proposed_while_it_is_up(first: tuple[Path, str]) -> None:
-    folder, output = first
-    assert "curl" not in output
-    assert "Try, while the service is up" not in output
-    with staying_up(folder, "--port", "0") as (_, lines):
-        command = next(line for line in lines if "curl -o" in line)
-        assert command.split("'")[1].startswith(f"{address(lines)}/stores/ahmed/samples/slant_0?")
-        with urlopen(command.split("'")[1]) as answer:
-            assert answer.status == 200
-
-
-def test_it_prints_every_field_of_a_shipped_run(first: tuple[Path, str]) -> None:
-    _, output = first
     fields = {"volume_sdf" if field == "volume_distance_to_surface" else field for field in FIELDS}
     rows = re.findall(r"^(\w+) +\((\d+),.*\) +torch\.float32 +\S+ +\S+ +\S+$", output, flags=re.MULTILINE)
     assert dict(rows) == dict.fromkeys(fields, "4096")
     assert "the local reader gives the same tensors" in output
-
-
-def test_it_tells_what_the_draw_cost(first: tuple[Path, str]) -> None:
-    _, output = first
     # Per point 3 float32 and, as float16, 8 values on the surface and 8 in the volume: 28 bytes.
     assert re.search(r"^8,192 of 109,612 points, 23\d,\d{3} bytes over the wire, [\d.]+ ms", output, re.MULTILINE)
+    assert "curl" not in output  # what needs the service is proposed while it is up
+    assert "Try, while the service is up" not in output
 
 
 def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_ctrl_c(first: tuple[Path, str]) -> None:
@@ -120,7 +103,9 @@ def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_ctr
             url = address(lines)
             assert f"Port {port} is taken" in "".join(lines)
             assert not url.endswith(f":{port}")
-            with urlopen(f"{url}/healthz") as answer:
+            proposed = next(line for line in lines if "curl -o" in line).split("'")[1]
+            assert proposed.startswith(f"{url}/stores/ahmed/samples/slant_0?")
+            with urlopen(proposed) as answer:
                 assert answer.status == 200
             demo.send_signal(signal.SIGINT)
             assert demo.wait(60) == 0
@@ -135,12 +120,6 @@ def test_ended_by_a_supervisor_it_leaves_no_service_behind(first: tuple[Path, st
         assert demo.wait(60) == 0
     with pytest.raises(OSError, match="refused"):
         urlopen(f"{address(lines)}/healthz")
-
-
-def test_killed_it_leaves_no_service_behind(first: tuple[Path, str]) -> None:
-    with staying_up(first[0], "--port", "0") as (demo, lines):
-        demo.kill()
-        wait_until_refused(address(lines))
 
 
 def test_killed_the_demo_out_of_a_bucket_leaves_neither_service_nor_s3_server_behind(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import drawpoint
-from drawpoint_cli.__main__ import COMMANDS, main
+from drawpoint_cli.__main__ import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,33 +21,48 @@ if TYPE_CHECKING:
     Command = Callable[..., Ended]
 
 
-def test_help_lists_every_command_once(command: Command) -> None:
+def test_help_lists_and_explains_every_command(command: Command) -> None:
     ended = command("--help")
     assert ended.status == 0
     listed = [line.split()[0] for line in ended.out.splitlines() if line.startswith("    ") and line.strip()]
     assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_explains_itself(command: Command, name: str) -> None:
-    ended = command(name, "--help")
-    assert ended.status == 0
-    assert ended.out.startswith(f"usage: drawpoint {name}")
-
-
-def test_version_is_that_of_the_package(command: Command) -> None:
+    for name in COMMANDS:
+        ended = command(name, "--help")
+        assert ended.status == 0
+        assert ended.out.startswith(f"usage: drawpoint {name}")
     assert command("--version").out == f"drawpoint {drawpoint.__version__}\n"
 
 
-@pytest.mark.parametrize("words", [(), ("nonsense",), ("convert",), ("convert", "a", "b", "--nonsense")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("nonsense",),
+        ("convert",),
+        ("convert", "a", "b", "--nonsense"),
+        ("verify",),
+        ("upgrade",),
+        ("upgrade", "a", "--workers", "0"),
+    ],
+)
 def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> None:
     ended = command(*words)
     assert ended.status == 2
     assert "usage: drawpoint" in ended.err
 
 
-def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['torch'] = None; from drawpoint_cli.__main__ import main; sys.exit(main())"
+@pytest.mark.parametrize("name", ["info", "verify", "stats", "upgrade", "prune"])
+def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, command: Command, name: str) -> None:
+    ended = command(name, tmp_path / "gone")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert ended.err.startswith(f"drawpoint {name}: there is no store at {tmp_path}/gone")
+
+
+def test_convert_without_torch_names_the_extra_and_loads_nothing_of_http(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from drawpoint_cli.__main__ import main; status = main(); "
+        "print({'fastapi', 'uvicorn'} & sys.modules.keys()); sys.exit(status)"
+    )
     (tmp_path / "runs" / "run").mkdir(parents=True)
     (tmp_path / "runs" / "run" / "surface_position.pt").touch()
     ended = subprocess.run(
@@ -56,28 +71,14 @@ def test_a_missing_extra_is_one_sentence_that_names_it(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
+    assert (ended.returncode, ended.stdout) == (1, "set()\n")
     assert ended.stderr == (
         "drawpoint convert: torch, which reads the source's files, is not installed: "
         "run `pip install '.[convert]'` in a clone of drawpoint.\n"
     )
 
 
-def test_convert_loads_nothing_of_http(tmp_path: Path) -> None:
-    code = (
-        "import sys; from drawpoint_cli.__main__ import main; main(); "
-        "print({'fastapi', 'uvicorn'} & sys.modules.keys())"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code, "convert", str(tmp_path / "runs"), str(tmp_path / "store")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.stdout == "set()\n"
-
-
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_reader_of_the_output_that_leaves_early_is_no_error() -> None:
     code = "import sys; from drawpoint_cli.__main__ import main; sys.stdin.read(); sys.exit(main(['--help']))"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -97,11 +98,5 @@ def test_operating_system_errors_are_sentences(command: Command, tmp_path: Path)
     (tmp_path / "file").touch()
     (tmp_path / "runs" / "run").mkdir(parents=True)
     ended = command("convert", tmp_path / "runs", tmp_path / "file" / "store")
-    assert ended.status == 1
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert ended.err.startswith("drawpoint convert: ")
-    assert ended.err.count("\n") == 1
-
-
-def test_main_takes_its_words_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["drawpoint", "nonsense"])
-    assert main() == 2

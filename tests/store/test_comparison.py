@@ -19,7 +19,6 @@ from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import Difference, compare_fields, compare_samples
 from drawpoint_store.inspecting.upgrade import upgrade_store
-from drawpoint_store.writing.writer import shuffle_order
 from trees import SURFACE, run_tensors, write_run, write_runs
 from unbinding import unbind
 
@@ -116,14 +115,10 @@ def test_what_could_not_be_stored_is_a_difference(folder: Path, value: float) ->
     assert (found.field, found.row) == ("surface_pressure", 5)
 
 
-def test_swapped_fields_are_found(folder: Path) -> None:
-    for run in ("run_0", "run_1"):
-        files = [folder / "store" / f"{run}.zarr" / name / "c" for name in ("surface/pressure", "volume/sdf")]
-        assert all(file.is_dir() for file in files)
+def test_a_group_of_another_sample_is_found(folder: Path) -> None:
     shutil.rmtree(folder / "store" / "run_1.zarr")
     shutil.copytree(folder / "store" / "run_0.zarr", folder / "store" / "run_1.zarr")
-    found = differences(folder)
-    assert {difference.sample for difference in found} == {"run_1"}
+    assert {difference.sample for difference in differences(folder)} == {"run_1"}
 
 
 def test_samples_and_files_that_one_side_lacks_are_named(folder: Path) -> None:
@@ -174,41 +169,39 @@ def test_damage_is_named_and_the_rest_compared(folder: Path) -> None:
     assert (second.field, second.row) == ("surface_pressure", 3)
 
 
-class TestAnOrderOfAnotherWriter:
-    @pytest.fixture
-    @staticmethod
-    def folder(folder: Path) -> Path:
-        reorder(folder)
-        return folder
+def test_another_writers_order_is_undone_by_position(folder: Path) -> None:
+    reorder(folder)
+    compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE)))
+    assert [(sample.order_known, sample.differences) for sample in compared] == [(False, ())] * 2
 
-    def test_is_undone_by_position(self, folder: Path) -> None:
-        compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE)))
-        assert [(sample.order_known, sample.differences) for sample in compared] == [(False, ())] * 2
 
-    def test_hides_no_value(self, folder: Path) -> None:
-        change(folder / "runs" / "run_0" / "surface_pressure.pt", 123, 9.5)
-        (found,) = differences(folder)
-        assert (found.sample, found.field, found.row) == ("run_0", "surface_pressure", 123)
-        assert "the source 9.5" in found.message
+def test_a_changed_value_is_found_in_another_writers_order(folder: Path) -> None:
+    reorder(folder)
+    change(folder / "runs" / "run_0" / "surface_pressure.pt", 123, 9.5)
+    (found,) = differences(folder)
+    assert (found.sample, found.field, found.row) == ("run_0", "surface_pressure", 123)
+    assert "the source 9.5" in found.message
 
-    def test_hides_no_position(self, folder: Path) -> None:
-        change(folder / "runs" / "run_0" / "surface_position.pt", 123, [1.0, 2.0, 3.0])
-        (found,) = differences(folder)
-        assert (found.sample, found.field, found.row) == ("run_0", "surface_position", 123)
-        assert (
-            "1 of 300 rows of the source are nowhere in the store, the first is row 123: (1.0, 2.0, 3.0)"
-            in found.message
-        )
 
-    def test_may_have_points_that_share_a_position(self, tmp_path: Path) -> None:
-        position = run_tensors(0)["surface_position.pt"]
-        position[:100] = 1
-        write_run(tmp_path / "runs" / "run_0", surface_position=position)
-        write(tmp_path / "store", tmp_path / "runs")
-        reorder(tmp_path)
-        assert differences(tmp_path) == []
-        change(tmp_path / "runs" / "run_0" / "surface_pressure.pt", 50, 99.0)
-        assert {found.field for found in differences(tmp_path)} == {"surface_pressure"}
+def test_a_changed_position_is_found_in_another_writers_order(folder: Path) -> None:
+    reorder(folder)
+    change(folder / "runs" / "run_0" / "surface_position.pt", 123, [1.0, 2.0, 3.0])
+    (found,) = differences(folder)
+    assert (found.sample, found.field, found.row) == ("run_0", "surface_position", 123)
+    assert (
+        "1 of 300 rows of the source are nowhere in the store, the first is row 123: (1.0, 2.0, 3.0)" in found.message
+    )
+
+
+def test_points_that_share_a_position_are_compared_in_another_writers_order(tmp_path: Path) -> None:
+    position = run_tensors(0)["surface_position.pt"]
+    position[:100] = 1
+    write_run(tmp_path / "runs" / "run_0", surface_position=position)
+    write(tmp_path / "store", tmp_path / "runs")
+    reorder(tmp_path)
+    assert differences(tmp_path) == []
+    change(tmp_path / "runs" / "run_0" / "surface_pressure.pt", 50, 99.0)
+    assert {found.field for found in differences(tmp_path)} == {"surface_pressure"}
 
 
 def test_fields_of_one_side_alone_are_named(made: Path) -> None:
@@ -219,10 +212,3 @@ def test_fields_of_one_side_alone_are_named(made: Path) -> None:
         "volume_sdf is in the store, and not in the source's file map",
         "surface_area is in the source's file map, and not in the store",
     ]
-
-
-def test_the_order_that_is_undone_is_that_of_the_store(made: Path) -> None:
-    order = shuffle_order(0, "run_0", "surface", SURFACE)
-    stored = zarr.open_array(made / "store" / "run_0.zarr" / "surface" / "position", mode="r")
-    expected = run_tensors(0)["surface_position.pt"].numpy()[order]
-    assert np.array_equal(np.asarray(stored[...]), expected)

@@ -14,7 +14,7 @@ import torch
 from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.conversion.convert import check_workers, convert
+from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
@@ -43,150 +43,147 @@ def sorted_rows(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return values[np.lexsort(values.T)]
 
 
-class TestRealRuns:
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def reader(tmp_path_factory: pytest.TempPathFactory) -> ZarrChunkReader:
-        root = tmp_path_factory.mktemp("ahmed")
-        report = convert(AHMED, ZarrStoreWriter(root, FILEMAP, "ahmed"))
-        assert report.converted == ["slant_0", "slant_25"]
-        assert report.broken == {}
-        return ZarrChunkReader(root)
-
-    @pytest.mark.parametrize("run", ["slant_0", "slant_25"])
-    @pytest.mark.parametrize("domain", ["surface", "volume"])
-    def test_every_point_is_stored_once_with_all_its_fields(
-        self, reader: ZarrChunkReader, run: str, domain: str
-    ) -> None:
-        fields = [field for field in reader.manifest.fields if field.startswith(f"{domain}_")]
-        stored = reader.read_sample(run, fields=fields)
-        sources = {spec: "volume_distance_to_surface" if spec == "volume_sdf" else spec for spec in fields}
-        columns = {}
-        for field, source in sources.items():
-            tensor = torch.load(AHMED / run / f"{source}.pt", weights_only=True)
-            dtype = getattr(torch, reader.manifest.fields[field].dtype)
-            columns[field] = tensor.reshape(len(tensor), -1).to(dtype).float()
-        there = torch.cat([stored[field].reshape(len(stored[field]), -1) for field in fields], dim=1).numpy()
-        here = torch.cat([columns[field] for field in fields], dim=1).numpy()
-        assert np.array_equal(sorted_rows(there), sorted_rows(here))
+@pytest.fixture(scope="class")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ZarrChunkReader:
+    root = tmp_path_factory.mktemp("ahmed")
+    report = convert(AHMED, ZarrStoreWriter(root, FILEMAP, "ahmed"))
+    assert report.converted == ["slant_0", "slant_25"]
+    assert report.broken == {}
+    return ZarrChunkReader(root)
 
 
-class TestTrees:
-    def test_ids_are_paths_below_the_source(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "param1" / "0a1b")
-        write_run(tmp_path / "runs" / "run_1")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["param1/0a1b", "run_1"]
-        assert (tmp_path / "store" / "param1" / "0a1b.zarr" / "zarr.json").is_file()
+@pytest.mark.parametrize("run", ["slant_0", "slant_25"])
+@pytest.mark.parametrize("domain", ["surface", "volume"])
+def test_every_point_of_real_runs_is_stored_once_with_all_its_fields(
+    reader: ZarrChunkReader, run: str, domain: str
+) -> None:
+    fields = [field for field in reader.manifest.fields if field.startswith(f"{domain}_")]
+    stored = reader.read_sample(run, fields=fields)
+    sources = {spec: "volume_distance_to_surface" if spec == "volume_sdf" else spec for spec in fields}
+    columns = {}
+    for field, source in sources.items():
+        tensor = torch.load(AHMED / run / f"{source}.pt", weights_only=True)
+        dtype = getattr(torch, reader.manifest.fields[field].dtype)
+        columns[field] = tensor.reshape(len(tensor), -1).to(dtype).float()
+    there = torch.cat([stored[field].reshape(len(stored[field]), -1) for field in fields], dim=1).numpy()
+    here = torch.cat([columns[field] for field in fields], dim=1).numpy()
+    assert np.array_equal(sorted_rows(there), sorted_rows(here))
 
-    def test_ids_leave_out_the_folder_that_noether_preprocesses_into(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "preprocessed" / "param1" / "0a1b")
-        write_run(tmp_path / "runs" / "raw" / "preprocessed" / "run_1")
-        write_run(tmp_path / "runs" / "run_1")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["param1/0a1b", "raw/preprocessed/run_1", "run_1"]
-        alone = convert(tmp_path / "runs" / "preprocessed", writer_at(tmp_path / "alone"))
-        assert alone.converted == ["param1/0a1b"]
-        samples = [StoreManifest.load(tmp_path / name).samples["param1/0a1b"] for name in ("store", "alone")]
-        assert samples[0] == samples[1]
 
-    def test_ids_that_have_that_folder_in_a_store_are_not_added_again(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "preprocessed" / "run_1")
+def test_ids_are_paths_below_the_source(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "param1" / "0a1b")
+    write_run(tmp_path / "runs" / "run_1")
+    write_run(tmp_path / "runs" / ".trash" / "run_2")
+    (tmp_path / "runs" / "images").mkdir()
+    (tmp_path / "runs" / "images" / "run_1.png").touch()
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert (report.converted, report.broken) == (["param1/0a1b", "run_1"], {})
+    assert (tmp_path / "store" / "param1" / "0a1b.zarr" / "zarr.json").is_file()
+    # A source that is itself a run has its own name.
+    assert convert(tmp_path / "runs" / "run_1", writer_at(tmp_path / "alone")).converted == ["run_1"]
+
+
+def test_ids_leave_out_the_folder_that_noether_preprocesses_into(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "preprocessed" / "param1" / "0a1b")
+    write_run(tmp_path / "runs" / "raw" / "preprocessed" / "run_1")
+    write_run(tmp_path / "runs" / "run_1")
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.converted == ["param1/0a1b", "raw/preprocessed/run_1", "run_1"]
+    alone = convert(tmp_path / "runs" / "preprocessed", writer_at(tmp_path / "alone"))
+    assert alone.converted == ["param1/0a1b"]
+    samples = [StoreManifest.load(tmp_path / name).samples["param1/0a1b"] for name in ("store", "alone")]
+    assert samples[0] == samples[1]
+
+
+def test_ids_with_the_preprocessed_folder_in_a_store_are_not_added_again(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "preprocessed" / "run_1")
+    convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    manifest = StoreManifest.load(tmp_path / "store")
+    manifest.samples["preprocessed/run_1"] = manifest.samples.pop("run_1")
+    manifest.save(tmp_path / "store")
+    write_run(tmp_path / "runs" / "preprocessed" / "run_2")
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"), existing="append")
+    assert (report.skipped, report.converted) == (["run_1"], ["run_2"])
+    assert list(StoreManifest.load(tmp_path / "store").samples) == ["preprocessed/run_1", "run_2"]
+
+
+def test_two_directories_of_one_id_are_broken(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "preprocessed" / "run_1")
+    write_run(tmp_path / "runs" / "run_1")
+    write_run(tmp_path / "runs" / "run_2")
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.converted == ["run_2"]
+    runs = tmp_path / "runs"
+    assert report.broken == {"run_1": f"{runs}/preprocessed/run_1 and {runs}/run_1 would be samples of the same id"}
+
+
+def test_files_that_look_like_fields_are_counted(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 3)
+    for name in ("run_0/volume_temperature.pt", "run_2/volume_temperature.pt", "run_1/surface_presure.pt"):
+        (tmp_path / "runs" / name).touch()
+    (tmp_path / "runs" / "volume_rho.pt").touch()  # in no sample
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.left_out == {"surface_presure.pt": 1, "volume_temperature.pt": 2}
+    assert len(report.converted) == 3
+
+
+def test_links_to_runs_are_followed_and_loops_end(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere" / "run_1")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "run_1").symlink_to(tmp_path / "elsewhere" / "run_1")
+    (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs")
+    assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run_1"]
+
+
+def test_links_that_lead_nowhere_or_to_themselves_are_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "run_1")
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "run_1"):
+        (folder / "dangling").symlink_to("nowhere")
+        (folder / "itself").symlink_to("itself")
+        (folder / "through_a_file").symlink_to(tmp_path / "runs" / "run_1" / "surface_pressure.pt" / "x")
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert (report.converted, report.broken) == (["run_1"], {})
+
+
+def test_directories_that_link_to_each_other_are_listed_once(tmp_path: Path) -> None:
+    names = [f"run_{number}" for number in range(12)]  # 12! paths
+    for name in names:
+        write_run(tmp_path / "runs" / name)
+        for other in names:
+            (tmp_path / "runs" / name / f"to_{other}").symlink_to(tmp_path / "runs" / other)
+    (tmp_path / "runs" / "a_link_before_them").symlink_to(tmp_path / "runs" / "run_3")
+    assert sorted(FileTree.scan(tmp_path / "runs").folders) == sorted(names)
+
+
+def test_a_tree_in_memory_gives_the_bytes_of_one_on_disk(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 2)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "runs"), "/made-runs", recursive=True)
+    here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    there = convert("memory://made-runs", writer_at("memory://made-store"))
+    assert there.revision == here.revision
+    assert {path.removeprefix("/made-store/"): memory.cat(path) for path in memory.find("/made-store")} == files_below(
+        tmp_path / "store"
+    )
+    assert there.bytes_written == here.bytes_written
+
+
+def test_a_source_without_samples_is_refused_and_nothing_made(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(InvalidSample, match=r"no directory in it holds any of surface_position\.pt"):
         convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        manifest = StoreManifest.load(tmp_path / "store")
-        manifest.samples["preprocessed/run_1"] = manifest.samples.pop("run_1")
-        manifest.save(tmp_path / "store")
-        write_run(tmp_path / "runs" / "preprocessed" / "run_2")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"), existing="append")
-        assert (report.skipped, report.converted) == (["run_1"], ["run_2"])
-        assert list(StoreManifest.load(tmp_path / "store").samples) == ["preprocessed/run_1", "run_2"]
+    assert not (tmp_path / "store").exists()
 
-    def test_two_directories_of_one_id_are_broken(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "preprocessed" / "run_1")
-        write_run(tmp_path / "runs" / "run_1")
-        write_run(tmp_path / "runs" / "run_2")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["run_2"]
-        runs = tmp_path / "runs"
-        assert report.broken == {"run_1": f"{runs}/preprocessed/run_1 and {runs}/run_1 would be samples of the same id"}
 
-    def test_files_that_look_like_fields_are_counted(self, tmp_path: Path) -> None:
-        write_runs(tmp_path / "runs", 3)
-        for name in ("run_0/volume_temperature.pt", "run_2/volume_temperature.pt", "run_1/surface_presure.pt"):
-            (tmp_path / "runs" / name).touch()
-        (tmp_path / "runs" / "volume_rho.pt").touch()  # in no sample
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.left_out == {"surface_presure.pt": 1, "volume_temperature.pt": 2}
-        assert len(report.converted) == 3
-
-    def test_a_source_that_is_itself_a_run_has_its_own_name(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "run_1")
-        assert convert(tmp_path / "run_1", writer_at(tmp_path / "store")).converted == ["run_1"]
-
-    def test_directories_with_none_of_the_fields_and_hidden_ones_are_no_samples(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "run_1")
-        write_run(tmp_path / "runs" / ".trash" / "run_2")
-        (tmp_path / "runs" / "images").mkdir()
-        (tmp_path / "runs" / "images" / "run_1.png").touch()
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["run_1"]
-        assert report.broken == {}
-
-    def test_links_to_runs_are_followed_and_loops_end(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "elsewhere" / "run_1")
-        (tmp_path / "runs").mkdir()
-        (tmp_path / "runs" / "run_1").symlink_to(tmp_path / "elsewhere" / "run_1")
-        (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs")
-        assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run_1"]
-
-    def test_links_that_lead_nowhere_or_to_themselves_are_left_out(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "run_1")
-        for folder in (tmp_path / "runs", tmp_path / "runs" / "run_1"):
-            (folder / "dangling").symlink_to("nowhere")
-            (folder / "itself").symlink_to("itself")
-            (folder / "through_a_file").symlink_to(tmp_path / "runs" / "run_1" / "surface_pressure.pt" / "x")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert (report.converted, report.broken) == (["run_1"], {})
-
-    def test_directories_that_link_to_each_other_are_listed_once(self, tmp_path: Path) -> None:
-        names = [f"run_{number}" for number in range(12)]  # 12! paths
-        for name in names:
-            write_run(tmp_path / "runs" / name)
-            for other in names:
-                (tmp_path / "runs" / name / f"to_{other}").symlink_to(tmp_path / "runs" / other)
-        (tmp_path / "runs" / "a_link_before_them").symlink_to(tmp_path / "runs" / "run_3")
-        assert sorted(FileTree.scan(tmp_path / "runs").folders) == sorted(names)
-
-    def test_a_tree_in_memory_gives_the_bytes_of_one_on_disk(self, tmp_path: Path) -> None:
-        write_runs(tmp_path / "runs", 2)
-        memory = fsspec.filesystem("memory")
-        memory.put(str(tmp_path / "runs"), "/made-runs", recursive=True)
-        here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        there = convert("memory://made-runs", writer_at("memory://made-store"))
-        assert there.revision == here.revision
-        assert {
-            path.removeprefix("/made-store/"): memory.cat(path) for path in memory.find("/made-store")
-        } == files_below(tmp_path / "store")
-        assert there.bytes_written == here.bytes_written
-
-    def test_a_source_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+def test_locations_that_cannot_be_listed_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"file is a file; give a directory"):
+        FileTree.scan(tmp_path / "file")
+    for nowhere in (str(tmp_path / "nowhere"), "memory://nowhere"):
         with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-            convert(tmp_path / "nowhere", writer_at(tmp_path / "store"))
-        with pytest.raises(FileNotFoundError, match="memory://nowhere does not exist"):
-            convert("memory://nowhere", writer_at(tmp_path / "store"))
-
-    def test_a_source_without_samples_is_refused_and_nothing_made(self, tmp_path: Path) -> None:
-        (tmp_path / "runs").mkdir()
-        with pytest.raises(InvalidSample, match=r"no directory in it holds any of surface_position\.pt"):
-            convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert not (tmp_path / "store").exists()
-
-    def test_locations_that_cannot_be_listed_are_named(self, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        with pytest.raises(NotADirectoryError, match=r"file is a file; give a directory"):
-            FileTree.scan(tmp_path / "file")
-        with pytest.raises(StoreUnreadable, match=r"nonsense://runs cannot be listed: Protocol not known"):
-            FileTree.scan("nonsense://runs")
+            FileTree.scan(nowhere)
+    with pytest.raises(StoreUnreadable, match=r"nonsense://runs cannot be listed: Protocol not known"):
+        FileTree.scan("nonsense://runs")
 
 
 class _Bomb:
@@ -197,274 +194,261 @@ class _Bomb:
         return (shutil.rmtree, (str(self.victim),))
 
 
-class TestBrokenSamples:
-    def reason(self, tmp_path: Path, **changes: object) -> str:
-        write_run(tmp_path / "runs" / "bad", 0, **changes)
-        write_run(tmp_path / "runs" / "good", 1)
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["good"]
-        assert list(StoreManifest.load(tmp_path / "store").samples) == ["good"]
-        assert {name for name in files_below(tmp_path / "store") if name.startswith("bad")} == set()
-        return report.broken["bad"]
+def reason_of(tmp_path: Path, **changes: object) -> str:
+    write_run(tmp_path / "runs" / "bad", 0, **changes)
+    write_run(tmp_path / "runs" / "good", 1)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.converted == ["good"]
+    assert list(StoreManifest.load(tmp_path / "store").samples) == ["good"]
+    assert {name for name in files_below(tmp_path / "store") if name.startswith("bad")} == set()
+    return report.broken["bad"]
 
-    @pytest.mark.parametrize(
-        ("value", "reason"),
-        [
-            (None, "lacks surface_pressure.pt (surface_pressure)"),
-            ({"p": torch.zeros(SURFACE)}, "surface_pressure.pt holds a dict, not a tensor"),
-            (torch.zeros(SURFACE, dtype=torch.complex64), "surface_pressure.pt holds complex numbers; save real ones"),
-            (
-                torch.eye(SURFACE).to_sparse(),
-                "surface_pressure.pt holds a sparse tensor; save it as a dense one, with ",
-            ),
-            (torch.rand(1).expand(2**40), f"surface_pressure.pt claims {2**40} rows that its file does not hold; "),
-            (torch.zeros(SURFACE, dtype=torch.bool), "surface_pressure must hold real numbers, holds bool"),
-            (torch.zeros(SURFACE, 2), "surface_pressure must have shape (N,) or (N, 1), has (300, 2)"),
-            (torch.tensor(1.0), "surface_pressure must have shape (N,) or (N, 1), has ()"),
-            (torch.zeros(0), "surface_pressure has no points (shape (0,))"),
-            (torch.zeros(SURFACE + 1), "the fields of 'surface' disagree on the number of points: "),
-            (torch.full((SURFACE,), 1e6), "exceeds the float16 range: surface_pressure peaks at 1e+06"),
-            (
-                torch.tensor([0.0] * 9 + [float("nan")] * 2 + [float("inf")] * (SURFACE - 11)),
-                "surface_pressure holds 2 NaN and 289 infinite of 300 values, the first in row 9",
-            ),
-        ],
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "lacks surface_pressure.pt (surface_pressure)"),
+        ({"p": torch.zeros(SURFACE)}, "surface_pressure.pt holds a dict, not a tensor"),
+        (torch.zeros(SURFACE, dtype=torch.complex64), "surface_pressure.pt holds complex numbers; save real ones"),
+        (
+            torch.eye(SURFACE).to_sparse(),
+            "surface_pressure.pt holds a sparse tensor; save it as a dense one, with ",
+        ),
+        (torch.rand(1).expand(2**40), f"surface_pressure.pt claims {2**40} rows that its file does not hold; "),
+        (torch.zeros(SURFACE, dtype=torch.bool), "surface_pressure must hold real numbers, holds bool"),
+        (torch.zeros(SURFACE, 2), "surface_pressure must have shape (N,) or (N, 1), has (300, 2)"),
+        (torch.tensor(1.0), "surface_pressure must have shape (N,) or (N, 1), has ()"),
+        (torch.zeros(0), "surface_pressure has no points (shape (0,))"),
+        (torch.zeros(SURFACE + 1), "the fields of 'surface' disagree on the number of points: "),
+        (torch.full((SURFACE,), 1e6), "exceeds the float16 range: surface_pressure peaks at 1e+06"),
+        (
+            torch.tensor([0.0] * 9 + [float("nan")] * 2 + [float("inf")] * (SURFACE - 11)),
+            "surface_pressure holds 2 NaN and 289 infinite of 300 values, the first in row 9",
+        ),
+    ],
+)
+def test_a_broken_sample_is_left_out_with_its_reason(tmp_path: Path, value: object, reason: str) -> None:
+    assert reason_of(tmp_path, surface_pressure=value).startswith(reason)
+
+
+def test_a_sample_that_does_not_fit_in_memory_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_group = ZarrStoreWriter.write_group
+
+    def write(writer: ZarrStoreWriter, sample_id: str, arrays: Any) -> Any:
+        if sample_id == "bad":
+            np.empty(2**50)  # numpy's own way of failing
+        return write_group(writer, sample_id, arrays)
+
+    monkeypatch.setattr(ZarrStoreWriter, "write_group", write)
+    assert reason_of(tmp_path) == "does not fit in the memory that is left; try fewer --workers"
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk data of some length", b"\x80\x02junk", None], ids=repr)
+def test_a_file_that_torch_cannot_read_is_named(tmp_path: Path, junk: bytes | None) -> None:
+    write_run(tmp_path / "runs" / "bad")
+    write_run(tmp_path / "runs" / "good")
+    path = tmp_path / "runs" / "bad" / "volume_position.pt"
+    path.write_bytes(path.read_bytes()[:5000] if junk is None else junk)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.converted == ["good"]
+    assert report.broken["bad"].startswith("volume_position.pt cannot be read: ")
+    assert "\n" not in report.broken["bad"]
+    if junk is not None:
+        assert report.broken["bad"].endswith(": it is empty, damaged, or not what torch.save writes")
+
+
+def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    write_run(tmp_path / "runs" / "bad")
+    bomb = pickle.dumps(_Bomb(tmp_path / "victim"), protocol=2)
+    (tmp_path / "runs" / "bad" / "surface_pressure.pt").write_bytes(bomb)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.broken["bad"].startswith("surface_pressure.pt is refused")
+    assert (tmp_path / "victim").exists()
+
+
+def test_where_all_samples_are_broken_nothing_is_published_or_left(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "bad", surface_pressure=None)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.revision is None
+    assert not (tmp_path / "store").exists()
+
+
+def test_ids_that_the_store_refuses_are_broken_samples(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a\\b")
+    write_run(tmp_path / "runs" / "good")
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.converted == ["good"]
+    assert "backslashes" in report.broken["a\\b"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int32])
+def test_other_number_types_are_converted(tmp_path: Path, dtype: torch.dtype) -> None:
+    values = torch.arange(SURFACE).to(dtype)
+    write_run(tmp_path / "runs" / "run", surface_pressure=values)
+    convert(tmp_path / "runs", writer_at(tmp_path / "store", values_dtype="float32"))
+    stored = ZarrChunkReader(tmp_path / "store").read_sample("run")["surface_pressure"]
+    assert torch.equal(stored.sort().values, values.float().sort().values)
+
+
+def test_column_vectors_parameters_views_and_files_of_old_torch_are_read(tmp_path: Path) -> None:
+    tensors = run_tensors()
+    write_run(
+        tmp_path / "runs" / "run",
+        surface_pressure=tensors["surface_pressure.pt"][:, None],
+        surface_position=torch.nn.Parameter(tensors["surface_position.pt"]),
+        volume_position=tensors["volume_position.pt"].T.contiguous().T,
     )
-    def test_each_is_left_out_with_its_reason(self, tmp_path: Path, value: object, reason: str) -> None:
-        assert self.reason(tmp_path, surface_pressure=value).startswith(reason)
-
-    @pytest.mark.parametrize("damage", [b"", b"no tensor at all", None], ids=["empty", "garbage", "cut short"])
-    def test_unreadable_files_are_named(self, tmp_path: Path, damage: bytes | None) -> None:
-        write_run(tmp_path / "runs" / "bad")
-        path = tmp_path / "runs" / "bad" / "volume_position.pt"
-        path.write_bytes(path.read_bytes()[:5000] if damage is None else damage)
-        write_run(tmp_path / "runs" / "good")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["good"]
-        assert report.broken["bad"].startswith("volume_position.pt ")
-        assert "\n" not in report.broken["bad"]
-
-    def test_one_that_does_not_fit_in_memory_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        write_group = ZarrStoreWriter.write_group
-
-        def write(writer: ZarrStoreWriter, sample_id: str, arrays: Any) -> Any:
-            if sample_id == "bad":
-                np.empty(2**50)  # numpy's own way of failing
-            return write_group(writer, sample_id, arrays)
-
-        monkeypatch.setattr(ZarrStoreWriter, "write_group", write)
-        assert self.reason(tmp_path) == "does not fit in the memory that is left; try fewer --workers"
-
-    @pytest.mark.parametrize("junk", [b"", b"junk data of some length", b"\x80\x02junk"])
-    def test_a_file_that_torch_did_not_write_is_named_in_words(self, tmp_path: Path, junk: bytes) -> None:
-        write_run(tmp_path / "runs" / "bad")
-        (tmp_path / "runs" / "bad" / "surface_pressure.pt").write_bytes(junk)
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.broken["bad"] == (
-            "surface_pressure.pt cannot be read: it is empty, damaged, or not what torch.save writes"
-        )
-
-    def test_a_pickle_that_would_run_code_is_refused_unrun(self, tmp_path: Path) -> None:
-        (tmp_path / "victim").mkdir()
-        write_run(tmp_path / "runs" / "bad")
-        bomb = pickle.dumps(_Bomb(tmp_path / "victim"), protocol=2)
-        (tmp_path / "runs" / "bad" / "surface_pressure.pt").write_bytes(bomb)
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.broken["bad"].startswith("surface_pressure.pt is refused")
-        assert (tmp_path / "victim").exists()
-
-    def test_where_all_are_broken_nothing_is_published_or_left(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "bad", surface_pressure=None)
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.revision is None
-        assert not (tmp_path / "store").exists()
-
-    def test_ids_that_the_store_refuses_are_broken_samples(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "a\\b")
-        write_run(tmp_path / "runs" / "good")
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.converted == ["good"]
-        assert "backslashes" in report.broken["a\\b"]
+    write_run(tmp_path / "plain" / "run")
+    write_run(tmp_path / "old" / "run")
+    for name, tensor in tensors.items():
+        torch.save(tensor, tmp_path / "old" / "run" / name, _use_new_zipfile_serialization=False)
+    here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    plain = convert(tmp_path / "plain", writer_at(tmp_path / "plain-store"))
+    old = convert(tmp_path / "old", writer_at(tmp_path / "old-store"))
+    assert here.revision == plain.revision == old.revision
 
 
-class TestTensors:
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int32])
-    def test_other_number_types_are_converted(self, tmp_path: Path, dtype: torch.dtype) -> None:
-        values = torch.arange(SURFACE).to(dtype)
-        write_run(tmp_path / "runs" / "run", surface_pressure=values)
-        convert(tmp_path / "runs", writer_at(tmp_path / "store", values_dtype="float32"))
-        stored = ZarrChunkReader(tmp_path / "store").read_sample("run")["surface_pressure"]
-        assert torch.equal(stored.sort().values, values.float().sort().values)
-
-    def test_column_vectors_parameters_and_views_are_read(self, tmp_path: Path) -> None:
-        tensors = run_tensors()
-        write_run(
-            tmp_path / "runs" / "run",
-            surface_pressure=tensors["surface_pressure.pt"][:, None],
-            surface_position=torch.nn.Parameter(tensors["surface_position.pt"]),
-            volume_position=tensors["volume_position.pt"].T.contiguous().T,
-        )
-        write_run(tmp_path / "plain" / "run")
-        here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        plain = convert(tmp_path / "plain", writer_at(tmp_path / "plain-store"))
-        assert here.revision == plain.revision
-
-    def test_what_becomes_of_a_file_after_it_was_read_does_not_show(self, tmp_path: Path) -> None:
-        write_run(tmp_path)
-        path = tmp_path / "volume_position.pt"
-        values = read_tensor(fsspec.filesystem("file"), str(path))
-        with path.open("r+b") as file:  # in place, as a mapping would show; cut short, it would be SIGBUS
-            file.write(bytes(path.stat().st_size))
-        assert np.array_equal(values, run_tensors()["volume_position.pt"].numpy())
-
-    def test_files_of_old_torch_are_read(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "run")
-        write_run(tmp_path / "old" / "run")
-        for name, tensor in run_tensors().items():
-            torch.save(tensor, tmp_path / "old" / "run" / name, _use_new_zipfile_serialization=False)
-        here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert convert(tmp_path / "old", writer_at(tmp_path / "old-store")).revision == here.revision
+def test_changes_of_a_file_after_it_was_read_do_not_show(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    path = tmp_path / "volume_position.pt"
+    values = read_tensor(fsspec.filesystem("file"), str(path))
+    with path.open("r+b") as file:  # in place, as a mapping would show; cut short, it would be SIGBUS
+        file.write(bytes(path.stat().st_size))
+    assert np.array_equal(values, run_tensors()["volume_position.pt"].numpy())
 
 
-class TestStoresThatExist:
-    @pytest.fixture
-    @staticmethod
-    def store(tmp_path: Path) -> Path:
-        write_runs(tmp_path / "runs", 2)
-        convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        return tmp_path / "store"
-
-    def test_one_is_refused_before_the_source_is_looked_at(self, tmp_path: Path, store: Path) -> None:
-        before = files_below(store)
-        with pytest.raises(StoreExists, match=r"2 samples.*--append.*--overwrite"):
-            convert(tmp_path / "nowhere", writer_at(store))
-        assert files_below(store) == before
-
-    def test_appending_adds_what_is_new_and_leaves_the_rest(self, tmp_path: Path, store: Path) -> None:
-        before = files_below(store)
-        write_run(tmp_path / "runs" / "run_2", 2)
-        (tmp_path / "runs" / "run_0" / "surface_pressure.pt").unlink()
-        report = convert(tmp_path / "runs", writer_at(store), existing="append")
-        assert (report.converted, report.skipped) == (["run_2"], ["run_1"])
-        assert report.broken == {}
-        after = files_below(store)
-        assert {name: after[name] for name in before if name != "manifest.json"} == {
-            name: data for name, data in before.items() if name != "manifest.json"
-        }
-        assert list(StoreManifest.load(store).samples) == ["run_0", "run_1", "run_2"]
-
-    def test_appending_gives_the_store_of_one_conversion(self, tmp_path: Path, store: Path) -> None:
-        write_run(tmp_path / "runs" / "run_2", 2)
-        convert(tmp_path / "runs", writer_at(store), existing="append")
-        convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
-        assert files_below(store) == files_below(tmp_path / "whole")
-
-    def test_appending_nothing_keeps_the_revision(self, tmp_path: Path, store: Path) -> None:
-        before = files_below(store)
-        report = convert(tmp_path / "runs", writer_at(store), existing="append")
-        assert (report.converted, report.skipped, report.revision) == ([], ["run_0", "run_1"], None)
-        assert files_below(store) == before
-
-    @pytest.mark.parametrize(
-        ("settings", "difference"),
-        [
-            ({"chunk_points": 32}, "lie in chunks"),
-            ({"shard_points": 128}, "lie in chunks"),
-            ({"values_dtype": "float32"}, "its values_dtype is 'float16', not 'float32'"),
-            ({"field_dtypes": {"volume_sdf": "float32"}}, "its volume_sdf is float16"),
-            ({"shuffle_seed": 1}, "its shuffle_seed is 0, not 1"),
-            ({"dataset_name": "other"}, "its dataset_name is 'made', not 'other'"),
-        ],
-    )
-    def test_appending_with_other_settings_is_refused(
-        self, tmp_path: Path, store: Path, settings: dict[str, Any], difference: str
-    ) -> None:
-        with pytest.raises(StoreExists, match=difference):
-            convert(tmp_path / "runs", writer_at(store, **settings), existing="append")
-
-    @pytest.mark.parametrize(("level", "compressor"), [(0, "none"), (1, "blosc-zstd-1")])
-    def test_appending_at_another_level_reads_right(
-        self, tmp_path: Path, store: Path, level: int, compressor: str
-    ) -> None:
-        write_run(tmp_path / "runs" / "run_2", 2)
-        convert(tmp_path / "runs", writer_at(store, compression_level=level), existing="append")
-        assert StoreManifest.load(store).compressor == compressor  # what the latest samples were written with
-        convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
-        for sample_id in ("run_0", "run_1", "run_2"):
-            expected = ZarrChunkReader(tmp_path / "whole").read_sample(sample_id)
-            assert all(
-                rows.equal(expected[field]) for field, rows in ZarrChunkReader(store).read_sample(sample_id).items()
-            )
-        assert all(check.problems == () for check in verify_store(store))
-
-    def test_a_conversion_that_another_format_began_is_not_gone_on_with(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        write_runs(tmp_path / "runs", 3)
-        for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
-            root = tmp_path / str(format_)
-            monkeypatch.setattr("drawpoint_store.conversion.convert.GROUP_FORMAT", format_)
-            monkeypatch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                convert(tmp_path / "runs", writer_at(root))
-            monkeypatch.undo()
-            assert convert(tmp_path / "runs", writer_at(root)).resumed == resumed
-
-    def test_appending_other_fields_is_refused(self, tmp_path: Path, store: Path) -> None:
-        fewer = ZarrStoreWriter(store, FileMap(surface_position="surface_position.pt"), "made", chunk_points=64)
-        with pytest.raises(
-            StoreExists, match="it has surface_pressure, volume_position, volume_sdf, which the FileMap"
-        ):
-            convert(tmp_path / "runs", fewer, existing="append")
-
-    def test_readers_of_the_overwritten_revision_read_it_on(self, tmp_path: Path, store: Path) -> None:
-        reader = ZarrChunkReader(store)
-        before = reader.read_sample("run_0")
-        write_run(tmp_path / "runs" / "run_0", 9)
-        report = convert(tmp_path / "runs", writer_at(store), existing="overwrite")
-        assert report.replaced == ["run_0.zarr", "run_1.zarr"]
-        late = ZarrChunkReader(store, manifest=reader.manifest).read_sample("run_0")
-        assert all(torch.equal(late[field], before[field]) for field in before)
-        now = ZarrChunkReader(store)
-        assert now.manifest.revision == report.revision != reader.manifest.revision
-        assert not torch.equal(now.read_sample("run_0")["surface_pressure"], before["surface_pressure"])
-
-    def test_overwriting_with_nothing_but_broken_samples_keeps_the_store(self, tmp_path: Path, store: Path) -> None:
-        before = files_below(store)
-        write_run(tmp_path / "others" / "bad", surface_pressure=None)
-        (tmp_path / "others" / "bad" / "surface_pressure.pt").unlink(missing_ok=True)
-        report = convert(tmp_path / "others", writer_at(store), existing="overwrite")
-        assert report.revision is None
-        assert files_below(store) == before
-
-    def test_another_conversion_at_the_same_time_is_refused(self, tmp_path: Path, store: Path) -> None:
-        with lock_store(str(store)), pytest.raises(StoreExists, match="another conversion is writing"):
-            convert(tmp_path / "runs", writer_at(store), existing="overwrite")
-
-    def test_a_publication_meanwhile_is_not_lost(
-        self, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Buckets cannot be locked; the other conversion publishes while this one works.
-        def add_and_publish(journal: Journal, sample_id: str, finished: Any) -> None:
-            original(journal, sample_id, finished)
-            monkeypatch.undo()
-            other = StoreManifest.load(store)
-            other.dataset_name = "changed"
-            other.save(store)
-
-        original = Journal.add
-        monkeypatch.setattr(Journal, "add", add_and_publish)
-        with pytest.raises(RevisionChanged, match="run the same command again"):
-            convert(tmp_path / "runs", writer_at(store), existing="overwrite")
-        assert StoreManifest.load(store).dataset_name == "changed"
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    write_runs(tmp_path / "runs", 2)
+    convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    return tmp_path / "store"
 
 
-def test_several_workers_are_refused_on_memory(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="use 1 worker"):
-        check_workers(2, str(tmp_path), "memory://store")
-    with pytest.raises(ValueError, match="at least 1"):
-        check_workers(0)
-    check_workers(1, "memory://source", "memory://store")
+def test_a_store_that_exists_is_refused_before_the_source_is_looked_at(tmp_path: Path, store: Path) -> None:
+    before = files_below(store)
+    with pytest.raises(StoreExists, match=r"2 samples.*--append.*--overwrite"):
+        convert(tmp_path / "nowhere", writer_at(store))
+    assert files_below(store) == before
+
+
+def test_appending_adds_new_samples_and_leaves_the_rest(tmp_path: Path, store: Path) -> None:
+    before = files_below(store)
+    write_run(tmp_path / "runs" / "run_2", 2)
+    (tmp_path / "runs" / "run_0" / "surface_pressure.pt").unlink()
+    report = convert(tmp_path / "runs", writer_at(store), existing="append")
+    assert (report.converted, report.skipped) == (["run_2"], ["run_1"])
+    assert report.broken == {}
+    after = files_below(store)
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: data for name, data in before.items() if name != "manifest.json"
+    }
+    assert list(StoreManifest.load(store).samples) == ["run_0", "run_1", "run_2"]
+
+
+def test_appending_gives_the_store_of_one_conversion(tmp_path: Path, store: Path) -> None:
+    write_run(tmp_path / "runs" / "run_2", 2)
+    convert(tmp_path / "runs", writer_at(store), existing="append")
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    assert files_below(store) == files_below(tmp_path / "whole")
+
+
+def test_appending_nothing_keeps_the_revision(tmp_path: Path, store: Path) -> None:
+    before = files_below(store)
+    report = convert(tmp_path / "runs", writer_at(store), existing="append")
+    assert (report.converted, report.skipped, report.revision) == ([], ["run_0", "run_1"], None)
+    assert files_below(store) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "difference"),
+    [
+        ({"chunk_points": 32}, "lie in chunks"),
+        ({"shard_points": 128}, "lie in chunks"),
+        ({"values_dtype": "float32"}, "its values_dtype is 'float16', not 'float32'"),
+        ({"field_dtypes": {"volume_sdf": "float32"}}, "its volume_sdf is float16"),
+        ({"shuffle_seed": 1}, "its shuffle_seed is 0, not 1"),
+        ({"dataset_name": "other"}, "its dataset_name is 'made', not 'other'"),
+    ],
+)
+def test_appending_with_other_settings_is_refused(
+    tmp_path: Path, store: Path, settings: dict[str, Any], difference: str
+) -> None:
+    with pytest.raises(StoreExists, match=difference):
+        convert(tmp_path / "runs", writer_at(store, **settings), existing="append")
+
+
+@pytest.mark.parametrize(("level", "compressor"), [(0, "none"), (1, "blosc-zstd-1")])
+def test_appending_at_another_level_reads_right(tmp_path: Path, store: Path, level: int, compressor: str) -> None:
+    write_run(tmp_path / "runs" / "run_2", 2)
+    convert(tmp_path / "runs", writer_at(store, compression_level=level), existing="append")
+    assert StoreManifest.load(store).compressor == compressor  # what the latest samples were written with
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    for sample_id in ("run_0", "run_1", "run_2"):
+        expected = ZarrChunkReader(tmp_path / "whole").read_sample(sample_id)
+        assert all(rows.equal(expected[field]) for field, rows in ZarrChunkReader(store).read_sample(sample_id).items())
+    assert all(check.problems == () for check in verify_store(store))
+
+
+def test_a_conversion_of_another_format_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_runs(tmp_path / "runs", 3)
+    for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
+        root = tmp_path / str(format_)
+        monkeypatch.setattr("drawpoint_store.conversion.convert.GROUP_FORMAT", format_)
+        monkeypatch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            convert(tmp_path / "runs", writer_at(root))
+        monkeypatch.undo()
+        assert convert(tmp_path / "runs", writer_at(root)).resumed == resumed
+
+
+def test_appending_other_fields_is_refused(tmp_path: Path, store: Path) -> None:
+    fewer = ZarrStoreWriter(store, FileMap(surface_position="surface_position.pt"), "made", chunk_points=64)
+    with pytest.raises(StoreExists, match="it has surface_pressure, volume_position, volume_sdf, which the FileMap"):
+        convert(tmp_path / "runs", fewer, existing="append")
+
+
+def test_readers_of_an_overwritten_revision_go_on_reading_it(tmp_path: Path, store: Path) -> None:
+    reader = ZarrChunkReader(store)
+    before = reader.read_sample("run_0")
+    write_run(tmp_path / "runs" / "run_0", 9)
+    report = convert(tmp_path / "runs", writer_at(store), existing="overwrite")
+    assert report.replaced == ["run_0.zarr", "run_1.zarr"]
+    late = ZarrChunkReader(store, manifest=reader.manifest).read_sample("run_0")
+    assert all(torch.equal(late[field], before[field]) for field in before)
+    now = ZarrChunkReader(store)
+    assert now.manifest.revision == report.revision != reader.manifest.revision
+    assert not torch.equal(now.read_sample("run_0")["surface_pressure"], before["surface_pressure"])
+
+
+def test_overwriting_with_broken_samples_alone_keeps_the_store(tmp_path: Path, store: Path) -> None:
+    before = files_below(store)
+    write_run(tmp_path / "others" / "bad", surface_pressure=None)
+    (tmp_path / "others" / "bad" / "surface_pressure.pt").unlink(missing_ok=True)
+    report = convert(tmp_path / "others", writer_at(store), existing="overwrite")
+    assert report.revision is None
+    assert files_below(store) == before
+
+
+def test_another_conversion_at_the_same_time_is_refused(tmp_path: Path, store: Path) -> None:
+    with lock_store(str(store)), pytest.raises(StoreExists, match="another conversion is writing"):
+        convert(tmp_path / "runs", writer_at(store), existing="overwrite")
+
+
+def test_a_publication_meanwhile_is_not_lost(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Buckets cannot be locked; the other conversion publishes while this one works.
+    def add_and_publish(journal: Journal, sample_id: str, finished: Any) -> None:
+        original(journal, sample_id, finished)
+        monkeypatch.undo()
+        other = StoreManifest.load(store)
+        other.dataset_name = "changed"
+        other.save(store)
+
+    original = Journal.add
+    monkeypatch.setattr(Journal, "add", add_and_publish)
+    with pytest.raises(RevisionChanged, match="run the same command again"):
+        convert(tmp_path / "runs", writer_at(store), existing="overwrite")
+    assert StoreManifest.load(store).dataset_name == "changed"
 
 
 def test_workers_stand_where_their_parent_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,50 +476,52 @@ def test_sizes_of_the_report_are_those_of_the_files(tmp_path: Path) -> None:
     assert report.n_points == 2 * (SURFACE + VOLUME)
 
 
-class TestASourceThatIsRewrittenWhileItIsRead:
-    @pytest.fixture
-    def rewrite(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-        """Return what makes the second file that is read of each of so many reads find the whole run rewritten."""
-        write_run(tmp_path / "runs" / "run", 0)
+@pytest.fixture
+def rewrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what makes the second file that is read of each of so many reads find the whole run rewritten."""
+    write_run(tmp_path / "runs" / "run", 0)
 
-        def rewrite(reads: int) -> None:
-            calls = []
+    def rewrite(reads: int) -> None:
+        calls = []
 
-            def read(filesystem: Any, path: str) -> Any:
-                calls.append(path)
-                number, place = divmod(len(calls) - 1, 4)
-                if place == 1 and number < reads:
-                    write_run(tmp_path / "runs" / "run", number + 1)
-                return original(filesystem, path)
+        def read(filesystem: Any, path: str) -> Any:
+            calls.append(path)
+            number, place = divmod(len(calls) - 1, 4)
+            if place == 1 and number < reads:
+                write_run(tmp_path / "runs" / "run", number + 1)
+            return original(filesystem, path)
 
-            original = read_tensor
-            monkeypatch.setattr("drawpoint_store.conversion.pt_source.read_tensor", read)
+        original = read_tensor
+        monkeypatch.setattr("drawpoint_store.conversion.pt_source.read_tensor", read)
 
-        return rewrite
+    return rewrite
 
-    @pytest.mark.parametrize("reads", [0, 1, 2])
-    def test_is_read_again_and_stored_in_one_state(
-        self, tmp_path: Path, rewrite: Callable[[int], None], reads: int
-    ) -> None:
-        rewrite(reads)
-        assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run"]
-        write_run(tmp_path / "same" / "run", reads)
-        convert(tmp_path / "same", writer_at(tmp_path / "whole"))
-        assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
 
-    def test_every_time_is_broken(self, tmp_path: Path, rewrite: Callable[[int], None]) -> None:
-        rewrite(3)
-        report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-        assert report.revision is None
-        assert "rewritten while they were read, 3 times" in report.broken["run"]
+@pytest.mark.parametrize("reads", [0, 1, 2])
+def test_a_source_rewritten_while_it_is_read_is_stored_in_one_state(
+    tmp_path: Path, rewrite: Callable[[int], None], reads: int
+) -> None:
+    rewrite(reads)
+    assert convert(tmp_path / "runs", writer_at(tmp_path / "store")).converted == ["run"]
+    write_run(tmp_path / "same" / "run", reads)
+    convert(tmp_path / "same", writer_at(tmp_path / "whole"))
+    assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
 
-    def test_between_its_listing_and_its_reading_is_stored_in_one_state(self, tmp_path: Path) -> None:
-        write_run(tmp_path / "runs" / "run", 0)
-        source = PtSource.scan(tmp_path / "runs", MADE)
-        write_run(tmp_path / "runs" / "run", 5)
-        convert(source, writer_at(tmp_path / "store"))
-        convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
-        assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+def test_a_sample_rewritten_at_every_read_is_broken(tmp_path: Path, rewrite: Callable[[int], None]) -> None:
+    rewrite(3)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert report.revision is None
+    assert "rewritten while they were read, 3 times" in report.broken["run"]
+
+
+def test_a_source_rewritten_after_its_listing_is_stored_in_one_state(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "run", 0)
+    source = PtSource.scan(tmp_path / "runs", MADE)
+    write_run(tmp_path / "runs" / "run", 5)
+    convert(source, writer_at(tmp_path / "store"))
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
 
 
 def test_values_that_a_dtype_turns_to_zero_are_counted_by_field(tmp_path: Path) -> None:

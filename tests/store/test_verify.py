@@ -14,7 +14,6 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from drawpoint.errors import StoreNotFound
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import Problem, verify_store
@@ -71,49 +70,52 @@ def edit_manifest(root: Path, change: Callable[[Any], None]) -> None:
     (root / "manifest.json").write_text(json.dumps(document))
 
 
-class TestAWholeStore:
-    @pytest.mark.parametrize("workers", [1, 3])
-    def test_has_no_problems_and_all_its_chunks_are_read(self, whole: Path, workers: int) -> None:
-        checks = list(verify_store(whole, max_workers=workers))
-        assert [check.sample_id for check in checks] == list(SAMPLES)
-        for check in checks:
-            assert check.problems == ()
-            assert check.n_chunks == 2 * 7 + 2 * 3
-            assert check.has_checksums
-            assert check.has_digest
-            assert check.has_tables
-
-    def test_without_tables_has_no_problems_and_says_so(self, root: Path) -> None:
-        unbind(root)
-        assert [(check.problems, check.has_digest, check.has_tables) for check in verify_store(root)] == [
-            ((), True, False)
-        ] * 2
-
-    def test_may_lie_in_any_storage(self) -> None:
-        root = f"memory://verify-{secrets.token_hex(8)}"
-        write(root)
-        assert problems(root) == []
-        fsspec.filesystem("memory").rm(f"{root}/a/two.zarr/volume/velocity/c/1/0")
-        assert places(problems(root)) == [("a/two", "volume_velocity", 2)]
-
-    def test_may_lack_a_domain(self, tmp_path: Path) -> None:
-        writer = ZarrStoreWriter(tmp_path, FILEMAP, "half")
-        surface = {field: rows for field, rows in arrays(0).items() if field.startswith("surface")}
-        writer.write_sample("a", surface)
-        writer.save_manifest()
-        (check,) = verify_store(tmp_path)
-        assert (check.problems, check.n_chunks) == ((), 2)
-
-    @pytest.mark.parametrize("checksums", [False, True])
-    @pytest.mark.parametrize("consolidated", [False, True])
-    def test_of_another_writer_says_what_it_cannot_check(
-        self, tmp_path: Path, checksums: bool, consolidated: bool
-    ) -> None:
-        write_foreign(tmp_path, checksums=checksums, consolidated=consolidated)
-        (check,) = verify_store(tmp_path)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_all_chunks_of_a_whole_store_are_read_without_a_problem(whole: Path, workers: int) -> None:
+    checks = list(verify_store(whole, max_workers=workers))
+    assert [check.sample_id for check in checks] == list(SAMPLES)
+    for check in checks:
         assert check.problems == ()
-        assert check.has_checksums == checksums
-        assert not check.has_digest
+        assert check.n_chunks == 2 * 7 + 2 * 3
+        assert check.has_checksums
+        assert check.has_digest
+        assert check.has_tables
+
+
+def test_a_store_without_tables_has_no_problem_and_no_tables(root: Path) -> None:
+    unbind(root)
+    assert [(check.problems, check.has_digest, check.has_tables) for check in verify_store(root)] == [
+        ((), True, False)
+    ] * 2
+
+
+def test_a_store_in_memory_is_verified_like_one_on_disk() -> None:
+    root = f"memory://verify-{secrets.token_hex(8)}"
+    write(root)
+    assert problems(root) == []
+    fsspec.filesystem("memory").rm(f"{root}/a/two.zarr/volume/velocity/c/1/0")
+    assert places(problems(root)) == [("a/two", "volume_velocity", 2)]
+
+
+def test_a_sample_without_a_domain_has_no_problem(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FILEMAP, "half")
+    surface = {field: rows for field, rows in arrays(0).items() if field.startswith("surface")}
+    writer.write_sample("a", surface)
+    writer.save_manifest()
+    (check,) = verify_store(tmp_path)
+    assert (check.problems, check.n_chunks) == ((), 2)
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_a_store_of_another_writer_is_reported_without_checksums_or_digest(
+    tmp_path: Path, checksums: bool, consolidated: bool
+) -> None:
+    write_foreign(tmp_path, checksums=checksums, consolidated=consolidated)
+    (check,) = verify_store(tmp_path)
+    assert check.problems == ()
+    assert check.has_checksums == checksums
+    assert not check.has_digest
 
 
 def write_foreign(root: Path, *, checksums: bool = False, consolidated: bool = True) -> None:
@@ -142,200 +144,198 @@ def write_foreign(root: Path, *, checksums: bool = False, consolidated: bool = T
     (root / "manifest.json").write_text(json.dumps(document))
 
 
-class TestDamageIsFound:
-    def test_of_any_single_bit_in_a_shard(self, root: Path) -> None:
-        shards = sorted(path for path in root.rglob("c/*/0"))
-        rng = random.Random(0)
-        for _ in range(300):
-            shard = rng.choice(shards)
-            data = shard.read_bytes()
-            bit = rng.randrange(len(data) * 8)
-            flipped = bytearray(data)
-            flipped[bit // 8] ^= 1 << bit % 8
-            shard.write_bytes(flipped)
-            found = problems(root)
-            shard.write_bytes(data)
-            sample, array = str(shard.relative_to(root)).split(".zarr/")
-            field = array.split("/c/")[0].replace("/", "_")
-            assert {(problem.sample, problem.field) for problem in found} == {(sample, field)}, (shard, bit)
-            in_index = bit // 8 >= len(data) - 2 * 16 - 4
-            first = 2 * int(array.split("/")[-2])
-            assert in_index or {problem.chunk for problem in found} <= {first, first + 1}, (shard, bit)
-        assert problems(root) == []
-
-    def test_of_any_single_bit_of_metadata_unless_it_changes_nothing(self, root: Path) -> None:
-        files = sorted(root.rglob("zarr.json"))
-        truth = {sample_id: ZarrChunkReader(root).read_sample(sample_id) for sample_id in SAMPLES}
-        rng = random.Random(1)
-        reported = 0
-        for _ in range(150):
-            file = rng.choice(files)
-            data = bytearray(file.read_bytes())
-            bit = rng.randrange(len(data) * 8)
-            data[bit // 8] ^= 1 << bit % 8
-            original = file.read_bytes()
-            file.write_bytes(data)
-            if problems(root):
-                reported += 1
-            else:
-                reader = ZarrChunkReader(root)
-                for sample_id, expected in truth.items():
-                    read = reader.read_sample(sample_id)
-                    assert all(read[field].equal(rows) for field, rows in expected.items()), (file, bit)
-            file.write_bytes(original)
-        assert reported > 75
-
-    @pytest.mark.parametrize("length", [0, 3, 36, 100, -1])
-    def test_of_a_truncated_shard(self, root: Path, length: int) -> None:
-        shard = root / "a/one.zarr/surface/pressure/c/1/0"
-        shard.write_bytes(shard.read_bytes()[:length])
-        assert {place[:2] for place in places(problems(root))} == {("a/one", "surface_pressure")}
-
-    def test_of_a_shard_that_is_gone(self, root: Path) -> None:
-        (root / "a/one.zarr/surface/pressure/c/1/0").unlink()
-        (found,) = problems(root)
-        assert (found.sample, found.field, found.chunk) == ("a/one", "surface_pressure", 2)
-        assert "surface/pressure/c/1/0" in found.message
-
-    @pytest.mark.parametrize(
-        ("name", "field"),
-        [
-            ("zarr.json", None),
-            ("surface/zarr.json", None),
-            ("volume/velocity/zarr.json", "volume_velocity"),
-            ("surface/position/zarr.json", "surface_position"),
-        ],
-    )
-    def test_of_metadata_that_is_gone(self, root: Path, name: str, field: str | None) -> None:
-        (root / "a/two.zarr" / name).unlink()
-        assert places(problems(root)) == [("a/two", field, None)]
-
-    @pytest.mark.parametrize(("name", "field"), [("volume", None), ("volume/velocity", "volume_velocity")])
-    def test_of_metadata_that_contradicts_itself(self, root: Path, name: str, field: str | None) -> None:
-        file = root / "a/two.zarr" / name / "zarr.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"attributes": {"unit": "m"}}))
-        (found,) = problems(root)
-        assert (found.sample, found.field) == ("a/two", field)
-        assert f"zarr.json of {name} in sample 'a/two' disagrees" in found.message
-
-    def test_of_a_group_that_is_gone(self, root: Path) -> None:
-        shutil.rmtree(root / "a/one.zarr")
-        assert places(problems(root)) == [("a/one", None, None)]
-
-    def test_of_a_manifest_that_counts_other_points(self, root: Path) -> None:
-        def lose_a_point(document: Any) -> None:
-            document["samples"]["a/one"]["domains"]["surface"]["n_points"] = 129
-
-        edit_manifest(root, lose_a_point)
+def test_any_flipped_bit_of_a_shard_is_reported_as_damage_of_its_chunk(root: Path) -> None:
+    shards = sorted(path for path in root.rglob("c/*/0"))
+    rng = random.Random(0)
+    for _ in range(120):
+        shard = rng.choice(shards)
+        data = shard.read_bytes()
+        bit = rng.randrange(len(data) * 8)
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        shard.write_bytes(flipped)
         found = problems(root)
-        assert places(found) == [("a/one", "surface_position", None), ("a/one", "surface_pressure", None)]
-        assert "(130, 3)" in found[0].message
-        assert "(129, 3)" in found[0].message
-
-    def test_of_a_manifest_with_another_grid(self, root: Path) -> None:
-        def regrid(document: Any) -> None:
-            document["samples"]["a/one"]["domains"]["volume"].update(chunk_points=10, n_chunks=5)
-
-        edit_manifest(root, regrid)
-        assert places(problems(root)) == [("a/one", "volume_position", None), ("a/one", "volume_velocity", None)]
-
-    def test_of_a_manifest_with_another_dtype(self, root: Path) -> None:
-        def widen(document: Any) -> None:
-            document["domains"]["volume"]["arrays"]["volume_velocity"]["dtype"] = "float32"
-
-        edit_manifest(root, widen)
-        assert places(problems(root)) == [(sample_id, "volume_velocity", None) for sample_id in SAMPLES]
-
-    def test_of_values_with_valid_checksums_that_are_not_those_written(self, root: Path, tmp_path: Path) -> None:
-        write(tmp_path / "other", seed=5)
-        shard = "a/one.zarr/surface/pressure/c/1/0"
-        shutil.copy(tmp_path / "other" / shard, root / shard)
-        found = problems(root)
-        assert places(found) == [("a/one", "surface_pressure", 2), ("a/one", "surface_pressure", 3)]
-        assert all("its crc32c is not that of its place" in problem.message for problem in found)
-
-    def test_of_values_that_are_not_those_written_where_there_are_no_tables(self, root: Path, tmp_path: Path) -> None:
-        write(tmp_path / "other", seed=5)
-        shard = "a/one.zarr/surface/pressure/c/1/0"
-        shutil.copy(tmp_path / "other" / shard, root / shard)
-        unbind(root)
-        (found,) = problems(root)
-        assert (found.sample, found.field, found.chunk) == ("a/one", None, None)
-        assert "digest" in found.message
-
-    def test_of_shards_that_changed_places(self, root: Path) -> None:
-        first, second = (root / f"a/one.zarr/surface/position/c/{shard}/0" for shard in (0, 1))
-        swapped = second.read_bytes(), first.read_bytes()
-        first.write_bytes(swapped[0])
-        second.write_bytes(swapped[1])
-        assert places(problems(root)) == [("a/one", "surface_position", chunk) for chunk in range(4)]
-
-    def test_everywhere_and_not_only_in_the_first_place(self, root: Path) -> None:
-        for name in ("surface/position/c/0/0", "surface/position/c/2/0", "volume/velocity/c/0/0"):
-            shard = root / "a/one.zarr" / name
-            shard.write_bytes(b"\0\0" + shard.read_bytes()[2:])
-        (root / "a/two.zarr/volume/position/c/1/0").unlink()
-        assert places(problems(root)) == [
-            ("a/one", "surface_position", 0),
-            ("a/one", "surface_position", 4),
-            ("a/one", "volume_velocity", 0),
-            ("a/two", "volume_position", 2),
-        ]
-
-    def test_the_same_by_any_number_of_threads(self, root: Path) -> None:
-        for path in ("a/one.zarr/surface/position/c/0/0", "a/two.zarr/volume/velocity/zarr.json"):
-            (root / path).unlink()
-        assert list(verify_store(root, max_workers=3)) == list(verify_store(root))
-
-    def test_of_a_file_that_cannot_be_read(self, root: Path) -> None:
-        shard = root / "a/one.zarr/surface/pressure/c/1/0"
-        shard.unlink()
-        shard.mkdir()
-        (found,) = problems(root)
-        assert (found.sample, found.field) == ("a/one", "surface_pressure")
-        assert "cannot be read" in found.message
-
-    def test_in_a_store_of_another_writer_as_far_as_it_decodes(self, tmp_path: Path) -> None:
-        write_foreign(tmp_path)
-        shard = tmp_path / "a.zarr/surface/position/c/0/0"
-        shard.write_bytes(b"\xff" * 40 + shard.read_bytes()[40:])
-        assert ("a", "surface_position", 0) in places(problems(tmp_path))
+        shard.write_bytes(data)
+        sample, array = str(shard.relative_to(root)).split(".zarr/")
+        field = array.split("/c/")[0].replace("/", "_")
+        assert {(problem.sample, problem.field) for problem in found} == {(sample, field)}, (shard, bit)
+        in_index = bit // 8 >= len(data) - 2 * 16 - 4
+        first = 2 * int(array.split("/")[-2])
+        assert in_index or {problem.chunk for problem in found} <= {first, first + 1}, (shard, bit)
+    assert problems(root) == []
 
 
-class TestLeftovers:
-    def test_are_groups_that_no_sample_refers_to_and_unfinished_files(self, root: Path) -> None:
-        shutil.copytree(root / "a/one.zarr", root / "a/one.r1.zarr")
-        shutil.copytree(root / "a/one.zarr", root / "deep/er/gone.zarr")
-        (root / ".manifest.json.0a1b2c3d.tmp").touch()
-        (root / "a/one.zarr/.zarr.json.0a1b2c3d.tmp").touch()
-        (root / "splits").mkdir()
-        (root / "splits/train.txt").touch()
-        manifest = StoreManifest.load(root)
-        assert find_leftovers(root, manifest) == [".manifest.json.0a1b2c3d.tmp", "a/one.r1.zarr", "deep/er/gone.zarr"]
-
-    def test_of_a_whole_store_are_none_in_any_storage(self, whole: Path) -> None:
-        assert find_leftovers(whole, StoreManifest.load(whole)) == []
-        root = f"memory://verify-{secrets.token_hex(8)}"
-        write(root)
-        manifest = StoreManifest.load(root)
-        assert find_leftovers(root, manifest) == []
-        del manifest.samples["a/two"]
-        assert find_leftovers(root, manifest) == ["a/two.zarr"]
-
-    def test_below_a_path_that_a_manifest_chose_freely_are_none(self, root: Path) -> None:
-        def move(document: Any) -> None:
-            document["samples"]["a/one"]["relpath"] = "elsewhere/v2"
-
-        (root / "elsewhere").mkdir()
-        (root / "a/one.zarr").rename(root / "elsewhere/v2")
-        edit_manifest(root, move)
-        assert find_leftovers(root, StoreManifest.load(root)) == []
-        assert problems(root) == []
+def test_any_flipped_bit_of_metadata_is_reported_unless_it_changes_nothing(root: Path) -> None:
+    files = sorted(root.rglob("zarr.json"))
+    truth = {sample_id: ZarrChunkReader(root).read_sample(sample_id) for sample_id in SAMPLES}
+    rng = random.Random(1)
+    reported = 0
+    for _ in range(80):
+        file = rng.choice(files)
+        data = bytearray(file.read_bytes())
+        bit = rng.randrange(len(data) * 8)
+        data[bit // 8] ^= 1 << bit % 8
+        original = file.read_bytes()
+        file.write_bytes(data)
+        if problems(root):
+            reported += 1
+        else:
+            reader = ZarrChunkReader(root)
+            for sample_id, expected in truth.items():
+                read = reader.read_sample(sample_id)
+                assert all(read[field].equal(rows) for field, rows in expected.items()), (file, bit)
+        file.write_bytes(original)
+    assert reported > 40
 
 
-def test_a_store_that_is_not_there_is_an_error_and_no_problem(tmp_path: Path) -> None:
-    with pytest.raises(StoreNotFound):
-        list(verify_store(tmp_path))
+@pytest.mark.parametrize("length", [0, 3, 36, 100, -1])
+def test_a_truncated_shard_is_reported_as_damage(root: Path, length: int) -> None:
+    shard = root / "a/one.zarr/surface/pressure/c/1/0"
+    shard.write_bytes(shard.read_bytes()[:length])
+    assert {place[:2] for place in places(problems(root))} == {("a/one", "surface_pressure")}
+
+
+def test_a_missing_shard_is_reported_with_its_path(root: Path) -> None:
+    (root / "a/one.zarr/surface/pressure/c/1/0").unlink()
+    (found,) = problems(root)
+    assert (found.sample, found.field, found.chunk) == ("a/one", "surface_pressure", 2)
+    assert "surface/pressure/c/1/0" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("zarr.json", None),
+        ("surface/zarr.json", None),
+        ("volume/velocity/zarr.json", "volume_velocity"),
+        ("surface/position/zarr.json", "surface_position"),
+    ],
+)
+def test_missing_metadata_is_reported(root: Path, name: str, field: str | None) -> None:
+    (root / "a/two.zarr" / name).unlink()
+    assert places(problems(root)) == [("a/two", field, None)]
+
+
+@pytest.mark.parametrize(("name", "field"), [("volume", None), ("volume/velocity", "volume_velocity")])
+def test_metadata_that_contradicts_its_copy_is_reported(root: Path, name: str, field: str | None) -> None:
+    file = root / "a/two.zarr" / name / "zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"attributes": {"unit": "m"}}))
+    (found,) = problems(root)
+    assert (found.sample, found.field) == ("a/two", field)
+    assert f"zarr.json of {name} in sample 'a/two' disagrees" in found.message
+
+
+def test_a_missing_group_is_reported(root: Path) -> None:
+    shutil.rmtree(root / "a/one.zarr")
+    assert places(problems(root)) == [("a/one", None, None)]
+
+
+def test_a_manifest_with_another_count_of_points_is_reported(root: Path) -> None:
+    def lose_a_point(document: Any) -> None:
+        document["samples"]["a/one"]["domains"]["surface"]["n_points"] = 129
+
+    edit_manifest(root, lose_a_point)
+    found = problems(root)
+    assert places(found) == [("a/one", "surface_position", None), ("a/one", "surface_pressure", None)]
+    assert "(130, 3)" in found[0].message
+    assert "(129, 3)" in found[0].message
+
+
+def test_a_manifest_with_another_grid_is_reported(root: Path) -> None:
+    def regrid(document: Any) -> None:
+        document["samples"]["a/one"]["domains"]["volume"].update(chunk_points=10, n_chunks=5)
+
+    edit_manifest(root, regrid)
+    assert places(problems(root)) == [("a/one", "volume_position", None), ("a/one", "volume_velocity", None)]
+
+
+def test_a_manifest_with_another_dtype_is_reported(root: Path) -> None:
+    def widen(document: Any) -> None:
+        document["domains"]["volume"]["arrays"]["volume_velocity"]["dtype"] = "float32"
+
+    edit_manifest(root, widen)
+    assert places(problems(root)) == [(sample_id, "volume_velocity", None) for sample_id in SAMPLES]
+
+
+def test_replaced_values_with_valid_checksums_are_reported_by_chunk(root: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other", seed=5)
+    shard = "a/one.zarr/surface/pressure/c/1/0"
+    shutil.copy(tmp_path / "other" / shard, root / shard)
+    found = problems(root)
+    assert places(found) == [("a/one", "surface_pressure", 2), ("a/one", "surface_pressure", 3)]
+    assert all("its crc32c is not that of its place" in problem.message for problem in found)
+
+
+def test_replaced_values_are_reported_by_sample_where_there_are_no_tables(root: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other", seed=5)
+    shard = "a/one.zarr/surface/pressure/c/1/0"
+    shutil.copy(tmp_path / "other" / shard, root / shard)
+    unbind(root)
+    (found,) = problems(root)
+    assert (found.sample, found.field, found.chunk) == ("a/one", None, None)
+    assert "digest" in found.message
+
+
+def test_damage_is_reported_everywhere_for_any_number_of_threads(root: Path) -> None:
+    for name in ("surface/position/c/0/0", "surface/position/c/2/0", "volume/velocity/c/0/0"):
+        shard = root / "a/one.zarr" / name
+        shard.write_bytes(b"\0\0" + shard.read_bytes()[2:])
+    (root / "a/two.zarr/volume/position/c/1/0").unlink()
+    assert places(problems(root)) == [
+        ("a/one", "surface_position", 0),
+        ("a/one", "surface_position", 4),
+        ("a/one", "volume_velocity", 0),
+        ("a/two", "volume_position", 2),
+    ]
+    assert list(verify_store(root, max_workers=3)) == list(verify_store(root))
+
+
+def test_a_shard_that_cannot_be_read_is_reported(root: Path) -> None:
+    shard = root / "a/one.zarr/surface/pressure/c/1/0"
+    shard.unlink()
+    shard.mkdir()
+    (found,) = problems(root)
+    assert (found.sample, found.field) == ("a/one", "surface_pressure")
+    assert "cannot be read" in found.message
+
+
+def test_damage_that_does_not_decode_is_reported_without_checksums_too(tmp_path: Path) -> None:
+    write_foreign(tmp_path)
+    shard = tmp_path / "a.zarr/surface/position/c/0/0"
+    shard.write_bytes(b"\xff" * 40 + shard.read_bytes()[40:])
+    assert ("a", "surface_position", 0) in places(problems(tmp_path))
+
+
+def test_leftovers_are_groups_that_no_sample_refers_to_and_unfinished_files(root: Path) -> None:
+    shutil.copytree(root / "a/one.zarr", root / "a/one.r1.zarr")
+    shutil.copytree(root / "a/one.zarr", root / "deep/er/gone.zarr")
+    (root / ".manifest.json.0a1b2c3d.tmp").touch()
+    (root / "a/one.zarr/.zarr.json.0a1b2c3d.tmp").touch()
+    (root / "splits").mkdir()
+    (root / "splits/train.txt").touch()
+    manifest = StoreManifest.load(root)
+    assert find_leftovers(root, manifest) == [".manifest.json.0a1b2c3d.tmp", "a/one.r1.zarr", "deep/er/gone.zarr"]
+
+
+def test_a_whole_store_has_no_leftovers_on_disk_or_in_memory(whole: Path) -> None:
+    assert find_leftovers(whole, StoreManifest.load(whole)) == []
+    root = f"memory://verify-{secrets.token_hex(8)}"
+    write(root)
+    manifest = StoreManifest.load(root)
+    assert find_leftovers(root, manifest) == []
+    del manifest.samples["a/two"]
+    assert find_leftovers(root, manifest) == ["a/two.zarr"]
+
+
+def test_a_group_at_any_path_of_a_manifest_is_no_leftover(root: Path) -> None:
+    def move(document: Any) -> None:
+        document["samples"]["a/one"]["relpath"] = "elsewhere/v2"
+
+    (root / "elsewhere").mkdir()
+    (root / "a/one.zarr").rename(root / "elsewhere/v2")
+    edit_manifest(root, move)
+    assert find_leftovers(root, StoreManifest.load(root)) == []
+    assert problems(root) == []
 
 
 def test_no_workers_are_refused(whole: Path) -> None:

@@ -1,9 +1,10 @@
-"""`drawpoint demo`: the whole line once, on real data: convert, serve, draw, and print what came."""
+"""`drawpoint demo`: convert the shipped runs, serve them, draw one sample and print it."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import shlex
 import signal
@@ -22,6 +23,7 @@ import httpx
 import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint.remote.settings import TOKEN_VARIABLE
+from drawpoint_cli.__main__ import main
 from drawpoint_cli.arguments import Subparsers, folder
 from drawpoint_store import ZarrChunkReader
 
@@ -44,8 +46,8 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser(
         "demo",
-        description="Convert the runs that the project ships, measure and serve them, draw one sample and print what "
-        "came. The service stays up until Ctrl-C.",
+        description="Convert the runs that the project ships, measure and serve them, draw one sample and print it. "
+        "The service stays up until Ctrl-C.",
     )
     parser.add_argument("--runs", metavar="DIR", type=folder, help=f"runs to convert (default: {SHIPPED_RUNS})")
     parser.add_argument(
@@ -61,7 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; returns 0 after the draw or Ctrl-C, 1 if a step failed, whose own words are on stderr."""
+    """Run the demo; returns 0 after the draw or Ctrl-C, 1 if a step failed, which has written its error to stderr."""
     runs = find_runs(args.runs)
     root = args.folder / STORE_ID
     port = choose_port(args.port)
@@ -78,12 +80,14 @@ def run(args: argparse.Namespace) -> int:
 
 def make_store(runs: Path, root: Path | str, *options: str) -> int:
     """Convert `runs` to a store with statistics; returns the exit status of the step that failed, or 0."""
-    if status := subprocess.run(announce("convert", str(runs), str(root), *options), check=False).returncode:  # noqa: S603  it is this program
+    if status := main(announce("convert", str(runs), str(root), *options)):
         return status
-    measured = subprocess.run(announce("stats", str(root)), check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603  it is this program
-    # Its table is longer than the demo; the last line says where the numbers are.
-    say(*measured.stdout.splitlines()[-1:])
-    return measured.returncode
+    words = announce("stats", str(root))
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        status = main(words)
+    # The table is longer than the demo; the last line says where the numbers are.
+    say(*output.getvalue().splitlines()[-1:])
+    return status
 
 
 def find_runs(named: Path | None) -> Path:
@@ -123,7 +127,7 @@ def serve(root: Path | str, port: int, url: str, log: Path) -> Iterator[subproce
         command = announce("serve", "--store", f"{STORE_ID}={root}", "--port", str(port))
         # Killed, the demo must not leave its service behind: the pipe closes with it.
         process = subprocess.Popen(  # noqa: S603  it is this program
-            [*command, "--until-stdin-ends"],
+            [sys.executable, "-m", "drawpoint_cli", *command, "--until-stdin-ends"],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -174,7 +178,7 @@ def stay_up(service: subprocess.Popen[bytes], url: str, address: str) -> None:
 
 
 def show_draw(url: str, root: Path | str) -> str:
-    """Draw one sample through the client, print what came and what it cost; returns the address of the same draw.
+    """Draw one sample through the client, print it and its cost; returns the address of the same draw.
 
     Raises DrawpointError if the local reader draws anything else.
     """
@@ -227,9 +231,9 @@ def table(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def announce(*arguments: str) -> list[str]:
-    """Print a drawpoint command as a user would type it, and return it as this interpreter runs it."""
+    """Print a drawpoint command as a user would type it, and return its arguments."""
     say("", f"$ {shlex.join(['drawpoint', *arguments])}")
-    return [sys.executable, "-m", "drawpoint_cli", *arguments]
+    return [*arguments]
 
 
 def python() -> str:
