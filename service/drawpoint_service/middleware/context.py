@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from drawpoint_service.server.connection import Connection
+    from drawpoint_service.server.connection import BoundedConnection
     from drawpoint_service.stores.catalog import ServedStore
 
 CONNECTION_KEY = "drawpoint.connection"
@@ -21,7 +21,7 @@ class RequestContext:
     """One request: `headers` go on whatever its answer will be, `store` is the one that it asks, once that is known."""
 
     request_id: str
-    connection: Connection | None
+    connection: BoundedConnection | None
     """The connection that the request came on, None where another server than ours runs the application."""
 
     is_head: bool = False

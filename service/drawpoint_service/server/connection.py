@@ -32,7 +32,7 @@ SURPLUS_SECONDS = 2.0
 SURPLUS_FACTOR = 2
 """So many times max_connections may be open beyond it, waiting for their refusal; what comes then is closed unread."""
 
-LEAVING_SECONDS = 0.25
+SHUTDOWN_SECONDS = 0.25
 """How long a server that ends waits for a request that its client may be sending just now on an idle connection."""
 
 RESERVED_FILES = 256
@@ -41,21 +41,22 @@ RESERVED_FILES = 256
 LOG = logging.getLogger("drawpoint.service")
 
 
-class Connection(HttpToolsProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """Closes when a request's head is too long or takes too long, and when the client stops reading its answer.
 
-    Of the connections that are open at once, all but the first `most` are surplus: they get one answer.
+    Of the connections that are open at once, all but the first `limit` are surplus: they get one answer. uvicorn has no
+    setting for any of these bounds; its `limit_concurrency` would refuse supervisors' probes, and in plain text.
     """
 
     def __init__(
-        self, *args: Any, most: int, most_surplus: int, header_seconds: float, send_seconds: float, **kwargs: Any
+        self, *args: Any, limit: int, surplus_limit: int, header_seconds: float, send_seconds: float, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.app_state = {**self.app_state, CONNECTION_KEY: self}
         self.is_surplus = False
-        self._most = most
-        self._most_surplus = most_surplus
-        self._is_leaving = False
+        self._limit = limit
+        self._surplus_limit = surplus_limit
+        self._is_shutting_down = False
         self._header_seconds = header_seconds
         self._send_seconds = send_seconds
         self._awaits_head = True
@@ -67,14 +68,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        surplus = len(self.connections) - self._most
-        if surplus > self._most_surplus:
+        surplus = len(self.connections) - self._limit
+        if surplus > self._surplus_limit:
             transport.abort()
             return
         if surplus > 0:
             self.is_surplus = True
             self._header_seconds = min(self._header_seconds, SURPLUS_SECONDS)
-        self._expect_head()
+        self._start_head_timer()
 
     @property
     def is_gone(self) -> bool:
@@ -86,12 +87,12 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
             return
         # An idle connection may have been opened, or its next request sent, just now.
-        self._is_leaving = True
-        self.loop.call_later(LEAVING_SECONDS, self._leave)
+        self._is_shutting_down = True
+        self.loop.call_later(SHUTDOWN_SECONDS, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_head()
-        self._forget_sending()
+        self._cancel_head_timer()
+        self._cancel_send_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -108,7 +109,7 @@ class Connection(HttpToolsProtocol):
             if self._awaits_head and self._head_bytes >= MAX_HEAD_BYTES:
                 self._refuse(431, f"the request's head is longer than {MAX_HEAD_BYTES:,} bytes; ask in fewer words.")
             elif self._awaits_head:
-                self._expect_head()
+                self._start_head_timer()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's message names nothing
         """Answer what the parser does not take for HTTP."""
@@ -120,9 +121,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._awaits_head = False
-        self._forget_head()
+        self._cancel_head_timer()
         super().on_headers_complete()
-        if self._is_leaving:
+        if self._is_shutting_down:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -135,10 +136,10 @@ class Connection(HttpToolsProtocol):
         self._send_timer = self.loop.call_later(self._send_seconds, self._check_sending)
 
     def resume_writing(self) -> None:
-        self._forget_sending()
+        self._cancel_send_timer()
         super().resume_writing()
 
-    def _expect_head(self) -> None:
+    def _start_head_timer(self) -> None:
         # Between requests the time that a connection is kept alive bounds the wait, until a byte of the next one comes.
         if self._head_timer is None and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self._header_seconds, self._check_head)
@@ -146,11 +147,11 @@ class Connection(HttpToolsProtocol):
     def _check_head(self) -> None:
         self._head_timer = None
         if self._is_answering():
-            self._expect_head()
+            self._start_head_timer()
         else:
             self.transport.close()
 
-    def _forget_head(self) -> None:
+    def _cancel_head_timer(self) -> None:
         self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
@@ -183,7 +184,7 @@ class Connection(HttpToolsProtocol):
     def _has_ended(self) -> bool:
         return self._refused or self.transport.is_closing()
 
-    def _leave(self) -> None:
+    def _close_if_idle(self) -> None:
         # A head that has begun has its time; the server waits for it, as it does for an answer.
         if not self._is_answering() and not self._head_bytes:
             self.transport.close()
@@ -199,7 +200,7 @@ class Connection(HttpToolsProtocol):
         self._unsent_bytes = unsent
         self._send_timer = self.loop.call_later(self._send_seconds, self._check_sending)
 
-    def _forget_sending(self) -> None:
+    def _cancel_send_timer(self) -> None:
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
@@ -207,11 +208,11 @@ class Connection(HttpToolsProtocol):
 
 def bound_connections(settings: Settings) -> Any:
     """Return what makes a connection bounded as the settings say, for uvicorn's `http`; worker processes get it too."""
-    most, most_surplus = count_connections(settings.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    limit, surplus_limit = count_connections(settings.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     return partial(
-        Connection,
-        most=most,
-        most_surplus=most_surplus,
+        BoundedConnection,
+        limit=limit,
+        surplus_limit=surplus_limit,
         header_seconds=settings.header_seconds,
         send_seconds=settings.send_seconds,
     )
