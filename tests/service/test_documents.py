@@ -27,23 +27,6 @@ def document(http: httpx.Client) -> dict[str, Any]:
     return answer
 
 
-def test_every_route_is_there(document: dict[str, Any]) -> None:
-    assert set(document["paths"]) == {
-        "/stores",
-        "/stores/{store_id}",
-        "/stores/{store_id}/manifest",
-        "/stores/{store_id}/samples",
-        "/stores/{store_id}/samples/{sample_id}",
-        "/stores/{store_id}/coords/{sample_id}",
-        "/stores/{store_id}/batch",
-        "/stores/{store_id}/statistics",
-        "/stores/{store_id}/splits",
-        "/stores/{store_id}/splits/{name}",
-        "/healthz",
-        "/readyz",
-    }
-
-
 def parameters_of(operation: dict[str, Any], place: str = "query") -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in operation["parameters"] if each["in"] == place}
 
@@ -187,9 +170,3 @@ def test_a_token_is_asked_for_where_one_is_wanted(store_root: Path, document: di
     assert {"401", "403"} <= set(answer["paths"]["/stores"]["get"]["responses"])
     assert answer["paths"]["/healthz"]["get"]["security"] == []
     assert answer["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
-
-
-def test_a_browser_is_led_to_the_documentation(http: httpx.Client) -> None:
-    answer = http.get("/", follow_redirects=True)
-    assert answer.url.path == "/docs"
-    assert "swagger" in answer.text

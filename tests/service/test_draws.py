@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import crc32c
 import httpx
@@ -24,6 +25,8 @@ from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run"
 COORDS = "/stores/made/coords/param0/run"
+VOLUME_FIELDS = ["volume_velocity", "volume_sdf"]
+SURFACE_FIELDS = [f"surface_{name}" for name in ("position", "pressure", "friction", "normals", "area")]
 
 
 @pytest.fixture(scope="module")
@@ -45,46 +48,39 @@ def assert_equal(sent: dict[str, torch.Tensor], read: dict[str, torch.Tensor]) -
 
 
 class TestATensorSentIsTheTensorReadLocally:
-    @pytest.mark.parametrize("dtype", ["", "&dtype=float32"])
-    def test_of_a_random_draw(self, http: httpx.Client, reader: ZarrChunkReader, dtype: str) -> None:
-        answer = http.get(f"{SAMPLE}?surface=300&volume=1000&seed=5{dtype}")
+    @pytest.mark.parametrize(
+        ("query", "counts", "named"),
+        [
+            ("surface=300&volume=1000&seed=5", {"surface": 300, "volume": 1000}, {"seed": 5}),
+            ("surface=300&volume=1000&seed=5&dtype=float32", {"surface": 300, "volume": 1000}, {"seed": 5}),
+            ("surface=10&seed=1", {"surface": 10}, {"seed": 1}),  # the other domain in full
+            (
+                "volume=50&seed=1&fields=volume_velocity,volume_sdf",
+                {"volume": 50},
+                {"seed": 1, "fields": VOLUME_FIELDS},
+            ),
+            ("surface=50&seed=1&domains=surface", {"surface": 50}, {"seed": 1, "fields": SURFACE_FIELDS}),
+            ("seed=1&domains=surface&fields=volume_sdf,surface_area", {}, {"seed": 1, "fields": ["surface_area"]}),
+            ("", {}, {}),
+            ("surface=all&volume=99999", {}, {}),
+            ("volume=10000", {}, {}),
+        ],
+    )
+    def test_of_a_draw(
+        self, http: httpx.Client, reader: ZarrChunkReader, query: str, counts: dict[str, int], named: dict[str, Any]
+    ) -> None:
+        answer = http.get(f"{SAMPLE}?{query}")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/vnd.safetensors"
-        read = reader.read_sample("param0/run", {"surface": 300, "volume": 1000}, seed=5)
-        assert_equal(safetensors.torch.load(answer.content), read)
+        assert_equal(safetensors.torch.load(answer.content), reader.read_sample("param0/run", counts, **named))
 
     def test_of_a_draw_without_a_seed_by_the_seed_it_names(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
-        answer = http.get(f"{SAMPLE}?surface=300&volume=1000")
-        seed = int(answer.headers["X-Drawpoint-Seed"])
-        read = reader.read_sample("param0/run", {"surface": 300, "volume": 1000}, seed=seed)
-        assert_equal(safetensors.torch.load(answer.content), read)
-
-    @pytest.mark.parametrize("query", ["", "surface=all", "surface=all&volume=99999", "volume=10000"])
-    def test_of_a_full_read(self, http: httpx.Client, reader: ZarrChunkReader, query: str) -> None:
-        assert_equal(
-            safetensors.torch.load(http.get(f"{SAMPLE}?{query}").content), reader.read_sample("param0/run", seed=0)
-        )
-
-    def test_of_a_domain_left_out_in_full(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
-        answer = http.get(f"{SAMPLE}?surface=10&seed=1")
-        assert_equal(safetensors.torch.load(answer.content), reader.read_sample("param0/run", {"surface": 10}, seed=1))
-
-    def test_of_some_fields(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
-        answer = http.get(f"{SAMPLE}?volume=50&seed=1&fields=volume_velocity,volume_sdf")
-        read = reader.read_sample("param0/run", {"volume": 50}, seed=1, fields=["volume_velocity", "volume_sdf"])
-        assert_equal(safetensors.torch.load(answer.content), read)
-
-    def test_of_some_domains(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
-        answer = http.get(f"{SAMPLE}?surface=50&seed=1&domains=surface")
-        everything = reader.read_sample("param0/run", {"surface": 50, "volume": 1}, seed=1)
-        assert_equal(
-            safetensors.torch.load(answer.content),
-            {field: tensor for field, tensor in everything.items() if field.startswith("surface")},
-        )
-
-    def test_of_the_fields_that_a_domain_leaves(self, http: httpx.Client) -> None:
-        answer = http.get(f"{SAMPLE}?seed=1&domains=surface&fields=volume_sdf,surface_area")
-        assert list(safetensors.torch.load(answer.content)) == ["surface_area"]
+        answers = [http.get(f"{SAMPLE}?surface=300&volume=1000") for _ in range(2)]
+        seeds = [int(answer.headers["X-Drawpoint-Seed"]) for answer in answers]
+        assert seeds[0] != seeds[1]
+        assert seeds == [int(parse(bytearray(answer.content))[1]["seed"]) for answer in answers]
+        read = reader.read_sample("param0/run", {"surface": 300, "volume": 1000}, seed=seeds[0])
+        assert_equal(safetensors.torch.load(answers[0].content), read)
 
     def test_of_parts_that_are_every_point_once(self, http: httpx.Client, reader: ZarrChunkReader) -> None:
         seen = []
@@ -164,12 +160,6 @@ class TestAnAnswerNamesItself:
         assert parse(bytearray(answer.content))[1]["dtype"] == "float32"
         assert "part" not in parse(bytearray(answer.content))[1]
 
-    def test_with_one_seed_in_header_and_metadata_also_when_it_was_drawn(self, http: httpx.Client) -> None:
-        answers = [http.get(f"{SAMPLE}?surface=10&domains=surface") for _ in range(2)]
-        seeds = [answer.headers["X-Drawpoint-Seed"] for answer in answers]
-        assert seeds == [parse(bytearray(answer.content))[1]["seed"] for answer in answers]
-        assert seeds[0] != seeds[1]
-
     @pytest.mark.parametrize(
         "path", [f"{SAMPLE}?seed=1", "/stores", "/stores/made/manifest", "/stores/made/samples", "/docs", "/nowhere"]
     )
@@ -205,11 +195,12 @@ class CountingStore(LocalStore):
 
 
 class TestAnAnswerWithASeedIsNamedBeforeItIsRead:
-    def test_so_that_a_304_costs_no_read(self, store_root: Path) -> None:
+    def test_so_that_a_304_or_a_head_costs_no_read(self, store_root: Path) -> None:
         opened = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
         with LiveService({"made": opened}) as service, httpx.Client(base_url=service.url) as http:
             first = http.get(f"{SAMPLE}?surface=10&volume=10&seed=3")
             before = CountingStore.gets
+            assert "Content-Digest" not in http.head(f"{SAMPLE}?surface=11&seed=3").headers  # it is not read either
             again = http.get(
                 f"{SAMPLE}?volume=10&surface=10&seed=3", headers={"If-None-Match": f'"x", W/{first.headers["ETag"]}'}
             )
@@ -288,15 +279,6 @@ class TestHeadAnswersLikeGetWithoutTheBody:
         varying = {"date", "content-digest"}
         head, get = ({name: text for name, text in answer.headers.items() if name not in varying} for answer in pair)
         assert head == get
-
-    def test_without_reading_and_so_without_a_digest(self, store_root: Path) -> None:
-        opened = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
-        before = CountingStore.gets
-        with LiveService({"made": opened}) as service:
-            head = httpx.head(f"{service.url}{SAMPLE}?surface=10&seed=3")
-        assert head.status_code == 200
-        assert "Content-Digest" not in head.headers
-        assert CountingStore.gets == before
 
 
 def test_answers_at_once_do_not_mix(http: httpx.Client, reader: ZarrChunkReader) -> None:

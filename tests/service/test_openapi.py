@@ -34,25 +34,18 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"cars": root / "cars", "wings": root / "wings"}
 
 
-def check(service: LiveService, folder: Path, config: str, *options: str) -> None:
-    """Run all checks of schemathesis, the same ones each time."""
-    (folder / "schemathesis.toml").write_text(config, encoding="utf-8")
-    program = [str(Path(sys.executable).with_name("st")), "run", f"{service.url}/openapi.json", "--checks", "all"]
-    fixed = ["--seed", "1", "--generation-deterministic", "--max-examples", "5", "--request-timeout", "30"]
-    result = subprocess.run(
-        [*program, *fixed, *options], cwd=folder, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert result.returncode == 0, result.stdout[-20_000:] + result.stderr
-
-
-def test_stores_that_differ_are_served_as_documented(stores: dict[str, Path], tmp_path: Path) -> None:
-    with LiveService(stores) as service:
-        check(service, tmp_path, "")
-
-
-def test_draws_with_a_token_are_served_as_documented(stores: dict[str, Path], tmp_path: Path) -> None:
+def test_whatever_the_document_admits_is_accepted_and_nothing_else(stores: dict[str, Path], tmp_path: Path) -> None:
     # Ids of samples are not in the document; with one that is there the rest of the request is what decides.
-    config = f'[parameters]\n"path.sample_id" = "{SAMPLE}"\n'
-    with LiveService({"cars": stores["cars"]}, token="secret") as service:
-        draws = ("--include-path-regex", "/(samples/|coords/|batch)", "--exclude-method", "HEAD")
-        check(service, tmp_path, config, "--header", "Authorization: Bearer secret", *draws)
+    (tmp_path / "schemathesis.toml").write_text(f'[parameters]\n"path.sample_id" = "{SAMPLE}"\n', encoding="utf-8")
+    with LiveService(stores, token="secret") as service:
+        program = [str(Path(sys.executable).with_name("st")), "run", f"{service.url}/openapi.json", "--checks", "all"]
+        fixed = ["--seed", "1", "--generation-deterministic", "--max-examples", "5", "--request-timeout", "30"]
+        result = subprocess.run(
+            [*program, *fixed, "--header", "Authorization: Bearer secret"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert result.returncode == 0, result.stdout[-20_000:] + result.stderr

@@ -99,6 +99,8 @@ def test_what_is_not_there_is_404(
         (f"{SAMPLE}?fields=surface_presure", "unknown-field", ["'surface_presure'", "near names: surface_pressure"]),
         (f"{SAMPLE}?fields=xyz", "unknown-field", ["'xyz'", "there is: surface_position"]),
         (f"{SAMPLE}?fields=", "invalid-parameter", ["fields=''", "names with commas"]),
+        (f"{SAMPLE}?domains=surface,", "invalid-parameter", ["domains='surface,'", "names with commas"]),
+        (f"{SAMPLE}?domains=surface&fields=nothing,volume_sdf", "unknown-field", ["'nothing'"]),
         (f"{SAMPLE}?domains=volum", "unknown-domain", ["'volum'", "near names: volume", "allowed: surface, volume"]),
         (f"{SAMPLE}?domains=volume&fields=surface_area", "invalid-draw", ["no field in common"]),
         (COORDS, "invalid-draw", ["at least one domain", "surface, volume"]),
@@ -107,12 +109,13 @@ def test_what_is_not_there_is_404(
         ("/stores/made?x=1", "unknown-parameter", ["'x'"]),
         ("/stores/made/manifest?x=1", "unknown-parameter", ["'x'"]),
         ("/stores/made/samples?limit=0", "invalid-parameter", ["limit='0'", "1..1000"]),
+        ("/stores/made/samples?limit=1001", "invalid-parameter", ["limit='1001'", "1..1000"]),
         ("/stores/made/samples?offset=3", "unknown-parameter", ["'offset'", "limit, after"]),
         ("/stores/made/statistics?x=1", "unknown-parameter", ["'x'"]),
         ("/stores/made/splits?x=1", "unknown-parameter", ["'x'"]),
     ],
 )
-def test_what_cannot_be_meant_is_422(http: httpx.Client, path: str, kind: str, sentences: list[str]) -> None:
+def test_an_invalid_parameter_is_422_and_named(http: httpx.Client, path: str, kind: str, sentences: list[str]) -> None:
     answer = http.get(path)
     problem = problem_of(answer)
     assert answer.status_code == 422
@@ -174,9 +177,6 @@ def test_what_would_be_too_much_is_413_with_what_to_add(http: httpx.Client) -> N
         assert remedy in problem["detail"]
     assert "part=" not in problem_of(http.get(f"{COORDS}?volume=all"))["detail"]
     assert http.head(f"{SAMPLE}?surface=all").status_code == 413
-
-
-def test_what_is_too_much_as_float32_may_not_be_as_stored(http: httpx.Client) -> None:
     path = f"{SAMPLE}?volume=2500&domains=volume"  # 11 components of 4 bytes, or of 2 but for the 3 of the position
     assert http.get(path).status_code == 413
     assert http.get(f"{path}&dtype=stored").status_code == 200
@@ -222,7 +222,7 @@ class TestDamagedData:
             assert answer.headers["X-Drawpoint-Seed"] == "4"
             assert httpx.get(f"{service.url}{SAMPLE}?fields=volume_sdf").status_code == 200
 
-    def test_or_missing_data_is_502_and_says_nothing_of_where_the_store_lies(self, damaged_root: Path) -> None:
+    def test_that_is_missing_is_502_and_says_nothing_of_where_the_store_lies(self, damaged_root: Path) -> None:
         (damaged_root / "param0/run.zarr/volume/velocity/c/0/0").unlink()
         shutil.rmtree(damaged_root / "param1")
         with LiveService({"made": damaged_root}) as service:

@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.__main__ import main
-from drawpoint_cli.commands.serve import introduce, listen, open_worker
+from drawpoint_cli.commands.serve import introduce, listen, open_worker, warn_if_open
 from drawpoint_service.settings import Settings
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
 from live import wait_until_refused
@@ -28,7 +28,7 @@ TESTS = Path(__file__).resolve().parents[1]
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
 
 
-def test_it_says_what_it_serves_and_a_line_to_try(
+def test_it_says_what_it_serves_and_a_line_to_try_until_ctrl_c(
     serve: Callable[..., Served], store_root: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "drawpoint.toml"
@@ -43,7 +43,8 @@ def test_it_says_what_it_serves_and_a_line_to_try(
     answer = httpx.get(url, headers=dict([header.split(": ")]))
     assert sorted(safetensors.numpy.load(answer.content)) == sorted(StoreManifest.load(store_root).fields)
     assert httpx.get(served.url + SAMPLE).status_code == 401
-    assert served.end() == 0
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=60) == 0
     log = served.log.read_text()
     assert '"GET /stores/first/samples/param0/run" 200' in log
     assert "secret-of-ours" not in log
@@ -81,30 +82,8 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
     assert served.process.wait(timeout=60) == 0
 
 
-def test_several_workers_share_a_port_and_end_together(
-    serve: Callable[..., Served], store_root: Path, tmp_path: Path
-) -> None:
-    config = tmp_path / "drawpoint.toml"
-    config.write_text('drain_seconds = 0\ntoken = "secret-of-ours"\n')
-    served = serve("--store", f"made={store_root}", "--workers", "2", "--config", str(config))
-    authorization = {"Authorization": "Bearer secret-of-ours"}
-    answers = [httpx.get(served.url + SAMPLE, headers=authorization, timeout=60) for _ in range(8)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.content for answer in answers}) == 1
-    wait_for(lambda: served.log.read_text().count("Started server process") == 2)
-    assert served.end() == 0
-    log = served.log.read_text()
-    assert log.count("Finished server process") == 2
-    assert "leaked" not in log
-    assert "Traceback" not in log
-    assert "secret-of-ours" not in log
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_ends_with_the_program_that_holds_its_standard_input(
-    serve: Callable[..., Served], store_root: Path, workers: str
-) -> None:
-    served = serve("--store", f"made={store_root}", "--workers", workers, "--until-stdin-ends", stdin=subprocess.PIPE)
+def test_it_ends_with_the_program_that_holds_its_standard_input(serve: Callable[..., Served], store_root: Path) -> None:
+    served = serve("--store", f"made={store_root}", "--workers", "2", "--until-stdin-ends", stdin=subprocess.PIPE)
     assert httpx.get(f"{served.url}/readyz").status_code == 200
     assert served.process.stdin is not None
     served.process.stdin.close()
@@ -118,14 +97,6 @@ def test_workers_end_with_a_service_that_is_killed(serve: Callable[..., Served],
     served.process.kill()
     served.process.wait()
     wait_until_refused(served.url)
-
-
-def test_ctrl_c_ends_it_without_a_traceback(serve: Callable[..., Served], store_root: Path) -> None:
-    served = serve("--store", f"made={store_root}")
-    assert httpx.get(served.url + "/healthz").status_code == 200
-    served.process.send_signal(signal.SIGINT)
-    assert served.process.wait(timeout=60) == 0
-    assert "Traceback" not in served.log.read_text()
 
 
 def test_a_service_that_has_sent_a_sample_has_not_loaded_torch(store_root: Path) -> None:
@@ -167,12 +138,6 @@ class TestItRefusesInASentence:
             f"drawpoint serve: port {port} of 127.0.0.1 is in use; choose another with --port, or 0 for any free one.\n"
         )
 
-    def test_an_address_that_is_not_ours(self, capsys: pytest.CaptureFixture[str], store_root: Path) -> None:
-        status, text = self.run(capsys, "--store", f"made={store_root}", "--host", "192.0.2.1", "--port", "0")
-        assert status == 1
-        assert "port 0 of 192.0.2.1 cannot be listened on" in text
-        assert text.count("\n") == 1
-
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
@@ -187,7 +152,7 @@ class TestItRefusesInASentence:
             (["--store", "../a=x"], "store id '../a' is not made of letters"),
         ],
     )
-    def test_what_cannot_be_meant(self, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str) -> None:
+    def test_invalid_options(self, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str) -> None:
         status, text = self.run(capsys, *options)
         assert status == 2
         assert sentence in text
@@ -240,12 +205,12 @@ def test_the_line_to_try_holds_a_hostile_id_together(store_root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "token", "warned"), [("127.0.0.1", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "secret", False)]
+    ("host", "token", "warned"), [("127.0.0.1", (), False), ("0.0.0.0", (), True), ("0.0.0.0", ("secret",), False)]
 )
-def test_a_port_that_is_open_to_other_machines_without_a_token_is_said_in_the_log(
-    serve: Callable[..., Served], store_root: Path, host: str, token: str, warned: bool
+def test_a_port_that_is_open_to_other_machines_without_a_token_is_logged(
+    caplog: pytest.LogCaptureFixture, host: str, token: tuple[str, ...], warned: bool
 ) -> None:
-    served = serve("--store", f"made={store_root}", "--host", host, DRAWPOINT_TOKEN=token)
-    assert httpx.get(f"{served.url}/healthz").status_code == 200
-    assert served.end() == 0
-    assert ("no token" in served.log.read_text()) is warned
+    settings = Settings.model_validate({"token": token} if token else {})
+    with listen(host, 0) as listener:
+        warn_if_open(settings, listener)
+    assert ("no token" in caplog.text) is warned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 import re
 import tomllib
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from drawpoint.errors import InvalidSettings
 from drawpoint.remote.settings import TOKEN_VARIABLE
@@ -154,25 +152,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nothing.toml", {}, {})
 
 
-def test_settings_do_not_change() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        Settings().port = 1
-
-
-def documented() -> dict[str, str]:
-    """Return the settings that the document's tables list, with their defaults."""
-    return dict(re.findall(r"^\| `([a-zA-Z_.]+)` \| (.*?) ?\| ", DOCUMENT.read_text(), re.MULTILINE))
-
-
-def test_every_setting_is_documented_and_nothing_else() -> None:
-    names = set(Settings.model_fields) | {f"stores.ID.{name}" for name in StoreSettings.model_fields}
-    assert set(documented()) == names
-
-
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_the_documented_default_is_the_default(name: str) -> None:
-    default = Settings.model_fields[name].default
-    assert documented()[name] == (f"`{json.dumps(default)}`" if default else "none")
+def test_every_setting_is_documented() -> None:
+    text = DOCUMENT.read_text()
+    names = [*Settings.model_fields, *(f"stores.ID.{name}" for name in StoreSettings.model_fields)]
+    assert [name for name in names if f"| `{name}` |" not in text] == []
+    assert TOKEN_VARIABLE in text
 
 
 def test_the_documented_file_can_be_read(tmp_path: Path) -> None:
@@ -180,10 +164,6 @@ def test_the_documented_file_can_be_read(tmp_path: Path) -> None:
     assert block is not None
     settings = load(tmp_path, block[1])
     assert settings.model_dump(exclude_unset=True) == tomllib.loads(block[1])
-
-
-def test_the_documented_variable_is_the_one_read() -> None:
-    assert TOKEN_VARIABLE in DOCUMENT.read_text()
 
 
 def test_roots_and_folders_below_home_are_found(
