@@ -42,9 +42,9 @@ lint: $(READY) ## check style
 types: $(READY) ## check types
 	$(BIN)/mypy
 
-tests: $(READY) ## run all tests
+tests: $(READY) ## run all tests, several at a time
 	@sh .ci/system
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 bench: $(READY) ## run the benchmarks against their peers, and write docs/performance.md
 	$(BIN)/pip install --quiet -e '.[bench]' -c constraints.txt

@@ -30,6 +30,11 @@ FILEMAP = FileMap(**{field: f"{field}.pt" for field in FIELDS})
 COUNTS = {"surface": 1500, "volume": 10_000}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Take one process more than there are cores for `-n auto`: tests wait for servers half of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def need_programs(untested: str, *programs: str) -> None:
     """Skip a test loudly, or fail it in CI, where one of the `programs` that `.ci/system` installs is missing."""
     missing = [name for name in programs if shutil.which(name) is None]

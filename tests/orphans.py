@@ -9,15 +9,18 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 _PR_SET_CHILD_SUBREAPER = 36
-_ENDING_SECONDS = 10.0
+ENDING_SECONDS = 10.0
 """What was just killed, and what watches a pipe of ours, may take a moment to end."""
 
 # Python's own helpers, which end when the process that they help does.
 _HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+_LEFT_BEHIND = pytest.StashKey[list[str]]()
 
 
 def pytest_configure() -> None:
@@ -26,20 +29,29 @@ def pytest_configure() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+@pytest.hookimpl(trylast=True)  # xdist's workers are to have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    writer = session.config.get_terminal_writer()
+    config = session.config
     if sys.platform != "linux":
-        writer.line("\nWHETHER A TEST HAS LEFT A PROCESS IS NOT CHECKED: that takes Linux", yellow=True)
+        config.get_terminal_writer().line("\nWHETHER A TEST HAS LEFT A PROCESS IS NOT CHECKED: that takes Linux")
         return
-    deadline = time.monotonic() + _ENDING_SECONDS
+    deadline = time.monotonic() + ENDING_SECONDS
     while (left := living_descendants()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid, command in left.items():
+    for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        writer.line(f"\nLEFT BEHIND by a test, and killed now: {pid} {command}", red=True)
-    if left:
+    found = [*config.stash.get(_LEFT_BEHIND, []), *(f"{pid} {command}" for pid, command in left.items())]
+    getattr(config, "workeroutput", {})["left_behind"] = found
+    for process in found:
+        config.get_terminal_writer().line(f"\nLEFT BEHIND by a test, and killed now: {process}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker of xdist has found; one that crashed has told nothing, and fails the run by itself."""
+    node.config.stash.setdefault(_LEFT_BEHIND, []).extend(getattr(node, "workeroutput", {}).get("left_behind", []))
 
 
 def living_descendants() -> dict[int, str]:

@@ -46,7 +46,7 @@ class TestWhatTheManifestForbids:
             {"fields": ["surface_presure"]},
             {"fields": []},
             {"fields": "surface_pressure"},
-            {"fields": iter(["surface_pressure"])},
+            pytest.param({"fields": iter(["surface_pressure"])}, id="an iterator"),
             {"seed": -1},
             {"seed": 2**63},
             {"part": 1},
