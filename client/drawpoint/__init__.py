@@ -11,6 +11,7 @@ from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, S
 
 if TYPE_CHECKING:
     from drawpoint.draw.parts import Part, iter_parts
+    from drawpoint.format.saving import save
     from drawpoint.remote.connection import Connection, connect
     from drawpoint.remote.reader import RemoteReader
     from drawpoint.training.dataset import SampleDataset
@@ -41,6 +42,7 @@ __all__ = [
     "estimate",
     "iter_parts",
     "prefetch",
+    "save",
 ]
 __version__ = "0.1.0"
 
@@ -58,6 +60,7 @@ _HOMES = {
     "estimate": "drawpoint.training.estimate",
     "iter_parts": "drawpoint.draw.parts",
     "prefetch": "drawpoint.training.prefetch",
+    "save": "drawpoint.format.saving",
 }
 
 

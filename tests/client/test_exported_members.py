@@ -29,6 +29,7 @@ def test_the_public_names_are_pinned() -> None:
         "estimate",
         "iter_parts",
         "prefetch",
+        "save",
     ]
 
 
