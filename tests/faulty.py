@@ -160,6 +160,12 @@ def send(reply: Reply) -> bool:
     return True
 
 
+def hint(reply: Reply) -> bool:
+    """Send interim answers before it."""
+    reply.connection.sendall(b"HTTP/1.1 100 X\r\n\r\nHTTP/1.1 102 X\r\n\r\nHTTP/1.1 103 X\r\nlink: </x>\r\n\r\n")
+    return send(reply)
+
+
 def reset(reply: Reply) -> bool:
     """Send half of it, then reset the connection."""
     reply.connection.sendall(reply.head() + reply.body[: len(reply.body) // 2])

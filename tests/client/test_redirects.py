@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,6 +86,23 @@ def test_a_redirect_to_what_is_no_address_of_http_ends_at_once(proxy: FaultyProx
     with pytest.raises(errors.RequestFailed, match="cannot be carried on") as caught:
         connection.stores()
     assert caught.type is errors.RequestFailed
+    assert len(proxy.seen) == 1
+
+
+def test_a_redirect_to_a_host_without_an_address_ends_at_once(
+    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "nowhere.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return original(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    redirect(proxy, 307, {"location": "http://nowhere.example/x"})
+    with pytest.raises(errors.RequestFailed, match=r"redirects to 'nowhere\.example', a name that does not resolve"):
+        drawpoint.connect(proxy.url, follow_redirects=True).stores()
     assert len(proxy.seen) == 1
 
 

@@ -31,6 +31,9 @@ PASSING: dict[str, Fault] = {
     "a truncated body": faulty.truncate,
     "a hang-up": faulty.hang_up,
     "no HTTP": faulty.babble,
+    "a line without a colon": faulty.with_header("x: y\r\nno colon\r\nz", ""),
+    "two lengths": faulty.with_header("content-length: 5\r\ncontent-length", "6"),
+    "a head that is too long": faulty.with_header("x-long", "x" * 200_000),
     "503": faulty.with_answer(503, {"retry-after": "0"}, b"busy"),
     "503 until a time that is past": faulty.with_answer(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
     "503 until nobody knows when": faulty.with_answer(503, {"retry-after": "soon"}),
@@ -52,6 +55,7 @@ DAMAGED: dict[str, Fault] = {
 HARMLESS: dict[str, Fault] = {
     "in chunks": faulty.chunk,
     "ended by the connection": faulty.end_with_the_connection,
+    "behind interim answers": faulty.hint,
     "by a connection that ends": faulty.with_header("connection", "close"),
     "from a cache": lambda reply: faulty.with_header("x-request-id", "of-the-first-to-ask")(
         replace(reply, headers={**reply.headers, "age": "10"})
