@@ -82,11 +82,12 @@ def test_bytes_in_anothers_place_are_a_named_error_and_never_read(
         wrong, errors = judge(dict(read_all(make(root))), truth[level])
         assert wrong == []
         assert errors > 0
-    with LiveService({"made": ZarrChunkReader(root, chunk_cache_bytes=2**26)}) as service:
-        for _ in range(2):  # the second time what was whole is in the cache
-            wrong, errors = judge(dict(read_all(drawpoint.connect(service.url).store("made"))), truth[level])
-            assert wrong == []
-            assert errors > 0
+    if level == 0:
+        with LiveService({"made": ZarrChunkReader(root, chunk_cache_bytes=2**26)}) as service:
+            for _ in range(2):  # the second time what was whole is in the cache
+                wrong, errors = judge(dict(read_all(drawpoint.connect(service.url).store("made"))), truth[level])
+                assert wrong == []
+                assert errors > 0
     with pytest.raises(DataDamaged):
         calculate_store_statistics(root)
     assert any(check.problems for check in verify_store(root))
@@ -145,8 +146,8 @@ def bucket() -> Iterator[Bucket]:
         yield running
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_so_they_are_in_a_bucket_and_behind_a_cache_on_disk(
+@pytest.mark.parametrize("attack", ["shards of two samples", "chunks within a shard", "index entries", "two groups"])
+def test_bytes_in_anothers_place_are_a_named_error_in_a_bucket_and_behind_a_disk_cache(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import itertools
 import pickle
 import re
-from typing import Any
 
 import pytest
 
@@ -64,11 +62,6 @@ def test_an_unknown_name_is_told_near_names() -> None:
     assert str(error).startswith(f"store 'made' has no sample '{known[1234][:-1]}g'; near names: ")
 
 
-def test_a_typo_at_the_start_is_near_too() -> None:
-    known = [f"param{number % 7}/{number:08x}" for number in range(2000)]
-    assert known[77] in errors.UnknownName.among("sample", "q" + known[77][1:], known, where="it").near
-
-
 def test_a_name_like_none_is_told_some_of_what_there_is() -> None:
     def sentence(known: list[str]) -> str:
         return str(errors.UnknownField.among("field", "zz", known, where="it"))
@@ -85,22 +78,6 @@ def test_the_search_for_near_names_is_bounded() -> None:
     assert len(str(error)) < 500
 
 
-def test_few_names_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[str] = []
-    compare = difflib.get_close_matches
-
-    def count(name: str, names: list[str], **options: Any) -> list[str]:
-        compared.extend([name, *names])
-        return compare(name, names, **options)
-
-    monkeypatch.setattr(difflib, "get_close_matches", count)
-    known = {f"{'x' * 160}/{number:06d}/{'y' * 160}": number for number in range(100_000)}
-    assert errors.UnknownName.among("sample", "x" * 160, known, where="it").near
-    # A comparison takes up to 0.1 ms, and the event loop of the service waits for all of them.
-    assert len(compared) <= 1 + 6
-    assert max(map(len, compared)) <= 32
-
-
 def test_long_names_are_compared_by_their_ends() -> None:
     known = [f"{'x' * 160}/{number:06d}" for number in range(500)]
     error = errors.UnknownName.among("sample", known[477][:-3] + "z77", known, where="it")
@@ -109,10 +86,6 @@ def test_long_names_are_compared_by_their_ends() -> None:
     begin, end = "a" * 32, "b" * 32
     unlike = errors.UnknownName.among("sample", begin + "y" * 60 + end, [begin + "m" * 9_000 + end], where="it")
     assert "near names" in str(unlike)
-
-
-def test_names_of_other_types_are_unknown_names_too() -> None:
-    assert "has no sample '5'" in str(errors.UnknownName.among("sample", 5, ["6"], where="it"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

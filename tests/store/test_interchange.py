@@ -16,11 +16,8 @@ from zarr.storage import LocalStore
 
 from conftest import REPOSITORY
 from drawpoint.draw.rows import row_indices
-from drawpoint.errors import MetadataDamaged
 from drawpoint_store import (
     FileMap,
-    SampleEntry,
-    StoreManifest,
     ZarrChunkReader,
     ZarrStoreWriter,
     build_domain_layouts,
@@ -138,13 +135,6 @@ def test_a_foreign_store_without_consolidated_metadata_is_read(tmp_path: Path) -
         np.testing.assert_array_equal(read[field].numpy(), values.reshape(read[field].shape).astype(np.float32))
 
 
-def test_a_foreign_manifest_is_read_as_it_is(foreign_root: Path) -> None:
-    manifest = StoreManifest.load(foreign_root)
-    assert manifest.compressor == "blosc-zstd-5"
-    assert all(entry.digest is None for entry in manifest.samples.values())
-    assert manifest.domains == LAYOUTS
-
-
 def test_a_sample_can_be_added_to_a_foreign_store_and_the_old_ones_stay(tmp_path: Path) -> None:
     root = write_foreign(tmp_path)
     old = ZarrChunkReader(root)
@@ -162,19 +152,6 @@ def test_a_sample_can_be_added_to_a_foreign_store_and_the_old_ones_stay(tmp_path
     assert torch.equal(
         new.read_sample("param1/def")["volume_vorticity"], old.read_sample("param1/def")["volume_vorticity"]
     )
-
-
-def test_a_manifest_that_disagrees_with_the_arrays_is_damage(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
-    content = json.loads((root / "manifest.json").read_text())
-    grid = content["samples"]["param0/abc"]["domains"]["surface"]
-    grid["n_points"] -= 1
-    (root / "manifest.json").write_text(json.dumps(content))
-    reader = ZarrChunkReader(root)
-    with pytest.raises(MetadataDamaged, match="param0/abc") as caught:
-        reader.read_sample("param0/abc", {"surface": 10, "volume": 10}, seed=1)
-    assert caught.value.sample == "param0/abc"
-    assert reader.read_sample("param1/def", {"surface": 10, "volume": 10}, seed=1)
 
 
 def _real_foreign_store() -> Path:
@@ -217,12 +194,3 @@ def test_our_store_opens_in_plain_zarr_with_identical_values(store_root: Path) -
             assert stored.dtype == layout.dtype
             values = stored[...].astype(np.float32).reshape(read[field].shape)
             np.testing.assert_array_equal(values, read[field].numpy())
-
-
-def test_every_array_of_ours_opens_by_itself_too(store_root: Path) -> None:
-    manifest = StoreManifest.load(store_root)
-    entry: SampleEntry = manifest.samples["param0/run"]
-    for layout in manifest.fields.values():
-        array: Any = zarr.open_array(store_root / entry.relpath / layout.array_name, mode="r")
-        assert array.shape[1] == layout.dim
-        assert np.isfinite(array[-1]).all()

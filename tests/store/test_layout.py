@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from drawpoint_store import (
-    CANONICAL_TO_SPEC,
     FIELD_SPECS,
     FileMap,
     build_domain_layouts,
@@ -41,31 +38,6 @@ TABLE = [
 def test_the_fields_are_those_of_the_format_in_its_order() -> None:
     assert [dataclasses.astuple(spec) for spec in FIELD_SPECS] == TABLE
     assert [*FileMap.model_fields] == [*(row[0] for row in TABLE), "design_parameters"]
-
-
-def test_a_field_is_called_by_its_domain_and_name() -> None:
-    assert [spec.canonical for spec in FIELD_SPECS] == [f"{domain}_{name}" for _, domain, name, _, _ in TABLE]
-    assert {canonical: spec.filemap_attr for canonical, spec in CANONICAL_TO_SPEC.items()} == {
-        f"{domain}_{name}": attribute for attribute, domain, name, _, _ in TABLE
-    }
-    assert CANONICAL_TO_SPEC["volume_sdf"].filemap_attr == "volume_distance_to_surface"
-    assert CANONICAL_TO_SPEC["surface_stl_position"].domain == "surface_stl"
-
-
-def test_a_spec_is_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        FIELD_SPECS[0].dim = 2  # type: ignore[misc]
-    assert hash(FIELD_SPECS[0]) == hash(pickle.loads(pickle.dumps(FIELD_SPECS[0])))
-
-
-def test_an_unknown_attribute_of_a_filemap_is_refused() -> None:
-    with pytest.raises(ValidationError, match="surface_speed"):
-        FileMap(surface_speed="s.pt")  # type: ignore[call-arg]
-
-
-def test_a_filemap_survives_pickling() -> None:
-    filemap = FileMap(surface_position="p.pt", design_parameters="d.json")
-    assert pickle.loads(pickle.dumps(filemap)) == filemap
 
 
 @given(st.sets(st.sampled_from([row[0] for row in TABLE])))

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
-import json
 import math
 import pickle
-import shutil
-import subprocess
-import sys
-import warnings
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import FIELDS, FILEMAP, sample_arrays
-from drawpoint.errors import InvalidSample, MetadataDamaged, UnknownField
+from drawpoint.errors import InvalidSample, MetadataDamaged
 from drawpoint_store import (
     FileMap,
     RunningStats,
     StoreManifest,
-    ZarrChunkReader,
     ZarrStoreWriter,
     calculate_store_statistics,
     statistics_to_dict,
@@ -60,41 +54,46 @@ finite64 = st.floats(-1e100, 1e100)
 halves = st.integers(0, 65_535).map(lambda bits: float(np.uint16(bits).view(np.float16))).filter(math.isfinite)
 
 
-class TestStatisticsAreThoseOfAllRows:
-    @settings(deadline=None)  # the machine may be busy
-    @given(st.lists(finite64, min_size=2, max_size=40), st.integers(0, 40))
-    def test_of_any_float64_values_in_any_two_batches(self, values: list[float], cut: int) -> None:
-        check_against_exact_arithmetic(np.array(values), cut)
+@settings(deadline=None)  # the machine may be busy
+@given(st.lists(finite64, min_size=2, max_size=40), st.integers(0, 40))
+def test_statistics_of_any_float64_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
+    check_against_exact_arithmetic(np.array(values), cut)
 
-    @settings(deadline=None)  # the machine may be busy
-    @given(st.lists(halves, min_size=2, max_size=40), st.integers(0, 40))
-    def test_of_any_float16_values_in_any_two_batches(self, values: list[float], cut: int) -> None:
-        check_against_exact_arithmetic(np.array(values, np.float16), cut)
 
-    @settings(deadline=None)  # the machine may be busy
-    @given(st.floats(1e3, 1e9), st.integers(1, 5), st.integers(2, 200), st.integers(0, 2**32 - 1), st.integers(0, 200))
-    def test_of_a_large_mean_with_a_tiny_variance(self, mean: float, ulps: int, rows: int, seed: int, cut: int) -> None:
-        steps = np.random.default_rng(seed).integers(-ulps, ulps + 1, rows)
-        check_against_exact_arithmetic(mean + steps * np.spacing(mean), cut)
+@settings(deadline=None)  # the machine may be busy
+@given(st.lists(halves, min_size=2, max_size=40), st.integers(0, 40))
+def test_statistics_of_any_float16_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
+    check_against_exact_arithmetic(np.array(values, np.float16), cut)
 
-    @settings(deadline=None)  # the machine may be busy
-    @given(st.floats(1e-90, 1e90), st.integers(2, 20_000), st.sampled_from([np.float64, np.float16]))
-    def test_of_a_constant_field_that_has_no_variance(self, value: float, rows: int, dtype: type) -> None:
-        constant = float(dtype(value % 1000))
-        stats = pushed(np.full(rows, constant, dtype))
-        assert stats.mean.item() == stats.min.item() == stats.max.item() == constant
-        assert stats.std.item() <= 1e-20 * constant
 
-    def test_of_many_rows_in_float32(self) -> None:
-        values = np.random.default_rng(1).standard_normal((50_001, 3)).astype(np.float32) * 100 + 5_000
-        stats, exact = pushed(torch.from_numpy(values)), values.astype(np.longdouble)
-        logs = np.sign(exact) * np.log1p(np.abs(exact))
-        np.testing.assert_allclose(stats.mean, exact.mean(axis=0).astype(float), rtol=1e-14)
-        np.testing.assert_allclose(stats.var, exact.var(axis=0, ddof=1).astype(float), rtol=1e-12)
-        np.testing.assert_allclose(stats.logmean, logs.mean(axis=0).astype(float), rtol=1e-14)
-        np.testing.assert_allclose(stats.logstd, logs.std(axis=0, ddof=1).astype(float), rtol=1e-12)
-        np.testing.assert_array_equal(stats.min, values.min(axis=0))
-        np.testing.assert_array_equal(stats.max, values.max(axis=0))
+@settings(deadline=None)  # the machine may be busy
+@given(st.floats(1e3, 1e9), st.integers(1, 5), st.integers(2, 200), st.integers(0, 2**32 - 1), st.integers(0, 200))
+def test_statistics_of_a_large_mean_with_a_tiny_variance_are_exact(
+    mean: float, ulps: int, rows: int, seed: int, cut: int
+) -> None:
+    steps = np.random.default_rng(seed).integers(-ulps, ulps + 1, rows)
+    check_against_exact_arithmetic(mean + steps * np.spacing(mean), cut)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.floats(1e-90, 1e90), st.integers(2, 20_000), st.sampled_from([np.float64, np.float16]))
+def test_a_constant_field_has_no_variance(value: float, rows: int, dtype: type) -> None:
+    constant = float(dtype(value % 1000))
+    stats = pushed(np.full(rows, constant, dtype))
+    assert stats.mean.item() == stats.min.item() == stats.max.item() == constant
+    assert stats.std.item() <= 1e-20 * constant
+
+
+def test_statistics_of_many_float32_rows_are_those_of_long_doubles() -> None:
+    values = np.random.default_rng(1).standard_normal((50_001, 3)).astype(np.float32) * 100 + 5_000
+    stats, exact = pushed(torch.from_numpy(values)), values.astype(np.longdouble)
+    logs = np.sign(exact) * np.log1p(np.abs(exact))
+    np.testing.assert_allclose(stats.mean, exact.mean(axis=0).astype(float), rtol=1e-14)
+    np.testing.assert_allclose(stats.var, exact.var(axis=0, ddof=1).astype(float), rtol=1e-12)
+    np.testing.assert_allclose(stats.logmean, logs.mean(axis=0).astype(float), rtol=1e-14)
+    np.testing.assert_allclose(stats.logstd, logs.std(axis=0, ddof=1).astype(float), rtol=1e-12)
+    np.testing.assert_array_equal(stats.min, values.min(axis=0))
+    np.testing.assert_array_equal(stats.max, values.max(axis=0))
 
 
 def check_against_exact_arithmetic(values: np.ndarray, cut: int) -> None:
@@ -119,494 +118,397 @@ def check_against_exact_arithmetic(values: np.ndarray, cut: int) -> None:
     assert math.isclose(stats.logstd.item(), math.sqrt(stats.logvar.item()), rel_tol=1e-15)
 
 
-class TestRunningStats:
-    def test_gives_float64_tensors_a_component(self) -> None:
-        stats = pushed(torch.zeros(4, 3))
-        for name in ALL:
-            value = getattr(stats, name)
-            assert value.dtype == torch.float64
-            assert value.shape == (3,)
-        assert stats.count == 4
-        assert type(stats.count) is int
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+        torch.int32,
+    ],
+    ids=str,
+)
+def test_rows_may_have_any_real_dtype(dtype: torch.dtype) -> None:
+    tensor = torch.tensor([1.0, 2.0, 5.0], dtype=dtype)
+    for stats in (pushed(tensor), pushed(tensor.double().numpy()), pushed(tensor.double().requires_grad_())):
+        assert stats.mean.tolist() == pytest.approx([8 / 3], rel=1e-15)
+        assert stats.var.tolist() == pytest.approx([13 / 3], rel=1e-15)
 
-    @pytest.mark.parametrize(
-        "dtype",
-        [
-            torch.float8_e4m3fn,
-            torch.float8_e5m2,
-            torch.float16,
-            torch.bfloat16,
-            torch.float32,
-            torch.float64,
-            torch.int32,
-        ],
-        ids=str,
+
+def test_float16_rows_need_not_be_contiguous() -> None:
+    values = np.arange(24, dtype=np.float16).reshape(4, 6)[::2, ::3]
+    assert pushed(values).mean.tolist() == [6.0, 9.0]
+
+
+def test_there_are_no_statistics_before_the_first_row() -> None:
+    stats = pushed(np.empty((0, 3)))
+    assert stats.count == 0
+    for name in ALL:
+        with pytest.raises(ValueError, match="no rows have been pushed"):
+            getattr(stats, name)
+
+
+def test_a_single_row_has_no_variance() -> None:
+    stats = pushed([[1.0, -2.0]])
+    assert stats.mean.tolist() == stats.min.tolist() == stats.max.tolist() == [1.0, -2.0]
+    for name in ("var", "std", "logstd", "logvar"):
+        assert getattr(stats, name).isnan().all()
+    assert stats.to_dict()["var"] == [None, None]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nan_and_inf_are_refused_and_nothing_is_added(dtype: type, bad: float) -> None:
+    stats = RunningStats("surface_pressure")
+    stats.push_tensor(np.array([1.0, 2.0], dtype))
+    with pytest.raises(ValueError, match="surface_pressure cannot take these rows: they hold NaN or inf"):
+        stats.push_tensor(np.array([0.0] * 9_000 + [bad], dtype))
+    assert stats.count == 2
+    assert stats.max.tolist() == [2.0]
+
+
+def test_values_whose_squares_overflow_are_refused() -> None:
+    with pytest.raises(ValueError, match="so large that their squares"):
+        pushed([1e300, -1e300])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 0, 4), (1, 2, 3, 4)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble, ">f2", ">f8"])
+def test_rows_may_have_any_axes_before_the_components(shape: tuple[int, ...], dtype: str | type) -> None:
+    values = np.random.default_rng(3).integers(-9, 9, shape).astype(dtype)
+    rows = values.reshape(-1, 4)
+    batched, flat = pushed(rows, values), pushed(rows, rows)
+    assert batched.count == 2 * len(rows)
+    assert batched.count == 0 or columns(batched) == columns(flat)
+    assert pushed(torch.zeros(shape).transpose(0, 1), np.ones((1, 4))).count == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [1.0, np.zeros((2, 0)), np.zeros((2, 2, 0)), ["a"], [1j], [True], torch.zeros(2, dtype=torch.bool)]
+)
+def test_other_values_than_rows_of_real_numbers_are_refused(wrong: ArrayLike) -> None:
+    with pytest.raises(ValueError, match=r"\(N,\) or \(..., dim\)"):
+        pushed(wrong)
+
+
+def test_rows_of_another_dim_are_refused() -> None:
+    stats = pushed(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="3 components, not 1"):
+        stats.push_tensor([1.0])
+    with pytest.raises(ValueError, match="3 components, not 1"):
+        stats.merge(pushed([1.0]))
+
+
+def test_the_sign_of_zero_does_not_show() -> None:
+    for dtype in (np.float16, np.float64):
+        assert columns(pushed(np.array([0.0, -0.0], dtype))) == columns(pushed(np.array([-0.0, 0.0], dtype)))
+        assert math.copysign(1, pushed(np.array([-0.0, -0.0], dtype)).min.item()) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_rows_may_be_added_after_statistics_were_read(dtype: type) -> None:
+    stats = pushed(np.array([1], dtype))
+    assert stats.max.tolist() == [1]
+    stats.push_tensor(np.array([5], dtype))
+    assert stats.max.tolist() == [5]
+    stats.merge(pushed(np.array([9], dtype)))
+    assert stats.max.tolist() == [9]
+
+
+def test_running_statistics_pickle() -> None:
+    stats = pushed(np.array([1, 2, 4], np.float16), [0.5])
+    assert columns(pickle.loads(pickle.dumps(stats))) == columns(stats)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    st.lists(st.tuples(finite64, halves), max_size=20),
+    st.lists(st.tuples(finite64, halves), max_size=20),
+)
+def test_merging_equals_pushing_both(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
+    parts = [
+        pushed(np.array([row[0] for row in rows]), np.array([row[1] for row in rows], np.float16))
+        for rows in (first, second)
+    ]
+    merged, together = pushed(), pushed()
+    for part, rows in zip(parts, (first, second), strict=True):
+        merged.merge(part)
+        together.push_tensor(np.array([row[0] for row in rows]))
+        together.push_tensor(np.array([row[1] for row in rows], np.float16))
+    assert merged.count == together.count == 2 * len(first + second)
+    if merged.count:
+        assert merged.to_dict() == together.to_dict()
+
+
+def test_merging_leaves_the_other_as_it_was() -> None:
+    other = pushed(np.array([1, 2], np.float16), [7.0])
+    before = columns(other)
+    merged = pushed()
+    merged.merge(other)
+    merged.merge(other)
+    merged.push_tensor(np.array([60_000], np.float16))
+    assert columns(pickle.loads(pickle.dumps(other))) == columns(other) == before
+    assert (other.count, merged.count) == (3, 7)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_empty_statistics_merge(dtype: type) -> None:
+    empty, full = pushed(np.empty((0, 3), dtype)), pushed(np.ones((2, 3), dtype))
+    for first, second in ((pushed(), pushed()), (pushed(), empty), (empty, pushed())):
+        first.merge(second)
+        assert first.count == 0
+    before = columns(full)
+    full.merge(empty)
+    full.merge(pushed())
+    empty.merge(full)
+    assert columns(full) == columns(empty) == before
+    with pytest.raises(ValueError, match="3 components, not 1"):
+        full.merge(pushed(np.empty((0, 1), dtype)))
+
+
+def test_statistics_merge_with_themselves() -> None:
+    stats = pushed(np.array([1, 2], np.float16), [7.0, 8.0])
+    stats.merge(stats)
+    assert columns(stats) == columns(pushed(np.array([1, 2, 1, 2], np.float16), [7.0, 8.0, 7.0, 8.0]))
+
+
+def test_store_statistics_are_those_of_the_stored_values(store_root: Path) -> None:
+    measured = calculate_store_statistics(store_root)
+    assert list(measured) == CANONICAL
+    samples = [sample_arrays(number) for number in range(2)]
+    for field, stats in measured.items():
+        stored = np.float32 if field.endswith("_position") else np.float16
+        values = np.concatenate([sample[field] for sample in samples]).astype(stored).astype(np.float64)
+        values = values.reshape(len(values), -1)
+        logs = np.sign(values) * np.log1p(np.abs(values))
+        assert stats.count == len(values)
+        np.testing.assert_allclose(stats.mean, values.mean(axis=0), rtol=1e-10, atol=1e-15)
+        np.testing.assert_allclose(stats.std, values.std(axis=0, ddof=1), rtol=1e-12)
+        np.testing.assert_allclose(stats.logmean, logs.mean(axis=0), rtol=1e-10, atol=1e-15)
+        np.testing.assert_allclose(stats.logstd, logs.std(axis=0, ddof=1), rtol=1e-12)
+        np.testing.assert_array_equal(stats.min, values.min(axis=0))
+        np.testing.assert_array_equal(stats.max, values.max(axis=0))
+
+
+def test_store_statistics_are_the_same_bits_for_any_threads_and_any_order_of_ids(store_root: Path) -> None:
+    ids = ["param1/run", "param0/run", "param1/run"]
+    base = calculate_store_statistics(store_root)
+    for other in (
+        calculate_store_statistics(store_root, max_workers=3, read_concurrency=2),
+        calculate_store_statistics(store_root, sample_ids=ids),
+    ):
+        assert {field: stats.to_dict() for field, stats in other.items()} == {
+            field: stats.to_dict() for field, stats in base.items()
+        }
+
+
+def test_store_statistics_are_of_the_chosen_fields_and_samples_in_manifest_order(store_root: Path) -> None:
+    measured = calculate_store_statistics(store_root, fields={"volume_sdf", "surface_pressure"}, limit=1)
+    assert list(measured) == ["surface_pressure", "volume_sdf"]
+    assert measured["surface_pressure"].count == 1_500
+    rest = calculate_store_statistics(store_root, exclude_fields=set(CANONICAL) - {"surface_area"})
+    assert list(rest) == ["surface_area"]
+    chosen = calculate_store_statistics(store_root, fields=["surface_position"], sample_ids=["param1/run"])
+    assert chosen["surface_position"].min.tolist()[1] == sample_arrays(1)["surface_position"][:, 1].min()
+
+
+def test_ids_that_are_not_in_the_store_are_a_warning(store_root: Path) -> None:
+    with pytest.warns(UserWarning, match="1 sample ids are not in the store and left out: gone") as caught:
+        measured = calculate_store_statistics(store_root, sample_ids=["param0/run", "gone"], fields=["volume_sdf"])
+    assert caught[0].filename == __file__
+    assert measured["volume_sdf"].count == 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fields": {"nope"}}, "Unknown fields nope; the store has: surface_position, "),
+        ({"exclude_fields": {"nope"}}, "non-existent fields nope; the store has: surface_position, "),
+        ({"fields": "volume_sdf"}, r"\['volume_sdf'\], not one string"),
+        ({"fields": []}, "No fields"),
+        ({"fields": ["volume_sdf"], "exclude_fields": ["volume_sdf"]}, "No fields"),
+        ({"sample_ids": []}, "No samples are left to measure, of the 2 in the store"),
+        ({"sample_ids": "param0/run"}, r"\['param0/run'\], not one string"),
+        ({"limit": 0}, "No samples"),
+        ({"limit": -1}, "limit must be an integer in 0"),
+        ({"limit": "3"}, "limit must be an integer in 0"),
+        ({"limit": 1.5}, "limit must be an integer in 0"),
+        ({"on_invalid": "ignore"}, 'on_invalid must be "error" or "skip", not \'ignore\''),
+        ({"max_workers": 0}, "max_workers must be at least 1"),
+        ({"read_concurrency": 0}, "read_concurrency must be at least 1"),
+    ],
+)
+def test_an_invalid_or_empty_selection_is_refused(store_root: Path, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        calculate_store_statistics(store_root, **arguments)  # type: ignore[arg-type]
+
+
+def test_fields_that_no_chosen_sample_holds_are_left_out(tmp_path: Path) -> None:
+    arrays = sample_arrays()
+    writer = ZarrStoreWriter(tmp_path, FILEMAP, "half")
+    writer.write_sample("a", {field: rows for field, rows in arrays.items() if field.startswith("surface")})
+    writer.write_sample("b", arrays)
+    writer.save_manifest()
+    assert calculate_store_statistics(tmp_path)["volume_sdf"].count == 10_000
+    alone = calculate_store_statistics(tmp_path, sample_ids=["a"])
+    assert list(alone) == [field for field in CANONICAL if field.startswith("surface")]
+    with pytest.raises(ValueError, match="No samples hold volume_sdf"):
+        calculate_store_statistics(tmp_path, sample_ids=["a"], fields=["volume_sdf"])
+
+
+@pytest.fixture
+def poor_root(tmp_path: Path) -> Path:
+    """A store with 12 points a sample, of which a, c, d and e hold 1, 2, 1 and 1 with NaN or inf."""
+    writer = ZarrStoreWriter(
+        tmp_path,
+        FileMap(surface_position="p", surface_friction="f", surface_pressure="q"),
+        "made",
+        field_dtypes={"surface_friction": "float32"},
     )
-    def test_takes_any_real_dtype_and_arrays_too(self, dtype: torch.dtype) -> None:
-        tensor = torch.tensor([1.0, 2.0, 5.0], dtype=dtype)
-        for stats in (pushed(tensor), pushed(tensor.double().numpy()), pushed([1, 2, 5])):
-            assert stats.mean.tolist() == pytest.approx([8 / 3], rel=1e-15)
-            assert stats.var.tolist() == pytest.approx([13 / 3], rel=1e-15)
-
-    def test_takes_tensors_that_need_gradients(self) -> None:
-        assert pushed(torch.tensor([1.0, 3.0], requires_grad=True)).mean.tolist() == [2.0]
-
-    def test_takes_float16_that_is_not_contiguous(self) -> None:
-        values = np.arange(24, dtype=np.float16).reshape(4, 6)[::2, ::3]
-        assert pushed(values).mean.tolist() == [6.0, 9.0]
-
-    def test_has_no_statistics_before_the_first_row(self) -> None:
-        stats = pushed(np.empty((0, 3)))
-        assert stats.count == 0
-        assert repr(stats) == "RunningStats of a field: 0 rows"
-        for name in ALL:
-            with pytest.raises(ValueError, match="no rows have been pushed"):
-                getattr(stats, name)
-
-    def test_has_no_variance_of_a_single_row(self) -> None:
-        stats = pushed([[1.0, -2.0]])
-        assert stats.mean.tolist() == stats.min.tolist() == stats.max.tolist() == [1.0, -2.0]
-        for name in ("var", "std", "logstd", "logvar"):
-            assert getattr(stats, name).isnan().all()
-        assert stats.to_dict()["var"] == [None, None]
-
-    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-    def test_refuses_nan_and_inf_and_stays_as_it_was(self, dtype: type, bad: float) -> None:
-        stats = RunningStats("surface_pressure")
-        stats.push_tensor(np.array([1.0, 2.0], dtype))
-        with pytest.raises(ValueError, match="surface_pressure cannot take these rows: they hold NaN or inf"):
-            stats.push_tensor(np.array([0.0] * 9_000 + [bad], dtype))
-        assert stats.count == 2
-        assert stats.max.tolist() == [2.0]
-
-    def test_refuses_values_whose_squares_overflow(self) -> None:
-        with pytest.raises(ValueError, match="so large that their squares"):
-            pushed([1e300, -1e300])
-
-    @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 0, 4), (1, 2, 3, 4)])
-    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble, ">f2", ">f8"])
-    def test_takes_any_axes_before_the_components(self, shape: tuple[int, ...], dtype: str | type) -> None:
-        values = np.random.default_rng(3).integers(-9, 9, shape).astype(dtype)
-        rows = values.reshape(-1, 4)
-        batched, flat = pushed(rows, values), pushed(rows, rows)
-        assert batched.count == 2 * len(rows)
-        assert batched.count == 0 or columns(batched) == columns(flat)
-        assert pushed(torch.zeros(shape).transpose(0, 1), np.ones((1, 4))).count == len(rows) + 1
-
-    def test_prints_all_that_it_holds(self) -> None:
-        stats = RunningStats("volume_velocity")
-        stats.push_tensor(np.array([[1.0, -1e-7], [3.0, 2e5]] * 600))
-        printed = str(stats)
-        assert printed == repr(stats)
-        head, *lines = printed.splitlines()
-        assert head == "RunningStats of volume_velocity: 1,200 rows"
-        assert [line.split()[0] for line in lines] == sorted(ALL, key=printed.index)
-        assert {line.split()[0] for line in lines} == set(ALL)
-        for line in lines:
-            name, *values = line.split()
-            assert [float(value) for value in values] == pytest.approx(getattr(stats, name).tolist(), rel=1e-5)
-
-    @pytest.mark.parametrize(
-        "wrong", [1.0, np.zeros((2, 0)), np.zeros((2, 2, 0)), ["a"], [1j], [True], torch.zeros(2, dtype=torch.bool)]
-    )
-    def test_refuses_what_is_no_rows_of_real_numbers(self, wrong: ArrayLike) -> None:
-        with pytest.raises(ValueError, match=r"\(N,\) or \(..., dim\)"):
-            pushed(wrong)
-
-    def test_refuses_rows_of_another_dim(self) -> None:
-        stats = pushed(np.zeros((2, 3)))
-        with pytest.raises(ValueError, match="3 components, not 1"):
-            stats.push_tensor([1.0])
-        with pytest.raises(ValueError, match="3 components, not 1"):
-            stats.merge(pushed([1.0]))
-
-    def test_does_not_show_the_sign_of_zero(self) -> None:
-        for dtype in (np.float16, np.float64):
-            assert columns(pushed(np.array([0.0, -0.0], dtype))) == columns(pushed(np.array([-0.0, 0.0], dtype)))
-            assert math.copysign(1, pushed(np.array([-0.0, -0.0], dtype)).min.item()) == 1
-
-    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-    def test_takes_more_rows_after_it_was_asked(self, dtype: type) -> None:
-        stats = pushed(np.array([1], dtype))
-        assert stats.max.tolist() == [1]
-        stats.push_tensor(np.array([5], dtype))
-        assert stats.max.tolist() == [5]
-        stats.merge(pushed(np.array([9], dtype)))
-        assert stats.max.tolist() == [9]
-
-    def test_pickles_with_its_counts(self) -> None:
-        stats = pushed(np.array([1, 2, 4], np.float16), [0.5])
-        assert columns(pickle.loads(pickle.dumps(stats))) == columns(stats)
+    for number, sample_id in enumerate("abcde"):
+        writer.write_sample(sample_id, poor_arrays(number))
+    writer.save_manifest()
+    return tmp_path
 
 
-class TestMergeEqualsPushingBoth:
-    @settings(deadline=None)  # the machine may be busy
-    @given(
-        st.lists(st.tuples(finite64, halves), max_size=20),
-        st.lists(st.tuples(finite64, halves), max_size=20),
-    )
-    def test_for_dense_and_counted_rows(
-        self, first: list[tuple[float, float]], second: list[tuple[float, float]]
-    ) -> None:
-        parts = [
-            pushed(np.array([row[0] for row in rows]), np.array([row[1] for row in rows], np.float16))
-            for rows in (first, second)
-        ]
-        merged, together = pushed(), pushed()
-        for part, rows in zip(parts, (first, second), strict=True):
-            merged.merge(part)
-            together.push_tensor(np.array([row[0] for row in rows]))
-            together.push_tensor(np.array([row[1] for row in rows], np.float16))
-        assert merged.count == together.count == 2 * len(first + second)
-        if merged.count:
-            assert merged.to_dict() == together.to_dict()
-
-    def test_and_leaves_the_other_as_it_was(self) -> None:
-        other = pushed(np.array([1, 2], np.float16), [7.0])
-        before = columns(other)
-        merged = pushed()
-        merged.merge(other)
-        merged.merge(other)
-        merged.push_tensor(np.array([60_000], np.float16))
-        assert columns(pickle.loads(pickle.dumps(other))) == columns(other) == before
-        assert (other.count, merged.count) == (3, 7)
-
-    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-    def test_for_empty_ones(self, dtype: type) -> None:
-        empty, full = pushed(np.empty((0, 3), dtype)), pushed(np.ones((2, 3), dtype))
-        for first, second in ((pushed(), pushed()), (pushed(), empty), (empty, pushed())):
-            first.merge(second)
-            assert first.count == 0
-        before = columns(full)
-        full.merge(empty)
-        full.merge(pushed())
-        empty.merge(full)
-        assert columns(full) == columns(empty) == before
-        with pytest.raises(ValueError, match="3 components, not 1"):
-            full.merge(pushed(np.empty((0, 1), dtype)))
-
-    def test_also_with_itself(self) -> None:
-        stats = pushed(np.array([1, 2], np.float16), [7.0, 8.0])
-        stats.merge(stats)
-        assert columns(stats) == columns(pushed(np.array([1, 2, 1, 2], np.float16), [7.0, 8.0, 7.0, 8.0]))
-
-
-class TestStoreStatistics:
-    def test_are_those_of_the_stored_values(self, store_root: Path) -> None:
-        measured = calculate_store_statistics(store_root)
-        assert list(measured) == CANONICAL
-        samples = [sample_arrays(number) for number in range(2)]
-        for field, stats in measured.items():
-            stored = np.float32 if field.endswith("_position") else np.float16
-            values = np.concatenate([sample[field] for sample in samples]).astype(stored).astype(np.float64)
-            values = values.reshape(len(values), -1)
-            logs = np.sign(values) * np.log1p(np.abs(values))
-            assert stats.count == len(values)
-            np.testing.assert_allclose(stats.mean, values.mean(axis=0), rtol=1e-10, atol=1e-15)
-            np.testing.assert_allclose(stats.std, values.std(axis=0, ddof=1), rtol=1e-12)
-            np.testing.assert_allclose(stats.logmean, logs.mean(axis=0), rtol=1e-10, atol=1e-15)
-            np.testing.assert_allclose(stats.logstd, logs.std(axis=0, ddof=1), rtol=1e-12)
-            np.testing.assert_array_equal(stats.min, values.min(axis=0))
-            np.testing.assert_array_equal(stats.max, values.max(axis=0))
-
-    def test_are_the_same_bits_for_any_threads_and_any_order_of_ids(self, store_root: Path) -> None:
-        ids = ["param1/run", "param0/run", "param1/run"]
-        base = calculate_store_statistics(store_root)
-        for other in (
-            calculate_store_statistics(store_root, max_workers=3, read_concurrency=2),
-            calculate_store_statistics(store_root, sample_ids=ids),
-        ):
-            assert {field: stats.to_dict() for field, stats in other.items()} == {
-                field: stats.to_dict() for field, stats in base.items()
-            }
-
-    def test_are_of_the_fields_and_samples_chosen_in_manifest_order(self, store_root: Path) -> None:
-        measured = calculate_store_statistics(store_root, fields={"volume_sdf", "surface_pressure"}, limit=1)
-        assert list(measured) == ["surface_pressure", "volume_sdf"]
-        assert measured["surface_pressure"].count == 1_500
-        rest = calculate_store_statistics(store_root, exclude_fields=set(CANONICAL) - {"surface_area"})
-        assert list(rest) == ["surface_area"]
-        chosen = calculate_store_statistics(store_root, fields=["surface_position"], sample_ids=["param1/run"])
-        assert chosen["surface_position"].min.tolist()[1] == sample_arrays(1)["surface_position"][:, 1].min()
-
-    def test_warn_of_ids_that_are_not_in_the_store(self, store_root: Path) -> None:
-        with pytest.warns(UserWarning, match="1 sample ids are not in the store and left out: gone") as caught:
-            measured = calculate_store_statistics(store_root, sample_ids=["param0/run", "gone"], fields=["volume_sdf"])
-        assert caught[0].filename == __file__
-        assert measured["volume_sdf"].count == 10_000
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"fields": {"nope"}}, "Unknown fields nope; the store has: surface_position, "),
-            ({"exclude_fields": {"nope"}}, "non-existent fields nope; the store has: surface_position, "),
-            ({"fields": "volume_sdf"}, r"\['volume_sdf'\], not one string"),
-            ({"fields": []}, "No fields"),
-            ({"fields": ["volume_sdf"], "exclude_fields": ["volume_sdf"]}, "No fields"),
-            ({"sample_ids": []}, "No samples"),
-            ({"sample_ids": "param0/run"}, r"\['param0/run'\], not one string"),
-            ({"limit": 0}, "No samples"),
-            ({"limit": -1}, "limit must be an integer in 0"),
-            ({"limit": "3"}, "limit must be an integer in 0"),
-            ({"limit": 1.5}, "limit must be an integer in 0"),
-            ({"on_invalid": "ignore"}, 'on_invalid must be "error" or "skip", not \'ignore\''),
-            ({"max_workers": 0}, "max_workers must be at least 1"),
-            ({"read_concurrency": 0}, "read_concurrency must be at least 1"),
-        ],
-    )
-    def test_refuse_a_selection_that_leaves_nothing_or_is_none(
-        self, store_root: Path, arguments: dict[str, object], message: str
-    ) -> None:
-        with pytest.raises(ValueError, match=message):
-            calculate_store_statistics(store_root, **arguments)  # type: ignore[arg-type]
-
-    def test_refuse_unknown_fields_as_the_error_that_means_it(self, store_root: Path) -> None:
-        with pytest.raises(UnknownField):
-            calculate_store_statistics(store_root, fields=["nope"])
-
-    def test_refuse_when_no_id_is_known(self, store_root: Path) -> None:
-        with (
-            pytest.raises(ValueError, match="No samples are left to measure, of the 2 in the store"),
-            warnings.catch_warnings(action="ignore"),
-        ):
-            calculate_store_statistics(store_root, sample_ids=["gone"])
-
-    def test_leave_out_fields_that_no_chosen_sample_holds(self, tmp_path: Path) -> None:
-        arrays = sample_arrays()
-        writer = ZarrStoreWriter(tmp_path, FILEMAP, "half")
-        writer.write_sample("a", {field: rows for field, rows in arrays.items() if field.startswith("surface")})
-        writer.write_sample("b", arrays)
-        writer.save_manifest()
-        assert calculate_store_statistics(tmp_path)["volume_sdf"].count == 10_000
-        alone = calculate_store_statistics(tmp_path, sample_ids=["a"])
-        assert list(alone) == [field for field in CANONICAL if field.startswith("surface")]
-        with pytest.raises(ValueError, match="No samples hold volume_sdf"):
-            calculate_store_statistics(tmp_path, sample_ids=["a"], fields=["volume_sdf"])
-
-    def test_need_no_torch_until_a_tensor_is_asked_for(self, store_root: Path) -> None:
-        code = (
-            "import sys; from drawpoint_store import calculate_store_statistics as c; "
-            f"s = c({str(store_root)!r}, fields=['volume_sdf'])['volume_sdf']; s.to_dict(); "
-            "assert 'torch' not in sys.modules; print(s.mean.dtype)"
-        )
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert (ran.stdout, ran.stderr) == ("torch.float64\n", "")
+def poor_arrays(number: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(number)
+    arrays: dict[str, np.ndarray] = {
+        "surface_position": rng.standard_normal((12, 3)).astype(np.float32),
+        "surface_friction": rng.standard_normal((12, 3)).astype(np.float32),
+        "surface_pressure": rng.standard_normal(12).astype(np.float16),
+    }
+    if number != 1:
+        arrays["surface_pressure"][3] = (np.nan, 0, np.inf, -np.inf, np.nan)[number]
+    if number == 2:
+        arrays["surface_friction"][[4, 5], [0, 2]] = np.inf, np.nan
+    return arrays
 
 
 @pytest.mark.usefixtures("unchecked_writer")
-class TestPointsThatAreNotFinite:
-    @pytest.fixture
-    def poor_root(self, tmp_path: Path) -> Path:
-        """A store with 12 points a sample, of which a, c, d and e hold 1, 2, 1 and 1 with NaN or inf."""
-        writer = ZarrStoreWriter(
-            tmp_path,
-            FileMap(surface_position="p", surface_friction="f", surface_pressure="q"),
-            "made",
-            field_dtypes={"surface_friction": "float32"},
-        )
-        for number, sample_id in enumerate("abcde"):
-            writer.write_sample(sample_id, self.arrays(number))
-        writer.save_manifest()
-        return tmp_path
-
-    @staticmethod
-    def arrays(number: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng(number)
-        arrays: dict[str, np.ndarray] = {
-            "surface_position": rng.standard_normal((12, 3)).astype(np.float32),
-            "surface_friction": rng.standard_normal((12, 3)).astype(np.float32),
-            "surface_pressure": rng.standard_normal(12).astype(np.float16),
-        }
-        if number != 1:
-            arrays["surface_pressure"][3] = (np.nan, 0, np.inf, -np.inf, np.nan)[number]
-        if number == 2:
-            arrays["surface_friction"][[4, 5], [0, 2]] = np.inf, np.nan
-        return arrays
-
-    @pytest.mark.parametrize("max_workers", [1, 3])
-    def test_are_an_error_that_names_all_samples_and_how_many(self, poor_root: Path, max_workers: int) -> None:
-        with pytest.raises(InvalidSample) as caught:
-            calculate_store_statistics(poor_root, max_workers=max_workers)
-        assert str(caught.value) == (
-            "4 of 5 samples hold points with NaN or inf: 'a' (surface_pressure in 1), 'c' (surface_pressure in 1, "
-            "surface_friction in 2), 'd' (surface_pressure in 1), ...; leave out those samples or fields, or only "
-            'those points, with on_invalid="skip" (--on-invalid skip).'
-        )
-        assert (caught.value.sample, caught.value.field) == ("a", "surface_pressure")
-        assert list(calculate_store_statistics(poor_root, fields=["surface_position"])) == ["surface_position"]
-        assert calculate_store_statistics(poor_root, sample_ids=["b"])["surface_pressure"].count == 12
-
-    @pytest.mark.parametrize("max_workers", [1, 3])
-    def test_are_left_out_of_their_field_alone_with_all_components(self, poor_root: Path, max_workers: int) -> None:
-        with pytest.warns(UserWarning, match="4 of 5 samples hold points with NaN or inf: 'a'") as caught:
-            measured = calculate_store_statistics(poor_root, max_workers=max_workers, on_invalid="skip")
-        assert len(caught) == 1
-        assert caught[0].filename == __file__
-        assert str(caught[0].message).endswith(", ...; the statistics of these fields are without these points.")
-        expected = {field: RunningStats(field) for field in measured}
-        for number in range(5):
-            for field, values in self.arrays(number).items():
-                rows = values.reshape(12, -1)
-                expected[field].push_tensor(rows[np.isfinite(rows).all(axis=1)])
-        assert {field: stats.count for field, stats in measured.items()} == {
-            "surface_position": 60,
-            "surface_pressure": 56,
-            "surface_friction": 58,
-        }
-        for field, stats in measured.items():
-            for name, column in columns(stats).items():
-                assert column == pytest.approx(columns(expected[field])[name], rel=1e-9), (field, name)
-
-    def test_warn_of_nothing_where_there_are_none(self, store_root: Path) -> None:
-        skipping, erring = (calculate_store_statistics(store_root, on_invalid=each) for each in ("skip", "error"))
-        assert {field: stats.to_dict() for field, stats in skipping.items()} == {
-            field: stats.to_dict() for field, stats in erring.items()
-        }
-
-    def test_leave_out_a_field_that_has_no_others(self, tmp_path: Path) -> None:
-        writer = ZarrStoreWriter(tmp_path, FileMap(surface_position="p", surface_pressure="q"), "made")
-        writer.write_sample("a", {"surface_position": np.zeros((2, 3)), "surface_pressure": np.full(2, np.nan)})
-        writer.save_manifest()
-        with pytest.warns(UserWarning, match=r"'a' \(surface_pressure in 2\)"):
-            assert list(calculate_store_statistics(tmp_path, on_invalid="skip")) == ["surface_position"]
-        with pytest.raises(ValueError, match="No samples hold finite values of surface_pressure; choose other"):
-            calculate_store_statistics(tmp_path, fields=["surface_pressure"], on_invalid="skip")
-
-    def test_are_told_from_values_too_large_to_square(self, tmp_path: Path) -> None:
-        filemap = FileMap(surface_position="p", surface_pressure="q")
-        writer = ZarrStoreWriter(tmp_path, filemap, "made", values_dtype="float64")
-        large = {"surface_position": np.zeros((3, 3)), "surface_pressure": np.array([1e300, np.nan, -1e300])}
-        writer.write_sample("a", large)
-        writer.save_manifest()
-        with pytest.raises(InvalidSample, match=r"sample 'a': .*surface_pressure.* so large that their squares"):
-            calculate_store_statistics(tmp_path, on_invalid="skip")
-
-
-def load_stats_file(path: Path) -> dict[str, list[float] | float]:
-    """Read a stats.yaml as noether's presets and data sets do."""
-    with path.open() as file:
-        loaded: dict[str, list[float] | float] = yaml.safe_load(file)
-    return loaded
-
-
-class Normalised:
-    """Looks statistics up, checks and applies them as noether's FieldNormalizer does."""
-
-    def __init__(self, statistics: dict[str, list[float] | float], field: str, *keys: str) -> None:
-        first, second = (torch.tensor(statistics[key]) for key in (keys or (f"{field}_mean", f"{field}_std")))
-        assert first.dtype == second.dtype == torch.float32
-        assert first.shape == second.shape
-        self.first, self.second = first, second
-
-    def mean_std(self, x: torch.Tensor) -> torch.Tensor:
-        assert (self.second > 0).all()
-        return (x - self.first) * torch.reciprocal(self.second.clamp(min=1e-6))
-
-    def position(self, x: torch.Tensor) -> torch.Tensor:
-        assert (self.second > self.first).all()
-        return (x - self.first) * (1000.0 / (self.second - self.first))
-
-
-class TestStatisticsForNoether:
-    def test_are_flat_and_hold_the_bounds_of_all_positions(self, store_root: Path) -> None:
-        measured = calculate_store_statistics(store_root)
-        flat = statistics_to_dict(measured)
-        assert len(flat) == 7 * len(CANONICAL) + 2
-        for field, stats in measured.items():
-            for key, name in (("mean", "mean"), ("std", "std"), ("min", "min"), ("max", "max")):
-                assert flat[f"{field}_{key}"] == getattr(stats, name).tolist()
-            assert flat[f"{field}_logscale_mean"] == stats.logmean.tolist()
-            assert flat[f"{field}_logscale_std"] == stats.logstd.tolist()
-            assert flat[f"{field}_count"] == stats.count
-        positions = [
-            sample_arrays(number)[f"{domain}_position"] for number in (0, 1) for domain in ("surface", "volume")
-        ]
-        assert flat["raw_pos_min"] == [min(float(each.min()) for each in positions)]
-        assert flat["raw_pos_max"] == [max(float(each.max()) for each in positions)] == [9_999.0]
-
-    def test_have_no_bounds_without_positions_and_no_deviation_of_one_point(self) -> None:
-        flat = statistics_to_dict({"surface_pressure": pushed([1.0])})
-        assert "raw_pos_min" not in flat
-        assert np.isnan(flat["surface_pressure_std"]).all()
-        assert statistics_to_dict({}) == {}
-
-    @settings(deadline=None)  # the machine may be busy
-    @given(st.lists(finite64, min_size=2, max_size=4))
-    def test_come_back_from_the_file_to_the_last_bit_and_as_floats(self, values: list[float]) -> None:
-        stats = {"volume_position": pushed([values, [1e-5] * len(values)])}
-        loaded = yaml.safe_load(statistics_yaml(stats, remark="made"))
-        assert loaded == statistics_to_dict(stats)
-        assert all(type(value) is float for key in loaded if not key.endswith("_count") for value in loaded[key])
-
-    def test_normalise_as_its_normalisers_do(self, store_root: Path, tmp_path: Path) -> None:
-        measured = calculate_store_statistics(store_root)
-        (tmp_path / "stats.yaml").write_bytes(statistics_yaml(measured, remark="two samples"))
-        statistics = load_stats_file(tmp_path / "stats.yaml")
-        reader = ZarrChunkReader(store_root)
-        samples = [reader.read_sample(sample_id) for sample_id in reader.manifest.samples]
-        drawn = {field: torch.cat([sample[field] for sample in samples]) for field in samples[0]}
-        for field in ("surface_pressure", "volume_velocity"):
-            normalised = Normalised(statistics, field).mean_std(drawn[field])
-            assert normalised.mean(dim=0).abs().max() < 1e-4
-            assert (normalised.std(dim=0) - 1).abs().max() < 1e-4
-        vorticity = drawn["volume_vorticity"]
-        keys = ("volume_vorticity_logscale_mean", "volume_vorticity_logscale_std")
-        logscale = Normalised(statistics, "volume_vorticity", *keys).mean_std(
-            vorticity.sign() * vorticity.abs().log1p()
-        )
-        assert logscale.mean(dim=0).abs().max() < 1e-4
-        for domain in ("surface", "volume"):
-            position = drawn[f"{domain}_position"]
-            together = Normalised(statistics, domain, "raw_pos_min", "raw_pos_max").position(position)
-            assert -1e-3 < together.min() < together.max() < 1000 + 1e-3
-            alone = Normalised(statistics, domain, f"{domain}_position_min", f"{domain}_position_max").position(
-                position
-            )
-            assert alone.amax(dim=0).tolist() == pytest.approx([1000] * 3)
-            assert alone.amin(dim=0).tolist() == pytest.approx([0] * 3, abs=1e-3)
-
-
-class TestStatisticsFile:
-    def test_of_the_same_store_is_the_same_bytes(self, store_root: Path, tmp_path: Path) -> None:
-        shutil.copytree(store_root, tmp_path / "copy")
-        files = []
-        for root, workers in ((store_root, 1), (tmp_path / "copy", 3)):
-            manifest = StoreManifest.load(root)
-            measured = calculate_store_statistics(root, max_workers=workers)
-            files.append(statistics_json(measured, revision=manifest.revision, split="train", n_samples=2))
-        assert files[0] == files[1]
-        document = json.loads(files[0])
-        assert list(document) == ["version", "revision", "split", "n_samples", "fields"]
-        assert list(document["fields"]) == CANONICAL
-        assert list(document["fields"]["volume_velocity"]) == ["count", *STATISTICS]
-        assert document["fields"]["volume_velocity"]["mean"] == measured["volume_velocity"].mean.tolist()
-
-    def test_reads_back_with_its_revision(self, tmp_path: Path) -> None:
-        stats = {"surface_pressure": pushed([1.0])}
-        data = statistics_json(stats, revision="f00", split=None, n_samples=1)
-        assert read_statistics(tmp_path) is None
-        (tmp_path / "statistics.json").write_bytes(data)
-        document = read_statistics(tmp_path)
-        assert document is not None
-        assert document["revision"] == "f00"
-        assert document["fields"]["surface_pressure"]["std"] == [None]
-
-    @pytest.mark.parametrize(
-        "data",
-        [
-            b"",
-            b"\xff",
-            b"[]",
-            b"{}",
-            b'{"revision": 1, "fields": {}}',
-            b'{"revision": ""}',
-        ],
+@pytest.mark.parametrize("max_workers", [1, 3])
+def test_points_that_are_not_finite_are_an_error_that_names_all_samples_and_how_many(
+    poor_root: Path, max_workers: int
+) -> None:
+    with pytest.raises(InvalidSample) as caught:
+        calculate_store_statistics(poor_root, max_workers=max_workers)
+    assert str(caught.value) == (
+        "4 of 5 samples hold points with NaN or inf: 'a' (surface_pressure in 1), 'c' (surface_pressure in 1, "
+        "surface_friction in 2), 'd' (surface_pressure in 1), ...; leave out those samples or fields, or only "
+        'those points, with on_invalid="skip" (--on-invalid skip).'
     )
-    def test_that_is_no_statistics_is_reported_as_damaged(self, tmp_path: Path, data: bytes) -> None:
-        (tmp_path / "statistics.json").write_bytes(data)
-        with pytest.raises(MetadataDamaged, match=r"statistics\.json holds no statistics"):
-            read_statistics(tmp_path)
+    assert (caught.value.sample, caught.value.field) == ("a", "surface_pressure")
+    assert list(calculate_store_statistics(poor_root, fields=["surface_position"])) == ["surface_position"]
+    assert calculate_store_statistics(poor_root, sample_ids=["b"])["surface_pressure"].count == 12
+
+
+@pytest.mark.usefixtures("unchecked_writer")
+@pytest.mark.parametrize("max_workers", [1, 3])
+def test_points_that_are_not_finite_are_skipped_in_their_field_with_all_components(
+    poor_root: Path, max_workers: int
+) -> None:
+    with pytest.warns(UserWarning, match="4 of 5 samples hold points with NaN or inf: 'a'") as caught:
+        measured = calculate_store_statistics(poor_root, max_workers=max_workers, on_invalid="skip")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert str(caught[0].message).endswith(", ...; the statistics of these fields are without these points.")
+    expected = {field: RunningStats(field) for field in measured}
+    for number in range(5):
+        for field, values in poor_arrays(number).items():
+            rows = values.reshape(12, -1)
+            expected[field].push_tensor(rows[np.isfinite(rows).all(axis=1)])
+    assert {field: stats.count for field, stats in measured.items()} == {
+        "surface_position": 60,
+        "surface_pressure": 56,
+        "surface_friction": 58,
+    }
+    for field, stats in measured.items():
+        for name, column in columns(stats).items():
+            assert column == pytest.approx(columns(expected[field])[name], rel=1e-9), (field, name)
+
+
+@pytest.mark.usefixtures("unchecked_writer")
+def test_a_field_without_finite_points_is_left_out(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FileMap(surface_position="p", surface_pressure="q"), "made")
+    writer.write_sample("a", {"surface_position": np.zeros((2, 3)), "surface_pressure": np.full(2, np.nan)})
+    writer.save_manifest()
+    with pytest.warns(UserWarning, match=r"'a' \(surface_pressure in 2\)"):
+        assert list(calculate_store_statistics(tmp_path, on_invalid="skip")) == ["surface_position"]
+    with pytest.raises(ValueError, match="No samples hold finite values of surface_pressure; choose other"):
+        calculate_store_statistics(tmp_path, fields=["surface_pressure"], on_invalid="skip")
+
+
+@pytest.mark.usefixtures("unchecked_writer")
+def test_values_too_large_to_square_are_not_skipped_as_nan(tmp_path: Path) -> None:
+    filemap = FileMap(surface_position="p", surface_pressure="q")
+    writer = ZarrStoreWriter(tmp_path, filemap, "made", values_dtype="float64")
+    large = {"surface_position": np.zeros((3, 3)), "surface_pressure": np.array([1e300, np.nan, -1e300])}
+    writer.write_sample("a", large)
+    writer.save_manifest()
+    with pytest.raises(InvalidSample, match=r"sample 'a': .*surface_pressure.* so large that their squares"):
+        calculate_store_statistics(tmp_path, on_invalid="skip")
+
+
+def test_noethers_statistics_are_flat_and_hold_the_bounds_of_all_positions(store_root: Path) -> None:
+    measured = calculate_store_statistics(store_root)
+    flat = statistics_to_dict(measured)
+    assert len(flat) == 7 * len(CANONICAL) + 2
+    for field, stats in measured.items():
+        for key, name in (("mean", "mean"), ("std", "std"), ("min", "min"), ("max", "max")):
+            assert flat[f"{field}_{key}"] == getattr(stats, name).tolist()
+        assert flat[f"{field}_logscale_mean"] == stats.logmean.tolist()
+        assert flat[f"{field}_logscale_std"] == stats.logstd.tolist()
+        assert flat[f"{field}_count"] == stats.count
+    positions = [sample_arrays(number)[f"{domain}_position"] for number in (0, 1) for domain in ("surface", "volume")]
+    assert flat["raw_pos_min"] == [min(float(each.min()) for each in positions)]
+    assert flat["raw_pos_max"] == [max(float(each.max()) for each in positions)] == [9_999.0]
+
+
+def test_noethers_statistics_have_no_bounds_without_positions() -> None:
+    flat = statistics_to_dict({"surface_pressure": pushed([1.0])})
+    assert "raw_pos_min" not in flat
+    assert np.isnan(flat["surface_pressure_std"]).all()
+    assert statistics_to_dict({}) == {}
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.lists(finite64, min_size=2, max_size=4))
+def test_noethers_statistics_come_back_from_the_file_to_the_last_bit_as_floats(values: list[float]) -> None:
+    stats = {"volume_position": pushed([values, [1e-5] * len(values)])}
+    loaded = yaml.safe_load(statistics_yaml(stats, remark="made"))
+    assert loaded == statistics_to_dict(stats)
+    assert all(type(value) is float for key in loaded if not key.endswith("_count") for value in loaded[key])
+
+
+def test_a_statistics_file_reads_back_with_its_revision(tmp_path: Path) -> None:
+    stats = {"surface_pressure": pushed([1.0])}
+    data = statistics_json(stats, revision="f00", split=None, n_samples=1)
+    assert read_statistics(tmp_path) is None
+    (tmp_path / "statistics.json").write_bytes(data)
+    document = read_statistics(tmp_path)
+    assert document is not None
+    assert document["revision"] == "f00"
+    assert document["fields"]["surface_pressure"]["std"] == [None]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"revision": 1, "fields": {}}',
+        b'{"revision": ""}',
+    ],
+)
+def test_an_invalid_statistics_file_is_reported_as_damaged(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "statistics.json").write_bytes(data)
+    with pytest.raises(MetadataDamaged, match=r"statistics\.json holds no statistics"):
+        read_statistics(tmp_path)
 
 
 def test_samples_are_chosen_in_the_order_given_and_measured_in_that_of_their_ids(store_root: Path) -> None:

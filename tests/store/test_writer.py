@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -88,15 +89,6 @@ def test_the_bytes_of_a_sample_and_what_binds_them_are_golden(tmp_path: Path) ->
     array = root["consolidated_metadata"]["metadata"]["surface/pressure"]
     assert array["attributes"] == {"drawpoint": {"chunks_crc32c": "+eERAPgma7vFiCMJ"}}
     assert base64.b64decode("+eERAPgma7vFiCMJ") == shard[8:12] + shard[20:24] + shard[32:36]
-
-
-def test_the_codecs_of_level_0_are_bytes_and_checksum_alone(tmp_path: Path) -> None:
-    writer = small_writer(tmp_path, compression_level=0)
-    assert writer.manifest.compressor == "none"
-    entry = writer.write_group("run", small_arrays())
-    array: Any = zarr.open_group(tmp_path / entry.relpath, mode="r")["volume/velocity"]
-    (sharding,) = array.metadata.to_dict()["codecs"]
-    assert [codec["name"] for codec in sharding["configuration"]["codecs"]] == ["bytes", "crc32c"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +187,7 @@ FORMS: dict[str, Any] = {
     "backwards": lambda a: a[::-1].copy()[::-1],
     "a list": lambda a: a.tolist(),
     "read-only": _read_only,
+    "scalars in a column": lambda a: a.reshape(len(a), -1),
 }
 
 
@@ -202,30 +195,11 @@ FORMS: dict[str, Any] = {
 def test_the_form_of_the_input_does_not_matter(tmp_path: Path, form: str) -> None:
     arrays = small_arrays()
     reference = small_writer(tmp_path / "reference").write_group("run", arrays)
-    other = small_writer(tmp_path / "other").write_group("run", {k: FORMS[form](v) for k, v in arrays.items()})
-    assert other == reference
+    given = {field: FORMS[form](array) for field, array in arrays.items()}
+    before = copy.deepcopy(given)
+    assert small_writer(tmp_path / "other").write_group("run", given) == reference
+    assert all(np.array_equal(given[field], before[field]) for field in given)  # the input is left as it was
     assert files_of(tmp_path / "other") == files_of(tmp_path / "reference")
-
-
-def test_scalars_may_come_as_a_column(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    reference = small_writer(tmp_path / "reference").write_group("run", arrays)
-    column = arrays | {"surface_pressure": arrays["surface_pressure"][:, None]}
-    assert small_writer(tmp_path / "other").write_group("run", column) == reference
-
-
-def test_integers_are_stored_as_floats(tmp_path: Path) -> None:
-    arrays = small_arrays() | {"surface_pressure": np.arange(10, dtype=np.uint8)}
-    entry = small_writer(tmp_path).write_group("run", arrays)
-    assert sorted(stored(tmp_path, entry, "surface/pressure")[:, 0].tolist()) == list(range(10))
-
-
-def test_the_input_is_left_as_it_was(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    before = {field: array.copy() for field, array in arrays.items()}
-    small_writer(tmp_path).write_group("run", arrays)
-    for field, array in arrays.items():
-        np.testing.assert_array_equal(array, before[field])
 
 
 def test_a_sample_may_lack_a_domain(tmp_path: Path) -> None:
@@ -258,13 +232,6 @@ def test_nan_and_infinity_are_refused_with_sample_field_and_counts(
     assert (refused.value.sample, refused.value.field) == ("run", "surface_pressure")
     assert "run" not in writer.manifest.samples
     assert not (tmp_path / "run.zarr").exists()
-
-
-def test_nan_in_a_position_is_refused_too(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    arrays["volume_position"][3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"volume_position holds 1 NaN of 51 values, the first in row 3"):
-        small_writer(tmp_path).write_group("run", arrays)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -305,12 +272,6 @@ def test_a_value_beyond_float16_is_refused_with_peak_and_remedy(
     assert files_of(tmp_path) == {}
     wide = small_writer(tmp_path, field_dtypes={"volume_velocity": "float32"})
     assert stored(tmp_path, wide.write_group("run", arrays), "volume/velocity").max() < 1.1e30
-
-
-def test_an_integer_beyond_float16_is_refused_too(tmp_path: Path) -> None:
-    arrays = small_arrays() | {"surface_pressure": np.arange(10) * 10_000}
-    with pytest.raises(ValueError, match=r"exceeds the float16 range: surface_pressure peaks at 90000"):
-        small_writer(tmp_path).write_group("run", arrays)
 
 
 def test_the_remedy_for_what_float32_cannot_hold_is_float64(tmp_path: Path) -> None:
