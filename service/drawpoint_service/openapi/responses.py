@@ -23,89 +23,72 @@ _DESCRIPTIONS = {
     502: "The stored data is damaged or cannot be read.",
     503: "The service is busy, not ready, or shutting down.",
 }
-_TEXT = {"type": "string"}
-_PAYLOAD = {CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}
-_ALWAYS = {
-    "X-Request-ID": {
-        "description": "The request's id: the one it came with, if that is sane.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[ -~]{1,128}$"},
-    }
+_NOT_MODIFIED = "What If-None-Match names is still right."
+
+
+def _header(description: str, *, required: bool = True, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": schema or {"type": "string"}}
+
+
+_REQUEST_ID = {
+    "X-Request-ID": _header(
+        "The request's id: the one it came with, if that is sane.", type="string", pattern="^[ -~]{1,128}$"
+    )
 }
-_REVISION = {
-    "description": "The store's revision.",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-}
+_REVISION = {"X-Drawpoint-Revision": _header("The store's revision.", type="string", pattern="^[0-9a-f]{64}$")}
 _DIGEST = {
-    "description": "The crc32c of the body (RFC 9530).",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^crc32c=:[A-Za-z0-9+/]{6}==:$"},
+    "Content-Digest": _header(
+        "The crc32c of the body (RFC 9530).", type="string", pattern="^crc32c=:[A-Za-z0-9+/]{6}==:$"
+    )
 }
-_CACHE = {"description": "Whether and for how long the answer may be used again.", "required": True, "schema": _TEXT}
-_SEED = {
-    "description": "The seed of the draw.",
-    "required": True,
-    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
-}
+_CACHE = {"Cache-Control": _header("Whether and for how long the answer may be used again.")}
 _PROBLEM_HEADERS: dict[int, dict[str, Any]] = {
-    401: {"WWW-Authenticate": {"description": "How to send the token.", "required": True, "schema": _TEXT}},
-    409: {"X-Drawpoint-Revision": _REVISION},
-    415: {"Accept": {"description": "What a body may be.", "required": True, "schema": _TEXT}},
+    401: {"WWW-Authenticate": _header("How to send the token.")},
+    409: _REVISION,
+    415: {"Accept": _header("What a body may be.")},
     503: {
-        "Retry-After": {
-            "description": "Seconds after which to ask a busy service again.",
-            "schema": {"type": "integer", "minimum": 1},
-        }
+        "Retry-After": _header(
+            "Seconds after which to ask a busy service again.", required=False, type="integer", minimum=1
+        )
     },
 }
 
 
 def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of a route's problems."""
+    content = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {
             "description": _DESCRIPTIONS[status],
-            "headers": {**_ALWAYS, "Content-Digest": _DIGEST, **_PROBLEM_HEADERS.get(status, {})},
-            "content": {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "headers": {**_REQUEST_ID, **_DIGEST, **_PROBLEM_HEADERS.get(status, {})},
+            "content": content,
         }
         for status in statuses
     }
 
 
-def document_json(model: Any = None, *, of_store: bool = True) -> dict[str, Any]:
-    """Return the OpenAPI of an answer that is JSON, and a `model`; those about a store name its revision."""
-    headers = {**_ALWAYS, "Content-Digest": _DIGEST, **({"X-Drawpoint-Revision": _REVISION} if of_store else {})}
-    return {"headers": headers, **({} if model is None else {"model": model})}
+def document_json(model: Any, *statuses: int, of_store: bool = True) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI of a `model` as JSON, and of the problems with `statuses`; `of_store` has its revision."""
+    headers = {**_REQUEST_ID, **_DIGEST, **(_REVISION if of_store else {})}
+    return {200: {"headers": headers, "model": model}, **document_problems(*statuses)}
 
 
 def document_draw() -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of the answers to a draw: a safetensors file, or that it has not changed."""
-    headers = {**_ALWAYS, "X-Drawpoint-Revision": _REVISION, "X-Drawpoint-Seed": _SEED, "Cache-Control": _CACHE}
-    tag = {"description": "Names the answer, if `seed` was given.", "schema": _TEXT}
-    return {
-        200: {
-            "description": "A safetensors file: one tensor a canonical field, (T,) for scalars, (T, dim) for vectors.",
-            "headers": {**headers, "Content-Digest": _DIGEST, "ETag": tag},
-            "content": _PAYLOAD,
-        },
-        304: {"description": "What If-None-Match names is still right.", "headers": {**headers, "ETag": tag}},
-    }
+    seed = _header("The seed of the draw.", type="integer", minimum=0, maximum=MAX_SEED)
+    etag = _header("Names the answer, if `seed` was given.", required=False)
+    headers = {**_REQUEST_ID, **_REVISION, **_CACHE, "X-Drawpoint-Seed": seed, "ETag": etag}
+    text = "A safetensors file: one tensor a canonical field, (T,) for scalars, (T, dim) for vectors."
+    return {200: _payload(text, headers), 304: {"description": _NOT_MODIFIED, "headers": headers}}
 
 
 def document_batch() -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of the answer that holds a batch."""
-    headers = {
-        **_ALWAYS,
-        "X-Drawpoint-Revision": _REVISION,
-        "Cache-Control": _CACHE,
-        "Content-Digest": _DIGEST,
-    }
-    description = (
+    text = (
         "A safetensors file: `<index>/<field>`, and `<index>/coords/<domain>_position` for coordinates. Its metadata "
         "hold, as JSON, `seeds` (a list) and `errors` (a problem by index, for what is missing)."
     )
-    return {200: {"description": description, "headers": headers, "content": _PAYLOAD}}
+    return {200: _payload(text, {**_REQUEST_ID, **_REVISION, **_CACHE})}
 
 
 def document_manifest() -> dict[int | str, dict[str, Any]]:
@@ -116,18 +99,19 @@ def document_manifest() -> dict[int | str, dict[str, Any]]:
         "required": list(members),
         "properties": {name: {"type": kind} for name, kind in members.items()},
     }
-    headers = {
-        **_ALWAYS,
-        "X-Drawpoint-Revision": _REVISION,
-        "Cache-Control": _CACHE,
-        "ETag": {"description": "The revision; `-gzip` behind it if compressed.", "required": True, "schema": _TEXT},
-        "Vary": {"description": "Accept-Encoding: gzip compresses.", "required": True, "schema": _TEXT},
-    }
+    etag = _header("The revision; `-gzip` behind it if compressed.")
+    vary = _header("Accept-Encoding: gzip compresses.")
+    headers = {**_REQUEST_ID, **_REVISION, **_CACHE, "ETag": etag, "Vary": vary}
     return {
         200: {
             "description": "The store's manifest.json, byte for byte; `drawpoint.StoreManifest` parses it.",
-            "headers": {**headers, "Content-Digest": _DIGEST},
+            "headers": {**headers, **_DIGEST},
             "content": {"application/json": {"schema": schema}},
         },
-        304: {"description": "What If-None-Match names is still right.", "headers": headers},
+        304: {"description": _NOT_MODIFIED, "headers": headers},
     }
+
+
+def _payload(description: str, headers: dict[str, Any]) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+    return {"description": description, "headers": {**headers, **_DIGEST}, "content": content}

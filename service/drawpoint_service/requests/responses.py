@@ -12,6 +12,7 @@ from drawpoint_service import problems
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import BaseModel
     from starlette.types import Receive, Scope, Send
 
 SLICE_BYTES = 1 << 20
@@ -44,8 +45,9 @@ class DigestedResponse(Response):
         super().init_headers({**(headers or {}), "Content-Digest": content_digest(self.body)})
 
 
-def json_response(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(document: bytes | BaseModel, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a JSON document that clients revalidate before they use it again."""
+    body = document if isinstance(document, bytes) else document.model_dump_json()
     return DigestedResponse(
         body, media_type="application/json", headers={"Cache-Control": "no-cache", **(headers or {})}
     )

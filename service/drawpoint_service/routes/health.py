@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from drawpoint_service import problems
 from drawpoint_service.middleware.context import context_of
-from drawpoint_service.openapi.responses import document_json, document_problems
+from drawpoint_service.openapi.responses import document_json
 from drawpoint_service.requests import responses
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
     """Make the routes for whoever watches over the service; they need no token."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", responses={200: document_json(dict[str, str], of_store=False)})
+    @router.get("/healthz", responses=document_json(dict[str, str], of_store=False))
     async def healthz() -> Response:
         """Tell that the service is alive."""
         return responses.json_response(b'{"status":"ok"}', {"Cache-Control": "no-store"})
 
-    @router.get("/readyz", responses={200: document_json(dict[str, str], of_store=False), **document_problems(503)})
+    @router.get("/readyz", responses=document_json(dict[str, str], 503, of_store=False))
     async def readyz(request: Request) -> Response:
         """Tell whether a chunk of every store can be read."""
         if draining.begun:

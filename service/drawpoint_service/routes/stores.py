@@ -1,26 +1,22 @@
 """What is there: stores, manifests, pages of samples, statistics and splits."""
-
-from __future__ import annotations
+# ruff: noqa: FAST003  the id of the store is a parameter of the dependency
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
 from drawpoint_service.openapi.parameters import query_parameters
 from drawpoint_service.openapi.responses import document_json, document_manifest, document_problems
+from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.requests import query, responses
+from drawpoint_service.stores.catalog import Catalog, ServedStore
 from drawpoint_service.stores.summaries import SamplePage, StoreSummary
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics import read_statistics
-
-if TYPE_CHECKING:
-    from drawpoint_service.read_pool import ReadPool
-    from drawpoint_service.stores.catalog import Catalog, ServedStore
-
 
 LOG = logging.getLogger("drawpoint.service")
 
@@ -45,31 +41,32 @@ class Split(BaseModel):
     samples: list[str]
 
 
-def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
+def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:  # noqa: C901  its branches are the routes
     """Make the routes that tell what the stores hold."""
     router = APIRouter(tags=["stores"])
 
-    @router.get(
-        "/stores", responses={200: document_json(list[StoreSummary], of_store=False), **document_problems(422, 503)}
-    )
+    async def enter(store_id: str, request: Request) -> ServedStore:
+        store = await catalog.enter(request, store_id)
+        query.parse_query(query.NoQuery, request.query_params.multi_items())
+        return store
+
+    Store = Annotated[ServedStore, Depends(enter)]  # noqa: N806  a type
+
+    @router.get("/stores", responses=document_json(list[StoreSummary], 422, 503, of_store=False))
     async def list_stores(request: Request) -> Response:
         """List the stores."""
         query.parse_query(query.NoQuery, request.query_params.multi_items())
         listing = b",".join(store.summary_json for store in catalog.values())
         return responses.json_response(b"[" + listing + b"]")
 
-    @router.get("/stores/{store_id}", responses={200: document_json(StoreSummary), **document_problems(404, 422, 503)})
-    async def show_store(store_id: str, request: Request) -> Response:
+    @router.get("/stores/{store_id}", responses=document_json(StoreSummary, 404, 422, 503))
+    async def show_store(store: Store) -> Response:
         """Tell a store's domains, fields, point counts and revision."""
-        store = await catalog.enter(request, store_id)
-        query.parse_query(query.NoQuery, request.query_params.multi_items())
         return responses.json_response(store.summary_json)
 
     @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422, 503)})
-    async def send_manifest(store_id: str, request: Request) -> Response:
+    async def send_manifest(store: Store, request: Request) -> Response:
         """Send the manifest as it is stored: the sha256 of its bytes is the store's revision."""
-        store = await catalog.enter(request, store_id)
-        query.parse_query(query.NoQuery, request.query_params.multi_items())
         compressed = responses.accepts_gzip(request.headers.get("accept-encoding"))
         etags = {False: f'"{store.revision}"', True: f'"{store.revision}-gzip"'}
         headers = {"ETag": etags[compressed], "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
@@ -82,47 +79,29 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:
 
     @router.get(
         "/stores/{store_id}/samples",
-        responses={200: document_json(SamplePage), **document_problems(404, 422, 503)},
+        responses=document_json(SamplePage, 404, 422, 503),
         openapi_extra={"parameters": query_parameters(query.PageQuery)},
     )
     async def list_samples(store_id: str, request: Request) -> Response:
         """List a page of samples with their grids, in the order of their ids."""
         store = await catalog.enter(request, store_id)
         page = query.parse_query(query.PageQuery, request.query_params.multi_items())
-        return responses.json_response(store.list_samples(page.limit, page.after).model_dump_json().encode())
+        return responses.json_response(store.list_samples(page.limit, page.after))
 
-    @router.get(
-        "/stores/{store_id}/statistics",
-        responses={200: document_json(dict[str, Any]), **document_problems(404, 422, 502, 503)},
-    )
-    async def send_statistics(store_id: str, request: Request) -> Response:
+    @router.get("/stores/{store_id}/statistics", responses=document_json(dict[str, Any], 404, 422, 502, 503))
+    async def send_statistics(store: Store) -> Response:
         """Send the statistics of the store's fields, if there are any of its present revision."""
-        store = await catalog.enter(request, store_id)
-        query.parse_query(query.NoQuery, request.query_params.multi_items())
-        statistics = await pool.run(read_current_statistics, store)
-        return responses.json_response(statistics)
+        return responses.json_response(await pool.run(read_current_statistics, store))
 
-    @router.get(
-        "/stores/{store_id}/splits",
-        responses={200: document_json(SplitList), **document_problems(404, 422, 502, 503)},
-    )
-    async def send_splits(store_id: str, request: Request) -> Response:
+    @router.get("/stores/{store_id}/splits", responses=document_json(SplitList, 404, 422, 502, 503))
+    async def send_splits(store: Store) -> Response:
         """List the splits that the store ships."""
-        store = await catalog.enter(request, store_id)
-        query.parse_query(query.NoQuery, request.query_params.multi_items())
-        splits = await pool.run(read_splits, store)
-        return responses.json_response(splits.model_dump_json().encode())
+        return responses.json_response(await pool.run(read_splits, store))
 
-    @router.get(
-        "/stores/{store_id}/splits/{name}",
-        responses={200: document_json(Split), **document_problems(404, 422, 502, 503)},
-    )
-    async def send_split(store_id: str, name: str, request: Request) -> Response:
+    @router.get("/stores/{store_id}/splits/{name}", responses=document_json(Split, 404, 422, 502, 503))
+    async def send_split(store: Store, name: str) -> Response:
         """Send the sample ids of a split."""
-        store = await catalog.enter(request, store_id)
-        query.parse_query(query.NoQuery, request.query_params.multi_items())
-        split = await pool.run(read_one_split, store, name)
-        return responses.json_response(split.model_dump_json().encode())
+        return responses.json_response(await pool.run(read_one_split, store, name))
 
     return router
 
