@@ -25,77 +25,81 @@ def http(store_root: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-class TestWithTokens:
-    @pytest.mark.parametrize("token", TOKENS)
-    @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-    def test_any_of_them_lets_in(self, http: httpx.Client, token: str, scheme: str) -> None:
-        for path in (SAMPLE, "/stores"):
-            assert http.get(path, headers={"Authorization": f"{scheme} {token}"}).status_code == 200
-
-    @pytest.mark.parametrize("path", [SAMPLE, "/stores", "/stores/made/manifest", "/docs/../stores", "/nowhere"])
-    def test_none_is_401(self, http: httpx.Client, path: str) -> None:
-        for headers in ({}, {"Authorization": "Basic Zmlyc3QtdG9rZW4="}, {"Authorization": "Bearer"}):
-            answer = http.get(path, headers=headers)
-            assert answer.status_code == 401
-            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert "Authorization: Bearer" in answer.json()["detail"]
-
-    @pytest.mark.parametrize("token", ["first-toke", "first-token-", "first-token second", "second", "x" * 5000])
-    def test_another_one_is_403(self, http: httpx.Client, token: str) -> None:
-        answer = http.get(SAMPLE, headers={"Authorization": f"Bearer {token}"})
-        assert answer.status_code == 403
-        assert token[:6] not in answer.json()["detail"].replace("this token", "")
-        assert http.get(SAMPLE, headers=[(b"Authorization", b"Bearer \xff\xfe")]).status_code == 403
-
-    @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-    def test_health_needs_none(self, http: httpx.Client, path: str) -> None:
-        assert http.get(path).status_code == 200
-
-    def test_only_the_one_who_asked_may_keep_an_answer(self, http: httpx.Client) -> None:
-        answer = http.get(f"{SAMPLE}&seed=1", headers={"Authorization": f"Bearer {TOKENS[0]}"})
-        assert answer.headers["Cache-Control"] == "private, max-age=3600"
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_any_token_of_the_service_lets_in(http: httpx.Client, token: str, scheme: str) -> None:
+    for path in (SAMPLE, "/stores"):
+        assert http.get(path, headers={"Authorization": f"{scheme} {token}"}).status_code == 200
 
 
-class TestTheRequestId:
-    @pytest.mark.parametrize("given", ["abc-123", "a b/c:d", "x" * 128])
-    def test_is_the_one_given(self, http: httpx.Client, given: str) -> None:
-        assert http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
-
-    @pytest.mark.parametrize("given", [b"", b"x" * 129, b"caf\xc3\xa9", b"tab\there"])
-    def test_is_a_new_one_if_that_is_not_sane(self, http: httpx.Client, given: bytes) -> None:
-        made = [http.get("/healthz", headers=[(b"X-Request-ID", given)]).headers["X-Request-ID"] for _ in range(2)]
-        assert all(re.fullmatch("[0-9a-f]{16}", request_id) for request_id in made)
-        assert made[0] != made[1]
-
-    def test_is_on_every_answer(self, http: httpx.Client) -> None:
-        for path in ("/nowhere", SAMPLE, "/healthz", "/"):
-            assert http.get(path, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
+@pytest.mark.parametrize("path", [SAMPLE, "/stores", "/stores/made/manifest", "/docs/../stores", "/nowhere"])
+def test_a_request_without_a_token_is_401(http: httpx.Client, path: str) -> None:
+    for headers in ({}, {"Authorization": "Basic Zmlyc3QtdG9rZW4="}, {"Authorization": "Bearer"}):
+        answer = http.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "Authorization: Bearer" in answer.json()["detail"]
 
 
-class TestTheLog:
-    def test_has_a_line_a_request_and_no_token(self, http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
-        authorization = {"Authorization": f"Bearer {TOKENS[0]}"}
-        with caplog.at_level(logging.DEBUG):
-            sent = http.get(SAMPLE, headers={**authorization, "X-Request-ID": "one"})
-            http.get("/stores?token=first-token", headers={**authorization, "X-Request-ID": "two"})
-            http.get("/stores", headers={"Authorization": "Bearer first-toke", "X-Request-ID": "three"})
-            http.head("/stores", headers={**authorization, "X-Request-ID": "four"})
-            # A line is written when its answer has been sent: the next answer shows that it has been.
-            http.get("/healthz", headers={"X-Request-ID": "five"})
-        lines = [record.getMessage() for record in caplog.records if record.name == "drawpoint.access"]
-        by_id = {line.split(" ", 1)[0]: line for line in lines}
-        path = "/stores/made/samples/param0/run"
-        assert re.fullmatch(rf'one "GET {path}" 200 [0-9.]+ ms {len(sent.content)} bytes', by_id["one"])
-        assert re.fullmatch(r'two "GET /stores" 422 [0-9.]+ ms [0-9]+ bytes', by_id["two"])
-        assert re.fullmatch(r'three "GET /stores" 403 [0-9.]+ ms [0-9]+ bytes', by_id["three"])
-        assert re.fullmatch(r'four "HEAD /stores" 200 [0-9.]+ ms 0 bytes', by_id["four"])
-        ours = [record.getMessage() for record in caplog.records if record.name.startswith("drawpoint")]
-        assert not [line for line in ours if "first-tok" in line]
+@pytest.mark.parametrize("token", ["first-toke", "first-token-", "first-token second", "second", "x" * 5000])
+def test_a_request_with_an_unknown_token_is_403(http: httpx.Client, token: str) -> None:
+    answer = http.get(SAMPLE, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 403
+    assert token[:6] not in answer.json()["detail"].replace("this token", "")
+    assert http.get(SAMPLE, headers=[(b"Authorization", b"Bearer \xff\xfe")]).status_code == 403
 
-    def test_takes_no_line_breaks_from_a_path(self, http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
-        with caplog.at_level(logging.INFO):
-            http.get("/stores/a%0Aforged%1b", headers={"X-Request-ID": "break"})
-            http.get("/healthz")
-        line = next(record.getMessage() for record in caplog.records if record.getMessage().startswith("break "))
-        assert line.isprintable()
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_needs_no_token(http: httpx.Client, path: str) -> None:
+    assert http.get(path).status_code == 200
+
+
+def test_with_tokens_an_answer_is_cached_privately(http: httpx.Client) -> None:
+    answer = http.get(f"{SAMPLE}&seed=1", headers={"Authorization": f"Bearer {TOKENS[0]}"})
+    assert answer.headers["Cache-Control"] == "private, max-age=3600"
+
+
+@pytest.mark.parametrize("given", ["abc-123", "a b/c:d", "x" * 128])
+def test_the_request_id_is_the_one_given(http: httpx.Client, given: str) -> None:
+    assert http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", [b"", b"x" * 129, b"caf\xc3\xa9", b"tab\there"])
+def test_the_request_id_is_a_new_one_if_that_is_not_sane(http: httpx.Client, given: bytes) -> None:
+    made = [http.get("/healthz", headers=[(b"X-Request-ID", given)]).headers["X-Request-ID"] for _ in range(2)]
+    assert all(re.fullmatch("[0-9a-f]{16}", request_id) for request_id in made)
+    assert made[0] != made[1]
+
+
+def test_the_request_id_is_on_every_answer(http: httpx.Client) -> None:
+    for path in ("/nowhere", SAMPLE, "/healthz", "/"):
+        assert http.get(path, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
+
+
+def test_the_log_has_a_line_a_request_and_no_token(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    authorization = {"Authorization": f"Bearer {TOKENS[0]}"}
+    with caplog.at_level(logging.DEBUG):
+        sent = http.get(SAMPLE, headers={**authorization, "X-Request-ID": "one"})
+        http.get("/stores?token=first-token", headers={**authorization, "X-Request-ID": "two"})
+        http.get("/stores", headers={"Authorization": "Bearer first-toke", "X-Request-ID": "three"})
+        http.head("/stores", headers={**authorization, "X-Request-ID": "four"})
+        # A line is written when its answer has been sent: the next answer shows that it has been.
+        http.get("/healthz", headers={"X-Request-ID": "five"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "drawpoint.access"]
+    by_id = {line.split(" ", 1)[0]: line for line in lines}
+    path = "/stores/made/samples/param0/run"
+    assert re.fullmatch(rf'one "GET {path}" 200 [0-9.]+ ms {len(sent.content)} bytes', by_id["one"])
+    assert re.fullmatch(r'two "GET /stores" 422 [0-9.]+ ms [0-9]+ bytes', by_id["two"])
+    assert re.fullmatch(r'three "GET /stores" 403 [0-9.]+ ms [0-9]+ bytes', by_id["three"])
+    assert re.fullmatch(r'four "HEAD /stores" 200 [0-9.]+ ms 0 bytes', by_id["four"])
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("drawpoint")]
+    assert not [line for line in ours if "first-tok" in line]
+
+
+def test_the_log_takes_no_line_breaks_from_a_path(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        http.get("/stores/a%0Aforged%1b", headers={"X-Request-ID": "break"})
+        http.get("/healthz")
+    line = next(record.getMessage() for record in caplog.records if record.getMessage().startswith("break "))
+    assert line.isprintable()

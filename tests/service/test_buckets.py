@@ -87,81 +87,87 @@ def serving(store: dict[str, Any], **settings: Any) -> LiveService:
     return LiveService(open_stores(made), **settings)
 
 
-class TestABucketNamedInTheConfiguration:
-    def test_is_read_with_the_keys_of_its_section(self, proxy: BucketProxy, written: str) -> None:
-        with serving(settings_of(proxy, written)) as service:
-            assert httpx.get(f"{service.url}{DRAW}").status_code == 200
-            assert httpx.get(f"{service.url}/readyz").status_code == 200
-
-    def test_can_be_one_of_several_with_keys_of_their_own(self, proxy: BucketProxy, written: str) -> None:
-        wrong = settings_of(proxy, written, secret_access_key="another")
-        stores = Settings.model_validate({"stores": {"cars": settings_of(proxy, written), "others": wrong}}).stores
-        assert ZarrChunkReader(stores["cars"].location()).manifest.dataset_name == "cars"
-        with pytest.raises(OSError, match=r"answers 403 Forbidden \(SignatureDoesNotMatch\)"):
-            ZarrChunkReader(stores["others"].location())
-
-    @pytest.mark.parametrize(
-        ("more", "reason"),
-        [
-            ({"secret_access_key": None}, "go together"),
-            ({"endpoint": "https://user:hunter2@host"}, "without credentials"),
-            ({"root": "gs://cars/made"}, "is for roots that begin with s3://"),
-            ({"root": "stores/made"}, "is for roots that begin with"),
-        ],
-    )
-    def test_is_refused_where_it_cannot_be_meant(
-        self, proxy: BucketProxy, tmp_path: Path, more: dict[str, Any], reason: str
-    ) -> None:
-        values = {name: value for name, value in {**settings_of(proxy, "s3://a/b"), **more}.items() if value}
-        config = tmp_path / "drawpoint.toml"
-        config.write_text("[stores.cars]\n" + "".join(f'{name} = "{value}"\n' for name, value in values.items()))
-        with pytest.raises(InvalidSettings, match=reason) as caught:
-            load_settings(config, {}, {})
-        assert "hunter2" not in str(caught.value)
-        with pytest.raises(ValidationError):
-            Settings.model_validate({"stores": {"cars": values}})
+def test_a_bucket_named_in_the_configuration_is_read_with_the_keys_of_its_section(
+    proxy: BucketProxy, written: str
+) -> None:
+    with serving(settings_of(proxy, written)) as service:
+        assert httpx.get(f"{service.url}{DRAW}").status_code == 200
+        assert httpx.get(f"{service.url}/readyz").status_code == 200
 
 
-class TestNothingShows:
-    def test_keys_or_endpoint(self, proxy: BucketProxy, written: str, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG)
-        secret = settings_of(proxy, written, retries=0)
-        said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
-        shown = [repr(Settings.model_validate({"stores": {"cars": secret}}))]
-        with serving(secret, revalidate_seconds=0.05, ready_cache_seconds=0) as service:
-            for fault in (None, status(403, "SignatureDoesNotMatch", said), status(500, "InternalError", said)):
-                proxy.fault = partial(_always, fault)
-                looks = len(proxy.passed)
-                for path in (
-                    "/stores",
-                    "/stores/cars",
-                    DRAW,
-                    DRAW.replace("seed=1", "seed=2&fields=volume_sdf"),
-                    "/readyz",
-                ):
-                    answer = httpx.get(f"{service.url}{path}")
-                    shown += [answer.text, str(answer.headers)]
-                for path in ("/stores/cars/statistics", "/stores/cars/splits", "/stores/cars/samples/none"):
-                    shown.append(httpx.get(f"{service.url}{path}").text)
-                wait_until(lambda: len(proxy.passed) > looks + 6)  # noqa: B023  called here and now
-        # The reason is for those who run the service; clients are told that the store cannot be read.
-        assert "answers 403 Forbidden (SignatureDoesNotMatch)" in caplog.text
-        assert "SignatureDoesNotMatch" not in "".join(shown)
-        assert "cannot be read; the service's log says why" in "".join(shown)
-        assert "stays at revision" in caplog.text
-        everything = "\n".join([*shown[1:], caplog.text])
-        port = proxy.url.rpartition(":")[2]
-        for secret_text in (
-            f"'{SECRET_KEY}'",
-            f'"{SECRET_KEY}"',
-            "AKIAQUOTED",
-            "5ca1ab1e",
-            "Signature=",
-            "X-Amz",
-            port,
-        ):
-            assert secret_text not in everything
-        assert f"'{SECRET_KEY}'" not in shown[0]
+def test_a_bucket_named_in_the_configuration_can_be_one_of_several_with_keys_of_their_own(
+    proxy: BucketProxy, written: str
+) -> None:
+    wrong = settings_of(proxy, written, secret_access_key="another")
+    stores = Settings.model_validate({"stores": {"cars": settings_of(proxy, written), "others": wrong}}).stores
+    assert ZarrChunkReader(stores["cars"].location()).manifest.dataset_name == "cars"
+    with pytest.raises(OSError, match=r"answers 403 Forbidden \(SignatureDoesNotMatch\)"):
+        ZarrChunkReader(stores["others"].location())
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"secret_access_key": None}, "go together"),
+        ({"endpoint": "https://user:hunter2@host"}, "without credentials"),
+        ({"root": "gs://cars/made"}, "is for roots that begin with s3://"),
+        ({"root": "stores/made"}, "is for roots that begin with"),
+    ],
+)
+def test_an_invalid_bucket_in_the_configuration_is_refused(
+    proxy: BucketProxy, tmp_path: Path, more: dict[str, Any], reason: str
+) -> None:
+    values = {name: value for name, value in {**settings_of(proxy, "s3://a/b"), **more}.items() if value}
+    config = tmp_path / "drawpoint.toml"
+    config.write_text("[stores.cars]\n" + "".join(f'{name} = "{value}"\n' for name, value in values.items()))
+    with pytest.raises(InvalidSettings, match=reason) as caught:
+        load_settings(config, {}, {})
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"stores": {"cars": values}})
+
+
+def test_keys_and_endpoints_are_shown_nowhere(
+    proxy: BucketProxy, written: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = settings_of(proxy, written, retries=0)
+    said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
+    shown = [repr(Settings.model_validate({"stores": {"cars": secret}}))]
+    with serving(secret, revalidate_seconds=0.05, ready_cache_seconds=0) as service:
+        for fault in (None, status(403, "SignatureDoesNotMatch", said), status(500, "InternalError", said)):
+            proxy.fault = partial(_always, fault)
+            looks = len(proxy.passed)
+            for path in (
+                "/stores",
+                "/stores/cars",
+                DRAW,
+                DRAW.replace("seed=1", "seed=2&fields=volume_sdf"),
+                "/readyz",
+            ):
+                answer = httpx.get(f"{service.url}{path}")
+                shown += [answer.text, str(answer.headers)]
+            for path in ("/stores/cars/statistics", "/stores/cars/splits", "/stores/cars/samples/none"):
+                shown.append(httpx.get(f"{service.url}{path}").text)
+            wait_until(lambda: len(proxy.passed) > looks + 6)  # noqa: B023  called here and now
+    # The reason is for those who run the service; clients are told that the store cannot be read.
+    assert "answers 403 Forbidden (SignatureDoesNotMatch)" in caplog.text
+    assert "SignatureDoesNotMatch" not in "".join(shown)
+    assert "cannot be read; the service's log says why" in "".join(shown)
+    assert "stays at revision" in caplog.text
+    everything = "\n".join([*shown[1:], caplog.text])
+    port = proxy.url.rpartition(":")[2]
+    for secret_text in (
+        f"'{SECRET_KEY}'",
+        f'"{SECRET_KEY}"',
+        "AKIAQUOTED",
+        "5ca1ab1e",
+        "Signature=",
+        "X-Amz",
+        port,
+    ):
+        assert secret_text not in everything
+    assert f"'{SECRET_KEY}'" not in shown[0]
 
 
 def _always(fault: Fault | None, _: Passed) -> Fault | None:
@@ -189,69 +195,69 @@ def test_requests_that_wait_for_the_bucket_take_no_threads(proxy: BucketProxy, w
         assert proxy.round_trips() <= 4
 
 
+@pytest.fixture(params=["disk", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "disk" else f"s3://cars/{tmp_path.name}"
+
+
 @pytest.mark.usefixtures("environment")
-class TestARewrittenStore:
-    """`hammer` reads while the store goes through revisions; each answer is that of the revision in its header."""
+def test_a_rewritten_store_is_served_at_its_new_revision_and_never_mixed(root: str) -> None:
+    revisions = [write(root, 0)]
+    expected: dict[str, str] = {}
+    seen: Counter[tuple[str, str]] = Counter()
+    statuses: Counter[int] = Counter()
+    done = threading.Event()
 
-    @pytest.fixture(params=["disk", "bucket"])
-    def root(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-        return str(tmp_path / "store") if request.param == "disk" else f"s3://cars/{tmp_path.name}"
+    def note(revision: str) -> None:
+        with LiveService({"cars": root}) as fresh:  # what a service that has just been started answers
+            expected[revision] = digest(httpx.get(f"{fresh.url}{DRAW}"))
 
-    def test_is_served_at_its_new_revision_and_never_mixed(self, root: str) -> None:
-        revisions = [write(root, 0)]
-        expected: dict[str, str] = {}
-        seen: Counter[tuple[str, str]] = Counter()
-        statuses: Counter[int] = Counter()
-        done = threading.Event()
+    def hammer(url: str) -> None:
+        with httpx.Client(base_url=url) as client:
+            while not done.is_set():
+                answer = client.get(DRAW)
+                statuses[answer.status_code] += 1
+                seen[answer.headers["X-Drawpoint-Revision"], digest(answer)] += 1
+                pinned = client.get(DRAW, params={**dict(httpx.URL(DRAW).params), "revision": revisions[0]})
+                statuses[pinned.status_code] += 1
+                if pinned.status_code == 200:
+                    seen[revisions[0], digest(pinned)] += 1
 
-        def note(revision: str) -> None:
-            with LiveService({"cars": root}) as fresh:  # what a service that has just been started answers
-                expected[revision] = digest(httpx.get(f"{fresh.url}{DRAW}"))
+    note(revisions[0])
+    with LiveService({"cars": root}, revalidate_seconds=0.1) as service, ThreadPoolExecutor(3) as clients:
+        for _ in range(3):
+            clients.submit(hammer, service.url)
+        try:
+            wait_until(lambda: sum(seen.values()) > 20)
+            for seed in (1, 2):
+                revisions.append(write(root, seed))
+                wait_until(lambda: revision_of(service.url) == revisions[-1])
+                answered = sum(seen.values())
+                wait_until(lambda: sum(seen.values()) > answered + 20)  # noqa: B023  called here and now
+        finally:
+            done.set()
+        assert httpx.get(f"{service.url}/stores").json()[0]["revision"] == revisions[-1]
+        manifest = httpx.get(f"{service.url}/stores/cars/manifest").content
+        assert hashlib.sha256(manifest).hexdigest() == revisions[-1]
+        assert httpx.get(f"{service.url}{DRAW}&revision={revisions[0]}").status_code == 409
+    for revision in revisions[1:]:
+        assert {answer for at, answer in seen if at == revision}
+    note(revisions[2])
+    assert len(set(expected.values())) == 2
+    assert {revision for revision, _ in seen} == set(revisions)
+    assert len({answer for _, answer in seen}) == len(seen) == 3  # one answer a revision, and each its own
+    assert all(seen[revision, expected[revision]] for revision in expected)
+    assert set(statuses) == {200, 409}
 
-        def hammer(url: str) -> None:
-            with httpx.Client(base_url=url) as client:
-                while not done.is_set():
-                    answer = client.get(DRAW)
-                    statuses[answer.status_code] += 1
-                    seen[answer.headers["X-Drawpoint-Revision"], digest(answer)] += 1
-                    pinned = client.get(DRAW, params={**dict(httpx.URL(DRAW).params), "revision": revisions[0]})
-                    statuses[pinned.status_code] += 1
-                    if pinned.status_code == 200:
-                        seen[revisions[0], digest(pinned)] += 1
 
-        note(revisions[0])
-        with LiveService({"cars": root}, revalidate_seconds=0.1) as service, ThreadPoolExecutor(3) as clients:
-            for _ in range(3):
-                clients.submit(hammer, service.url)
-            try:
-                wait_until(lambda: sum(seen.values()) > 20)
-                for seed in (1, 2):
-                    revisions.append(write(root, seed))
-                    wait_until(lambda: revision_of(service.url) == revisions[-1])
-                    answered = sum(seen.values())
-                    wait_until(lambda: sum(seen.values()) > answered + 20)  # noqa: B023  called here and now
-            finally:
-                done.set()
-            assert httpx.get(f"{service.url}/stores").json()[0]["revision"] == revisions[-1]
-            manifest = httpx.get(f"{service.url}/stores/cars/manifest").content
-            assert hashlib.sha256(manifest).hexdigest() == revisions[-1]
-            assert httpx.get(f"{service.url}{DRAW}&revision={revisions[0]}").status_code == 409
-        for revision in revisions[1:]:
-            assert {answer for at, answer in seen if at == revision}
-        note(revisions[2])
-        assert len(set(expected.values())) == 2
-        assert {revision for revision, _ in seen} == set(revisions)
-        assert len({answer for _, answer in seen}) == len(seen) == 3  # one answer a revision, and each its own
-        assert all(seen[revision, expected[revision]] for revision in expected)
-        assert set(statuses) == {200, 409}
-
-    def test_is_looked_for_when_a_request_pins_a_revision_that_is_not_known(self, root: str) -> None:
-        write(root, 0)
-        with LiveService({"cars": root}, revalidate_seconds=0) as service:
-            new = write(root, 1)
-            assert revision_of(service.url) != new
-            answer = httpx.get(f"{service.url}{DRAW}&revision={new}")
-            assert (answer.status_code, answer.headers["X-Drawpoint-Revision"]) == (200, new)
+@pytest.mark.usefixtures("environment")
+def test_a_rewritten_store_is_looked_for_when_a_request_pins_a_revision_that_is_not_known(root: str) -> None:
+    write(root, 0)
+    with LiveService({"cars": root}, revalidate_seconds=0) as service:
+        new = write(root, 1)
+        assert revision_of(service.url) != new
+        answer = httpx.get(f"{service.url}{DRAW}&revision={new}")
+        assert (answer.status_code, answer.headers["X-Drawpoint-Revision"]) == (200, new)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "gone"])

@@ -39,97 +39,102 @@ def own_root(store_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(store_root, tmp_path / "store"))
 
 
-class TestStores:
-    def test_are_listed_as_each_shows_itself(self, http: httpx.Client) -> None:
-        listed = http.get("/stores").json()
-        assert [store["id"] for store in listed] == ["made", "same"]
-        assert listed == [http.get(f"/stores/{store['id']}").json() for store in listed]
-
-    def test_tell_domains_fields_counts_and_dtypes(self, http: httpx.Client, manifest: StoreManifest) -> None:
-        store = http.get("/stores/made").json()
-        assert {key: store[key] for key in ("id", "dataset_name", "revision", "n_samples")} == {
-            "id": "made",
-            "dataset_name": "made",
-            "revision": manifest.revision,
-            "n_samples": 2,
-        }
-        assert store["domains"]["volume"] == {
-            "position": "volume_position",
-            "fields": ["volume_position", "volume_pressure", "volume_velocity", "volume_vorticity", "volume_sdf"],
-            "n_samples": 2,
-            "n_points_min": 10_000,
-            "n_points_max": 10_000,
-            "n_points_total": 20_000,
-        }
-        assert store["fields"].keys() == manifest.fields.keys()
-        assert store["fields"]["surface_position"] == {"domain": "surface", "dim": 3, "dtype": "float32"}
-        assert store["fields"]["volume_sdf"] == {"domain": "volume", "dim": 1, "dtype": "float16"}
-
-    def test_link_to_what_is_there(self, http: httpx.Client) -> None:
-        links = http.get("/stores/made").json()["links"]
-        for name in ("self", "manifest", "samples"):
-            assert http.get(links[name]).status_code == 200
-        for name in ("sample", "coords"):
-            assert http.get(links[name].replace("{sample}", "param1/run"), params={"surface": 1}).status_code == 200
-        for name in ("statistics", "splits"):  # which this store ships none of
-            assert http.get(links[name]).json()["type"] != "urn:drawpoint:not-found"
-
-    def test_name_their_revision_in_the_header(self, http: httpx.Client, manifest: StoreManifest) -> None:
-        for path in ("", "/manifest", "/samples", "/splits", "/statistics"):
-            assert http.get(f"/stores/made{path}").headers["X-Drawpoint-Revision"] == manifest.revision
+def test_stores_are_listed_as_each_shows_itself(http: httpx.Client) -> None:
+    listed = http.get("/stores").json()
+    assert [store["id"] for store in listed] == ["made", "same"]
+    assert listed == [http.get(f"/stores/{store['id']}").json() for store in listed]
 
 
-class TestTheManifest:
-    @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-    def test_is_sent_as_it_is_stored(self, own_root: Path, encoding: str) -> None:
-        # As another writer may have laid it out.
-        stored = json.dumps(json.loads((own_root / "manifest.json").read_bytes())).encode()
-        (own_root / "manifest.json").write_bytes(stored)
-        with LiveService({"made": own_root}) as service:
-            answer = httpx.get(f"{service.url}/stores/made/manifest", headers={"Accept-Encoding": encoding})
-        assert answer.content == stored
-        assert answer.headers["content-type"] == "application/json"
-        assert hashlib.sha256(answer.content).hexdigest() == answer.headers["X-Drawpoint-Revision"]
-        assert answer.headers.get("Content-Encoding", "identity") == encoding
-        assert answer.headers["Vary"] == "Accept-Encoding"
+def test_stores_tell_domains_fields_counts_and_dtypes(http: httpx.Client, manifest: StoreManifest) -> None:
+    store = http.get("/stores/made").json()
+    assert {key: store[key] for key in ("id", "dataset_name", "revision", "n_samples")} == {
+        "id": "made",
+        "dataset_name": "made",
+        "revision": manifest.revision,
+        "n_samples": 2,
+    }
+    assert store["domains"]["volume"] == {
+        "position": "volume_position",
+        "fields": ["volume_position", "volume_pressure", "volume_velocity", "volume_vorticity", "volume_sdf"],
+        "n_samples": 2,
+        "n_points_min": 10_000,
+        "n_points_max": 10_000,
+        "n_points_total": 20_000,
+    }
+    assert store["fields"].keys() == manifest.fields.keys()
+    assert store["fields"]["surface_position"] == {"domain": "surface", "dim": 3, "dtype": "float32"}
+    assert store["fields"]["volume_sdf"] == {"domain": "volume", "dim": 1, "dtype": "float16"}
 
-    def test_is_compressed_once_and_alike_on_every_replica(self, http: httpx.Client, store_root: Path) -> None:
-        def fetch(client: httpx.Client) -> bytes:
-            with client.stream("GET", "/stores/made/manifest", headers={"Accept-Encoding": "gzip"}) as answer:
-                return b"".join(answer.iter_raw())
 
-        sent = fetch(http)
-        assert len(sent) < len(gzip.decompress(sent)) / 2
-        with LiveService({"made": store_root}) as replica, httpx.Client(base_url=replica.url) as other:
-            assert fetch(other) == sent
+def test_stores_link_to_what_is_there(http: httpx.Client) -> None:
+    links = http.get("/stores/made").json()["links"]
+    for name in ("self", "manifest", "samples"):
+        assert http.get(links[name]).status_code == 200
+    for name in ("sample", "coords"):
+        assert http.get(links[name].replace("{sample}", "param1/run"), params={"surface": 1}).status_code == 200
+    for name in ("statistics", "splits"):  # which this store ships none of
+        assert http.get(links[name]).json()["type"] != "urn:drawpoint:not-found"
 
-    def test_is_not_sent_again(self, http: httpx.Client) -> None:
-        etags = set()
-        for encoding in ("identity", "gzip"):
-            etag = http.get("/stores/made/manifest", headers={"Accept-Encoding": encoding}).headers["ETag"]
-            etags.add(etag)
-            for again in ("identity", "gzip"):
-                answer = http.get("/stores/made/manifest", headers={"Accept-Encoding": again, "If-None-Match": etag})
-                assert (answer.status_code, answer.content) == (304, b"")
-                assert answer.headers["Vary"] == "Accept-Encoding"
-        assert len(etags) == 2
-        assert http.get("/stores/made/manifest", headers={"If-None-Match": '"x"'}).status_code == 200
 
-    def test_that_changed_while_it_was_opened_is_not_served(self, own_root: Path) -> None:
-        stored = (own_root / "manifest.json").read_bytes()
-        # Not laid out as this version would: only the file itself has the bytes that the revision is the hash of.
-        (own_root / "manifest.json").write_bytes(json.dumps(json.loads(stored)).encode())
-        opened = ZarrChunkReader(own_root)
-        (own_root / "manifest.json").write_bytes(stored)
-        with pytest.raises(RevisionChanged, match="rewritten while it was opened"):
-            create_app({"made": opened}, Settings())
+def test_stores_name_their_revision_in_the_header(http: httpx.Client, manifest: StoreManifest) -> None:
+    for path in ("", "/manifest", "/samples", "/splits", "/statistics"):
+        assert http.get(f"/stores/made{path}").headers["X-Drawpoint-Revision"] == manifest.revision
 
-    def test_with_a_domain_that_is_a_parameter_is_not_served(self, tmp_path: Path) -> None:
-        array = ArrayLayout(array_name="seed/position", field="seed_position", dtype="float32", dim=3)
-        domain = DomainLayout(position="seed_position", arrays={"seed_position": array})
-        StoreManifest(dataset_name="odd", shuffle_seed=0, domains={"seed": domain}).save(tmp_path)
-        with pytest.raises(InvalidManifest, match="domain named 'seed'"):
-            create_app({"odd": ZarrChunkReader(tmp_path)}, Settings())
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_the_manifest_is_sent_as_it_is_stored(own_root: Path, encoding: str) -> None:
+    # As another writer may have laid it out.
+    stored = json.dumps(json.loads((own_root / "manifest.json").read_bytes())).encode()
+    (own_root / "manifest.json").write_bytes(stored)
+    with LiveService({"made": own_root}) as service:
+        answer = httpx.get(f"{service.url}/stores/made/manifest", headers={"Accept-Encoding": encoding})
+    assert answer.content == stored
+    assert answer.headers["content-type"] == "application/json"
+    assert hashlib.sha256(answer.content).hexdigest() == answer.headers["X-Drawpoint-Revision"]
+    assert answer.headers.get("Content-Encoding", "identity") == encoding
+    assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+def test_the_manifest_is_compressed_once_and_alike_on_every_replica(http: httpx.Client, store_root: Path) -> None:
+    def fetch(client: httpx.Client) -> bytes:
+        with client.stream("GET", "/stores/made/manifest", headers={"Accept-Encoding": "gzip"}) as answer:
+            return b"".join(answer.iter_raw())
+
+    sent = fetch(http)
+    assert len(sent) < len(gzip.decompress(sent)) / 2
+    with LiveService({"made": store_root}) as replica, httpx.Client(base_url=replica.url) as other:
+        assert fetch(other) == sent
+
+
+def test_the_manifest_is_not_sent_again(http: httpx.Client) -> None:
+    etags = set()
+    for encoding in ("identity", "gzip"):
+        etag = http.get("/stores/made/manifest", headers={"Accept-Encoding": encoding}).headers["ETag"]
+        etags.add(etag)
+        for again in ("identity", "gzip"):
+            answer = http.get("/stores/made/manifest", headers={"Accept-Encoding": again, "If-None-Match": etag})
+            assert (answer.status_code, answer.content) == (304, b"")
+            assert answer.headers["Vary"] == "Accept-Encoding"
+    assert len(etags) == 2
+    assert http.get("/stores/made/manifest", headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def test_the_manifest_that_changed_while_it_was_opened_is_not_served(own_root: Path) -> None:
+    stored = (own_root / "manifest.json").read_bytes()
+    # Not laid out as this version would: only the file itself has the bytes that the revision is the hash of.
+    (own_root / "manifest.json").write_bytes(json.dumps(json.loads(stored)).encode())
+    opened = ZarrChunkReader(own_root)
+    (own_root / "manifest.json").write_bytes(stored)
+    with pytest.raises(RevisionChanged, match="rewritten while it was opened"):
+        create_app({"made": opened}, Settings())
+
+
+def test_the_manifest_with_a_domain_that_is_a_parameter_is_not_served(tmp_path: Path) -> None:
+    array = ArrayLayout(array_name="seed/position", field="seed_position", dtype="float32", dim=3)
+    domain = DomainLayout(position="seed_position", arrays={"seed_position": array})
+    StoreManifest(dataset_name="odd", shuffle_seed=0, domains={"seed": domain}).save(tmp_path)
+    with pytest.raises(InvalidManifest, match="domain named 'seed'"):
+        create_app({"odd": ZarrChunkReader(tmp_path)}, Settings())
 
 
 @pytest.fixture(scope="module")
@@ -147,54 +152,56 @@ def many(tmp_path_factory: pytest.TempPathFactory, manifest: StoreManifest) -> I
         yield client
 
 
-class TestPagesOfSamples:
-    @pytest.mark.parametrize("limit", [1, 7, 125, 250, 1000, None])
-    def test_are_all_samples_once_in_order(self, many: httpx.Client, limit: int | None) -> None:
-        ids: list[str] = []
-        pages = 0
-        parameters: dict[str, str | int] = {} if limit is None else {"limit": limit}
-        while True:
-            page = many.get("/stores/many/samples", params=parameters).json()
-            ids += [sample["id"] for sample in page["samples"]]
-            pages += 1
-            if page["next"] is None:
-                break
-            parameters["after"] = page["next"]
-        assert ids == sorted(f"run_{number:03}/é" for number in range(250))
-        assert pages == -(-250 // (limit or 100))
-
-    def test_hold_the_grids(self, many: httpx.Client) -> None:
-        sample = many.get("/stores/many/samples?limit=1").json()["samples"][0]
-        grid = {"n_points": 10, "chunk_points": 4, "shard_points": 12, "n_chunks": 3}
-        assert sample == {"id": "run_000/é", "domains": {"surface": grid}}
-
-    def test_go_on_behind_an_id_that_is_gone(self, many: httpx.Client) -> None:
-        page = many.get("/stores/many/samples", params={"limit": 1, "after": "run_100"}).json()
-        assert page["samples"][0]["id"] == "run_100/é"
-
-    def test_end_empty(self, many: httpx.Client) -> None:
-        assert many.get("/stores/many/samples?after=z").json() == {"samples": [], "next": None}
+@pytest.mark.parametrize("limit", [1, 7, 125, 250, 1000, None])
+def test_pages_of_samples_are_all_samples_once_in_order(many: httpx.Client, limit: int | None) -> None:
+    ids: list[str] = []
+    pages = 0
+    parameters: dict[str, str | int] = {} if limit is None else {"limit": limit}
+    while True:
+        page = many.get("/stores/many/samples", params=parameters).json()
+        ids += [sample["id"] for sample in page["samples"]]
+        pages += 1
+        if page["next"] is None:
+            break
+        parameters["after"] = page["next"]
+    assert ids == sorted(f"run_{number:03}/é" for number in range(250))
+    assert pages == -(-250 // (limit or 100))
 
 
-class TestStatistics:
-    def test_are_sent_while_they_are_of_the_present_revision(self, own_root: Path, manifest: StoreManifest) -> None:
-        document = {"revision": manifest.revision, "fields": {"surface_area": {"mean": [0.5]}}}
-        with LiveService({"made": own_root}) as service:
-            (own_root / "statistics.json").write_text(json.dumps(document))
-            assert httpx.get(f"{service.url}/stores/made/statistics").json() == document
-            (own_root / "statistics.json").write_text(json.dumps({**document, "revision": "older"}))
-            stale = httpx.get(f"{service.url}/stores/made/statistics")
-        assert stale.status_code == 404
-        assert "are stale: they are of revision older" in stale.json()["detail"]
-        assert "`drawpoint stats` renews them" in stale.json()["detail"]
+def test_pages_of_samples_hold_the_grids(many: httpx.Client) -> None:
+    sample = many.get("/stores/many/samples?limit=1").json()["samples"][0]
+    grid = {"n_points": 10, "chunk_points": 4, "shard_points": 12, "n_chunks": 3}
+    assert sample == {"id": "run_000/é", "domains": {"surface": grid}}
 
-    @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 100_000 + "]" * 100_000])
-    def test_that_are_no_json_to_others_are_damaged(self, own_root: Path, manifest: StoreManifest, value: str) -> None:
-        document = f'{{"revision": "{manifest.revision}", "fields": {{"surface_area": {{"mean": [{value}]}}}}}}'
-        (own_root / "statistics.json").write_text(document)
-        with LiveService({"made": own_root}) as service:
-            answer = httpx.get(f"{service.url}/stores/made/statistics")
-        assert (answer.status_code, answer.json()["type"]) == (502, "urn:drawpoint:metadata-damaged")
+
+def test_pages_of_samples_go_on_behind_an_id_that_is_gone(many: httpx.Client) -> None:
+    page = many.get("/stores/many/samples", params={"limit": 1, "after": "run_100"}).json()
+    assert page["samples"][0]["id"] == "run_100/é"
+
+
+def test_pages_of_samples_end_empty(many: httpx.Client) -> None:
+    assert many.get("/stores/many/samples?after=z").json() == {"samples": [], "next": None}
+
+
+def test_statistics_are_sent_while_they_are_of_the_present_revision(own_root: Path, manifest: StoreManifest) -> None:
+    document = {"revision": manifest.revision, "fields": {"surface_area": {"mean": [0.5]}}}
+    with LiveService({"made": own_root}) as service:
+        (own_root / "statistics.json").write_text(json.dumps(document))
+        assert httpx.get(f"{service.url}/stores/made/statistics").json() == document
+        (own_root / "statistics.json").write_text(json.dumps({**document, "revision": "older"}))
+        stale = httpx.get(f"{service.url}/stores/made/statistics")
+    assert stale.status_code == 404
+    assert "are stale: they are of revision older" in stale.json()["detail"]
+    assert "`drawpoint stats` renews them" in stale.json()["detail"]
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 100_000 + "]" * 100_000])
+def test_statistics_that_are_no_json_to_others_are_damaged(own_root: Path, manifest: StoreManifest, value: str) -> None:
+    document = f'{{"revision": "{manifest.revision}", "fields": {{"surface_area": {{"mean": [{value}]}}}}}}'
+    (own_root / "statistics.json").write_text(document)
+    with LiveService({"made": own_root}) as service:
+        answer = httpx.get(f"{service.url}/stores/made/statistics")
+    assert (answer.status_code, answer.json()["type"]) == (502, "urn:drawpoint:metadata-damaged")
 
 
 @pytest.fixture(scope="module")
@@ -208,38 +215,38 @@ def split(tmp_path_factory: pytest.TempPathFactory, store_root: Path) -> Iterato
         yield client
 
 
-class TestSplits:
-    def test_are_listed(self, split: httpx.Client) -> None:
-        assert split.get("/stores/made/splits").json() == {
-            "splits": [{"name": "train", "n_samples": 2}, {"name": "äußere 1", "n_samples": 1}]
-        }
+def test_splits_are_listed(split: httpx.Client) -> None:
+    assert split.get("/stores/made/splits").json() == {
+        "splits": [{"name": "train", "n_samples": 2}, {"name": "äußere 1", "n_samples": 1}]
+    }
 
-    def test_keep_their_order(self, split: httpx.Client) -> None:
-        answer = split.get("/stores/made/splits/train").json()
-        assert answer == {"name": "train", "samples": ["param1/run", "param0/run"]}
-        assert split.get("/stores/made/splits/äußere 1").json()["samples"] == ["param0/run"]
 
-    @pytest.mark.parametrize("name", ["trian", "..%2Ftrain", "%2Fetc%2Fpasswd", "train.txt", "%00", "x" * 10_000])
-    def test_are_looked_up_and_never_followed(self, split: httpx.Client, name: str) -> None:
-        answer = split.get(f"/stores/made/splits/{name}")
-        assert answer.status_code == 404
-        if name == "trian":
-            assert answer.json()["near"] == ["train"]
+def test_splits_keep_their_order(split: httpx.Client) -> None:
+    answer = split.get("/stores/made/splits/train").json()
+    assert answer == {"name": "train", "samples": ["param1/run", "param0/run"]}
+    assert split.get("/stores/made/splits/äußere 1").json()["samples"] == ["param0/run"]
 
-    def test_that_are_damaged_or_lead_elsewhere_are_listed_without_a_size(self, own_root: Path) -> None:
-        (own_root / "splits").mkdir()
-        (own_root / "splits/good.txt").write_text("param0/run\n")
-        (own_root / "splits/latin.txt").write_bytes(b"\xff")
-        (own_root / "splits/passwd.txt").symlink_to("/etc/passwd")
-        with LiveService({"made": own_root}) as service:
-            listed = httpx.get(f"{service.url}/stores/made/splits").json()["splits"]
-            answers = {
-                split["name"]: httpx.get(f"{service.url}/stores/made/splits/{split['name']}") for split in listed
-            }
-        assert {split["name"]: split["n_samples"] for split in listed} == {"good": 1, "latin": None, "passwd": None}
-        assert {name: answer.status_code for name, answer in answers.items()} == {
-            "good": 200,
-            "latin": 502,
-            "passwd": 502,
-        }
-        assert not any("root:" in answer.text or str(own_root) in answer.text for answer in answers.values())
+
+@pytest.mark.parametrize("name", ["trian", "..%2Ftrain", "%2Fetc%2Fpasswd", "train.txt", "%00", "x" * 10_000])
+def test_splits_are_looked_up_and_never_followed(split: httpx.Client, name: str) -> None:
+    answer = split.get(f"/stores/made/splits/{name}")
+    assert answer.status_code == 404
+    if name == "trian":
+        assert answer.json()["near"] == ["train"]
+
+
+def test_splits_that_are_damaged_or_lead_elsewhere_are_listed_without_a_size(own_root: Path) -> None:
+    (own_root / "splits").mkdir()
+    (own_root / "splits/good.txt").write_text("param0/run\n")
+    (own_root / "splits/latin.txt").write_bytes(b"\xff")
+    (own_root / "splits/passwd.txt").symlink_to("/etc/passwd")
+    with LiveService({"made": own_root}) as service:
+        listed = httpx.get(f"{service.url}/stores/made/splits").json()["splits"]
+        answers = {split["name"]: httpx.get(f"{service.url}/stores/made/splits/{split['name']}") for split in listed}
+    assert {split["name"]: split["n_samples"] for split in listed} == {"good": 1, "latin": None, "passwd": None}
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "good": 200,
+        "latin": 502,
+        "passwd": 502,
+    }
+    assert not any("root:" in answer.text or str(own_root) in answer.text for answer in answers.values())

@@ -220,52 +220,54 @@ def test_a_body_that_was_read_leaves_the_connection_open(store_root: Path) -> No
             assert "connection" not in answer.headers
 
 
-class TestBeyondMaxConnections:
-    def test_probes_are_answered_and_others_told_to_come_back(self, store_root: Path) -> None:
-        with LiveService({"made": store_root}, max_connections=2, retry_after_seconds=7) as service:
-            with connect(service), connect(service):
-                for path, status in (
-                    ("/healthz", 200),
-                    ("/readyz", 200),
-                    ("/stores", 503),
-                    ("/stores/x/samples/y", 503),
-                ):
-                    answer = httpx.get(service.url + path)
-                    assert answer.status_code == status
-                    assert answer.headers["connection"] == "close"
-                assert answer.headers["Retry-After"] == "7"
-                assert answer.json()["type"] == "urn:drawpoint:overloaded"
-            while (status := httpx.get(f"{service.url}/stores").status_code) == 503:
-                pass
-            assert status == 200
+def test_beyond_max_connections_probes_are_answered_and_others_told_to_come_back(store_root: Path) -> None:
+    with LiveService({"made": store_root}, max_connections=2, retry_after_seconds=7) as service:
+        with connect(service), connect(service):
+            for path, status in (
+                ("/healthz", 200),
+                ("/readyz", 200),
+                ("/stores", 503),
+                ("/stores/x/samples/y", 503),
+            ):
+                answer = httpx.get(service.url + path)
+                assert answer.status_code == status
+                assert answer.headers["connection"] == "close"
+            assert answer.headers["Retry-After"] == "7"
+            assert answer.json()["type"] == "urn:drawpoint:overloaded"
+        while (status := httpx.get(f"{service.url}/stores").status_code) == 503:
+            pass
+        assert status == 200
 
-    def test_who_says_nothing_is_not_kept(self, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("drawpoint_service.server.connection.SURPLUS_SECONDS", 0.2)
-        with (
-            LiveService({"made": store_root}, max_connections=1) as service,
-            connect(service),
-            connect(service) as other,
-        ):
-            assert receive_all(other) == b""
 
-    def test_who_comes_when_too_many_wait_for_their_refusal_is_not_heard(self, store_root: Path) -> None:
-        with LiveService({"made": store_root}, max_connections=1) as service, contextlib.ExitStack() as stack:
-            for _ in range(3):
-                stack.enter_context(connect(service)).sendall(START)
-            last = stack.enter_context(connect(service))
-            last.sendall(START + b"\r\n")
-            assert receive_all(last) == b""
+def test_a_surplus_connection_that_says_nothing_is_closed(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drawpoint_service.server.connection.SURPLUS_SECONDS", 0.2)
+    with (
+        LiveService({"made": store_root}, max_connections=1) as service,
+        connect(service),
+        connect(service) as other,
+    ):
+        assert receive_all(other) == b""
 
-    @pytest.mark.parametrize(
-        ("wanted", "files", "counts"),
-        [
-            (2048, resource.RLIM_INFINITY, (2048, 4096)),
-            (2048, 65_536, (2048, 4096)),
-            (2048, 1024, (576, 192)),
-            (2048, 64, (24, 8)),
-            (10, 64, (10, 20)),
-            (2048, 4, (1, 1)),
-        ],
-    )
-    def test_there_are_fewer_where_descriptors_are_few(self, wanted: int, files: int, counts: tuple[int, int]) -> None:
-        assert count_connections(wanted, files) == counts
+
+def test_beyond_three_times_max_connections_a_connection_is_closed_unread(store_root: Path) -> None:
+    with LiveService({"made": store_root}, max_connections=1) as service, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(connect(service)).sendall(START)
+        last = stack.enter_context(connect(service))
+        last.sendall(START + b"\r\n")
+        assert receive_all(last) == b""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "counts"),
+    [
+        (2048, resource.RLIM_INFINITY, (2048, 4096)),
+        (2048, 65_536, (2048, 4096)),
+        (2048, 1024, (576, 192)),
+        (2048, 64, (24, 8)),
+        (10, 64, (10, 20)),
+        (2048, 4, (1, 1)),
+    ],
+)
+def test_fewer_connections_are_kept_where_descriptors_are_few(wanted: int, files: int, counts: tuple[int, int]) -> None:
+    assert count_connections(wanted, files) == counts

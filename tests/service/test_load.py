@@ -215,56 +215,59 @@ def test_a_request_whose_client_did_not_wait_is_not_read_for(held: HeldStore, mo
         assert not held.begun.acquire(blocking=False)
 
 
-class TestReadiness:
-    def test_is_a_chunk_of_every_store_really_read(self, store_root: Path, tmp_path: Path) -> None:
-        root = Path(shutil.copytree(store_root, tmp_path / "store"))
-        with LiveService({"good": store_root, "bad": root}, ready_cache_seconds=0) as service:
-            assert httpx.get(service.url + "/readyz").json() == {"status": "ready"}
-            for shard in root.rglob("c/0/0"):
-                shard.write_bytes(bytes(shard.stat().st_size))
-            answer = httpx.get(service.url + "/readyz")
-            assert answer.status_code == 503
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert "store 'bad'" in answer.json()["detail"]
-            assert "store 'good'" not in answer.json()["detail"]
-            assert str(root) not in answer.text
-            assert httpx.get(service.url + "/healthz").status_code == 200
+def test_readiness_is_a_chunk_of_every_store_really_read(store_root: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(store_root, tmp_path / "store"))
+    with LiveService({"good": store_root, "bad": root}, ready_cache_seconds=0) as service:
+        assert httpx.get(service.url + "/readyz").json() == {"status": "ready"}
+        for shard in root.rglob("c/0/0"):
+            shard.write_bytes(bytes(shard.stat().st_size))
+        answer = httpx.get(service.url + "/readyz")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "store 'bad'" in answer.json()["detail"]
+        assert "store 'good'" not in answer.json()["detail"]
+        assert str(root) not in answer.text
+        assert httpx.get(service.url + "/healthz").status_code == 200
 
-    def test_is_bounded_in_time_and_kept_for_a_while(self, held: HeldStore, store_root: Path) -> None:
-        stores: dict[str, Path | ZarrChunkReader] = {"good": store_root, "made": held}
-        with LiveService(stores, ready_timeout_seconds=0.05, ready_cache_seconds=1000) as service:
-            answers = [httpx.get(service.url + "/readyz") for _ in range(3)]
-            assert [answer.status_code for answer in answers] == [503] * 3
-            assert answers[0].json()["detail"] == "store 'made': no chunk was read within 0.05 s"
-            held.wait_for_reads(1)
-            assert not held.begun.acquire(blocking=False)
-            held.go.set()
 
-    def test_waits_for_a_read_under_way_and_does_not_add_to_it(self, held: HeldStore) -> None:
-        with LiveService({"made": held}, ready_timeout_seconds=0.05, ready_cache_seconds=0) as service:
-            assert httpx.get(service.url + "/readyz").status_code == 503
-            assert httpx.get(service.url + "/readyz").status_code == 503
-            held.wait_for_reads(1)
-            assert not held.begun.acquire(blocking=False)
-            held.go.set()
-            while httpx.get(service.url + "/readyz").status_code == 503:
-                pass
+def test_readiness_is_bounded_in_time_and_kept_for_a_while(held: HeldStore, store_root: Path) -> None:
+    stores: dict[str, Path | ZarrChunkReader] = {"good": store_root, "made": held}
+    with LiveService(stores, ready_timeout_seconds=0.05, ready_cache_seconds=1000) as service:
+        answers = [httpx.get(service.url + "/readyz") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [503] * 3
+        assert answers[0].json()["detail"] == "store 'made': no chunk was read within 0.05 s"
+        held.wait_for_reads(1)
+        assert not held.begun.acquire(blocking=False)
+        held.go.set()
 
-    def test_does_not_suffer_from_a_busy_service(self, held: HeldStore) -> None:
-        class OnlyCanaries(HeldStore):
-            def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
-                if len(plan.arrays) > 1:
-                    super().read_into(plan, out)
 
-        store = OnlyCanaries(Path(held.store_root))
-        with LiveService({"made": store}, read_threads=1, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
-            read = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
-            store.wait_for_reads(1)
-            assert httpx.get(service.url + "/readyz").status_code == 200
-            store.go.set()
-            assert read.result().status_code == 200
+def test_readiness_waits_for_a_read_under_way_and_does_not_add_to_it(held: HeldStore) -> None:
+    with LiveService({"made": held}, ready_timeout_seconds=0.05, ready_cache_seconds=0) as service:
+        assert httpx.get(service.url + "/readyz").status_code == 503
+        assert httpx.get(service.url + "/readyz").status_code == 503
+        held.wait_for_reads(1)
+        assert not held.begun.acquire(blocking=False)
+        held.go.set()
+        while httpx.get(service.url + "/readyz").status_code == 503:
+            pass
 
-    def test_of_an_empty_store_is_given(self, tmp_path: Path) -> None:
-        ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "empty").save_manifest()
-        with LiveService({"empty": tmp_path}) as service:
-            assert httpx.get(service.url + "/readyz").status_code == 200
+
+def test_readiness_does_not_suffer_from_a_busy_service(held: HeldStore) -> None:
+    class OnlyCanaries(HeldStore):
+        def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
+            if len(plan.arrays) > 1:
+                super().read_into(plan, out)
+
+    store = OnlyCanaries(Path(held.store_root))
+    with LiveService({"made": store}, read_threads=1, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
+        read = pool.submit(httpx.get, service.url + SAMPLE, timeout=30)
+        store.wait_for_reads(1)
+        assert httpx.get(service.url + "/readyz").status_code == 200
+        store.go.set()
+        assert read.result().status_code == 200
+
+
+def test_readiness_of_an_empty_store_is_given(tmp_path: Path) -> None:
+    ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "empty").save_manifest()
+    with LiveService({"empty": tmp_path}) as service:
+        assert httpx.get(service.url + "/readyz").status_code == 200

@@ -62,7 +62,7 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
         ("/stores/made/nowhere", "not-found", None, "/docs"),
     ],
 )
-def test_what_is_not_there_is_404(
+def test_an_unknown_name_or_path_is_404(
     http: httpx.Client, path: str, kind: str, near: list[str] | None, sentence: str
 ) -> None:
     answer = http.get(path)
@@ -167,7 +167,7 @@ def test_an_id_is_looked_up_and_never_followed(http: httpx.Client, kind: str, sa
     assert len(problem["detail"]) < 2000
 
 
-def test_what_would_be_too_much_is_413_with_what_to_add(http: httpx.Client) -> None:
+def test_a_draw_that_is_too_large_is_413_with_what_to_add(http: httpx.Client) -> None:
     answer = http.get(f"{SAMPLE}?surface=all")
     problem = problem_of(answer)
     assert answer.status_code == 413
@@ -202,45 +202,47 @@ def test_other_methods_are_405(http: httpx.Client) -> None:
             assert problem_of(answer)["type"] == "urn:drawpoint:method-not-allowed"
 
 
-class TestDamagedData:
-    @pytest.fixture
-    def damaged_root(self, store_root: Path, tmp_path: Path) -> Path:
-        return Path(shutil.copytree(store_root, tmp_path / "store"))
+@pytest.fixture
+def damaged_root(store_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(store_root, tmp_path / "store"))
 
-    def test_is_502_naming_sample_field_and_chunk(self, damaged_root: Path) -> None:
-        shard = damaged_root / "param0/run.zarr/volume/velocity/c/0/0"
-        data = bytearray(shard.read_bytes())
-        data[100] ^= 1
-        shard.write_bytes(data)
-        with LiveService({"made": damaged_root}) as service:
-            answer = httpx.get(f"{service.url}{SAMPLE}?seed=4")
-            problem = problem_of(answer)
+
+def test_damaged_data_is_502_naming_sample_field_and_chunk(damaged_root: Path) -> None:
+    shard = damaged_root / "param0/run.zarr/volume/velocity/c/0/0"
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    with LiveService({"made": damaged_root}) as service:
+        answer = httpx.get(f"{service.url}{SAMPLE}?seed=4")
+        problem = problem_of(answer)
+        assert answer.status_code == 502
+        assert problem["type"] == "urn:drawpoint:chunk-damaged"
+        assert (problem["sample"], problem["field"], problem["chunk"]) == ("param0/run", "volume_velocity", 0)
+        assert problem["store"] == "made"
+        assert answer.headers["X-Drawpoint-Seed"] == "4"
+        assert httpx.get(f"{service.url}{SAMPLE}?fields=volume_sdf").status_code == 200
+
+
+def test_missing_data_is_502_and_does_not_say_where_the_store_lies(damaged_root: Path) -> None:
+    (damaged_root / "param0/run.zarr/volume/velocity/c/0/0").unlink()
+    shutil.rmtree(damaged_root / "param1")
+    with LiveService({"made": damaged_root}) as service:
+        for path in (SAMPLE, "/stores/made/samples/param1/run"):
+            answer = httpx.get(service.url + path)
             assert answer.status_code == 502
-            assert problem["type"] == "urn:drawpoint:chunk-damaged"
-            assert (problem["sample"], problem["field"], problem["chunk"]) == ("param0/run", "volume_velocity", 0)
-            assert problem["store"] == "made"
-            assert answer.headers["X-Drawpoint-Seed"] == "4"
-            assert httpx.get(f"{service.url}{SAMPLE}?fields=volume_sdf").status_code == 200
+            assert problem_of(answer)["store"] == "made"
+            assert str(damaged_root) not in answer.text
 
-    def test_that_is_missing_is_502_and_says_nothing_of_where_the_store_lies(self, damaged_root: Path) -> None:
-        (damaged_root / "param0/run.zarr/volume/velocity/c/0/0").unlink()
-        shutil.rmtree(damaged_root / "param1")
-        with LiveService({"made": damaged_root}) as service:
-            for path in (SAMPLE, "/stores/made/samples/param1/run"):
-                answer = httpx.get(service.url + path)
-                assert answer.status_code == 502
-                assert problem_of(answer)["store"] == "made"
-                assert str(damaged_root) not in answer.text
 
-    def test_in_a_split_or_statistics_is_502(self, damaged_root: Path) -> None:
-        (damaged_root / "splits").mkdir()
-        (damaged_root / "splits/train.txt").write_bytes(b"\xff\xfe\xfd")
-        (damaged_root / "statistics.json").write_text("[]")
-        with LiveService({"made": damaged_root}) as service:
-            for path in ("splits/train", "statistics"):
-                answer = httpx.get(f"{service.url}/stores/made/{path}")
-                assert (answer.status_code, problem_of(answer)["type"]) == (502, "urn:drawpoint:metadata-damaged")
-                assert str(damaged_root) not in answer.text
+def test_a_damaged_split_or_statistics_are_502(damaged_root: Path) -> None:
+    (damaged_root / "splits").mkdir()
+    (damaged_root / "splits/train.txt").write_bytes(b"\xff\xfe\xfd")
+    (damaged_root / "statistics.json").write_text("[]")
+    with LiveService({"made": damaged_root}) as service:
+        for path in ("splits/train", "statistics"):
+            answer = httpx.get(f"{service.url}/stores/made/{path}")
+            assert (answer.status_code, problem_of(answer)["type"]) == (502, "urn:drawpoint:metadata-damaged")
+            assert str(damaged_root) not in answer.text
 
 
 class BrokenStore(ZarrChunkReader):
@@ -280,7 +282,7 @@ def test_storage_that_does_not_answer_is_502_and_only_the_log_says_where_it_is(
     assert caplog.messages.count(f"one: {reason}") == caplog.messages.count(f"two: {reason}") == 1
 
 
-def test_what_nobody_foresaw_is_500_without_internals(store_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unforeseen_failure_is_500_without_internals(store_root: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = BrokenStore(str(store_root))
     store.failure = RuntimeError("the inside")
     with caplog.at_level(logging.INFO), LiveService({"made": store}) as service, httpx.Client() as client:

@@ -64,7 +64,7 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\n\r\n")
         received = bytearray(slow.recv(1000))
-        assert httpx.get(f"{served.url}/readyz").status_code == 200
+        assert httpx.get(f"{served.url}/readyz", timeout=60).status_code == 200
         served.process.send_signal(signal.SIGTERM)
         wait_for(lambda: httpx.get(f"{served.url}/readyz").status_code == 503)
         assert "shutting down" in httpx.get(f"{served.url}/readyz").json()["detail"]
@@ -84,7 +84,7 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
 
 def test_it_ends_with_the_program_that_holds_its_standard_input(serve: Callable[..., Served], store_root: Path) -> None:
     served = serve("--store", f"made={store_root}", "--workers", "2", "--until-stdin-ends", stdin=subprocess.PIPE)
-    assert httpx.get(f"{served.url}/readyz").status_code == 200
+    assert httpx.get(f"{served.url}/readyz", timeout=60).status_code == 200
     assert served.process.stdin is not None
     served.process.stdin.close()
     assert served.process.wait(timeout=60) == 0
@@ -93,7 +93,7 @@ def test_it_ends_with_the_program_that_holds_its_standard_input(serve: Callable[
 
 def test_workers_end_with_a_service_that_is_killed(serve: Callable[..., Served], store_root: Path) -> None:
     served = serve("--store", f"made={store_root}", "--workers", "2")
-    assert httpx.get(f"{served.url}/readyz").status_code == 200
+    assert httpx.get(f"{served.url}/readyz", timeout=60).status_code == 200
     served.process.kill()
     served.process.wait()
     wait_until_refused(served.url)

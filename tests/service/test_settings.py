@@ -101,7 +101,7 @@ def test_tokens_are_not_shown(tmp_path: Path) -> None:
         (f"port = {'[' * 5000}", ["cannot be read"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path: Path, toml: str, sentences: list[str]) -> None:
+def test_an_invalid_setting_is_refused_in_a_sentence(tmp_path: Path, toml: str, sentences: list[str]) -> None:
     with pytest.raises(InvalidSettings) as caught:
         load(tmp_path, toml)
     for sentence in sentences:
@@ -189,6 +189,6 @@ def test_roots_and_folders_below_home_are_found(
         ('root = "s3://b/c"\ndisk_cache = "file:/cache"', "neither path nor URL"),
     ],
 )
-def test_places_that_cannot_be_meant_are_refused(tmp_path: Path, store: str, reason: str) -> None:
+def test_invalid_places_are_refused(tmp_path: Path, store: str, reason: str) -> None:
     with pytest.raises(InvalidSettings, match=re.escape(reason)):
         load(tmp_path, f"[stores.a]\n{store}\n")
