@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from drawpoint.errors import InvalidSettings
+from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.storage.locations import check_location, is_remote, local_path
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_command(
 def add_store_root(parser: argparse.ArgumentParser) -> None:
     """Add STORE_ROOT."""
     parser.add_argument(
-        "store_root", metavar="STORE_ROOT", type=location, help="the store: a path or URL (s3://bucket/store)"
+        "store_root", metavar="STORE_ROOT", type=storage, help="the store: a path or URL (s3://bucket/store)"
     )
 
 
@@ -62,6 +63,11 @@ def location(text: str) -> str:
     except InvalidSettings as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
     return text
+
+
+def storage(text: str) -> Storage:
+    """Return the storage at a path or URL; raises what `location` raises."""
+    return open_storage(location(text))
 
 
 def folder(text: str) -> Path:

@@ -113,7 +113,7 @@ def open_stores(settings: Settings) -> dict[str, ZarrChunkReader]:
     """Return a reader of each store that the settings name; raises what StoreManifest.load raises."""
     return {
         name: ZarrChunkReader(
-            store.location(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache()
+            store.open_storage(), chunk_cache_bytes=store.chunk_cache_bytes, disk_cache=store.open_disk_cache()
         )
         for name, store in settings.stores.items()
     }

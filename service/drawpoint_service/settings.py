@@ -20,10 +20,9 @@ from pydantic import (
 from drawpoint.errors import InvalidSettings, UnknownName
 from drawpoint.format.invalid_values import explain
 from drawpoint.remote.settings import TOKEN_VARIABLE, tokens_in
-from drawpoint_store.storage.buckets import BucketAccess, Location
+from drawpoint_store.storage import BucketAccess, Storage, open_storage
 from drawpoint_store.storage.disk_cache import DiskCache
-from drawpoint_store.storage.locations import check_location, is_remote, local_path
-from drawpoint_store.storage.objects import uses_obstore
+from drawpoint_store.storage.locations import check_location, is_bucket, is_remote, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,16 +75,16 @@ class StoreSettings(BucketAccess):
         check_location(self.root)
         self.check_scheme(self.root)
         if self.disk_cache is not None:
-            if not uses_obstore(self.root):
+            if not is_bucket(self.root):
                 raise ValueError("disk_cache is for stores in buckets")
             if is_remote(self.disk_cache):
                 raise ValueError("disk_cache is a folder on this machine, and no URL")
             check_location(self.disk_cache)
         return self
 
-    def location(self) -> Location:
-        """Return where the store lies, with what reaches it."""
-        return Location(self.root, self)
+    def open_storage(self) -> Storage:
+        """Return the storage that the store lies in."""
+        return open_storage(self.root, self)
 
     def open_disk_cache(self) -> DiskCache | None:
         """Open the cache of the store's bytes on disk, if it is to have one."""

@@ -9,8 +9,8 @@ with importing("store", "drawpoint_store"):
     from drawpoint_store.reading.manifest import StoreManifest
     from drawpoint_store.reading.reader import ZarrChunkReader
     from drawpoint_store.reading.splits import read_split_ids
+    from drawpoint_store.storage import make_store
     from drawpoint_store.storage.locations import is_remote
-    from drawpoint_store.storage.objects import make_store
     from drawpoint_store.writing.layout import (
         CANONICAL_TO_SPEC,
         FIELD_SPECS,

@@ -28,12 +28,13 @@ from typing import Any
 import numpy as np
 import zarr
 from made import write_store
-from zarr.storage import FsspecStore, ObjectStore
+from zarr.storage import FsspecStore
 
 from drawpoint.draw.rows import row_indices
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan, plan_sample
-from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
+from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage.bucket_access import open_client
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -60,7 +61,7 @@ def delayed(endpoint: str, latency: float) -> Iterator[str]:
 
 def ours(endpoint: str, store: ZarrChunkReader) -> Read:
     access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    opened = ZarrChunkReader(Location(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
+    opened = ZarrChunkReader(open_storage(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
 
     def read(plan: ReadPlan) -> None:
         opened.read_into(plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()})
@@ -89,8 +90,7 @@ def through_zarr(open_group: Callable[[str], Any], threads: int) -> Read:
 
 def obstore_group(endpoint: str) -> Callable[[str], Any]:
     access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    location = Location(ROOT, BucketAccess.model_validate(access))
-    return lambda relpath: ObjectStore(open_object_store(location.below(relpath)), read_only=True)
+    return open_storage(ROOT, BucketAccess.model_validate(access)).open_zarr
 
 
 def fsspec_group(endpoint: str) -> Callable[[str], Any]:
@@ -124,7 +124,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, run_s3("cars") as bucket:
         os.environ.update(bucket.environment)
         root = write_store(Path(folder, "store"), arguments.samples)
-        client = open_object_store(ROOT)
+        client = open_client(ROOT)
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(root)), path.read_bytes())

@@ -270,7 +270,7 @@ def test_a_conversion_that_ends_leaves_the_lock_of_the_next_one_alone(
 ) -> None:
     def clear_and_be_followed(journal: Journal, conversion: str, tasks: list[Task]) -> None:
         clear(journal, conversion, tasks)
-        with pytest.raises(StoreExists), lock_store(journal.root):
+        with pytest.raises(StoreExists), lock_store(journal.storage):
             pass
 
     clear = Journal.clear

@@ -23,9 +23,8 @@ from drawpoint.errors import InvalidSettings
 from drawpoint_service.app import open_stores
 from drawpoint_service.settings import Settings, load_settings
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.storage import buckets
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.buckets import open_object_store
+from drawpoint_store.storage import bucket_storage, open_storage
+from drawpoint_store.storage.bucket_access import open_client
 from live import LiveService
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
@@ -100,9 +99,9 @@ def test_a_bucket_named_in_the_configuration_can_be_one_of_several_with_keys_of_
 ) -> None:
     wrong = settings_of(proxy, written, secret_access_key="another")
     stores = Settings.model_validate({"stores": {"cars": settings_of(proxy, written), "others": wrong}}).stores
-    assert ZarrChunkReader(stores["cars"].location()).manifest.dataset_name == "cars"
+    assert ZarrChunkReader(stores["cars"].open_storage()).manifest.dataset_name == "cars"
     with pytest.raises(OSError, match=r"answers 403 Forbidden \(SignatureDoesNotMatch\)"):
-        ZarrChunkReader(stores["others"].location())
+        ZarrChunkReader(stores["others"].open_storage())
 
 
 @pytest.mark.parametrize(
@@ -297,14 +296,14 @@ def test_all_requests_to_a_bucket_share_one_client(
 ) -> None:
     write("s3://cars/shared", 1)
     for name in ("train", "val", "test", "a", "b"):
-        stores.write_bytes("s3://cars/shared", f"splits/{name}.txt", b"run\n")
+        open_storage("s3://cars/shared").write(f"splits/{name}.txt", b"run\n")
     opened = []
 
-    def count(root: Any, **options: Any) -> Any:
-        opened.append(root)
-        return open_object_store(root, **options)
+    def count(*arguments: Any, **options: Any) -> Any:
+        opened.append(arguments)
+        return open_client(*arguments, **options)
 
-    monkeypatch.setattr(buckets, "open_object_store", count)
+    monkeypatch.setattr(bucket_storage, "open_client", count)
     settings = Settings.model_validate({"stores": {"cars": {"root": "s3://cars/shared"}}})
     with LiveService(open_stores(settings)) as service:
         for path in ("/splits", "/splits/train", "/samples/run?surface=5&volume=5", "/splits"):

@@ -174,7 +174,7 @@ def test_roots_and_folders_below_home_are_found(
     toml = '[stores.a]\nroot = "~/store"\n[stores.b]\nroot = "s3://b/c"\ndisk_cache = "~/cache"\n'
     (tmp_path / "drawpoint.toml").write_text(toml)
     settings = load_settings(Path("~/drawpoint.toml"), {}, {})
-    assert len(StoreManifest.load(settings.stores["a"].location()).samples) == 2
+    assert len(StoreManifest.load(settings.stores["a"].open_storage()).samples) == 2
     assert settings.stores["b"].open_disk_cache() is not None
     assert (tmp_path / "cache").is_dir()
 

@@ -32,7 +32,8 @@ from drawpoint_store import (
 )
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.plan import plan_coords, plan_sample
-from drawpoint_store.storage import buckets
+from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
 from s3 import Bucket, run_s3
@@ -268,7 +269,7 @@ def bucket_root(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
     root = f"s3://{bucket.name}/{tmp_path.name}"
-    client = buckets.open_object_store(root)
+    client = open_client(root)
     for path in write_foreign(tmp_path / "foreign").rglob("*"):
         if path.is_file():
             client.put(str(path.relative_to(tmp_path / "foreign")), path.read_bytes())
@@ -291,7 +292,7 @@ def test_its_loss_is_no_absence_even_where_a_disk_remembers_it(bucket_root: str,
     cache = DiskCache(tmp_path / "cache", 2**20)
     opened = ZarrChunkReader(bucket_root, disk_cache=cache)
     opened.read_sample(SAMPLE)
-    client = buckets.open_object_store(bucket_root)
+    client = open_client(bucket_root)
     client.delete([entry["path"] for page in client.list(f"{SAMPLE}.zarr") for entry in page])
     for manifest in (opened.manifest, StoreManifest.load(bucket_root)):
         again = ZarrChunkReader(bucket_root, manifest, disk_cache=cache)
@@ -308,9 +309,9 @@ def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
         ZarrChunkReader(elsewhere, manifest).read_sample(SAMPLE, fields=["surface_area"])
     opened = ZarrChunkReader(bucket_root)
     opened.read_sample(SAMPLE, fields=["surface_position"])
-    access = buckets.BucketAccess(endpoint="http://127.0.0.1:9", retries=0, deadline_seconds=2)
+    access = BucketAccess(endpoint="http://127.0.0.1:9", retries=0, deadline_seconds=2)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    reader = ZarrChunkReader(buckets.Location(bucket_root, access), manifest)
+    reader = ZarrChunkReader(open_storage(bucket_root, access), manifest)
     with pytest.raises(StoreUnreadable):
         reader.read_sample(SAMPLE, fields=["surface_area"])
 
@@ -318,7 +319,7 @@ def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
 def test_a_group_in_a_bucket_that_is_rewritten_while_it_is_open_is_noticed(bucket_root: str) -> None:
     reader = ZarrChunkReader(bucket_root)
     reader.read_sample(SAMPLE, fields=["surface_position"])
-    client = buckets.open_object_store(bucket_root)
+    client = open_client(bucket_root)
     key = f"{SAMPLE}.zarr/zarr.json"
     document = json.loads(bytes(client.get(key).bytes()))
     client.put(key, json.dumps({**document, "attributes": {"rewritten": True}}).encode())

@@ -25,7 +25,7 @@ from drawpoint_store.inspecting.blocks import read_block
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.storage import buckets
+from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
@@ -159,7 +159,7 @@ def test_bytes_in_anothers_place_are_a_named_error_in_a_bucket_and_behind_a_disk
     local = write_store(tmp_path / "store", 0)
     ATTACKS[attack](local)
     root = f"s3://{bucket.name}/{attack.replace(' ', '-')}"
-    client = buckets.open_object_store(root)
+    client = open_client(root)
     for path in local.rglob("*"):
         if path.is_file():
             client.put(str(path.relative_to(local)), path.read_bytes())
@@ -182,7 +182,7 @@ def test_a_store_in_a_bucket_is_upgraded_in_place(
     with zipfile.ZipFile(REPOSITORY / "tests/store/data/stores_of_0.1.zip") as stored:
         stored.extractall(tmp_path)
     local, root = tmp_path / "level0", f"s3://{bucket.name}/upgraded"
-    client = buckets.open_object_store(root)
+    client = open_client(root)
     for name, data in files_of(local).items():
         client.put(name, data)
     reader = ZarrChunkReader(root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +23,9 @@ from drawpoint.errors import (
     StoreUnreadable,
 )
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.reading import plan_reader as store_module
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.storage import buckets, object_source
-from drawpoint_store.storage.buckets import BucketAccess, Location
+from drawpoint_store.storage import BucketAccess, Storage, bucket_storage, open_storage
+from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 
@@ -50,7 +48,7 @@ def bucket(store_root: Path) -> Iterator[Bucket]:
     with run_s3("cars") as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.environment.items():
             patch.setenv(name, value)
-        client = buckets.open_object_store(f"s3://{running.name}/made")
+        client = open_client(f"s3://{running.name}/made")
         for path in sorted(store_root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(store_root)), path.read_bytes())
@@ -63,8 +61,8 @@ def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
         yield running
 
 
-def location(proxy: BucketProxy, **settings: Any) -> Location:
-    return Location(
+def location(proxy: BucketProxy, **settings: Any) -> Storage:
+    return open_storage(
         "s3://cars/made",
         BucketAccess(
             endpoint=proxy.url,
@@ -106,13 +104,12 @@ def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
 ) -> None:
     made = []
 
-    class Counted(object_source.Bucket):
-        def __init__(self, root: str | os.PathLike[str]) -> None:
-            made.append(self)
-            time.sleep(0.01)  # until all threads have come
-            super().__init__(root)
+    def open_slowly(*arguments: Any, **options: Any) -> Any:
+        made.append(arguments)
+        time.sleep(0.01)  # until all threads have come
+        return open_client(*arguments, **options)
 
-    monkeypatch.setattr(store_module, "Bucket", Counted)
+    monkeypatch.setattr(bucket_storage, "open_client", open_slowly)
     store = ZarrChunkReader(location(proxy, stall_seconds=30, deadline_seconds=60))
     later = store.at(store.manifest)
     expected = read(ZarrChunkReader(store_root), COUNTS)
@@ -218,7 +215,7 @@ def test_an_object_that_is_gone_is_missing(proxy: BucketProxy) -> None:
 @pytest.mark.parametrize(
     "action", [StoreManifest.load, lambda at: read(ZarrChunkReader(at, manifest=StoreManifest.load(at)), {})]
 )
-def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callable[[Location], object]) -> None:
+def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callable[[Storage], object]) -> None:
     said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
     proxy.fault = lambda _: status(403, "SignatureDoesNotMatch", said)
     with pytest.raises(DrawpointError) as caught:
@@ -228,11 +225,11 @@ def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callabl
         assert secret not in shown.replace("SignatureDoesNotMatch", "")
 
 
-def test_a_location_pickles_and_shows_no_secret(proxy: BucketProxy, store_root: Path) -> None:
+def test_a_storage_pickles_and_shows_no_secret(proxy: BucketProxy, store_root: Path) -> None:
     store = ZarrChunkReader(location(proxy))
     again = pickle.loads(pickle.dumps(store))
     assert same(read(again, COUNTS), read(ZarrChunkReader(store_root), COUNTS))
-    shown = f"{again.location!r} {again.location} {location(proxy).access!r} {again.store_root}"
+    shown = f"{again.storage!r} {again.storage} {location(proxy).access!r} {again.store_root}"
     assert f"'{SECRET_KEY}'" not in shown
     assert SECRET_KEY in pickle.dumps(location(proxy)).decode("latin-1")  # the workers of a service need it
 
@@ -273,7 +270,7 @@ def test_the_remedy_is_told(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(StoreUnreadable, match=reason):
-        StoreManifest.load(Location("s3://cars/made", BucketAccess(retries=0)))
+        StoreManifest.load(open_storage("s3://cars/made", BucketAccess(retries=0)))
 
 
 def test_keys_that_are_named_are_used_without_those_of_the_environment(

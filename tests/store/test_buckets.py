@@ -12,7 +12,7 @@ import pytest
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
-from drawpoint_store.storage import buckets
+from drawpoint_store.storage.bucket_access import open_client
 from s3 import Bucket, run_s3
 
 COUNTS = {"surface": 300, "volume": 1000}
@@ -34,7 +34,7 @@ def credentials(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
 def bucket_root(bucket: Bucket, credentials: None, store_root: Path) -> str:
     """The store of the fixtures, copied into the bucket object by object."""
     root = f"s3://{bucket.name}/made"
-    client = buckets.open_object_store(root)
+    client = open_client(root)
     for path in sorted(store_root.rglob("*")):
         if path.is_file():
             client.put(str(path.relative_to(store_root)), path.read_bytes())
@@ -69,7 +69,7 @@ def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
     assert (here.domains, here.digest) == (there.domains, there.digest)
     group = Path(roots[0]) / here.relpath
     on_disk = {path.relative_to(group).as_posix(): path for path in group.rglob("*") if path.is_file()}
-    client = buckets.open_object_store(roots[1])
+    client = open_client(roots[1])
     in_bucket = {entry["path"].removeprefix(f"{there.relpath}/") for page in client.list() for entry in page}
     assert in_bucket == {"manifest.json", *on_disk}
     assert all(
@@ -93,7 +93,7 @@ def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(bucket: B
 
 
 def test_a_damaged_object_is_named(bucket_root: str) -> None:
-    client = buckets.open_object_store(bucket_root)
+    client = open_client(bucket_root)
     key = "param0/run.zarr/volume/velocity/c/0/0"
     whole = bytes(client.get(key).bytes())
     client.put(key, whole[:5] + bytes([whole[5] ^ 1]) + whole[6:])
@@ -102,7 +102,7 @@ def test_a_damaged_object_is_named(bucket_root: str) -> None:
 
 
 def test_an_object_cut_short_after_its_index_was_read_is_damage(bucket_root: str) -> None:
-    client = buckets.open_object_store(bucket_root)
+    client = open_client(bucket_root)
     key = "param0/run.zarr/volume/velocity/c/0/0"
     reader = ZarrChunkReader(bucket_root)
     reader.read_sample("param0/run", {"volume": 10}, seed=0)
@@ -112,7 +112,7 @@ def test_an_object_cut_short_after_its_index_was_read_is_damage(bucket_root: str
 
 
 def test_a_deleted_object_is_missing(bucket_root: str) -> None:
-    obstore.delete(buckets.open_object_store(bucket_root), "param1/run.zarr/surface/area/c/0/0")
+    obstore.delete(open_client(bucket_root), "param1/run.zarr/surface/area/c/0/0")
     with pytest.raises(ChunkMissing, match="surface_area in sample 'param1/run' is missing"):
         ZarrChunkReader(bucket_root).read_sample("param1/run")
 

@@ -42,8 +42,8 @@ from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics import read_statistics
-from drawpoint_store.storage.buckets import BucketAccess, Location
-from drawpoint_store.storage.documents import LEAST_DOCUMENT_BYTES
+from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES
 
 SAMPLE = "param0/run"
 LARGE = LEAST_DOCUMENT_BYTES + 1
@@ -141,7 +141,7 @@ class TestADocument:
     def test_is_bounded_by_what_the_settings_of_its_store_say(self, root: Path) -> None:
         os.truncate(root / "manifest.json", LARGE)
         with pytest.raises(InvalidManifest, match="67,108,864 are read at most"):
-            StoreManifest.load(Location(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
+            StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
 
     @pytest.mark.parametrize("value", ["1", "many", "-1", "1e9"])
     def test_cannot_be_bounded_by_less_than_large_samples_need(

@@ -14,11 +14,10 @@ from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal, count_bytes
+from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
-from drawpoint_store.storage import buckets
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.buckets import BucketAccess
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
 from trees import files_below, run_tensors, write_run, write_runs
@@ -42,7 +41,7 @@ def writer_at(root: object) -> ZarrStoreWriter:
 
 
 def objects_below(root: str) -> dict[str, bytes]:
-    client = buckets.open_object_store(root)
+    client = open_client(root)
     return {entry["path"]: bytes(client.get(entry["path"]).bytes()) for page in client.list() for entry in page}
 
 
@@ -63,7 +62,7 @@ def assert_same_samples(bucket_root: str, local_root: Path) -> None:
 def test_a_bucket_converts_into_a_bucket_like_a_disk_onto_a_disk(root: str, tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", 3)
     for name, data in files_below(tmp_path / "runs").items():
-        stores.write_bytes(f"{root}/runs", name, data)
+        open_storage(f"{root}/runs").write(name, data)
     here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
     there = convert(f"{root}/runs", writer_at(f"{root}/store"), workers=2)
     assert there.model_dump(exclude={"seconds", "revision"}) == here.model_dump(exclude={"seconds", "revision"})
@@ -77,12 +76,12 @@ def test_a_store_in_a_bucket_is_compared_with_its_source_in_one(
 ) -> None:
     write_runs(tmp_path / "runs", 2)
     for name, data in files_below(tmp_path / "runs").items():
-        stores.write_bytes(f"{root}/sources", name, data)
+        open_storage(f"{root}/sources").write(name, data)
     convert(tmp_path / "runs", writer_at(f"{root}/compared"))
     assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 0
     write_run(tmp_path / "runs" / "run_0", 5)
     name = "run_0/volume_distance_to_surface.pt"
-    stores.write_bytes(f"{root}/sources", name, (tmp_path / "runs" / name).read_bytes())
+    open_storage(f"{root}/sources").write(name, (tmp_path / "runs" / name).read_bytes())
     assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 1
     assert "volume_sdf of sample 'run_0' differs in" in capsys.readouterr().out
 
@@ -108,7 +107,7 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
 def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_runs(tmp_path / "runs", 1)
     for name, data in files_below(tmp_path / "runs").items():
-        stores.write_bytes(f"{root}/lost", name, data)
+        open_storage(f"{root}/lost").write(name, data)
     source = PtSource.scan(f"{root}/lost", detect_filemap(run_tensors()))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")
     FsspecStore.clear_instance_cache()  # it would go on with the right one
@@ -169,20 +168,15 @@ def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_comm
 
 
 def test_a_bucket_that_goes_away_while_groups_are_weighed_is_a_sentence(
-    proxy: BucketProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    proxy: BucketProxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def count_without(path: str) -> int:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        return count_bytes(path)
-
-    monkeypatch.setattr("drawpoint_store.conversion.workers.count_bytes", count_without)
     write_runs(tmp_path / "runs", 1)
-    access = BucketAccess(retries=0)
-    monkeypatch.setattr(buckets, "access_of", lambda _: access)
+    proxy.fault = lambda at: status(403, "AccessDenied") if "list" in at.target and "run_0" in at.target else None
     assert main(["convert", str(tmp_path / "runs"), "s3://cars/away", "--workers", "1"]) == 1
     assert re.fullmatch(
-        r"drawpoint convert: s3://cars/away/run_0\.[0-9a-f]{12}\.zarr cannot be listed: the storage cannot be reached; "
-        r"check the endpoint; samples that are finished are kept: run the same command again to go on\.\n",
+        r"drawpoint convert: s3://cars/away/run_0\.[0-9a-f]{12}\.zarr cannot be listed: the storage answers 403 "
+        r"Forbidden \(AccessDenied\); check the credentials; samples that are finished are kept: run the same command "
+        r"again to go on\.\n",
         capsys.readouterr().err,
     )
 

@@ -19,7 +19,8 @@ from drawpoint.errors import ChunkDamaged
 from drawpoint_service.settings import Settings
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.storage.buckets import BucketAccess, Location, open_object_store
+from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from proxy import BucketProxy
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
@@ -32,7 +33,7 @@ def bucket(store_root: Path) -> Iterator[Bucket]:
     with run_s3("cars") as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.environment.items():
             patch.setenv(name, value)
-        client = open_object_store("s3://cars/made")
+        client = open_client("s3://cars/made")
         for path in sorted(store_root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(store_root)), path.read_bytes())
@@ -49,7 +50,7 @@ def opened(proxy: BucketProxy, folder: Path, limit: int = 2**30) -> ZarrChunkRea
     access = BucketAccess(
         endpoint=proxy.url, access_key_id=SecretStr(ACCESS_KEY), secret_access_key=SecretStr(SECRET_KEY)
     )
-    return ZarrChunkReader(Location("s3://cars/made", access), disk_cache=DiskCache(folder, limit))
+    return ZarrChunkReader(open_storage("s3://cars/made", access), disk_cache=DiskCache(folder, limit))
 
 
 def read(store: ZarrChunkReader, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
@@ -104,7 +105,7 @@ def test_an_entry_that_the_disk_has_harmed_is_fetched_again(
 
 
 def test_what_the_bucket_has_damaged_is_not_kept(proxy: BucketProxy, store_root: Path, tmp_path: Path) -> None:
-    client, key = open_object_store("s3://cars/made"), "param0/run.zarr/volume/velocity/c/0/0"
+    client, key = open_client("s3://cars/made"), "param0/run.zarr/volume/velocity/c/0/0"
     whole = bytes(client.get(key).bytes())
     store = opened(proxy, tmp_path)
     client.put(key, bytes(5000) + whole[5000:])

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from drawpoint.errors import InvalidSettings
-from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import detect_filemap
@@ -47,17 +46,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_half_a_url_is_refused_with_the_whole_one_wherever_a_path_is_taken(half: str, url: str, here: Path) -> None:
     write_runs(here / "runs", 1)
-    position = {"surface_position": np.zeros((4, 3))}
-    writer = ZarrStoreWriter(half, FileMap(surface_position="p"), "made")
+    manifest = writer_at("store").manifest
     for use in (
         lambda: check_location(half),
         lambda: ZarrChunkReader(half),
         lambda: FileTree.scan(half),
         lambda: convert("runs", writer_at(half)),
         lambda: convert(half, writer_at("store")),
-        lambda: writer.write_sample("a", position),
-        writer.save_manifest,
-        lambda: writer.manifest.save(half),
+        lambda: manifest.save(half),
     ):
         with pytest.raises(InvalidSettings, match=re.escape(f"is neither path nor URL; the URL is {url}")):
             use()

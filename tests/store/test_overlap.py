@@ -17,7 +17,7 @@ from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import verify_store
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import open_storage
 from s3 import Bucket, run_s3
 from trees import run_tensors, write_run
 
@@ -78,7 +78,7 @@ def assert_holds(root: str, source: Path, ids: tuple[str, ...] = RUNS) -> None:
 
 
 def records(root: str) -> list[str]:
-    names = [name for folder in (".convert", ".convert/samples") for name in stores.list_names(root, folder)]
+    names = [name for folder in (".convert", ".convert/samples") for name in open_storage(root).list(folder)[1]]
     return [name for name in names if name.endswith(".json")]
 
 

@@ -230,7 +230,7 @@ def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
 def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint_store.reading.plan_reader._OPEN_FILES", 1)
+    monkeypatch.setattr("drawpoint_store.storage.local_storage._OPEN_FILES", 1)
     few = ZarrChunkReader(store_root, read_concurrency=4)
     monkeypatch.undo()
     many = ZarrChunkReader(store_root)

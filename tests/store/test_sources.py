@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from drawpoint_store.storage.sources import LocalSource, OpenFiles, Span
+from drawpoint_store.storage.local_storage import LocalSource, OpenFiles
+from drawpoint_store.storage.sources import Span
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def frequent_switches() -> Iterator[None]:
 def test_threads_read_their_own_file_when_few_may_be_open(tmp_path: Path, limit: int) -> None:
     for number in range(6):
         (tmp_path / str(number)).write_bytes(bytes([number]) * 1000)
-    source = LocalSource(tmp_path, OpenFiles(tmp_path, limit))
+    source = LocalSource(tmp_path, OpenFiles(tmp_path, limit), 2**20)
     problems: list[object] = []
 
     def read_in_turn(first: int) -> None:
@@ -59,11 +60,11 @@ def test_no_more_files_stay_open_than_may(tmp_path: Path) -> None:
 
 def test_a_span_beyond_the_end_gives_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "object").write_bytes(b"0123456789")
-    source = LocalSource(tmp_path, OpenFiles(tmp_path, 1))
+    source = LocalSource(tmp_path, OpenFiles(tmp_path, 1), 2**20)
     spans = [Span("object", 8, 5), Span("object", -3, 3), Span("object", 0, None), Span("object", 50, 5)]
     assert [bytes(found) for found in source.fetch(spans)] == [b"89", b"789", b"0123456789", b""]
 
 
 def test_an_object_that_is_not_there_is_named_by_its_key(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^a/b$"):
-        list(LocalSource(tmp_path, OpenFiles(tmp_path, 1)).fetch([Span("a/b", 0, 5)]))
+        list(LocalSource(tmp_path, OpenFiles(tmp_path, 1), 2**20).fetch([Span("a/b", 0, 5)]))

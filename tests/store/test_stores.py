@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
-from drawpoint.errors import StoreUnreadable
-from drawpoint_store import is_remote, make_store
+from drawpoint.errors import InvalidSettings, StoreUnreadable
+from drawpoint_store import ZarrChunkReader, is_remote, make_store
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import buckets
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import BucketAccess, LocalStorage, open_storage
+from drawpoint_store.storage.bucket_access import open_client
+from drawpoint_store.storage.locations import join
 
 URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
 PATHS = ["/data/runs", "runs", "./runs", "file:///data/runs", "FILE:///data/runs", "C:/runs", "odd:name/runs", ""]
@@ -81,59 +84,89 @@ def test_paths_are_read_as_files(tmp_path: Path, form: Callable[[Path], Any]) ->
     ],
 )
 def test_names_are_joined_to_any_root(root: str, joined: str) -> None:
-    assert stores.join(root, "a/b") == joined
+    assert join(root, "a/b") == joined
 
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_what_a_name_in_a_bucket_says_is_taken_as_it_is(name: str) -> None:
     # Else `?` and `#` would end it, so that two samples could share a place, and `%2e%2e` would leave the root.
     if name not in (".", ".."):
-        store = buckets.open_object_store(f"s3://bucket/root/{name}/b")
+        store = open_client(f"s3://bucket/root/{name}/b")
         assert getattr(store, "prefix") == f"root/{name}/b"  # noqa: B009  only some kinds of store have one
 
 
 def test_a_quoted_parent_does_not_leave_the_root_of_a_bucket() -> None:
-    store = buckets.open_object_store("s3://bucket/root/%2e%2e/%2E%2E/other.zarr")
+    store = open_client("s3://bucket/root/%2e%2e/%2E%2E/other.zarr")
     assert getattr(store, "prefix") == "root/%2e%2e/%2E%2E/other.zarr"  # noqa: B009
 
 
 @pytest.mark.parametrize("at", ["files", "memory"])
-def test_small_objects_are_written_read_and_listed(tmp_path: Path, memory: str, at: str) -> None:
-    root = str(tmp_path) if at == "files" else memory
-    assert stores.read_bytes(root, "manifest.json") is None
-    assert stores.list_names(root, "splits") == []
-    place = stores.write_bytes(root, "manifest.json", b"one")
-    assert place == f"{root}/manifest.json"
-    stores.write_bytes(root, "manifest.json", b"two")
-    stores.write_bytes(root, "splits/val.txt", b"")
-    stores.write_bytes(root, "splits/a.txt", b"x")
-    stores.write_bytes(root, "splits/deeper/b.txt", b"x")
-    assert stores.read_bytes(root, "manifest.json") == b"two"
-    assert stores.read_bytes(root, "splits/val.txt") == b""
-    assert stores.list_names(root, "splits") == ["a.txt", "val.txt"]
-    assert stores.list_names(root, "") == ["manifest.json"]
-    assert stores.list_folders(root, "") == ["splits"]
-    assert stores.list_folders(root, "splits") == ["deeper"]
+def test_small_objects_are_written_read_listed_and_deleted(tmp_path: Path, memory: str, at: str) -> None:
+    storage = open_storage(tmp_path if at == "files" else memory)
+    assert storage.read("manifest.json") is None
+    assert storage.stamp("manifest.json") is None
+    assert storage.last_change("splits") is None
+    assert storage.list("splits") == ([], [])
+    assert storage.write("manifest.json", b"one") == f"{storage}/manifest.json"
+    storage.write("manifest.json", b"two")
+    for name, data in {"val.txt": b"", "a.txt": b"x", "deeper/b.txt": b"yz"}.items():
+        storage.write(f"splits/{name}", data, durable=False)
+    assert storage.read("manifest.json") == b"two"
+    assert storage.read("splits/val.txt") == b""
+    assert storage.list("") == (["splits"], ["manifest.json"])
+    assert storage.list("splits") == (["deeper"], ["a.txt", "val.txt"])
+    assert storage.count_bytes("splits") == 3
+    assert abs((storage.last_change("splits") or 0) - time.time()) < 60
+    storage.delete(["splits/a.txt", "splits/gone.txt"])
+    assert storage.list("splits") == (["deeper"], ["val.txt"])
+    storage.delete_tree("splits")
+    storage.delete_tree("manifest.json")
+    storage.delete_tree("gone")
+    assert storage.list("") == ([], [])
+
+
+def test_an_object_is_replaced_only_if_it_is_as_it_was(tmp_path: Path, memory: str) -> None:
+    for storage in (open_storage(tmp_path), open_storage(memory)):
+        assert storage.replace("manifest.json", b"one", None)
+        stamp = storage.stamp("manifest.json")
+        assert not storage.replace("manifest.json", b"another", None)
+        assert storage.replace("manifest.json", b"two!", stamp)
+        assert not storage.replace("manifest.json", b"three", stamp)
+        assert storage.read("manifest.json") == b"two!"
+
+
+def test_a_storage_is_opened_once_and_pickles(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path, BucketAccess(document_bytes=2**27))
+    assert open_storage(storage) is storage
+    again = pickle.loads(pickle.dumps(storage))
+    assert (type(again), again.root, again.access) == (LocalStorage, str(tmp_path), storage.access)
 
 
 def test_the_root_of_a_storage_can_be_a_store(memory: str) -> None:
-    assert memory
-    stores.write_bytes("memory://", "manifest.json", b"one")
-    assert stores.read_bytes("memory://", "manifest.json") == b"one"
-    assert stores.list_names("memory://", "") == ["manifest.json"]
+    storage = open_storage(memory.removesuffix("place"))
+    storage.write("manifest.json", b"one")
+    assert storage.read("manifest.json") == b"one"
+    assert storage.list("")[1] == ["manifest.json"]
 
 
 def test_an_object_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stores.write_bytes(tmp_path, "manifest.json", b"old")
+    storage = open_storage(tmp_path)
+    storage.write("manifest.json", b"old")
 
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)  # no real disk can be filled here
     with pytest.raises(StoreUnreadable, match=r"manifest\.json cannot be written: .*No space left"):
-        stores.write_bytes(tmp_path, "manifest.json", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
-    assert (tmp_path / "manifest.json").read_bytes() == b"old"
+        storage.write("manifest.json", b"new")
+    assert storage.list("") == ([], ["manifest.json"])
+    assert storage.read("manifest.json") == b"old"
+
+
+@pytest.mark.parametrize("url", ["s3:///made", "s3:/cars/made", ""])
+def test_a_malformed_url_is_named_with_what_to_write(url: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"^{url!r} (names no bucket; write s3://made|is neither|names no dir)"):
+        ZarrChunkReader(url)
 
 
 def test_a_folder_in_place_of_an_object_is_not_taken_for_missing(tmp_path: Path) -> None:
@@ -157,9 +190,9 @@ def test_plain_http_is_spoken_only_where_the_endpoint_says_so(monkeypatch: pytes
     for each in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert _client_options(buckets.open_object_store("s3://bucket/root")).get("allow_http") is not None
+    assert _client_options(open_client("s3://bucket/root")).get("allow_http") is not None
     monkeypatch.setenv(name, "https://127.0.0.1:1")
-    assert _client_options(buckets.open_object_store("s3://bucket/root")).get("allow_http") is None
+    assert _client_options(open_client("s3://bucket/root")).get("allow_http") is None
 
 
 def _client_options(store: Any) -> dict[str, Any]:

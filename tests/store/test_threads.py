@@ -18,14 +18,14 @@ from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading import plan_reader as store_module
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.cache import ByteBoundedCache
-from drawpoint_store.storage.locks import ForkSafeLock
+from drawpoint_store.storage.forks import ForkSafeLock
 
 Made = TypeVar("Made")
 THREADS = 8
 
 FIRST_USES = """
 import asyncio, sys, threading
-from drawpoint_store.storage.event_loop import submit
+from drawpoint_store.storage.forks import submit
 
 sys.setswitchinterval(1e-6)
 meeting = threading.Barrier(4)

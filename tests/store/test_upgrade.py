@@ -23,7 +23,7 @@ from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.digests import table_digest
 from drawpoint_store.reading.statistics import read_statistics
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.lock import lock_store
 from foreign import write_foreign
 from small import files_of, small_arrays, small_writer
@@ -101,7 +101,7 @@ class Killed(BaseException):
 def test_an_upgrade_that_is_killed_at_any_write_leaves_all_readable_and_goes_on(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = stores.write_bytes
+    write = LocalStorage.write
     whole = tmp_path / "whole"
     shutil.copytree(old, whole)
     statistics = statistics_json(
@@ -123,7 +123,7 @@ def test_an_upgrade_that_is_killed_at_any_write_leaves_all_readable_and_goes_on(
 
         reader = ZarrChunkReader(root)  # opened before, with some files open and others not
         reader.read_sample(SAMPLES[0], fields=["surface_pressure"])
-        monkeypatch.setattr(stores, "write_bytes", write_some)
+        monkeypatch.setattr(LocalStorage, "write", write_some)
         ended = False
         try:
             upgrade_store(root)

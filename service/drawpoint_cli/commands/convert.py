@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.draw.seeds import MAX_SEED
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.format.manifest import FIELD_DTYPES
-from drawpoint_cli.arguments import MAX_DEFAULT_WORKERS, Subparsers, add_command, default_workers, integer, location
+from drawpoint_cli.arguments import (
+    MAX_DEFAULT_WORKERS,
+    Subparsers,
+    add_command,
+    default_workers,
+    integer,
+    location,
+    storage,
+)
 from drawpoint_cli.filemap import REMEDY, add_filemap, describe_presets, report_unmapped_files
 from drawpoint_store.conversion.compatibility import writer_settings
 from drawpoint_store.conversion.convert import (
@@ -34,6 +42,7 @@ from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
     from drawpoint_store.conversion.convert import ConversionReport
+    from drawpoint_store.storage import Storage
 
 SHOWN = 4
 """How many groups of a replaced revision are named; `drawpoint prune` lists all."""
@@ -80,7 +89,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", type=location, help="the directory of samples: a path or a URL (s3://...)"
     )
-    parser.add_argument("store_root", metavar="STORE_ROOT", type=location, help="the store to write: a path or a URL")
+    parser.add_argument("store_root", metavar="STORE_ROOT", type=storage, help="the store to write: a path or a URL")
     add_filemap(parser)
     parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
     parser.add_argument(
@@ -137,11 +146,11 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and print the report; broken samples go to stderr, one a line."""
     existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
-    in_memory = any(location.startswith("memory:") for location in (args.source, args.store_root))
+    in_memory = any(location.startswith("memory:") for location in (args.source, args.store_root.root))
     workers = args.workers or (1 if in_memory else default_workers())
     try:
         check_locations(args.source, args.store_root)
-        check_workers(workers, args.source, args.store_root)
+        check_workers(workers, args.source, args.store_root.root)
     except ValueError as error:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
@@ -205,13 +214,13 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
             f"{count(len(report.replaced), 'group')} of the replaced revision stay for its readers; drawpoint prune "
             f"{writer.store_root} removes them later: {first_few(report.replaced, SHOWN)}\n"
         )
-    if _has_stale_statistics(writer.store_root, report.revision):
+    if _has_stale_statistics(writer.storage, report.revision):
         sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")
 
 
-def _has_stale_statistics(store_root: str, revision: str) -> bool:
+def _has_stale_statistics(storage: Storage, revision: str) -> bool:
     try:
-        statistics = read_statistics(store_root)
+        statistics = read_statistics(storage)
     except DrawpointError:
         return True  # a file that cannot be read is to be written again; the conversion itself is done
     return statistics is not None and statistics["revision"] != revision

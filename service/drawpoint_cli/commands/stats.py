@@ -18,7 +18,8 @@ from drawpoint_store.inspecting.statistics import (
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics import STATISTICS_NAME
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.locations import split
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drawpoint_store.inspecting.running import RunningStats
+    from drawpoint_store.storage import Storage
 
 FAILED = 1
 STDOUT = "-"
@@ -146,11 +148,11 @@ def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[lis
     return [sample_id for sample_id in ids if sample_id in store.manifest.samples], f" ({kind} {printable(name)})"
 
 
-def _write(store_root: str, output: str | None, document: bytes) -> str:
+def _write(storage: Storage, output: str | None, document: bytes) -> str:
     if output is None:
-        return stores.write_bytes(store_root, STATISTICS_NAME, document)
-    folder, slash, name = output.rpartition("/")
-    return stores.write_bytes((folder or slash) if slash else ".", name, document)
+        return storage.write(STATISTICS_NAME, document)
+    folder, name = split(output)
+    return open_storage(folder).write(name, document)
 
 
 def _table(measured: Mapping[str, RunningStats]) -> str:

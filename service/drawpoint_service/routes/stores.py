@@ -113,7 +113,7 @@ def read_current_statistics(store: ServedStore) -> bytes:
     numbers that are not finite, values nested a thousand deep.
     """
     try:
-        statistics = read_statistics(store.reader.location)
+        statistics = read_statistics(store.reader.storage)
         if statistics is None:
             raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
         encoded = json.dumps(statistics, allow_nan=False).encode()
@@ -144,7 +144,7 @@ def read_one_split(store: ServedStore, name: str) -> Split:
 
 
 def _names(store: ServedStore) -> list[str]:
-    if names := list_splits(store.reader.location):
+    if names := list_splits(store.reader.storage):
         return names
     raise SplitNotFound(
         f"store {store.id!r} ships no splits; put lists of sample ids at splits/NAME.txt beside its manifest."
@@ -161,6 +161,6 @@ def _count_ids(store: ServedStore, name: str) -> int | None:
 
 def _read_ids(store: ServedStore, name: str) -> list[str]:
     try:
-        return read_split(store.reader.location, name)
+        return read_split(store.reader.storage, name)
     except SplitNotFound:  # whose message says where the store lies
         raise SplitNotFound(f"split {name!r} of store {store.id!r} was removed just now; ask again.") from None

@@ -20,7 +20,6 @@ from drawpoint_service.middleware.context import context_of
 from drawpoint_service.requests.query import SampleQuery, parameters_of
 from drawpoint_service.stores.summaries import SamplePage, SampleSummary, StoreSummary, summarise
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import objects as stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,7 +104,7 @@ def serve_store(store_id: str, reader: ZarrChunkReader, manifest_json: bytes | N
 
 def _manifest_bytes(store_id: str, reader: ZarrChunkReader) -> bytes:
     # As stored, byte for byte, because their hash is the revision; a manifest made in memory has no others.
-    for data in (stores.read_bytes(reader.location, StoreManifest.MANIFEST_NAME), reader.manifest.to_json()):
+    for data in (reader.storage.read(StoreManifest.MANIFEST_NAME), reader.manifest.to_json()):
         if data is not None and hashlib.sha256(data).hexdigest() == reader.manifest.revision:
             return data
     raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")
@@ -116,17 +115,17 @@ def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, 
 
     Raises what StoreManifest.load and serve_store raise.
     """
-    location = served.reader.location
+    storage = served.reader.storage
     # Before the manifest is read: one that is rewritten meanwhile has another stamp at the next look.
-    present = stores.read_stamp(location, StoreManifest.MANIFEST_NAME)
+    present = storage.stamp(StoreManifest.MANIFEST_NAME)
     if present is not None and present == stamp:
         return served, stamp
-    data = stores.read_json(location, StoreManifest.MANIFEST_NAME)
+    data = storage.read_json(StoreManifest.MANIFEST_NAME)
     if data is None:
-        raise StoreNotFound(f"its manifest at {location} is gone.")
+        raise StoreNotFound(f"its manifest at {storage} is gone.")
     if hashlib.sha256(data).hexdigest() == served.revision:
         return served, present
-    manifest = StoreManifest.from_json(data, origin=stores.join(location, StoreManifest.MANIFEST_NAME))
+    manifest = StoreManifest.from_json(data, origin=storage.join(StoreManifest.MANIFEST_NAME))
     return serve_store(served.id, served.reader.at(manifest), data), present
 
 

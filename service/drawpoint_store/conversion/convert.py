@@ -23,8 +23,8 @@ from drawpoint_store.conversion.journal import Journal, fingerprint
 from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource, require_torch
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import check_location, contains, is_shared
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.locations import check_location, contains
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
@@ -99,20 +99,21 @@ def convert(
     """
     require_torch()
     started = time.monotonic()
-    root = writer.store_root
+    storage = writer.storage
+    root = storage.root
     location = str(source) if isinstance(source, str | os.PathLike) else source.location
     check_locations(location, root)
-    check_target(root, existing)
+    check_target(storage, existing)
     check_workers(workers, location, root)
     if isinstance(source, str | os.PathLike):
         source = PtSource.scan(source, writer.filemap)
     sample_ids, broken = source.sample_ids, source.broken
     tasks = _tasks(source, sample_ids, writer)
-    journal = Journal(root)
+    journal = Journal(storage)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
-    with _resume_hint(root), lock_store(root):
-        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before the manifest is read: see _publish
-        old = load_manifest(root)
+    with _resume_hint(root), lock_store(storage):
+        stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before the manifest is read: see _publish
+        old = load_manifest(storage)
         done = journal.read_report(name)
         if old is not None and done is not None:
             report = ConversionReport.model_validate_json(done)
@@ -134,8 +135,8 @@ def convert(
         )
         converter = SampleConverter(
             source,
-            writer.to_init_kwargs(),
-            published=frozenset() if old is None or is_shared(root) else _published_groups(old),
+            {**writer.to_init_kwargs(), "store_root": storage},
+            published=frozenset() if old is None or storage.is_shared else _published_groups(old),
             resume=journal.is_begun(),
         )
         new = [task for task in tasks if task.sample_id not in held]
@@ -156,14 +157,15 @@ def _resume_hint(root: str) -> Iterator[None]:
         raise type(error)(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
 
 
-def check_target(store_root: str, existing: Existing) -> None:
+def check_target(store_root: str | os.PathLike[str], existing: Existing) -> None:
     """Raise StoreExists if there is a store at `store_root` that may be neither appended to nor overwritten.
 
     A conversion that was killed just after it had published is let through: repeating it completes it.
     """
-    old = load_manifest(store_root)
-    if old is not None and existing == "refuse" and not Journal(store_root).has_report():
-        raise _exists(store_root, old)
+    storage = open_storage(store_root)
+    old = load_manifest(storage)
+    if old is not None and existing == "refuse" and not Journal(storage).has_report():
+        raise _exists(storage.root, old)
 
 
 def check_locations(source: str | os.PathLike[str], store_root: str | os.PathLike[str]) -> None:
@@ -185,7 +187,7 @@ def check_workers(workers: int, *locations: str) -> None:
             raise ValueError(f"{location} lives in the memory of one process: use 1 worker, not {workers}.")
 
 
-def load_manifest(store_root: str) -> StoreManifest | None:
+def load_manifest(store_root: str | os.PathLike[str]) -> StoreManifest | None:
     """Return the manifest of the store at `store_root`, None if there is no store."""
     try:
         return StoreManifest.load(store_root)

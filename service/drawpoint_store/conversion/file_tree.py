@@ -14,9 +14,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from drawpoint_store.conversion.source import SourceFile
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.buckets import check_environment
-from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.storage.bucket_access import check_environment
+from drawpoint_store.storage.locations import is_bucket, is_remote, local_path
+from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ class FileTree:
             raise NotADirectoryError(f"{location} is a file; give a directory of samples as SOURCE.")
         folders: dict[str, dict[str, SourceFile]] = {}
         try:
-            with stores.translated_errors("listed", location, may_be_missing=True):
+            with translated_errors("listed", location, may_be_missing=True):
                 filesystem, root = open_filesystem(location)
                 files = _remote_files(filesystem, root) if is_remote(location) else _local_files(root)
                 for folder, name, file in files:
@@ -81,7 +81,7 @@ def _stamp(filesystem: Any, path: str) -> Stamp | None:
         if isinstance(filesystem, LocalFileSystem):
             status = os.stat(path)  # noqa: PTH116  a Path would be made for this alone
             return status.st_size, str(status.st_mtime_ns)
-        with stores.translated_errors("read", path, may_be_missing=True):
+        with translated_errors("read", path, may_be_missing=True):
             filesystem.invalidate_cache(posixpath.dirname(path))
             return _size_and_stamp(filesystem.info(path))
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def open_filesystem(location: str) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(location)
     except ImportError:
-        if not stores.uses_obstore(location):
+        if not is_bucket(location):
             raise
         check_environment()
     else:

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
-from zarr.core.sync import sync
 
 from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.field_arrays import Underflow  # noqa: TC001  as above
 from drawpoint_store.writing.lock import JOURNAL_FOLDER
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection
 
     from drawpoint_store.conversion.workers import Task
@@ -47,24 +45,24 @@ class Finished(BaseModel):
 class Journal:
     """The journal of the store at `root`; each of its records is written whole or not at all."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.storage = open_storage(root)
 
     def is_begun(self) -> bool:
         """Tell whether a conversion was interrupted here after it had finished a sample."""
-        return any(name.endswith(".json") for name in stores.list_names(self.root, _SAMPLES))
+        return any(name.endswith(".json") for name in self.storage.list(_SAMPLES)[1])
 
     def add(self, sample_id: str, finished: Finished) -> None:
         """Record a finished sample."""
         name = _record(sample_id, finished.fingerprint)
-        stores.write_bytes(self.root, name, finished.model_dump_json(exclude_none=True).encode())
+        self.storage.write(name, finished.model_dump_json(exclude_none=True).encode())
 
     def find(self, sample_id: str, fingerprint: str) -> Finished | None:
         """Return the sample as it was finished under the same fingerprint, None if it was not.
 
         A group of another size is not finished: a machine that lost its power may keep a record and lose files.
         """
-        data = stores.read_bytes(self.root, _record(sample_id, fingerprint))
+        data = self.storage.read(_record(sample_id, fingerprint))
         if data is None:
             return None
         try:
@@ -73,20 +71,19 @@ class Journal:
             return None
         if finished.fingerprint != fingerprint:
             return None
-        path = stores.join(self.root, finished.entry.relpath)
-        return finished if count_bytes(path) == finished.nbytes else None
+        return finished if self.storage.count_bytes(finished.entry.relpath) == finished.nbytes else None
 
     def write_report(self, conversion: str, report: str) -> None:
         """Record what will be reported of the conversion with that fingerprint, just before it is published."""
-        stores.write_bytes(self.root, _report(conversion), report.encode())
+        self.storage.write(_report(conversion), report.encode())
 
     def has_report(self) -> bool:
         """Tell whether a conversion was interrupted here while it published."""
-        return any(name.startswith(_REPORT) for name in stores.list_names(self.root, JOURNAL_FOLDER))
+        return bool(self._reports())
 
     def read_report(self, conversion: str) -> str | None:
         """Return what `write_report` recorded for the same conversion, None if there is no such record."""
-        data = stores.read_bytes(self.root, _report(conversion))
+        data = self.storage.read(_report(conversion))
         return None if data is None else data.decode()
 
     def clear(self, conversion: str, tasks: Collection[Task]) -> None:
@@ -95,28 +92,21 @@ class Journal:
         The report goes last: it tells a repeated command that all is done. A local store, which the conversion has
         locked, keeps nothing of earlier ones either.
         """
-        if is_remote(self.root):
-            stores.delete(self.root, [_record(task.sample_id, task.fingerprint) for task in tasks])
-            stores.delete(self.root, [_report(conversion)])
-            return
-        folder = local_path(stores.join(self.root, JOURNAL_FOLDER))
-        shutil.rmtree(folder / "samples", ignore_errors=True)
-        for report in folder.glob(f"{_REPORT}*"):
-            report.unlink()
+        if self.storage.is_shared:
+            self.storage.delete([_record(task.sample_id, task.fingerprint) for task in tasks])
+            self.storage.delete([_report(conversion)])
+        else:
+            self.storage.delete_tree(_SAMPLES)
+            self.storage.delete(self._reports())
+
+    def _reports(self) -> list[str]:
+        names = self.storage.list(JOURNAL_FOLDER)[1]
+        return [f"{JOURNAL_FOLDER}/{name}" for name in names if name.startswith(_REPORT)]
 
 
 def fingerprint(*facts: Any) -> str:
     """Return a digest of JSON-able facts: equal facts give equal digests."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def count_bytes(path: str) -> int:
-    """Return the bytes of all files of a group."""
-    if is_remote(path):
-        with stores.translated_errors("listed", path):
-            size: int = sync(stores.make_store(path, read_only=True).getsize_prefix(""))
-        return size
-    return sum(file.stat().st_size for file in local_path(path).rglob("*") if file.is_file())
 
 
 def _record(sample_id: str, fingerprint: str) -> str:

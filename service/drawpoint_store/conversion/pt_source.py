@@ -18,7 +18,7 @@ from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
 from drawpoint.extras import how_to_install
 from drawpoint_store.conversion.file_tree import FileTree, open_filesystem
 from drawpoint_store.conversion.filemaps import is_unmapped_field, near_fields
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage.storage import translated_errors
 from drawpoint_store.writing.layout import filename_to_canonical
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from drawpoint_store.conversion.source import SourceFile
-    from drawpoint_store.writing.layout import FileMap
+from drawpoint_store.writing.layout import FileMap
 
 PREPROCESSED = "preprocessed/"
 """The folder that the preprocessing of some data sets writes to; no part of a sample's id."""
@@ -158,7 +158,7 @@ def _load(filesystem: Any, path: str) -> torch.Tensor:
     if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
         # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=False)  # type: ignore[no-any-return]
-    with stores.translated_errors("read", path, may_be_missing=True):
+    with translated_errors("read", path, may_be_missing=True):
         body = filesystem.cat_file(path)
     return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 

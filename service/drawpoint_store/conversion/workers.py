@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store.conversion.file_tree import Stamp, stamp_files
-from drawpoint_store.conversion.journal import Finished, Journal, count_bytes
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.conversion.journal import Finished, Journal
 from drawpoint_store.storage.locations import is_remote
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
@@ -76,7 +75,7 @@ class SampleConverter:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.writer.store_root)
+        return Journal(self.writer.storage)
 
     def convert(self, task: Task) -> Outcome:
         """Convert one sample; raises StoreUnreadable where source or store do not answer."""
@@ -97,7 +96,7 @@ class SampleConverter:
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
         underflows = self.writer.underflows.pop(sample_id, {})
-        nbytes = count_bytes(stores.join(self.writer.store_root, entry.relpath))
+        nbytes = self.writer.storage.count_bytes(entry.relpath)
         finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
         self.journal.add(sample_id, finished)
         return Outcome(sample_id, size, finished)

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DataDamaged
 from drawpoint_store.reading.sample import REMEDY
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.locations import join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drawpoint.errors import DrawpointError
+    from drawpoint_store.storage import Storage
 
 METADATA_NAME = "zarr.json"
 
 
-def load_node(path: str, name: str = "") -> dict[str, Any] | None:
-    """Return the metadata of the group at `path`, or of the node `name` in it; None where it is missing or damaged.
+def load_node(storage: Storage, group: str, name: str = "") -> dict[str, Any] | None:
+    """Return the metadata of the group at path `group`, or of its node `name`; None where it is missing or damaged.
 
     Raises StoreUnreadable: an outage says nothing of what is there.
     """
     try:
-        data = stores.read_bytes(path, f"{name}/{METADATA_NAME}" if name else METADATA_NAME)
+        data = storage.read(f"{join(group, name)}/{METADATA_NAME}")
         check_density(data or b"", METADATA_BYTES_A_VALUE)
         found = None if data is None else json.loads(data)
     except (DataDamaged, ValueError, RecursionError):

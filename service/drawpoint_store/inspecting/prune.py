@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import StoreExists
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_remote
+from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.lock import JOURNAL_FOLDER, lock_store
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import drawpoint.format.manifest
+    from drawpoint_store.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,20 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.forma
 
     Folders that are stores themselves are left alone.
     """
+    storage = open_storage(store_root)
     referenced = {entry.relpath for entry in manifest.samples.values()}
     leftovers = []
     folders = [""]
     while folders:
         folder = folders.pop()
         above = f"{folder}/" if folder else ""
-        names = stores.list_names(store_root, folder)
+        inner, names = storage.list(folder)
         if folder and StoreManifest.MANIFEST_NAME in names:
             continue
         leftovers += [above + name for name in names if name.endswith(".tmp")]
-        for path in (above + name for name in stores.list_folders(store_root, folder, follow_links=False)):
+        for path in (above + name for name in inner):
             if path.endswith(".zarr") and path not in referenced:
-                leftovers += [path] if stores.holds_objects(store_root, path) else []
+                leftovers += [path] if storage.holds(path) else []
             elif path not in referenced:
                 folders.append(path)
     return sorted(leftovers)
@@ -68,48 +69,48 @@ def prune_store(
     Raises StoreNotFound, and StoreExists where a conversion is at work: on a local root one that holds its lock, in a
     bucket one that has recorded a sample within `older_than_seconds`.
     """
-    root = str(store_root)
-    leftovers = find_leftovers(root, StoreManifest.load(root))
-    with lock_store(root) if delete else contextlib.nullcontext():
-        if delete and is_remote(root):
-            _refuse_conversion(root, older_than_seconds)
-        manifest = _PublishedGroups(root)
+    storage = open_storage(store_root)
+    leftovers = find_leftovers(storage, StoreManifest.load(storage))
+    with lock_store(storage) if delete else contextlib.nullcontext():
+        if delete and storage.is_remote:
+            _refuse_conversion(storage, older_than_seconds)
+        manifest = _PublishedGroups(storage)
         for path in leftovers:
-            age = _age(root, path)
+            age = _age(storage, path)
             removed = delete and (not older_than_seconds or (age is not None and age >= older_than_seconds))
             if removed:
                 if path in manifest.groups():
                     continue  # published just now
-                stores.delete_tree(root, path)
+                storage.delete_tree(path)
             yield Leftover(path, age, removed)
 
 
 class _PublishedGroups:
     """The groups that the store's manifest names; it is read again whenever it has changed."""
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._stamp: str | None = None
         self._groups: frozenset[str] = frozenset()
 
     def groups(self) -> frozenset[str]:
-        stamp = stores.read_stamp(self._root, StoreManifest.MANIFEST_NAME)
+        stamp = self._storage.stamp(StoreManifest.MANIFEST_NAME)
         if stamp is None or stamp != self._stamp:
-            samples = StoreManifest.load(self._root).samples.values()
+            samples = StoreManifest.load(self._storage).samples.values()
             self._stamp, self._groups = stamp, frozenset(entry.relpath for entry in samples)
         return self._groups
 
 
-def _refuse_conversion(root: str, older_than_seconds: float) -> None:
-    age = _age(root, JOURNAL_FOLDER)
+def _refuse_conversion(storage: Storage, older_than_seconds: float) -> None:
+    age = _age(storage, JOURNAL_FOLDER)
     if age is not None and age < older_than_seconds:
         raise StoreExists(
-            f"a conversion recorded a sample in {root} {age:,.0f} s ago; wait for its end, or, if it was given "
+            f"a conversion recorded a sample in {storage} {age:,.0f} s ago; wait for its end, or, if it was given "
             "up, prune with a smaller --older-than.",
-            store=root,
+            store=storage.root,
         )
 
 
-def _age(root: str, path: str) -> float | None:
-    changed = stores.last_change(root, path)
+def _age(storage: Storage, path: str) -> float | None:
+    changed = storage.last_change(path)
     return None if changed is None else max(0.0, now() - changed)

@@ -12,8 +12,8 @@ from drawpoint_store.reading.digests import has_tables
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics import read_statistics
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.locations import local_path
 
 if TYPE_CHECKING:
     import os
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import drawpoint.format.manifest
     from drawpoint.format.manifest import DomainLayout, DomainSample
+    from drawpoint_store.storage import Storage
 
 DRAW_COUNTS = (1_024, 4_096, 16_384, 65_536)
 """Numbers of points whose cost is shown: what training jobs of the field draw from a domain."""
@@ -35,14 +36,15 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
     `stored_bytes` is None where weighing the files would be slow: on remote storage, and for many samples. Raises
     StoreNotFound, InvalidManifest, and StoreUnreadable where the storage does not answer.
     """
-    manifest = StoreManifest.load(store_root)
+    storage = open_storage(store_root)
+    manifest = StoreManifest.load(storage)
     grids: dict[str, list[DomainSample]] = {domain: [] for domain in manifest.domains}
     for entry in manifest.samples.values():
         for domain, grid in entry.domains.items():
             grids[domain].append(grid)
     domains = {domain: _describe_domain(layout, grids[domain]) for domain, layout in manifest.domains.items()}
     return {
-        "store_root": str(store_root),
+        "store_root": storage.root,
         "dataset_name": manifest.dataset_name,
         "format_version": manifest.format_version,
         "revision": manifest.revision,
@@ -53,10 +55,10 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
         "logical_bytes": sum(
             domain["points"]["total"] * domain["bytes_per_point"] for domain in domains.values() if domain["points"]
         ),
-        "stored_bytes": _weigh(store_root, manifest),
+        "stored_bytes": _weigh(storage, manifest),
         "domains": domains,
-        "splits": _describe_splits(store_root, manifest),
-        "statistics": _describe_statistics(store_root, manifest.revision),
+        "splits": _describe_splits(storage, manifest),
+        "statistics": _describe_statistics(storage, manifest.revision),
     }
 
 
@@ -100,20 +102,18 @@ def _describe_domain(layout: DomainLayout, grids: list[DomainSample]) -> dict[st
     }
 
 
-def _describe_splits(
-    store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest
-) -> dict[str, dict[str, int]]:
+def _describe_splits(storage: Storage, manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, dict[str, int]]:
     described = {}
-    for name in list_splits(store_root):
-        ids = read_split(store_root, name)
+    for name in list_splits(storage):
+        ids = read_split(storage, name)
         described[name] = {"n_ids": len(ids), "n_absent": sum(each not in manifest.samples for each in ids)}
     return described
 
 
-def _describe_statistics(store_root: str | os.PathLike[str], revision: str) -> dict[str, Any]:
+def _describe_statistics(storage: Storage, revision: str) -> dict[str, Any]:
     """Return `state`: fresh, stale (of another revision), none or damaged; with the split and number of samples."""
     try:
-        found: Mapping[str, Any] | None = read_statistics(store_root)
+        found: Mapping[str, Any] | None = read_statistics(storage)
     except MetadataDamaged:
         return {"state": "damaged"}
     if found is None:
@@ -122,16 +122,14 @@ def _describe_statistics(store_root: str | os.PathLike[str], revision: str) -> d
     return {"state": state, "split": found.get("split"), "n_samples": found.get("n_samples")}
 
 
-def _weigh(store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest) -> int | None:
+def _weigh(storage: Storage, manifest: drawpoint.format.manifest.StoreManifest) -> int | None:
     """Return the bytes of the files of all samples, or None where looking them up is not cheap."""
-    if is_remote(store_root) or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
+    if storage.is_remote or len(manifest.samples) > _MOST_SAMPLES_WEIGHED:
         return None
-    root = local_path(store_root).resolve()
-    groups = (local_path(stores.join(store_root, sample.relpath)).resolve() for sample in manifest.samples.values())
+    root = local_path(storage).resolve()
     return sum(
-        entry.stat().st_size
-        for group in groups
-        if group.is_relative_to(root)  # a link may lead anywhere, and reads do not follow it either
-        for entry in group.rglob("*")
-        if entry.is_file()
+        storage.count_bytes(sample.relpath)
+        for sample in manifest.samples.values()
+        # A link may lead anywhere, and reads do not follow it either.
+        if local_path(storage.join(sample.relpath)).resolve().is_relative_to(root)
     )

@@ -32,8 +32,8 @@ from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.statistics import STATISTICS_NAME, read_statistics
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.sources import Span, fetch_for
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.sources import Span, run_sync
 from drawpoint_store.writing.group import to_json
 from drawpoint_store.writing.lock import lock_store
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from drawpoint_store.reading.arrays import ShardedArray
     from drawpoint_store.reading.plan import ReadPlan
     from drawpoint_store.reading.sample import OpenSample
+    from drawpoint_store.storage import Storage
 
 
 class UpgradeReport(BaseModel):
@@ -75,14 +76,13 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
     another process published meanwhile, StoreUnreadable where the storage does not answer or refuses a write, and
     ValueError for `max_workers` below 1.
     """
-    root = str(store_root)
-    StoreManifest.load(root)  # before a lock is put where there is no store
-    with lock_store(root):
-        stamp = stores.read_stamp(root, StoreManifest.MANIFEST_NAME)  # before it is read
-        published = _read_manifest(root)
-        store = ZarrChunkReader(
-            root, StoreManifest.from_json(published, origin=stores.join(root, StoreManifest.MANIFEST_NAME))
-        )
+    storage = open_storage(store_root)
+    StoreManifest.load(storage)  # before a lock is put where there is no store
+    with lock_store(storage):
+        stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before it is read
+        published = _read_manifest(storage)
+        origin = storage.join(StoreManifest.MANIFEST_NAME)
+        store = ZarrChunkReader(storage, StoreManifest.from_json(published, origin=origin))
         report = UpgradeReport(revision=store.manifest.revision)
         digests: dict[str, str] = {}
         todo = []
@@ -107,7 +107,7 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
             else:
                 digests[sample_id] = _write_digests(store, sample_id, scanned)
                 report.upgraded.append(sample_id)
-        report.revision = _publish(root, published, stamp, digests)
+        report.revision = _publish(storage, published, stamp, digests)
     return report
 
 
@@ -148,7 +148,7 @@ def _read_chunks(
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yield an array's rows chunk by chunk in stored order, and append the checksum of each chunk to `table`."""
     n_shards = -(-array.n_chunks // array.chunks_per_shard)
-    fetch_for(sample.read_indexes([(array, field, range(n_shards))]), sample.source)
+    run_sync(sample.read_indexes([(array, field, range(n_shards))]), sample.source)
     step = max(1, BLOCK_POINTS // array.chunk_points)
     for first in range(0, array.n_chunks, step):
         places = sample.places(array, field, range(first, min(first + step, array.n_chunks)))
@@ -181,25 +181,25 @@ def _find_damage(store: ZarrChunkReader, sample_id: str, found: dict[str, _Array
 def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _ArrayScan]) -> str:
     """Write tables and digest into the metadata of a sample, and return the digest."""
     names = {field: store.manifest.fields[field].array_name for field in found}
-    path = stores.join(store.store_root, store.manifest.samples[sample_id].relpath)
-    group = load_node(path) or {}
+    storage, relpath = store.storage, store.manifest.samples[sample_id].relpath
+    group = load_node(storage, relpath) or {}
     copies = consolidated_nodes(group)
     for field, name in names.items():
         table = found[field].table
         if table is not None:
-            own = load_node(path, name) or copies[name]
+            own = load_node(storage, relpath, name) or copies[name]
             for node in (own, copies.get(name, {})):
                 node["attributes"] = {**_attributes(node), **table_attributes(table)}
-            stores.write_bytes(path, f"{name}/{METADATA_NAME}", to_json(own))
+            storage.write(f"{relpath}/{name}/{METADATA_NAME}", to_json(own))
     stored = SampleDigest.of(
         {names[field]: ArrayDigests(each.values, table_digest(each.table)) for field, each in found.items()}
     )
     group["attributes"] = {**_attributes(group), **stored.to_attributes()}
-    stores.write_bytes(path, METADATA_NAME, to_json(group))
+    storage.write(f"{relpath}/{METADATA_NAME}", to_json(group))
     return stored.digest
 
 
-def _publish(root: str, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:
+def _publish(storage: Storage, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:
     """Put digests that are not there into the manifest that was `published` at `stamp`, and return its revision."""
     document = json.loads(published)  # not a model of it, which would drop the keys of other programs
     before, entries = StoreManifest.from_json(published).revision, document["samples"]
@@ -210,24 +210,24 @@ def _publish(root: str, published: bytes, stamp: str | None, digests: dict[str, 
     data = _dump(document)
     revision = StoreManifest.from_json(data).revision
     changed = RevisionChanged(
-        f"another process published to {root} meanwhile; run the same command again to go on.", store=root
+        f"another process published to {storage} meanwhile; run the same command again to go on.", store=storage.root
     )
-    if _read_manifest(root) != published:
+    if _read_manifest(storage) != published:
         raise changed
     # The statistics first: after a kill in between, the repeated command finds the manifest as it was.
     with contextlib.suppress(MetadataDamaged):
-        statistics = read_statistics(root)
+        statistics = read_statistics(storage)
         if statistics is not None and statistics["revision"] == before:
-            stores.write_bytes(root, STATISTICS_NAME, _dump({**statistics, "revision": revision}))
-    if not stores.replace_bytes(root, StoreManifest.MANIFEST_NAME, data, stamp):
+            storage.write(STATISTICS_NAME, _dump({**statistics, "revision": revision}))
+    if not storage.replace(StoreManifest.MANIFEST_NAME, data, stamp):
         raise changed
     return revision
 
 
-def _read_manifest(root: str) -> bytes:
-    data = stores.read_json(root, StoreManifest.MANIFEST_NAME)
+def _read_manifest(storage: Storage) -> bytes:
+    data = storage.read_json(StoreManifest.MANIFEST_NAME)
     if data is None:
-        raise StoreNotFound(f"the manifest of the store at {root} is gone.", store=root)
+        raise StoreNotFound(f"the manifest of the store at {storage} is gone.", store=storage.root)
     return data
 
 

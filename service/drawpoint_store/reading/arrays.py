@@ -10,7 +10,7 @@ import numpy as np
 
 from drawpoint_store.reading.codecs import Decoder, parse_codec
 from drawpoint_store.reading.digests import CRC_BYTES, SampleDigest, parse_table
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,6 @@ import numpy as np
 
 from drawpoint.errors import DataDamaged
 from drawpoint_store.storage.cache import ByteBoundedCache
-from drawpoint_store.storage.cached_source import CachedSource
 from drawpoint_store.storage.sources import Span
 
 if TYPE_CHECKING:
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
     from drawpoint.errors import ChunkMissing
     from drawpoint_store.reading.arrays import ShardedArray
-    from drawpoint_store.reading.codecs import Buffer
     from drawpoint_store.reading.plan import DomainDraw, ReadPlan
     from drawpoint_store.reading.sample import ChunkPlace, OpenSample
-    from drawpoint_store.storage.sources import Fetching
+    from drawpoint_store.storage.sources import Buffer, Fetching
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
@@ -155,8 +153,7 @@ def place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], c
             try:
                 values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
             except DataDamaged:
-                if isinstance(sample.source, CachedSource):
-                    sample.source.forget(run.span for run in runs)
+                sample.source.forget(run.span for run in runs)
                 raise
             target.place(place.chunk, values)
             if cache is not None:

@@ -15,8 +15,8 @@ import crc32c
 from numcodecs import blosc, zstd
 
 from drawpoint_store.reading.digests import CRC_BYTES
+from drawpoint_store.storage.sources import Buffer
 
-Buffer = bytes | bytearray | memoryview
 Decode = Callable[[Buffer, int | None], Buffer]
 """Decodes a buffer; the number is how many bytes must come out, None where the codec cannot know (not last)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import drawpoint.format.manifest
 from drawpoint.errors import DataDamaged, InvalidManifest, RevisionChanged, StoreNotFound
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import open_storage
 
 if TYPE_CHECKING:
     import os
@@ -21,23 +21,19 @@ class StoreManifest(drawpoint.format.manifest.StoreManifest):
     def save(self, store_root: str | os.PathLike[str], replacing: str | EllipsisType | None = ...) -> str:
         """Write the manifest, whole or not at all, and return its path or URL.
 
-        `replacing` is what stores.read_stamp gave for the store's manifest before the work began, None if there was
+        `replacing` is what `Storage.stamp` gave for the store's manifest before the work began, None if there was
         none: if another has been written since, RevisionChanged is raised and nothing is written. One of the same
         bytes is as good: another writer has written the same, or this one did, and missed the answer.
         """
-        data = self.to_json()
+        storage, data = open_storage(store_root), self.to_json()
         if isinstance(replacing, EllipsisType):
-            place = stores.write_bytes(store_root, self.MANIFEST_NAME, data)
-        else:
-            place = stores.join(store_root, self.MANIFEST_NAME)
-            replaced = stores.replace_bytes(store_root, self.MANIFEST_NAME, data, replacing)
-            if not replaced and stores.read_bytes(store_root, self.MANIFEST_NAME) != data:
-                raise RevisionChanged(
-                    f"another process published to {store_root} meanwhile, and nothing of it was changed.",
-                    store=str(store_root),
-                )
+            storage.write(self.MANIFEST_NAME, data)
+        elif not storage.replace(self.MANIFEST_NAME, data, replacing) and storage.read(self.MANIFEST_NAME) != data:
+            raise RevisionChanged(
+                f"another process published to {storage} meanwhile, and nothing of it was changed.", store=storage.root
+            )
         self._read = None  # these are no longer the bytes it may have been read from
-        return place
+        return storage.join(self.MANIFEST_NAME)
 
     @classmethod
     def load(cls, store_root: str | os.PathLike[str]) -> Self:
@@ -46,14 +42,15 @@ class StoreManifest(drawpoint.format.manifest.StoreManifest):
         Raises StoreNotFound (a FileNotFoundError) if there is none, InvalidManifest if it is damaged or not to be
         trusted, and StoreUnreadable if the storage does not answer.
         """
-        place = stores.join(store_root, cls.MANIFEST_NAME)
+        storage = open_storage(store_root)
+        place = storage.join(cls.MANIFEST_NAME)
         try:
-            data = stores.read_json(store_root, cls.MANIFEST_NAME)
+            data = storage.read_json(cls.MANIFEST_NAME)
         except DataDamaged as error:
-            raise InvalidManifest(str(error), store=str(store_root)) from error
+            raise InvalidManifest(str(error), store=storage.root) from error
         if data is None:
             raise StoreNotFound(
                 f"there is no store at {store_root}: {place} does not exist; write one with `drawpoint convert`.",
-                store=str(store_root),
+                store=storage.root,
             )
         return cls.from_json(data, origin=place)

@@ -22,15 +22,12 @@ from drawpoint_store.reading.chunks import (
 )
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.sample import OpenSample
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.buckets import Location, access_of
+from drawpoint_store.storage import make_store, open_storage
 from drawpoint_store.storage.cache import ByteBoundedCache
-from drawpoint_store.storage.cached_source import CachedSource
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density, check_size
-from drawpoint_store.storage.locations import is_remote, local_path
-from drawpoint_store.storage.locks import ForkSafeLock
-from drawpoint_store.storage.object_source import Bucket, ObjectSource, fetch_soon_for
-from drawpoint_store.storage.sources import LocalSource, OpenFiles, ZarrSource, fetch_for
+from drawpoint_store.storage.disk_cache import CachedSource
+from drawpoint_store.storage.forks import ForkSafeLock
+from drawpoint_store.storage.locations import is_bucket
+from drawpoint_store.storage.sources import ZarrSource, run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
 
     from drawpoint.format.manifest import SampleEntry
     from drawpoint_store.reading.plan import ReadPlan
+    from drawpoint_store.storage import Storage
     from drawpoint_store.storage.disk_cache import DiskCache
     from drawpoint_store.storage.sources import Fetching, Source
 
@@ -50,22 +48,19 @@ _MOST_RUN_BYTES = 8 * 2**20
 _SAMPLE_CACHE_BYTES = 64 * 2**20
 """Metadata and shard indexes that a store keeps: some 1,500 samples of ten fields and 750,000 points."""
 
-_OPEN_FILES = 128
-"""Shards that a store on disk keeps open, well below the usual limit of 1,024 descriptors a process."""
-
 
 def open_read_only(path: str) -> Store:
     """Open the zarr Store of a sample's group for reading."""
-    return stores.make_store(path, read_only=True)
+    return make_store(path, read_only=True)
 
 
-def open_manifest(root: str | Location, given: object) -> drawpoint.format.manifest.StoreManifest:
+def open_manifest(storage: Storage, given: object) -> drawpoint.format.manifest.StoreManifest:
     """Return a store's manifest: the one that is given, if any, also where it is another library's object."""
     if given is None:
-        return StoreManifest.load(root)
+        return StoreManifest.load(storage)
     if isinstance(given, drawpoint.format.manifest.StoreManifest):
         return given
-    return StoreManifest.from_object(given, origin=f"the manifest given for {root}")
+    return StoreManifest.from_object(given, origin=f"the manifest given for {storage}")
 
 
 class PlanReader:
@@ -85,9 +80,8 @@ class PlanReader:
         chunk_cache_bytes: int = 0,
         disk_cache: DiskCache | None = None,
     ) -> None:
-        self.location = store_root if isinstance(store_root, Location) else str(store_root)
-        self.store_root = str(store_root)
-        self.manifest = open_manifest(self.location, manifest)
+        self.storage = open_storage(store_root)
+        self.manifest = open_manifest(self.storage, manifest)
         self.store_factory = store_factory
         self.read_concurrency = read_concurrency
         self.chunk_cache_bytes = chunk_cache_bytes
@@ -99,12 +93,15 @@ class PlanReader:
         limit = self.chunk_cache_bytes
         self._chunks: ChunkCache | None = ByteBoundedCache(limit) if limit else None
         self._samples: ByteBoundedCache[OpenSample] = ByteBoundedCache(_SAMPLE_CACHE_BYTES)
-        self._files = OpenFiles(local_path(self.store_root), _OPEN_FILES)
-        self._bucket: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_of = (0, 0)
         self._first_use = ForkSafeLock()
-        """Held while a bucket or the threads are made: of several threads that come first, all must get the same."""
+        """Held while the threads are made: of several threads that come first, all must get the same."""
+
+    @property
+    def store_root(self) -> str:
+        """The root of the store: a path or URL."""
+        return self.storage.root
 
     @property
     def read_concurrency(self) -> int:
@@ -118,7 +115,7 @@ class PlanReader:
     @property
     def is_remote(self) -> bool:
         """Whether a read waits for a bucket most of its time."""
-        return self.store_factory is open_read_only and stores.uses_obstore(self.store_root)
+        return self.store_factory is open_read_only and is_bucket(self.storage)
 
     def at(self, manifest: object) -> Self:
         """Return the reader of another revision. It shares the connections, and nothing that was read.
@@ -126,8 +123,8 @@ class PlanReader:
         `manifest` is what the constructor takes.
         """
         other = copy.copy(self)
-        other.manifest = open_manifest(self.location, manifest)
-        other._bucket = self._open_bucket() if self.is_remote else None  # noqa: SLF001  it is our own
+        other.storage = self.storage.renewed()
+        other.manifest = open_manifest(other.storage, manifest)
         return other
 
     def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -146,10 +143,10 @@ class PlanReader:
 
     def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with self._opened(sample):
-            runs, left = fetch_for(self._find_runs(sample, plan, out), sample.source)
+            runs, left = run_sync(self._find_runs(sample, plan, out), sample.source)
             self._read_with_zarr(plan, left, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
-            if threads == 1 or len(runs) <= 1 or sample.source.far:
+            if threads == 1 or len(runs) <= 1 or sample.source.is_remote:
                 read_runs(sample, runs, self._chunks)
             else:
                 groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
@@ -165,11 +162,11 @@ class PlanReader:
         threads have the decoding only.
         """
         sample = self._sample(plan)
-        if not isinstance(sample.source, (ObjectSource, CachedSource)):
+        if not sample.source.is_remote:
             await run_blocking(self.read_into, plan, out)
             return
         try:
-            await self._read_from_bucket(sample, sample.source, plan, out, run_blocking)
+            await self._read_from_bucket(sample, plan, out, run_blocking)
         except (DataDamaged, StoreUnreadable):
             if not await asyncio.to_thread(self._was_upgraded, sample, plan):
                 raise
@@ -178,17 +175,16 @@ class PlanReader:
     async def _read_from_bucket(
         self,
         sample: OpenSample,
-        source: ObjectSource | CachedSource,
         plan: ReadPlan,
         out: Mapping[str, np.ndarray[Any, Any]],
         run_blocking: Callable[..., Awaitable[None]],
     ) -> None:
         with self._opened(sample):
-            runs, left = await fetch_soon_for(self._find_runs(sample, plan, out), source)
+            runs, left = await run_async(self._find_runs(sample, plan, out), sample.source)
             if left:
                 await run_blocking(self._read_with_zarr, plan, left, out)
             try:
-                fetched = await source.fetch_soon([run.span for run in runs])
+                fetched = await sample.source.fetch_async([run.span for run in runs])
             except FileNotFoundError as error:
                 raise find_lost(sample, runs, error) from error
             await run_blocking(place_runs, sample, runs, fetched, self._chunks)
@@ -209,7 +205,7 @@ class PlanReader:
         """Return the sample of a plan with its metadata, which the plan's arrays need. Raises MetadataDamaged."""
         sample = self._sample(plan)
         with self._opened(sample):
-            if fetch_for(sample.read_metadata(plan.arrays.values()), sample.source):
+            if run_sync(sample.read_metadata(plan.arrays.values()), sample.source):
                 self._samples.put(plan.relpath, sample, sample.nbytes)
         return sample
 
@@ -223,8 +219,7 @@ class PlanReader:
             yield
         except (DataDamaged, StoreUnreadable) as error:
             error.store = self.store_root
-            if isinstance(sample.source, LocalSource):
-                sample.source.close()
+            sample.source.close()
             if isinstance(error, DataDamaged) or _was_replaced(sample):
                 self._samples.drop(sample.relpath)
                 if self._chunks is not None:
@@ -244,12 +239,14 @@ class PlanReader:
     def _read_with_zarr(self, plan: ReadPlan, fields: list[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         if not fields:
             return
-        from drawpoint_store.reading.zarr_fallback import read_with_zarr  # noqa: PLC0415  see stores.make_store
+        from drawpoint_store.reading.zarr_fallback import read_with_zarr  # noqa: PLC0415  zarr takes 0.4 s to import
+
+        def check(key: str, most_bytes: int | None) -> None:
+            if self.store_factory is open_read_only:
+                self.storage.check_file(f"{plan.relpath}/{key}", most_bytes)
 
         for field in fields:
-            out[field][...] = read_with_zarr(
-                self.group(plan.relpath), plan.sample_id, plan.arrays[field], self._file_check(plan.relpath)
-            )
+            out[field][...] = read_with_zarr(self.group(plan.relpath), plan.sample_id, plan.arrays[field], check)
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
@@ -259,48 +256,19 @@ class PlanReader:
         return sample
 
     def _source(self, entry: SampleEntry) -> Source:
-        path = stores.join(self.store_root, entry.relpath)
-        if self.store_factory is open_read_only and not is_remote(path):
-            return LocalSource(local_path(path), self._files, access_of(self.location).document_bytes)
-        if self.store_factory is open_read_only and stores.uses_obstore(path):
-            source = ObjectSource(self._open_bucket(), entry.relpath)
-            if self.disk_cache is None:
-                return source
-            content = entry.digest or self.manifest.revision
-            return CachedSource(source, self.disk_cache, f"{path}\n{content}")
-        return ZarrSource(self.group(entry.relpath))
+        if self.store_factory is not open_read_only:
+            return ZarrSource(self.group(entry.relpath))
+        source = self.storage.source(entry.relpath)
+        if self.disk_cache is None or not source.is_remote:
+            return source
+        content = entry.digest or self.manifest.revision
+        return CachedSource(source, self.disk_cache, f"{self.storage.join(entry.relpath)}\n{content}")
 
     def group(self, relpath: str) -> Store:
         """Open the zarr Store of a sample's group."""
-        if self.store_factory is open_read_only and isinstance(self.location, Location):
-            return stores.make_store(self.location.below(relpath), read_only=True)
-        return self.store_factory(stores.join(self.store_root, relpath))
-
-    def _file_check(self, relpath: str) -> Callable[[str, int | None], None]:
-        """Return what raises DataDamaged for what is there under a key and is no regular file inside a local store.
-
-        It refuses one of more bytes than are given, too, or than a document may have.
-        """
-        folder = stores.join(self.store_root, relpath)
-
-        def check(key: str, most_bytes: int | None) -> None:
-            path = f"{local_path(folder)}/{key}"
-            if os.path.lexists(path):
-                with os.fdopen(self._files.root.open(path), "rb") as file:
-                    nbytes = os.fstat(file.fileno()).st_size
-                    if most_bytes is None:
-                        check_size(nbytes, access_of(self.location).document_bytes)
-                        check_density(file.read(), METADATA_BYTES_A_VALUE)
-                if most_bytes is not None and nbytes > most_bytes:
-                    raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
-
-        return check if self.store_factory is open_read_only and not is_remote(folder) else lambda *_: None
-
-    def _open_bucket(self) -> Bucket:
-        with self._first_use:
-            if self._bucket is None:
-                self._bucket = Bucket(self.location)
-            return self._bucket
+        if self.store_factory is open_read_only:
+            return self.storage.open_zarr(relpath)
+        return self.store_factory(self.storage.join(relpath))
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         needed = (os.getpid(), count)
@@ -317,9 +285,9 @@ class PlanReader:
         self._open()
 
 
-_OPENED = ("_bucket", "_chunks", "_files", "_first_use", "_pool", "_pool_of", "_samples")
+_OPENED = ("_chunks", "_first_use", "_pool", "_pool_of", "_samples")
 """What a reader opens for itself."""
 
 
 def _was_replaced(sample: OpenSample) -> bool:
-    return sample.was_replaced or (isinstance(sample.source, LocalSource) and sample.source.was_replaced)
+    return sample.was_replaced or sample.source.was_replaced

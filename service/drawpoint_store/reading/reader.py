@@ -156,11 +156,11 @@ class ZarrChunkReader(PlanReader):
 
         Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
         """
-        return statistics_of(self.store_root, self.manifest)
+        return statistics_of(self.storage, self.manifest)
 
     def splits(self) -> list[str]:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
-        names = list_splits(self.store_root)
+        names = list_splits(self.storage)
         if not names:
             raise SplitNotFound(
                 f"the store at {self.store_root} ships no splits; list sample ids, one a line, in splits/NAME.txt "
@@ -171,7 +171,7 @@ class ZarrChunkReader(PlanReader):
 
     def split(self, name: str) -> list[str]:
         """Return the sample ids of a split; raises SplitNotFound naming near ones."""
-        return read_split(self.store_root, name)
+        return read_split(self.storage, name)
 
     def _read_item(
         self, item: BatchItem | DrawpointError, selection: BatchSelection

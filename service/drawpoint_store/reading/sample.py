@@ -18,10 +18,9 @@ from drawpoint_store.reading.arrays import (
     parse_array,
     parse_group,
 )
-from drawpoint_store.reading.codecs import Buffer, UndecodableError
+from drawpoint_store.reading.codecs import UndecodableError
 from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, has_tables, table_digest
-from drawpoint_store.storage.cached_source import CachedSource
-from drawpoint_store.storage.documents import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.sources import ABSENT, Span
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import ArrayLayout, SampleEntry
     from drawpoint_store.reading.digests import SampleDigest
     from drawpoint_store.reading.plan import ArrayDraw
-    from drawpoint_store.storage.sources import Fetching, Source
+    from drawpoint_store.storage.sources import Buffer, Fetching, Source
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
@@ -86,7 +85,7 @@ class OpenSample:
         is_first = self._nodes is None
         if self._nodes is None:
             # Where a fetch costs a round trip, the indexes are fetched along, from where our own writer puts them.
-            self._nodes = yield from self._read_group(_usual_indexes(draws) if self.source.far else [])
+            self._nodes = yield from self._read_group(_usual_indexes(draws) if self.source.is_remote else [])
         lacking = [draw.layout for draw in draws if draw.layout.array_name not in self._nodes]
         if lacking:  # not consolidated: each array brings its own
             yield from self._read_nodes(self._nodes, lacking)
@@ -99,7 +98,7 @@ class OpenSample:
             try:
                 self._arrays[name] = self._parse_array(draw)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-                self._forget([Span(_METADATA, 0, None), Span(f"{name}/{_METADATA}", 0, None)])
+                self.source.forget([Span(_METADATA, 0, None), Span(f"{name}/{_METADATA}", 0, None)])
                 raise self._damaged(draw.layout.field, f"the metadata of {name} is damaged: {error}") from error
         return self._arrays[name]
 
@@ -198,7 +197,7 @@ class OpenSample:
         try:
             nodes, self._stored_digest = parse_group(bytes(data))
         except (ValueError, AttributeError, RecursionError) as error:
-            self._forget([Span(_METADATA, 0, None)])
+            self.source.forget([Span(_METADATA, 0, None)])
             raise self._damaged(None, f"its zarr.json is damaged: {error}") from error
         self._check_digest()
         return nodes
@@ -211,7 +210,7 @@ class OpenSample:
             reason = "it is of another sample or revision"
         else:
             return
-        self._forget([Span(_METADATA, 0, None)])
+        self.source.forget([Span(_METADATA, 0, None)])
         raise self._damaged(None, f"the digest of the group at {self.relpath} is not the manifest's: {reason}")
 
     def _read_nodes(self, nodes: dict[str, Any], lacking: Sequence[ArrayLayout]) -> Fetching[None]:
@@ -233,7 +232,7 @@ class OpenSample:
             try:
                 self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
             except MetadataDamaged:
-                self._forget(read)
+                self.source.forget(read)
                 raise
 
     def _may_omit(self, array: ShardedArray, chunks: Iterable[int]) -> bool:
@@ -260,7 +259,7 @@ class OpenSample:
         if not fields:
             return
         spans = [Span(key, 0, None) for key in (_METADATA, *fields)]
-        self._forget(spans)  # a cache on disk tells what was there once
+        self.source.forget(spans)  # a cache on disk tells what was there once
         try:
             group, *_ = list((yield spans))
         except FileNotFoundError as error:
@@ -269,10 +268,6 @@ class OpenSample:
         if crc32c.crc32c(group) != self._group_crc:
             self.was_replaced = True
             raise self._damaged(None, "its zarr.json was replaced while it was open, and shards are missing")
-
-    def _forget(self, spans: Iterable[Span]) -> None:
-        if isinstance(self.source, CachedSource):
-            self.source.forget(spans)
 
     def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:
         if data is ABSENT:

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drawpoint.draw.selection import BLACKLISTS, leave_out
 from drawpoint.errors import MetadataDamaged, SplitNotFound
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import open_storage
+from drawpoint_store.storage.locations import split
+
+if TYPE_CHECKING:
+    from drawpoint_store.storage import Storage
 
 FOLDER = "splits"
 _SUFFIX = ".txt"
@@ -26,8 +31,9 @@ def list_splits(store_root: str | os.PathLike[str]) -> list[str]:
 
     Raises StoreUnreadable where the storage does not answer.
     """
-    at_root = {name for name, file in _ROOT_FILES.items() if stores.read_bytes(store_root, file) is not None}
-    return sorted(at_root | _in_folder(store_root))
+    storage = open_storage(store_root)
+    at_root = {name for name, file in _ROOT_FILES.items() if storage.read(file) is not None}
+    return sorted(at_root | _in_folder(storage))
 
 
 def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
@@ -38,26 +44,27 @@ def read_split(store_root: str | os.PathLike[str], name: str) -> list[str]:
     SplitNotFound, with near names, MetadataDamaged for a file that is no text, and StoreUnreadable where the storage
     does not answer.
     """
+    storage = open_storage(store_root)
     # A name is looked up among those listed and never joined to a path, so none can lead out of the folder.
-    if name in _in_folder(store_root):
+    if name in _in_folder(storage):
         file = f"{FOLDER}/{name}{_SUFFIX}"
     else:
         file = _ROOT_FILES.get(name.removesuffix("_design_ids"), "")
-    data = stores.read_bytes(store_root, file) if file else None
+    data = storage.read(file) if file else None
     if data is None:
-        names = list_splits(store_root)
+        names = list_splits(storage)
         if not names:
             raise SplitNotFound(
                 f"the store at {store_root} has no split {name[:200]!r}, nor any other; list its sample ids, one a "
                 f"line, in {FOLDER}/{name[:200]}{_SUFFIX} below the store's root.",
-                store=str(store_root),
+                store=storage.root,
             )
-        raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}", store=str(store_root))
-    ids = _parse(data, stores.join(store_root, file), store_root)
+        raise SplitNotFound.among("split", name, names, where=f"the store at {store_root}", store=storage.root)
+    ids = _parse(data, storage, storage.join(file))
     blacklist: list[str] = []
     for listed in BLACKLISTS:
-        lines = stores.read_bytes(store_root, listed)
-        blacklist += [] if lines is None else _parse(lines, stores.join(store_root, listed), store_root)
+        lines = storage.read(listed)
+        blacklist += [] if lines is None else _parse(lines, storage, storage.join(listed))
     return leave_out(ids, blacklist)
 
 
@@ -65,20 +72,21 @@ def find_split_file(store_root: str | os.PathLike[str], split_file: str | os.Pat
     """Return where a file of sample ids lies, and the ids; `read_split_ids` says where it is sought."""
     name = os.fspath(split_file)
     sought = [name]
+    storage = open_storage(store_root)
     if "://" in name:
-        folder, _, file = name.rpartition("/")
-        data = stores.read_bytes(folder, file)
+        folder, file = split(name)
+        data = open_storage(folder).read(file)
     else:
         data = None
         if not os.path.isabs(name) and not name.startswith(("./", "../")):  # noqa: PTH117  Path drops the dot
-            data = stores.read_bytes(store_root, name)
-            sought.insert(0, stores.join(store_root, name))
+            data = storage.read(name)
+            sought.insert(0, storage.join(name))
         if data is None and Path(name).exists():
             # The user's own, so a link that leads anywhere and a pipe are as good as a file.
             sought, data = [name], Path(name).read_bytes()
     if data is None:
         raise FileNotFoundError(f"there is no split file {' nor '.join(sought)}; it lists one sample id a line.")
-    return sought[0], _parse(data, sought[0], store_root)
+    return sought[0], _parse(data, storage, sought[0])
 
 
 def read_split_ids(store_root: str | os.PathLike[str], split_file: str | os.PathLike[str] | None = None) -> list[str]:
@@ -97,22 +105,22 @@ def read_split_ids(store_root: str | os.PathLike[str], split_file: str | os.Path
     return find_split_file(store_root, split_file)[1]
 
 
-def _parse(data: bytes, place: str, store_root: str | os.PathLike[str]) -> list[str]:
+def _parse(data: bytes, storage: Storage, place: str) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MetadataDamaged(
-            f"{place} is not UTF-8 text; write it again with one sample id a line.", store=str(store_root)
+            f"{place} is not UTF-8 text; write it again with one sample id a line.", store=storage.root
         ) from error
     if (lines := data.count(b"\n")) > _MOST_LINES:
         raise MetadataDamaged(
             f"{place} has {lines:,} lines, and {_MOST_LINES:,} are read at most; split it.",
-            store=str(store_root),
+            store=storage.root,
         )
     # Not splitlines, which also cuts at characters that an id may hold.
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _in_folder(store_root: str | os.PathLike[str]) -> set[str]:
-    stems = {file[: -len(_SUFFIX)] for file in stores.list_names(store_root, FOLDER) if file.endswith(_SUFFIX)}
+def _in_folder(storage: Storage) -> set[str]:
+    stems = {file[: -len(_SUFFIX)] for file in storage.list(FOLDER)[1] if file.endswith(_SUFFIX)}
     return {stem for stem in stems if stem and stem.isprintable()}

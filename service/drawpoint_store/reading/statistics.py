@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import MetadataDamaged, RevisionChanged, StatisticsNotFound
 from drawpoint.format.manifest import decode_json
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import objects as stores
+from drawpoint_store.storage import open_storage
 
 if TYPE_CHECKING:
     import os
 
     import drawpoint.format.manifest
     from drawpoint.format.manifest import SampleEntry
+    from drawpoint_store.storage import Storage
 
 STATISTICS_NAME = "statistics.json"
 
@@ -24,7 +25,8 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
 
     Raises MetadataDamaged if the file is no such document, StoreUnreadable where the storage does not answer.
     """
-    data = stores.read_json(store_root, STATISTICS_NAME)
+    storage = open_storage(store_root)
+    data = storage.read_json(STATISTICS_NAME)
     if data is None:
         return None
     try:
@@ -36,38 +38,38 @@ def read_statistics(store_root: str | os.PathLike[str]) -> dict[str, Any] | None
         and isinstance(document.get("revision"), str)
         and isinstance(document.get("fields"), dict)
     ):
-        place = stores.join(store_root, STATISTICS_NAME)
         raise MetadataDamaged(
-            f"{place} holds no statistics of a revision; write it again with `drawpoint stats`.",
-            store=str(store_root),
+            f"{storage.join(STATISTICS_NAME)} holds no statistics of a revision; "
+            "write it again with `drawpoint stats`.",
+            store=storage.root,
         )
     return document
 
 
-def statistics_of(store_root: str, manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
+def statistics_of(storage: Storage, manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
     """Return the statistics of the store, with the revision of `manifest`.
 
     A manifest that was given to a reader has not the bytes of the store's. It may have them where both name the same
     groups. Raises StatisticsNotFound if the store ships none, RevisionChanged if they are of another revision.
     """
-    statistics = read_statistics(store_root)
+    statistics = read_statistics(storage)
     if statistics is None:
         raise StatisticsNotFound(
-            f"the store at {store_root} ships no statistics; measure it with `drawpoint stats`.", store=store_root
+            f"the store at {storage} ships no statistics; measure it with `drawpoint stats`.", store=storage.root
         )
-    if not _is_at(store_root, manifest, statistics["revision"]):
+    if not _is_at(storage, manifest, statistics["revision"]):
         raise RevisionChanged(
-            f"the statistics of the store at {store_root} are of revision {statistics['revision']}, this "
+            f"the statistics of the store at {storage} are of revision {statistics['revision']}, this "
             f"reader is of {manifest.revision}; measure it again with `drawpoint stats`.",
-            store=store_root,
+            store=storage.root,
         )
     return {**statistics, "revision": manifest.revision}  # a Normaliser compares it with the manifest's
 
 
-def _is_at(store_root: str, mine: drawpoint.format.manifest.StoreManifest, revision: str) -> bool:
+def _is_at(storage: Storage, mine: drawpoint.format.manifest.StoreManifest, revision: str) -> bool:
     if mine.revision == revision:
         return True
-    held = StoreManifest.load(store_root)
+    held = StoreManifest.load(storage)
     return (
         held.revision == revision
         and mine.domains == held.domains

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from drawpoint_store.storage.locks import ForkSafeLock
+from drawpoint_store.storage.forks import ForkSafeLock
 
 Value = TypeVar("Value")
 

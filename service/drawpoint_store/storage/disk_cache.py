@@ -7,6 +7,7 @@ is nothing to repair. A read moves it to the front, which its time of modificati
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -18,8 +19,12 @@ from typing import TYPE_CHECKING
 
 import crc32c
 
+from drawpoint_store.storage.sources import Source
+
 if TYPE_CHECKING:
-    from drawpoint_store.reading.codecs import Buffer
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from drawpoint_store.storage.sources import Buffer, Span
 
 _CRC_BYTES = 4
 
@@ -120,3 +125,50 @@ def _checksum(key: str, data: Buffer) -> bytes:
 
 def _size(nbytes: int) -> int:
     return -(-nbytes // _BLOCK) * _BLOCK
+
+
+class CachedSource(Source):
+    """Reads spans from `cache`, and those that are not there from `source`.
+
+    `name` tells the sample's content from that of any other, in other revisions and stores, too.
+    """
+
+    is_remote = True
+
+    def __init__(self, source: Source, cache: DiskCache, name: str) -> None:
+        self._source = source
+        self._cache = cache
+        self._name = name
+
+    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
+        found = self._look_up(spans)
+        lacking = [span for span in spans if span not in found]
+        yield from self._complete(spans, found, lacking, list(self._source.fetch(lacking)))
+
+    async def fetch_async(self, spans: Sequence[Span]) -> Sequence[Buffer]:
+        found = await asyncio.to_thread(self._look_up, spans)
+        lacking = [span for span in spans if span not in found]
+        if not lacking:
+            return [found[span] for span in spans]
+        fetched = await self._source.fetch_async(lacking)
+        return await asyncio.to_thread(self._complete, spans, found, lacking, fetched)
+
+    def forget(self, spans: Iterable[Span]) -> None:
+        for span in spans:
+            self._cache.drop(self._key(span))
+
+    def _look_up(self, spans: Iterable[Span]) -> dict[Span, Buffer]:
+        looked_up = ((span, self._cache.get(self._key(span))) for span in spans)
+        return {span: data for span, data in looked_up if data is not None}
+
+    def _complete(
+        self, spans: Sequence[Span], found: dict[Span, Buffer], lacking: Sequence[Span], fetched: Sequence[Buffer]
+    ) -> list[Buffer]:
+        for span, data in zip(lacking, fetched, strict=True):
+            found[span] = data
+            if span.nbytes in (None, len(data)):  # an object that ends too early may be restored
+                self._cache.put(self._key(span), data)
+        return [found[span] for span in spans]
+
+    def _key(self, span: Span) -> str:
+        return f"{self._name}\n{span.key}\n{span.start}\n{span.nbytes}"

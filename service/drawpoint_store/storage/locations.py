@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
 
 from drawpoint.errors import InvalidSettings
-from drawpoint_store.storage.buckets import OBJECT_SCHEMES, scheme_of
 
-_SCHEMES = (*OBJECT_SCHEMES, "gcs", "file", "memory", "http", "https", "ftp", "sftp", "ssh", "hdfs", "hf", "oci")
+BUCKET_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+_SCHEMES = (*BUCKET_SCHEMES, "gcs", "file", "memory", "http", "https", "ftp", "sftp", "ssh", "hdfs", "hf", "oci")
 _HALF_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(:/|:|//)/*(.*)", re.DOTALL)
-_BUCKETS = {**dict.fromkeys(OBJECT_SCHEMES[3:], "az"), "s3a": "s3", "gcs": "gs"}
+_SAME_BUCKETS = {**dict.fromkeys(BUCKET_SCHEMES[3:], "az"), "s3a": "s3", "gcs": "gs"}
 """Schemes that name the same buckets as another one."""
+
+
+def scheme_of(location: str | os.PathLike[str]) -> str:
+    """Return the scheme of a URL in lower case; "" for a path."""
+    scheme, separator, _ = str(location).partition("://")
+    return scheme.lower() if separator else ""
 
 
 def is_remote(location: str | os.PathLike[str]) -> bool:
@@ -20,9 +27,24 @@ def is_remote(location: str | os.PathLike[str]) -> bool:
     return scheme_of(location) not in ("", "file")
 
 
-def is_shared(location: str | os.PathLike[str]) -> bool:
-    """Tell whether other processes may write to `location` without a lock that holds them off: a bucket, say."""
-    return is_remote(location) and scheme_of(location) != "memory"
+def is_bucket(location: str | os.PathLike[str]) -> bool:
+    """Tell whether `location` is in object storage that obstore reads, and obstore is installed."""
+    return scheme_of(location) in BUCKET_SCHEMES and importlib.util.find_spec("obstore") is not None
+
+
+def join(root: str | os.PathLike[str], name: str) -> str:
+    """Return the path or URL of `name`, a relative path, below `root`; "" is `root` itself."""
+    if not name:
+        return str(root)
+    scheme, separator, path = str(root).rpartition("://")
+    return f"{scheme}{separator}{path.rstrip('/')}/{name}" if path else f"{scheme}{separator}{name}"
+
+
+def split(location: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the path or URL of the folder that a file is in, and the file's name."""
+    scheme, separator, path = str(location).rpartition("://")
+    folder, slash, name = path.rpartition("/")
+    return f"{scheme}{separator}{folder or slash}" or os.curdir, name
 
 
 def local_path(location: str | os.PathLike[str]) -> Path:
@@ -51,7 +73,7 @@ def check_location(location: str | os.PathLike[str]) -> None:
         if not str(location).rpartition("://")[2]:  # an empty variable of a script would mean the current directory
             raise InvalidSettings(f"{str(location)!r} names no directory; for the current one, give '.'.")
         local_path(location)
-    elif scheme_of(location) in OBJECT_SCHEMES:
+    elif scheme_of(location) in BUCKET_SCHEMES:
         scheme, _, path = str(location).partition("://")
         if not path or path.startswith("/"):
             named = path.lstrip("/") or "BUCKET/PATH"
@@ -70,4 +92,4 @@ def _parts(location: str | os.PathLike[str]) -> list[str]:
         path = str(location).partition("://")[2]
     else:
         scheme, path = "", os.path.realpath(local_path(location))
-    return [_BUCKETS.get(scheme, scheme), *filter(None, path.split("/"))]
+    return [_SAME_BUCKETS.get(scheme, scheme), *filter(None, path.split("/"))]

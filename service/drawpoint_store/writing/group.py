@@ -25,15 +25,12 @@ from drawpoint_store.reading.digests import (
     table_attributes,
     table_digest,
 )
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from zarr.abc.store import Store
-
     from drawpoint.format.manifest import ArrayLayout, DomainSample
+    from drawpoint_store.storage import Storage
 
 _THREADS = min(4, os.cpu_count() or 1)
 GROUP_FORMAT = 2
@@ -52,20 +49,18 @@ class ArrayContent(NamedTuple):
     order: np.ndarray[Any, Any]
 
 
-def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
-    """Write the group at `path`, replacing what lies there on a root of its own, and return the digest of its content.
+def write_group(storage: Storage, relpath: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
+    """Write the group at `relpath`, replacing what lies there on a root of its own, and return its content's digest.
 
     On a shared root nothing is deleted first. A group there has the name of its content (`content_name`): somebody else
     may read or write it at this moment, and each of its objects is replaced by one of the same bytes. Every chunk is
     written, also one of nothing but zeros, so that a chunk that is not there is always damage. The group's own
     metadata comes last. Raises StoreUnreadable where the storage does not take it.
     """
-    store = stores.make_store(path)
-    if not is_shared(path):
-        with stores.translated_errors("replaced", path):
-            _sync(store.delete_dir(""))
+    if not storage.is_shared:
+        storage.delete_tree(relpath)
     with ThreadPoolExecutor(_THREADS) as pool:
-        written = list(pool.map(lambda array: _write_array(store, array, compression_level), arrays))
+        written = list(pool.map(lambda array: _write_array(storage, relpath, array, compression_level), arrays))
     nodes, digests = {}, {}
     for (layout, grid, _, _), (values, table) in zip(arrays, written, strict=True):
         nodes[layout.array_name] = array_metadata(layout, grid, compression_level, table)
@@ -74,8 +69,8 @@ def write_group(path: str, arrays: Sequence[ArrayContent], compression_level: in
     groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
     nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
     for name, node in sorted(nodes.items()):
-        _put(store, f"{name}/zarr.json", to_json(node))
-    _put(store, "zarr.json", to_json(group_metadata(nodes, stored_digest)))
+        storage.write(f"{relpath}/{name}/zarr.json", to_json(node), durable=False)
+    storage.write(f"{relpath}/zarr.json", to_json(group_metadata(nodes, stored_digest)), durable=False)
     return stored_digest.digest
 
 
@@ -93,7 +88,7 @@ def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_
     return digest.hexdigest()[:12]
 
 
-def _write_array(store: Store, array: ArrayContent, compression_level: int) -> tuple[str, bytes]:
+def _write_array(storage: Storage, relpath: str, array: ArrayContent, compression_level: int) -> tuple[str, bytes]:
     """Shuffle, encode and write one array's shards, and return the digest of its values and its chunks' checksums."""
     layout, grid, values, order = array
     shuffled = np.take(values, order, axis=0)
@@ -103,7 +98,7 @@ def _write_array(store: Store, array: ArrayContent, compression_level: int) -> t
         rows = shuffled[first : first + grid.shard_points]
         chunks = [encode_chunk(chunk, compression_level) for chunk in _chunks(rows, grid.chunk_points)]
         table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
-        _put(store, f"{layout.array_name}/c/{shard}/0", join_shard(chunks, slots))
+        storage.write(f"{relpath}/{layout.array_name}/c/{shard}/0", join_shard(chunks, slots), durable=False)
     return array_digest(layout, [shuffled]), bytes(table)
 
 
@@ -187,16 +182,3 @@ def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndar
 def to_json(node: dict[str, Any]) -> bytes:
     """Return the bytes of a `zarr.json`."""
     return json.dumps(node, indent=2).encode()
-
-
-def _put(store: Store, key: str, data: bytes) -> None:
-    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415  see stores.make_store
-
-    with stores.translated_errors("written", f"{store}/{key}"):
-        _sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
-
-
-def _sync(coroutine: Any) -> None:
-    from zarr.core.sync import sync  # noqa: PLC0415  see stores.make_store
-
-    sync(coroutine)

@@ -29,7 +29,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def lock_store(root: str) -> Iterator[None]:
+def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the local store at `root` against other conversions; a store in a bucket is not held.
 
     Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
@@ -40,7 +40,7 @@ def lock_store(root: str) -> Iterator[None]:
         return
     place = local_path(root)
     made = not place.exists()
-    with _lock_file(place / JOURNAL_FOLDER, root):
+    with _lock_file(place / JOURNAL_FOLDER, str(root)):
         # What a process that was killed while it wrote the manifest or the report has left.
         for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / JOURNAL_FOLDER).glob(".*.tmp")):
             stray.unlink()

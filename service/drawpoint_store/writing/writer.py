@@ -15,8 +15,7 @@ from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.format.sample_table import MAX_CHUNKS, check_path
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import objects as stores
-from drawpoint_store.storage.locations import is_shared
+from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
 from drawpoint_store.writing.group import ArrayContent, content_name, write_group
 from drawpoint_store.writing.layout import build_domain_layouts
@@ -71,7 +70,8 @@ class ZarrStoreWriter:
             raise ValueError(
                 f"dataset_name {dataset_name!r} has characters that do not print; give another (--dataset-name)."
             )
-        self.store_root = str(store_root)
+        self.storage = open_storage(store_root)
+        self.store_root = self.storage.root
         self.filemap = filemap
         self.chunk_points = chunk_points
         self.shard_points = shard_points
@@ -118,12 +118,12 @@ class ZarrStoreWriter:
                 stored = cast(sample_id, field, arrays[field], array.dtype)
                 underflows[field] = Underflow.among(arrays[field], stored)
                 contents.append(ArrayContent(array, domains[domain], stored, order))
-        if is_shared(self.store_root):
+        if self.storage.is_shared:
             name = content_name(contents, self.manifest.shuffle_seed, self.compression_level)
             relpath = f"{sample_id}.{name}.zarr"
         else:
             relpath = self._free_relpath(sample_id)
-        digest = write_group(stores.join(self.store_root, relpath), contents, self.compression_level)
+        digest = write_group(self.storage, relpath, contents, self.compression_level)
         self.underflows[sample_id] = {field: found for field, found in underflows.items() if found.lost}
         for field, found in self.underflows[sample_id].items():
             if found.matters:
@@ -156,7 +156,7 @@ class ZarrStoreWriter:
         With `replacing`, only if the store's is as StoreManifest.save says; raises RevisionChanged otherwise.
         """
         self.retire_groups()
-        place = self.manifest.save(self.store_root, replacing)
+        place = self.manifest.save(self.storage, replacing)
         with self._lock:
             self._published = None
         return place
@@ -226,7 +226,7 @@ class ZarrStoreWriter:
         """Return the samples of the store's saved manifest, and all paths that it or an earlier one points at."""
         if self._published is None:
             try:
-                manifest = StoreManifest.load(self.store_root)
+                manifest = StoreManifest.load(self.storage)
             except StoreNotFound:
                 self._published = SampleTable(), frozenset()
             else:

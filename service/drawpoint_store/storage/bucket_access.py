@@ -1,4 +1,4 @@
-"""Buckets: how one is reached, and what its errors mean. All of it through obstore.
+"""How a bucket is reached, and what its errors mean. All of it through obstore.
 
 What a storage answers is never quoted: S3 sends signatures and key ids back in its errors, and obstore adds the
 endpoint. A reason given here is a status, the storage's own code for it, or what became of the connection.
@@ -14,16 +14,16 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from drawpoint.errors import InvalidSettings, StoreUnreadable
-from drawpoint_store.storage.documents import LEAST_DOCUMENT_BYTES, default_document_bytes
-from drawpoint_store.storage.locks import ForkSafeLock
+from drawpoint.errors import InvalidSettings
+from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES, default_document_bytes
+from drawpoint_store.storage.forks import refuse_fork
+from drawpoint_store.storage.locations import BUCKET_SCHEMES, scheme_of
 
 if TYPE_CHECKING:
     import obstore.store
 
-OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 _S3, _GS = ("s3", "s3a"), ("gs",)
-_AZURE = tuple(scheme for scheme in OBJECT_SCHEMES if scheme not in (*_S3, *_GS))
+_AZURE = tuple(scheme for scheme in BUCKET_SCHEMES if scheme not in (*_S3, *_GS))
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 _CONNECT_SECONDS = 5
@@ -67,9 +67,8 @@ def _check_region(region: str | None) -> str | None:
 class BucketAccess(BaseModel):
     """How a root is read: the bound of its documents, and how its bucket is reached.
 
-    What is not said comes from the environment, and from the defaults here.
-
-    docs/configuration.md says what each is for. Pickles with its secrets and never shows them.
+    What is left out comes from the environment, and from the defaults here. docs/configuration.md says what each is
+    for. It pickles with its secrets and never shows them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +105,7 @@ class BucketAccess(BaseModel):
             **dict.fromkeys(("account_name", "account_key"), _AZURE),
             "service_account": _GS,
             **dict.fromkeys(
-                ("anonymous", "retries", "stall_seconds", "deadline_seconds", "bucket_requests"), OBJECT_SCHEMES
+                ("anonymous", "retries", "stall_seconds", "deadline_seconds", "bucket_requests"), BUCKET_SCHEMES
             ),
         }
         for name, schemes in keys.items():
@@ -114,61 +113,8 @@ class BucketAccess(BaseModel):
                 raise ValueError(f"{name} is for roots that begin with {' or '.join(f'{each}://' for each in schemes)}")
 
 
-class Location(os.PathLike[str]):
-    """The root of a store, and how it is read; everything that takes a root takes one.
-
-    It pickles without its connections.
-    """
-
-    def __init__(self, root: str, access: BucketAccess) -> None:
-        self.root = root
-        self.access = access
-        self._client: obstore.store.ObjectStore | None = None
-        self._lock = ForkSafeLock()
-
-    def client(self) -> obstore.store.ObjectStore:
-        """Return what reads below the root: one client, and its connections, for all who ask."""
-        with self._lock:
-            if self._client is None:
-                self._client = open_object_store(self, read_only=True)
-        refuse_fork()
-        return self._client
-
-    def __reduce__(self) -> tuple[type[Location], tuple[str, BucketAccess]]:
-        return type(self), (self.root, self.access)
-
-    def below(self, name: str) -> Location:
-        """Return the place of `name`, a relative path, below this root."""
-        return Location(f"{self.root.rstrip('/')}/{name}", self.access)
-
-    def __fspath__(self) -> str:
-        return self.root
-
-    def __str__(self) -> str:
-        return self.root
-
-
-def scheme_of(path: str | os.PathLike[str]) -> str:
-    """Return the scheme of a URL in lower case; "" for a path."""
-    scheme, separator, _ = str(path).partition("://")
-    return scheme.lower() if separator else ""
-
-
-def access_of(root: str | os.PathLike[str]) -> BucketAccess:
-    """Return how the bucket of a root is reached."""
-    return root.access if isinstance(root, Location) else BucketAccess()
-
-
-def reading_client(root: str | os.PathLike[str]) -> obstore.store.ObjectStore:
-    """Return what reads below an object URL: that of a Location, which is opened once, or one of its own.
-
-    Raises what open_object_store raises.
-    """
-    return root.client() if isinstance(root, Location) else open_object_store(root, read_only=True)
-
-
-def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) -> obstore.store.ObjectStore:
-    """Open the obstore store rooted at an object URL; plain http only where the endpoint itself says so.
+def open_client(root: str, access: BucketAccess | None = None, *, read_only: bool = False) -> obstore.store.ObjectStore:
+    """Open the obstore client rooted at an object URL; plain http only where the endpoint itself says so.
 
     Requests are tried again after 429, 5xx, and connections that fail, break or stall. Raises StoreUnreadable in a
     process that was forked from one that has used obstore: its threads are not there, and it would wait for ever.
@@ -178,9 +124,9 @@ def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) 
 
     refuse_fork()
     check_environment()
-    access, scheme = access_of(root), scheme_of(root)
+    access, scheme = access or BucketAccess(), scheme_of(root)
     # obstore unquotes a URL, reads `..` out of `%2e%2e` and ends it at `?` and `#`; to everyone else here it is text.
-    bucket, slash, path = str(root).partition("://")[2].partition("/")
+    bucket, slash, path = root.partition("://")[2].partition("/")
     options: dict[str, Any] = {
         "client_options": _client_options(access, scheme, read_only=read_only),
         "retry_config": {
@@ -190,8 +136,8 @@ def open_object_store(root: str | os.PathLike[str], *, read_only: bool = False) 
         },
         **_credentials(access, scheme),
     }
-    store: obstore.store.ObjectStore = from_url(f"{scheme}://{bucket}{slash}{quote(path)}", **options)
-    return store
+    client: obstore.store.ObjectStore = from_url(f"{scheme}://{bucket}{slash}{quote(path)}", **options)
+    return client
 
 
 def _client_options(access: BucketAccess, scheme: str, *, read_only: bool) -> dict[str, Any]:
@@ -266,34 +212,11 @@ def explain(error: BaseException) -> str:
     return re.sub(r"\?\S+", "", (text.strip().splitlines() or [type(error).__name__])[0]).rstrip(".")
 
 
-def tells_no_bucket(error: BaseException) -> bool:
-    """Tell whether a storage says that the bucket itself is not there, which says nothing of what it holds."""
+def is_missing_bucket(error: BaseException) -> bool:
+    """Tell whether the bucket itself is not there, which says nothing of what it holds."""
     return any(f"<Code>{code}</Code>" in str(error) for code in ("NoSuchBucket", "ContainerNotFound"))  # S3, Azure
 
 
-def tells_short(error: BaseException) -> bool:
-    """Tell whether a storage says that the object ends before what was asked of it begins."""
+def is_beyond_end(error: BaseException) -> bool:
+    """Tell whether the object ends before the range that was asked of it begins."""
     return "status code: 416" in str(error)
-
-
-class _Runtime:
-    """Whether obstore's threads run in this process, or did in the one that it was forked from."""
-
-    used = False
-    lost = False
-
-
-def _lose_runtime() -> None:
-    _Runtime.lost = _Runtime.used
-
-
-def refuse_fork() -> None:
-    """Raise StoreUnreadable where obstore would wait for ever: its threads do not survive a fork."""
-    if _Runtime.lost:
-        raise StoreUnreadable(
-            "a process that was forked after a bucket had been read cannot read one: start workers with spawn or "
-            "forkserver (multiprocessing_context='spawn' of a DataLoader), or read through `drawpoint serve`."
-        )
-    if not _Runtime.used:
-        _Runtime.used = True
-        os.register_at_fork(after_in_child=_lose_runtime)

@@ -1,10 +1,10 @@
-"""How large a document of a store may be: a store is not trusted, and JSON takes up to thirty times its bytes."""
+"""Bounds on manifests, `zarr.json` and the like: a store is not trusted, and JSON takes thirty times its bytes."""
 
 from __future__ import annotations
 
 import os
 
-from drawpoint.errors import InvalidSettings
+from drawpoint.errors import InvalidSettings, MetadataDamaged
 
 DOCUMENT_BYTES = 256 * 2**20
 """The largest manifest, zarr.json, statistics or split that is read unless the environment or the settings say more.
@@ -22,8 +22,6 @@ METADATA_BYTES_A_VALUE = 64
 """The same of a zarr.json, whose bulk is long strings; a million values come free with either."""
 
 _FREE_VALUES = 2**20
-
-
 _VARIABLE = "DRAWPOINT_DOCUMENT_BYTES"
 
 
@@ -37,21 +35,24 @@ def default_document_bytes() -> int:
     return int(text)
 
 
-class DocumentTooLarge(ValueError):
-    """A document that would take more memory than it is worth; the message is half a sentence."""
-
-
-def check_size(nbytes: int, limit: int) -> None:
-    """Raise DocumentTooLarge for a document of more than `limit` bytes."""
+def check_size(place: str, nbytes: int, limit: int) -> None:
+    """Raise MetadataDamaged for a document of more than `limit` bytes at `place`."""
     if nbytes > limit:
-        raise DocumentTooLarge(f"it has {nbytes:,} bytes, and {limit:,} are read at most; set {_VARIABLE} to read more")
+        raise MetadataDamaged(
+            f"{place} is not read: it has {nbytes:,} bytes, and {limit:,} are read at most; set {_VARIABLE} to read "
+            "more."
+        )
+
+
+class DenseDocument(ValueError):
+    """JSON that would take more memory than it is worth; the message is half a sentence."""
 
 
 def check_density(data: bytes, bytes_a_value: int) -> None:
-    """Raise DocumentTooLarge for JSON that parses into many more values than a document of its size has.
+    """Raise DenseDocument for JSON that parses into many more values than a document of its size has.
 
     A comma or a bracket stands before every value, so counting them gives a bound without parsing.
     """
     values = data.count(b",") + data.count(b"[") + data.count(b"{")
     if values > _FREE_VALUES + len(data) // bytes_a_value:
-        raise DocumentTooLarge(f"its {len(data):,} bytes hold up to {values:,} values, more than such a document has")
+        raise DenseDocument(f"its {len(data):,} bytes hold up to {values:,} values, more than such a document has")

@@ -1,0 +1,86 @@
+"""The storage of every URL that is no bucket of obstore's: memory, HTTP, SFTP and the rest of fsspec."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from drawpoint_store.storage.bounds import check_size
+from drawpoint_store.storage.locations import scheme_of
+from drawpoint_store.storage.sources import ZarrSource
+from drawpoint_store.storage.storage import Found, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from zarr.abc.store import Store
+
+    from drawpoint_store.storage.bucket_access import BucketAccess
+    from drawpoint_store.storage.sources import Source
+
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+
+class FsspecStorage(Storage):
+    """The objects below an fsspec URL."""
+
+    def __init__(self, root: str, access: BucketAccess) -> None:
+        super().__init__(root, access)
+        self.is_shared = scheme_of(root) != "memory"  # which is of one process
+
+    def source(self, relpath: str) -> Source:
+        return ZarrSource(self.open_zarr(relpath))
+
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
+        from zarr.storage import FsspecStore  # noqa: PLC0415  0.4 s, and only the fallback needs it
+
+        return FsspecStore.from_url(self.join(relpath), read_only=read_only)
+
+    def _find_path(self, name: str) -> tuple[Any, str]:
+        # Not held: fsspec keeps file systems itself, and drops those that a fork has made useless.
+        return fsspec.core.url_to_fs(self.join(name))  # type: ignore[no-any-return]
+
+    def _get(self, name: str) -> bytes:
+        filesystem, path = self._find_path(name)
+        data = bytes(filesystem.cat_file(path))
+        check_size(self.join(name), len(data), self.access.document_bytes)
+        return data
+
+    def _put(self, name: str, data: bytes, *, durable: bool) -> None:
+        del durable
+        filesystem, path = self._find_path(name)
+        filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        filesystem.pipe_file(path, data)
+
+    def _delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            filesystem, path = self._find_path(name)
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.rm_file(path)
+
+    def _delete_tree(self, path: str) -> None:
+        filesystem, place = self._find_path(path)
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.rm(place, recursive=True)
+
+    def _list(self, folder: str) -> Iterator[tuple[str, bool]]:
+        filesystem, path = self._find_path(folder)
+        for entry in filesystem.ls(path, detail=True):
+            yield entry["name"], entry["type"] == "directory"
+
+    def _find(self, path: str) -> Iterator[Found]:
+        filesystem, place = self._find_path(path)
+        for info in filesystem.find(place, detail=True).values():
+            yield Found(int(info.get("size") or 0), _changed(info))
+
+
+def _changed(info: Mapping[str, Any]) -> float | None:
+    for key in _TIMES:
+        if isinstance(found := info.get(key), datetime):
+            return found.timestamp()
+        if isinstance(found, int | float):
+            return float(found)
+    return None

@@ -1,0 +1,276 @@
+"""The storage of local files, opened so that whoever can write a store cannot lead its readers elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import DataDamaged, DrawpointError, StoreUnreadable
+from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density, check_size
+from drawpoint_store.storage.locations import local_path
+from drawpoint_store.storage.sources import ABSENT, Source
+from drawpoint_store.storage.storage import Found, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from zarr.abc.store import Store
+
+    from drawpoint_store.storage.bucket_access import BucketAccess
+    from drawpoint_store.storage.sources import Buffer, Span
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""O_NONBLOCK: opening a FIFO returns at once, so that it can be refused; reads of regular files ignore it."""
+
+_OPEN_FILES = 128
+"""Shards that a storage keeps open, well below the usual limit of 1,024 descriptors a process."""
+
+_METADATA = "zarr.json"
+
+
+class LocalStorage(Storage):
+    """The files below a folder."""
+
+    is_remote = False
+    is_shared = False
+
+    def __init__(self, root: str, access: BucketAccess) -> None:
+        super().__init__(root, access)
+        self._files = OpenFiles(self.path(""), _OPEN_FILES)
+
+    def path(self, name: str) -> Path:
+        """Return the path of `name` without scheme and `~`."""
+        return local_path(self.join(name))
+
+    def renewed(self) -> LocalStorage:
+        return LocalStorage(self.root, self.access)  # open files are of the groups that were read
+
+    def source(self, relpath: str) -> Source:
+        return LocalSource(self.path(relpath), self._files, self.access.document_bytes)
+
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
+        from zarr.storage import LocalStore as LocalZarrStore  # noqa: PLC0415  0.4 s, and only the fallback needs it
+
+        return LocalZarrStore(self.path(relpath), read_only=read_only)
+
+    def check_file(self, name: str, most_bytes: int | None) -> None:
+        path = str(self.path(name))
+        if not os.path.lexists(path):
+            return
+        if most_bytes is None:
+            data, _ = self._files.read_document(path, self.access.document_bytes)
+            check_density(data, METADATA_BYTES_A_VALUE)
+            return
+        with os.fdopen(self._files.open_once(path), "rb") as file:
+            nbytes = os.fstat(file.fileno()).st_size
+        if nbytes > most_bytes:
+            raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
+
+    def _get(self, name: str) -> bytes:
+        return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
+
+    def _stamp(self, name: str) -> str:
+        status = self.path(name).stat()
+        return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+    def _put(self, name: str, data: bytes, *, durable: bool) -> None:
+        # A temporary neighbour and a rename: a reader sees the old bytes or the new ones, after a crash too.
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.path(name).unlink(missing_ok=True)
+
+    def _delete_tree(self, path: str) -> None:
+        place = self.path(path)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _list(self, folder: str) -> Iterator[tuple[str, bool]]:
+        with os.scandir(self.path(folder)) as entries:
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder or entry.is_file():
+                    yield entry.name, is_folder
+
+    def _find(self, path: str) -> Iterator[Found]:
+        top = self.path(path)
+        files = [Path(above, name) for above, _, names in os.walk(top) for name in names]
+        for file in files or [top]:  # an empty folder has an age, too
+            with contextlib.suppress(FileNotFoundError):
+                status = file.lstat()
+                yield Found(0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime)
+
+
+class OpenFiles:
+    """The files of a folder, opened without leaving it, the `limit` most recently used ones kept open.
+
+    The folder itself may be a link. A link below it is followed where it leads to a regular file inside the folder.
+    Reads are positioned, so threads share the open files. There is no lock that a fork could leave held: each step on
+    the OrderedDict is atomic by itself, and a file that drops out is closed when its last reader lets go of it.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = str(folder)
+        self._real = os.path.realpath(folder)
+        self._limit = limit
+        self._files: OrderedDict[str, _File] = OrderedDict()
+
+    def open(self, path: str) -> _File:
+        """Return the file at `path`; raises what open_once raises."""
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = _File(self.open_once(path))
+        with contextlib.suppress(KeyError):  # another thread may have dropped it, or the last one, meanwhile
+            self._files.move_to_end(path)
+            while len(self._files) > self._limit:
+                self._files.popitem(last=False)
+        return file
+
+    def holds(self, path: str) -> bool:
+        """Tell whether the file at `path` is open."""
+        return path in self._files
+
+    def drop(self, folder: str) -> None:
+        """Let go of the files in `folder`, so that the next reads open what lies there then."""
+        for path in list(self._files):
+            if path.startswith(f"{folder}/"):
+                self._files.pop(path, None)
+
+    def read_document(self, path: str, limit: int) -> tuple[bytes, os.stat_result]:
+        """Return the bytes and the status of a file; raises MetadataDamaged for more than `limit` bytes."""
+        with os.fdopen(self.open_once(path), "rb") as file:
+            status = os.fstat(file.fileno())
+            check_size(path, status.st_size, limit)
+            data = file.read(limit + 1)
+        check_size(path, len(data), limit)  # it may have grown meanwhile
+        return data, status
+
+    def open_once(self, path: str) -> int:
+        """Return a descriptor of the regular file at `path`, which begins with the folder's path.
+
+        Raises FileNotFoundError or another OSError where it cannot be opened or is a folder, and DataDamaged for a
+        device, a FIFO, a socket, and a link that leaves the folder.
+        """
+        descriptor = os.open(path, _OPEN_FLAGS)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            os.close(descriptor)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            reason = "is no regular file"
+        elif not self._is_inside(descriptor, path):
+            reason = f"leads out of {self._folder} by a link"
+        else:
+            return descriptor
+        os.close(descriptor)
+        raise DataDamaged(f"{path} {reason}, so it is not read; put the file itself in its place.")
+
+    def _is_inside(self, descriptor: int, path: str) -> bool:
+        # What was opened decides, where the system tells its path (Linux): the name may lead elsewhere by now.
+        try:
+            opened = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  a Path would cost more than the call
+        except OSError:
+            opened = os.path.realpath(path)
+        if _is_below(opened, self._real):
+            return True
+        self._real = os.path.realpath(self._folder)  # it may be a link that leads to another folder by now
+        return _is_below(os.path.realpath(path), self._real)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder if folder.endswith("/") else f"{folder}/")
+
+
+class _File:
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class LocalSource(Source):
+    """Positioned reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
+
+    def __init__(self, group: Path, files: OpenFiles, document_bytes: int) -> None:
+        self._group = str(group)
+        self._files = files
+        self._document_bytes = document_bytes
+        self._identity: tuple[int, int, int] | None = None
+
+    def close(self) -> None:
+        self._files.drop(self._group)
+
+    def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
+        for key, start, nbytes, may_be_absent in spans:
+            path = f"{self._group}/{key}"
+            try:
+                if nbytes is None:
+                    data, status = self._files.read_document(path, self._document_bytes)
+                    if key == _METADATA:
+                        self._identity = self._identity or _identify(status)
+                        self._check_identity(status)
+                    yield data
+                    continue
+                is_open = self._files.holds(path)
+                opened = self._files.open(path)  # held while it is read: letting go of it may close it
+                if not is_open and self._identity is not None:
+                    self._check_identity(os.stat(f"{self._group}/{_METADATA}"))  # noqa: PTH116  a Path would cost more
+                descriptor = opened.descriptor
+                first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
+                yield _read_span(descriptor, nbytes, first)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not may_be_absent or os.path.lexists(path):  # a link whose file is gone
+                    raise FileNotFoundError(key) from error
+                yield ABSENT
+            except DrawpointError:
+                raise
+            except OSError as error:
+                raise StoreUnreadable(f"{path} cannot be read: {error.strerror}.", store=self._group) from error
+
+    def _check_identity(self, status: os.stat_result) -> None:
+        """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
+        if self._identity != _identify(status):
+            self.was_replaced = True
+            raise StoreUnreadable(
+                f"{self._group} was replaced by another group while it was open; open the store anew.",
+                store=self._group,
+            )
+
+
+def _identify(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:
+    data = os.pread(descriptor, nbytes, first)
+    while len(data) < nbytes:  # the kernel may give less, and gives nothing at the end of the file
+        more = os.pread(descriptor, nbytes - len(data), first + len(data))
+        if not more:
+            break
+        data += more
+    return data

@@ -1,0 +1,214 @@
+"""A storage: the objects below one root, wherever that lies."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
+from drawpoint_store.storage.bounds import MANIFEST_BYTES_A_VALUE, DenseDocument, check_density
+from drawpoint_store.storage.bucket_access import explain, is_missing_bucket
+from drawpoint_store.storage.locations import join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from zarr.abc.store import Store
+
+    from drawpoint_store.storage.bucket_access import BucketAccess
+    from drawpoint_store.storage.sources import Source
+
+
+class Found(NamedTuple):
+    """An object below a folder: its size in bytes, and when it was changed last, in seconds since 1970."""
+
+    nbytes: int
+    changed: float | None
+
+
+class Storage(os.PathLike[str]):
+    """The objects below `root`, a path or URL; everything that takes a root takes one, too.
+
+    `open_storage` makes it, once, and callers pass it on. Names are relative paths below the root. It opens its
+    connections when they are first needed, all threads share them, and it pickles without them.
+
+    Every method raises StoreUnreadable where the storage does not answer: an outage is never taken for a missing
+    object.
+    """
+
+    is_remote = True
+    """Whether it is something other than local files."""
+
+    is_shared = True
+    """Whether other processes may write to it without a lock that holds them off."""
+
+    def __init__(self, root: str, access: BucketAccess) -> None:
+        self.root = root
+        self.access = access
+
+    def __reduce__(self) -> tuple[type[Storage], tuple[str, BucketAccess]]:
+        return type(self), (self.root, self.access)
+
+    def __fspath__(self) -> str:
+        return self.root
+
+    __str__ = __fspath__
+
+    def join(self, name: str) -> str:
+        """Return the path or URL of `name`."""
+        return join(self.root, name)
+
+    def renewed(self) -> Storage:
+        """Return the same storage, which shares its connections, and nothing that was read."""
+        return self
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of an object, None if there is none.
+
+        Raises DataDamaged for what is no regular file inside a local root, or larger than `access.document_bytes`.
+        """
+        try:
+            with translated_errors("read", self.join(name), may_be_missing=True):
+                return self._get(name)
+        except FileNotFoundError:
+            return None
+        except MetadataDamaged as error:
+            error.store = self.root
+            raise
+
+    def read_json(self, name: str) -> bytes | None:
+        """Do what `read` does, for JSON; raises MetadataDamaged where parsing it would take too much memory."""
+        data = self.read(name)
+        try:
+            check_density(data or b"", MANIFEST_BYTES_A_VALUE)
+        except DenseDocument as error:
+            raise MetadataDamaged(f"{self.join(name)} is not read: {error}.", store=self.root) from None
+        return data
+
+    def stamp(self, name: str) -> str | None:
+        """Return what changes whenever an object does, None for one that is not there.
+
+        The ETag in a bucket, inode, size and time of a file, elsewhere the sha256 of the bytes.
+        """
+        try:
+            with translated_errors("read", self.join(name), may_be_missing=True):
+                return self._stamp(name)
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> str:
+        """Write an object, whole or not at all, and return its path or URL.
+
+        A `durable` file survives a loss of power from then on; others are written faster.
+        """
+        place = self.join(name)
+        with translated_errors("written", place):
+            self._put(name, data, durable=durable)
+        return place
+
+    def replace(self, name: str, data: bytes, stamp: str | None) -> bool:
+        """Write an object if it is as it was at `stamp` (None: not there), and tell whether it was.
+
+        A bucket compares and writes in one step. Where the storage cannot, and elsewhere, a caller that must not be
+        interrupted holds a lock.
+        """
+        if self.stamp(name) != stamp:
+            return False
+        self.write(name, data)
+        return True
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are deleted already."""
+        with translated_errors("deleted", self.root):
+            self._delete(names)
+
+    def delete_tree(self, path: str) -> None:
+        """Delete the object `path`, or all objects in the folder of that name; links are not followed."""
+        with translated_errors("deleted", self.join(path)):
+            self._delete_tree(path)
+
+    def list(self, folder: str) -> tuple[list[str], list[str]]:
+        """Return the names of the folders and of the objects directly in `folder` (`""`: the root), each sorted.
+
+        A link to a folder is neither.
+        """
+        place = self.join(folder)
+        try:
+            with translated_errors("listed", place, may_be_missing=True):
+                found = [(path.rstrip("/").rsplit("/", 1)[-1], is_folder) for path, is_folder in self._list(folder)]
+        except FileNotFoundError:
+            return [], []
+        return (
+            sorted(name for name, is_folder in found if is_folder),
+            sorted(name for name, is_folder in found if not is_folder),
+        )
+
+    def count_bytes(self, path: str) -> int:
+        """Return the bytes of all objects in the folder `path`."""
+        with translated_errors("listed", self.join(path)):
+            return sum(found.nbytes for found in self._find(path))
+
+    def last_change(self, path: str) -> float | None:
+        """Return when an object of the folder `path`, or the object `path`, was changed last, in seconds since 1970.
+
+        None where the storage does not tell, and where there is nothing.
+        """
+        with translated_errors("listed", self.join(path)):
+            return max((found.changed for found in self._find(path) if found.changed is not None), default=None)
+
+    def holds(self, folder: str) -> bool:
+        """Tell whether there is an object in a folder that is listed: some buckets keep empty ones for a while."""
+        del folder
+        return True
+
+    def check_file(self, name: str, most_bytes: int | None) -> None:
+        """Raise DataDamaged for what is there and is no regular file inside a local root, or larger than `most_bytes`.
+
+        None means what a document may have.
+        """
+
+    @abstractmethod
+    def source(self, relpath: str) -> Source:
+        """Return what reads the objects of the sample's group at `relpath`."""
+
+    @abstractmethod
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
+        """Open the zarr Store of the group at `relpath`."""
+
+    @abstractmethod
+    def _get(self, name: str) -> bytes: ...
+
+    def _stamp(self, name: str) -> str | None:
+        return hashlib.sha256(self._get(name)).hexdigest()
+
+    @abstractmethod
+    def _put(self, name: str, data: bytes, *, durable: bool) -> None: ...
+
+    @abstractmethod
+    def _delete(self, names: Sequence[str]) -> None: ...
+
+    @abstractmethod
+    def _delete_tree(self, path: str) -> None: ...
+
+    @abstractmethod
+    def _list(self, folder: str) -> Iterable[tuple[str, bool]]: ...
+
+    @abstractmethod
+    def _find(self, path: str) -> Iterable[Found]: ...
+
+
+@contextlib.contextmanager
+def translated_errors(done: str, place: str, *, may_be_missing: bool = False) -> Iterator[None]:
+    """Raise StoreUnreadable for whatever the storage raises, but FileNotFoundError where `place` may be missing."""
+    try:
+        yield
+    except DrawpointError:
+        raise
+    except Exception as error:  # noqa: BLE001  obstore's, fsspec's and each driver's errors have no common base
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError) and not is_missing_bucket(error)
+        if may_be_missing and is_missing:
+            raise FileNotFoundError(place) from None
+        raise StoreUnreadable(f"{place} cannot be {done}: {explain(error)}.") from None
