@@ -42,55 +42,46 @@ def assert_equal(remote: dict[str, torch.Tensor], local: dict[str, torch.Tensor]
         assert torch.equal(remote[field], tensor), field
 
 
-class TestADrawIsTheLocalOne:
-    @pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
-    def test_for_equal_generator_state(
-        self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, arguments: dict[str, Any]
-    ) -> None:
-        ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
-        for _ in range(2):
-            remote = reader.read_sample(SAMPLE, generator=ours, **arguments)
-            assert_equal(remote, local.read_sample(SAMPLE, generator=theirs, **arguments))
-        assert torch.equal(ours.get_state(), theirs.get_state())
-
-    @pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
-    def test_for_an_equal_seed(
-        self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, arguments: dict[str, Any]
-    ) -> None:
-        remote = reader.read_sample(SAMPLE, seed=2**63 - 1, **arguments)
-        assert_equal(remote, local.read_sample(SAMPLE, seed=2**63 - 1, **arguments))
-
-    @pytest.mark.parametrize("part", [0, 3, 24, 25, 10**15])
-    def test_for_equal_parts(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, part: int) -> None:
-        counts = {"surface": 400, "volume": 417}
-        remote = reader.read_sample(SAMPLE, counts, seed=3, part=part)
-        assert_equal(remote, local.read_sample(SAMPLE, counts, seed=3, part=part))
-
-    @pytest.mark.parametrize("count", [1, 700, 1500, 10**6, None])
-    def test_of_coordinates(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader, count: int | None) -> None:
-        ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
-        remote = reader.read_coords(SAMPLE, "surface", count, ours)
-        assert torch.equal(remote, local.read_coords(SAMPLE, "surface", count, theirs))
-        assert torch.equal(ours.get_state(), theirs.get_state())
-        remote = reader.read_coords(SAMPLE, "volume", count, seed=8)
-        assert torch.equal(remote, local.read_coords(SAMPLE, "volume", count, seed=8))
-
-    def test_and_a_fresh_one_each_time_without_seed_and_generator(self, reader: drawpoint.RemoteReader) -> None:
-        first, second = (reader.read_coords(SAMPLE, "volume", 500) for _ in range(2))
-        assert not torch.equal(first, second)
+@pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
+def test_a_remote_draw_is_the_local_one_for_equal_generator_state(
+    reader: drawpoint.RemoteReader, local: ZarrChunkReader, arguments: dict[str, Any]
+) -> None:
+    ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
+    for _ in range(2):
+        remote = reader.read_sample(SAMPLE, generator=ours, **arguments)
+        assert_equal(remote, local.read_sample(SAMPLE, generator=theirs, **arguments))
+    assert torch.equal(ours.get_state(), theirs.get_state())
 
 
-class TestTensorsBelongToTheCaller:
-    def test_they_can_be_written(self, reader: drawpoint.RemoteReader) -> None:
-        tensors = reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1)
-        for tensor in tensors.values():
-            tensor.add_(1)
-        assert not torch.equal(tensors["surface_position"], reader.read_coords(SAMPLE, "surface", 300, seed=1))
+@pytest.mark.parametrize("part", [0, 3, 24, 25, 10**15])
+def test_a_remote_part_is_the_local_one(reader: drawpoint.RemoteReader, local: ZarrChunkReader, part: int) -> None:
+    counts = {"surface": 400, "volume": 417}
+    remote = reader.read_sample(SAMPLE, counts, seed=2**63 - 1, part=part)
+    assert_equal(remote, local.read_sample(SAMPLE, counts, seed=2**63 - 1, part=part))
 
-    def test_a_tensor_has_a_storage_of_its_own_size(self, reader: drawpoint.RemoteReader) -> None:
-        # torch.save writes whole storages.
-        for tensor in reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1).values():
-            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+@pytest.mark.parametrize("count", [1, 700, 1500, 10**6, None])
+def test_remote_coordinates_are_the_local_ones(
+    reader: drawpoint.RemoteReader, local: ZarrChunkReader, count: int | None
+) -> None:
+    ours, theirs = torch.Generator().manual_seed(11), torch.Generator().manual_seed(11)
+    remote = reader.read_coords(SAMPLE, "surface", count, ours)
+    assert torch.equal(remote, local.read_coords(SAMPLE, "surface", count, theirs))
+    assert torch.equal(ours.get_state(), theirs.get_state())
+    remote = reader.read_coords(SAMPLE, "volume", count, seed=8)
+    assert torch.equal(remote, local.read_coords(SAMPLE, "volume", count, seed=8))
+
+
+def test_a_remote_draw_without_seed_and_generator_is_a_fresh_one(reader: drawpoint.RemoteReader) -> None:
+    first, second = (reader.read_coords(SAMPLE, "volume", 500) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_remote_tensors_can_be_written(reader: drawpoint.RemoteReader) -> None:
+    tensors = reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1)
+    for tensor in tensors.values():
+        tensor.add_(1)
+    assert not torch.equal(tensors["surface_position"], reader.read_coords(SAMPLE, "surface", 300, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -124,21 +115,20 @@ def kinds(roots: dict[str, Path]) -> Iterator[LiveService]:
         yield service
 
 
-class TestStoresOfOtherKinds:
-    @pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["lean", "httpx"])
-    @pytest.mark.parametrize(
-        ("store", "sample"), [("wide", "a"), ("odd", "50% ?#&+=/ü ñ,(1)~"), ("odd", "flat"), ("one", "a")]
-    )
-    def test_draw_alike(
-        self, kinds: LiveService, roots: dict[str, Path], store: str, sample: str, options: dict[str, Any]
-    ) -> None:
-        local = ZarrChunkReader(roots[store])
-        with drawpoint.connect(kinds.url, **options) as connection:
-            reader = connection.store(store)
-            counts = dict.fromkeys(local.manifest.domains, 400)
-            assert_equal(reader.read_sample(sample, counts, seed=4), local.read_sample(sample, counts, seed=4))
-            remote = reader.read_coords(sample, "surface", 50, seed=4)
-            assert torch.equal(remote, local.read_coords(sample, "surface", 50, seed=4))
+@pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["lean", "httpx"])
+@pytest.mark.parametrize(
+    ("store", "sample"), [("wide", "a"), ("odd", "50% ?#&+=/ü ñ,(1)~"), ("odd", "flat"), ("one", "a")]
+)
+def test_stores_of_other_kinds_draw_alike(
+    kinds: LiveService, roots: dict[str, Path], store: str, sample: str, options: dict[str, Any]
+) -> None:
+    local = ZarrChunkReader(roots[store])
+    with drawpoint.connect(kinds.url, **options) as connection:
+        reader = connection.store(store)
+        counts = dict.fromkeys(local.manifest.domains, 400)
+        assert_equal(reader.read_sample(sample, counts, seed=4), local.read_sample(sample, counts, seed=4))
+        remote = reader.read_coords(sample, "surface", 50, seed=4)
+        assert torch.equal(remote, local.read_coords(sample, "surface", 50, seed=4))
 
 
 COUNTED: list[Any] = [
@@ -183,58 +173,50 @@ def assert_alike(remote: Any, local: Any) -> None:
         assert_equal(remote, local)
 
 
-class TestASelectionMeansTheSame:
-    """Whatever a store or a sample has of it: tensors, absence and errors are those of the local reader."""
-
-    @pytest.mark.parametrize("num_points", COUNTED, ids=str)
-    @pytest.mark.parametrize("store", ["odd", "one"])
-    def test_in_samples_and_batches(
-        self, kinds: LiveService, roots: dict[str, Path], store: str, num_points: Any
-    ) -> None:
-        remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
-        items = [{"id": sample, "seed": 4} for sample in [*local.manifest.samples, "nowhere"]]
-        for fields, coords in itertools.product(CHOSEN, (None, {"surface": 5}, {"volume": 5})):
-            found, expected = (
-                outcome_of(reader.read_batch, items, num_points, fields, coords=coords) for reader in (remote, local)
-            )
-            assert_alike(found, expected)
-        for item, fields, part in itertools.product(items, CHOSEN, (None, 3)):
-            found, expected = (
-                outcome_of(reader.read_sample, item["id"], num_points, fields=fields, seed=4, part=part)
-                for reader in (remote, local)
-            )
-            assert_alike(found, expected)
-
-    @pytest.mark.parametrize(("store", "sample"), [("odd", "flat"), ("one", "a")])
-    def test_in_coordinates(self, kinds: LiveService, roots: dict[str, Path], store: str, sample: str) -> None:
-        remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
-        for domain in ("volume", "surface_stl", "inlet"):
-            found, expected = (outcome_of(reader.read_coords, sample, domain, 5) for reader in (remote, local))
-            assert_alike(found, expected)
-            assert isinstance(expected, UnknownDomain)
-
-    def test_and_what_a_sample_lacks_is_absent(self, kinds: LiveService, roots: dict[str, Path]) -> None:
-        wanted = ["surface_pressure", "volume_sdf"]
-        for reader in (drawpoint.connect(kinds.url).store("odd"), ZarrChunkReader(roots["odd"])):
-            assert list(reader.read_sample("flat", {"volume": 5}, fields=wanted)) == ["surface_pressure"]
-            assert reader.read_sample("flat", fields=["volume_sdf"]) == {}
-            assert reader.read_batch(["flat"], fields=["volume_sdf"]) == [{}]
-
-    def test_and_what_a_store_lacks_is_not_asked_of_it(self, kinds: LiveService) -> None:
-        for path, body in (
-            ("samples/a?volume=5", None),
-            ("batch", {"samples": [{"id": "a"}], "num_points": {"volume": 5}}),
-        ):
-            answer = httpx.request("GET" if body is None else "POST", f"{kinds.url}/stores/one/{path}", json=body)
-            assert answer.status_code == 422
-            assert "'volume'" in answer.json()["detail"]
+@pytest.mark.parametrize("num_points", COUNTED, ids=str)
+@pytest.mark.parametrize("store", ["odd", "one"])
+def test_a_selection_means_the_same_in_remote_samples_and_batches(
+    kinds: LiveService, roots: dict[str, Path], store: str, num_points: Any
+) -> None:
+    remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
+    items = [{"id": sample, "seed": 4} for sample in [*local.manifest.samples, "nowhere"]]
+    for fields, coords in itertools.product(CHOSEN, (None, {"surface": 5}, {"volume": 5})):
+        found, expected = (
+            outcome_of(reader.read_batch, items, num_points, fields, coords=coords) for reader in (remote, local)
+        )
+        assert_alike(found, expected)
+    for item, fields, part in itertools.product(items, CHOSEN, (None, 3)):
+        found, expected = (
+            outcome_of(reader.read_sample, item["id"], num_points, fields=fields, seed=4, part=part)
+            for reader in (remote, local)
+        )
+        assert_alike(found, expected)
 
 
-class TestAReaderShowsWhatTheLocalOneShows:
-    def test_its_manifest(self, reader: drawpoint.RemoteReader, local: ZarrChunkReader) -> None:
-        assert isinstance(reader.manifest, drawpoint.StoreManifest)
-        assert reader.manifest.revision == local.manifest.revision
-        assert reader.manifest.to_json() == local.manifest.to_json()
+@pytest.mark.parametrize(("store", "sample"), [("odd", "flat"), ("one", "a")])
+def test_a_selection_means_the_same_in_remote_coordinates(
+    kinds: LiveService, roots: dict[str, Path], store: str, sample: str
+) -> None:
+    remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
+    for domain in ("volume", "surface_stl", "inlet"):
+        found, expected = (outcome_of(reader.read_coords, sample, domain, 5) for reader in (remote, local))
+        assert_alike(found, expected)
+        assert isinstance(expected, UnknownDomain)
 
-    def test_its_address(self, reader: drawpoint.RemoteReader, service: LiveService) -> None:
-        assert reader.store_root == f"{service.url}/stores/made"
+
+def test_what_a_sample_lacks_is_absent_from_any_reader(kinds: LiveService, roots: dict[str, Path]) -> None:
+    wanted = ["surface_pressure", "volume_sdf"]
+    for reader in (drawpoint.connect(kinds.url).store("odd"), ZarrChunkReader(roots["odd"])):
+        assert list(reader.read_sample("flat", {"volume": 5}, fields=wanted)) == ["surface_pressure"]
+        assert reader.read_sample("flat", fields=["volume_sdf"]) == {}
+        assert reader.read_batch(["flat"], fields=["volume_sdf"]) == [{}]
+
+
+def test_a_count_for_a_domain_that_the_store_lacks_is_refused_over_http(kinds: LiveService) -> None:
+    for path, body in (
+        ("samples/a?volume=5", None),
+        ("batch", {"samples": [{"id": "a"}], "num_points": {"volume": 5}}),
+    ):
+        answer = httpx.request("GET" if body is None else "POST", f"{kinds.url}/stores/one/{path}", json=body)
+        assert answer.status_code == 422
+        assert "'volume'" in answer.json()["detail"]

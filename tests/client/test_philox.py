@@ -30,18 +30,8 @@ def test_integers_of_a_name_are_golden() -> None:
 
 
 def test_permutations_of_a_name_are_golden() -> None:
-    assert PhiloxStream("shuffle/1", 7, "param0/run", "surface").permutation(10).tolist() == [
-        8,
-        5,
-        4,
-        3,
-        1,
-        0,
-        6,
-        9,
-        7,
-        2,
-    ]
+    order = PhiloxStream("shuffle/1", 7, "param0/run", "surface").permutation(10)
+    assert order.tolist() == [8, 5, 4, 3, 1, 0, 6, 9, 7, 2]
     assert PhiloxStream("shuffle/1", 0, "größe/läuft ✓", "volume").permutation(8).tolist() == [6, 2, 4, 3, 0, 1, 5, 7]
 
 
@@ -137,3 +127,13 @@ def test_a_choice_is_a_uniform_ordered_sample(count: int, total: int) -> None:
 )
 def test_names_that_differ_have_words_that_differ(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
     assert PhiloxStream(*one).below(2**64) != PhiloxStream(*other).below(2**64)
+
+
+def test_integers_below_bounds_of_more_than_a_word_are_uniform_and_come_to_an_end() -> None:
+    bound = 3 * 2**80
+    drawn = [PhiloxStream("wide", seed).below(bound) for seed in range(3000)]
+    assert min(drawn) >= 0
+    assert max(drawn) < bound
+    counts = np.bincount([value // 2**80 for value in drawn], minlength=3)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 20
+    assert len(set(drawn)) == len(drawn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,6 @@ def write_foreign(
     endian: str = "little",
     dtype: str = "float16",
     consolidate: bool = True,
-    serializer: Any = None,
     values: np.ndarray | None = None,
 ) -> np.ndarray:
     """Write a store of one sample with one scalar field and positions, all through zarr-python."""
@@ -56,7 +54,7 @@ def write_foreign(
     scalar = rng.standard_normal((N_POINTS, 1)).astype(dtype) if values is None else values
     position = rng.standard_normal((N_POINTS, 3)).astype("float32")
     group = zarr.create_group(store=LocalStore(root / "s.zarr"))
-    inner = [serializer or zc.BytesCodec(endian=endian), *compressors]
+    inner = [zc.BytesCodec(endian=endian), *compressors]
     for name, array in (("surface/position", position), ("surface/pressure", scalar)):
         sharding = zc.ShardingCodec(chunk_shape=(CHUNK, array.shape[1]), codecs=inner, index_location=index_location)
         created = group.create_array(
@@ -124,43 +122,39 @@ def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
             assert (sample.array(array) is not None) is direct
 
 
-class TestEveryChainReadsLikeZarrPython:
-    @pytest.mark.parametrize(("compressor", "crc"), list(itertools.product(COMPRESSORS, (True, False))), ids=str)
-    def test_compressors_with_and_without_checksum(self, tmp_path: Path, compressor: str, crc: bool) -> None:
-        chosen = COMPRESSORS[compressor]
-        chain = [] if chosen is None else [chosen]
-        write_foreign(tmp_path, [*chain, zc.Crc32cCodec()] if crc else chain)
-        assert_reads_like_zarr(tmp_path)
+BLOSC = {"compressors": [zc.BloscCodec()]}
+SPARSE = np.zeros((N_POINTS, 1), "float16")
+SPARSE[200:300] = 1
+FORMS: dict[str, dict[str, Any]] = {
+    **{
+        f"{name}{' and crc32c' if crc else ''}": {
+            "compressors": [*([] if codec is None else [codec]), *([zc.Crc32cCodec()] if crc else [])]
+        }
+        for (name, codec), crc in itertools.product(COMPRESSORS.items(), (True, False))
+    },
+    "crc32c before compression": {"compressors": [zc.Crc32cCodec(), zc.ZstdCodec()]},
+    "two compressors": {"compressors": [zc.BloscCodec(cname="lz4"), zc.GzipCodec(), zc.Crc32cCodec()]},
+    **{
+        f"shards of {shard_chunks} chunks, index at the {place}": {
+            **BLOSC,
+            "shard_chunks": shard_chunks,
+            "index_location": place,
+        }
+        for shard_chunks, place in itertools.product((1, 3, 16, 20), ("start", "end"))
+    },
+    **{
+        f"{endian} endian {dtype}": {**BLOSC, "dtype": dtype, "endian": endian}
+        for dtype, endian in itertools.product(("float16", "float32", "float64"), ("little", "big"))
+    },
+    "metadata that is not consolidated": {**BLOSC, "consolidate": False},
+    "chunks of the fill value left out": {**BLOSC, "values": SPARSE},
+}
 
-    def test_checksum_before_compression(self, tmp_path: Path) -> None:
-        write_foreign(tmp_path, [zc.Crc32cCodec(), zc.ZstdCodec()])
-        assert_reads_like_zarr(tmp_path)
 
-    def test_two_compressors_in_a_row(self, tmp_path: Path) -> None:
-        write_foreign(tmp_path, [zc.BloscCodec(cname="lz4"), zc.GzipCodec(), zc.Crc32cCodec()])
-        assert_reads_like_zarr(tmp_path)
-
-    @pytest.mark.parametrize("index_location", ["start", "end"])
-    @pytest.mark.parametrize("shard_chunks", [1, 3, 16, 20])
-    def test_shard_caps_and_index_locations(self, tmp_path: Path, index_location: str, shard_chunks: int) -> None:
-        write_foreign(tmp_path, [zc.BloscCodec()], shard_chunks=shard_chunks, index_location=index_location)
-        assert_reads_like_zarr(tmp_path)
-
-    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-    @pytest.mark.parametrize("endian", ["little", "big"])
-    def test_dtypes_and_byte_orders(self, tmp_path: Path, dtype: str, endian: str) -> None:
-        write_foreign(tmp_path, [zc.BloscCodec()], dtype=dtype, endian=endian)
-        assert_reads_like_zarr(tmp_path)
-
-    def test_metadata_that_is_not_consolidated(self, tmp_path: Path) -> None:
-        write_foreign(tmp_path, [zc.BloscCodec()], consolidate=False)
-        assert_reads_like_zarr(tmp_path)
-
-    def test_chunks_of_nothing_but_the_fill_value_that_another_writer_left_out(self, tmp_path: Path) -> None:
-        values = np.zeros((N_POINTS, 1), "float16")
-        values[200:300] = 1
-        write_foreign(tmp_path, [zc.BloscCodec()], values=values)
-        assert_reads_like_zarr(tmp_path)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_our_layout_reads_like_zarr_python(tmp_path: Path, form: str) -> None:
+    write_foreign(tmp_path, **FORMS[form])
+    assert_reads_like_zarr(tmp_path)
 
 
 def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: Path) -> None:
@@ -186,6 +180,10 @@ def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: 
     assert_reads_like_zarr(tmp_path, direct=False)  # zeros: another writer may have left it out
 
 
+def open_counting(path: str) -> CountingStore:
+    return CountingStore(path, read_only=True)
+
+
 class CountingStore(LocalStore):
     """Counts the bytes that are read through `get`."""
 
@@ -203,7 +201,7 @@ class CountingStore(LocalStore):
 
 
 def test_a_draw_reads_the_chunks_drawn_and_hardly_more(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
+    reader = ZarrChunkReader(store_root, store_factory=open_counting)
     counts = {"surface": 256, "volume": 1024}
     reader.read_sample("param0/run", counts, seed=0)
     for seed in range(1, 20):
@@ -220,7 +218,7 @@ def test_a_draw_reads_the_chunks_drawn_and_hardly_more(store_root: Path) -> None
 
 
 def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
+    reader = ZarrChunkReader(store_root, store_factory=open_counting)
     reader.read_sample("param0/run", fields=["volume_pressure"])
     CountingStore.gets = 0
     reader.read_sample("param0/run", fields=["volume_pressure"])
@@ -241,17 +239,7 @@ def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
             assert all(found[field].equal(tensor) for field, tensor in expected.items())
 
 
-def test_a_reader_pickles_after_it_has_read(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root, read_concurrency=2)
-    expected = reader.read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
-    found = pickle.loads(pickle.dumps(reader)).read_sample("param1/run", {"surface": 300, "volume": 300}, seed=1)
-    assert all(found[field].equal(tensor) for field, tensor in expected.items())
-
-
 def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(store_root: Path) -> None:
-    def open_counting(path: str) -> CountingStore:
-        return CountingStore(path, read_only=True)
-
     plain = ZarrChunkReader(store_root)
     for budget in (10**9, 20_000):  # everything fits, or hardly anything
         caching = ZarrChunkReader(store_root, store_factory=open_counting, chunk_cache_bytes=budget)
@@ -268,9 +256,6 @@ def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(stor
 
 
 def test_damage_of_one_sample_costs_no_other_its_decoded_chunks(store_root: Path, tmp_path: Path) -> None:
-    def open_counting(path: str) -> CountingStore:
-        return CountingStore(path, read_only=True)
-
     root = Path(shutil.copytree(store_root, tmp_path / "store"))
     store = ZarrChunkReader(root, store_factory=open_counting, chunk_cache_bytes=10**9)
     plans = [plan_sample(store.manifest, sample_id, {}, seed=0) for sample_id in store.manifest.samples]
