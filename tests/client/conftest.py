@@ -33,11 +33,11 @@ def proxy(service: LiveService) -> Iterator[FaultyProxy]:
         yield proxy
 
 
-@pytest.fixture(params=["lean", "httpx"])
+@pytest.fixture(params=["http.client", "httpx"])
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Opens the store `made` of the service at an address; what holds of one engine holds of the other."""
     # Told of anything but plain HTTP/1.1, be it to leave HTTP/2 off, all goes through httpx.
-    told: dict[str, Any] = {} if request.param == "lean" else {"http2": False}
+    told: dict[str, Any] = {} if request.param == "http.client" else {"http2": False}
     connections = []
 
     def open_store(url: str, **options: Any) -> drawpoint.RemoteReader:

@@ -130,7 +130,7 @@ def test_a_name_without_an_address_is_named_as_such(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(errors.ServiceUnavailable, match=r"no connection: .*Name or service not known"):
-        call(f"http://{HOST}", deadline=0.2)
+        call(f"http://{HOST}", deadline=1.0)
 
 
 def test_a_deadline_without_an_end_is_taken(proxy: FaultyProxy, call: Callable[..., object]) -> None:

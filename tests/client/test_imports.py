@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import drawpoint
 from conftest import REPOSITORY
 from live import LiveService
 
@@ -55,3 +56,31 @@ def test_without_the_client_extra_the_package_loads_and_connect_says_what_to_ins
 def test_without_torch_alone_it_names_torch_alone() -> None:
     result = run(f"import sys; sys.modules['torch'] = None\n{BLOCK}\ndrawpoint.connect('http://h')")
     assert "drawpoint.connect needs torch, not installed" in result.stderr.splitlines()[-1]
+
+
+def test_the_public_names_are_pinned_and_there() -> None:
+    assert drawpoint.__all__ == [
+        "ArrayLayout",
+        "Connection",
+        "DomainLayout",
+        "DomainSample",
+        "Estimate",
+        "LoaderReport",
+        "Normaliser",
+        "Part",
+        "RemoteReader",
+        "ResumableSampler",
+        "SampleDataset",
+        "SampleEntry",
+        "SampleLoader",
+        "StoreManifest",
+        "__version__",
+        "connect",
+        "errors",
+        "estimate",
+        "iter_parts",
+        "prefetch",
+        "save",
+    ]
+    assert all(name in dir(drawpoint) and getattr(drawpoint, name) is not None for name in drawpoint.__all__)
+    assert not hasattr(drawpoint, "conect")

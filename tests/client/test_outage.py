@@ -124,7 +124,7 @@ def draw_ahead(url: str) -> Draws:
 
 
 CLIENTS: dict[str, Client] = {
-    "lean": draw_one_by_one,
+    "http.client": draw_one_by_one,
     "httpx": draw_through_httpx,
     "batch": draw_batches,
     "prefetch": draw_ahead,

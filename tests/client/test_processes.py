@@ -46,12 +46,10 @@ class TestWorkers:
             ("fork", {}),
             ("fork", {"http2": False}),
             ("fork", {"client": make_client}),
-            ("spawn", {}),
             ("spawn", {"client": make_client}),
             ("forkserver", {}),
-            ("forkserver", {"http2": False}),
         ],
-        ids=["fork", "fork-httpx", "fork-made", "spawn", "spawn-made", "forkserver", "forkserver-httpx"],
+        ids=["fork", "fork-httpx", "fork-made", "spawn-made", "forkserver"],
     )
     def test_draw_what_their_parent_draws_over_connections_of_their_own(
         self, proxy: FaultyProxy, local: ZarrChunkReader, method: str, options: dict[str, object]

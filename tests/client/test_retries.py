@@ -278,8 +278,8 @@ class TestGivingUp:
     def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
         self, proxy: FaultyProxy, open_store: OpenStore
     ) -> None:
-        reader = open_store(proxy.url, deadline=4.0)
-        proxy.script += [faulty.with_answer(503, {"retry-after": "3"})]  # leaves the second try a quarter of the time
+        reader = open_store(proxy.url, deadline=1.4)
+        proxy.script += [faulty.with_answer(503, {"retry-after": "1"})]  # leaves the second try a quarter of the time
         proxy.always = faulty.stall
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
@@ -287,7 +287,7 @@ class TestGivingUp:
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        reader = open_store(proxy.url, deadline=2.0)
+        reader = open_store(proxy.url, deadline=1.0)
         proxy.script += [faulty.hang_up]
         monkeypatch.setattr(transport, "pause_before", lambda _: 60.0)
         assert reader.read_sample(SAMPLE, COUNTS, seed=5)

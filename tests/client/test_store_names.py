@@ -54,24 +54,18 @@ def cars(store_root: Path) -> Iterator[LiveService]:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_remote_reader_names_the_id(cars: LiveService, mistake: Callable[[Any], Any]) -> None:
-    reader = drawpoint.connect(cars.url).store("cars")
-    with pytest.raises(errors.DrawpointError, match="store 'cars'") as caught:
-        mistake(reader)
-    assert caught.value.store == "cars"
-    assert "made" not in str(caught.value)
-
-
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_local_reader_names_the_root_as_given(
-    store_root: Path, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Any], Any]
+def test_a_reader_names_the_id_that_is_served_and_the_root_that_is_read(
+    cars: LiveService, store_root: Path, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Any], Any]
 ) -> None:
     monkeypatch.chdir(store_root.parent)
-    reader = ZarrChunkReader(store_root.name)
-    with pytest.raises(errors.DrawpointError, match=f"store (at )?'?{store_root.name}") as caught:
-        mistake(reader)
-    assert caught.value.store == store_root.name
-    assert "made" not in str(caught.value)
+    for reader, name in (
+        (drawpoint.connect(cars.url).store("cars"), "cars"),
+        (ZarrChunkReader(store_root.name), store_root.name),
+    ):
+        with pytest.raises(errors.DrawpointError, match=f"store (at )?'?{name}") as caught:
+            mistake(reader)
+        assert caught.value.store == name
+        assert "made" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +87,6 @@ def test_a_problem_names_the_id(cars: LiveService, path: str, status: int) -> No
     assert answer.status_code == status
     assert "store 'cars'" in answer.json()["detail"]
     assert answer.json()["store"] == "cars"
-
-
-@pytest.mark.parametrize("asked", [{"num_points": {"surfaces": 1}}, {"fields": ["pressure"]}])
-def test_a_problem_of_a_batch_names_the_id(cars: LiveService, asked: dict[str, Any]) -> None:
-    answer = httpx.post(f"{cars.url}/stores/cars/batch", json={"samples": [{"id": SAMPLE}], **asked})
-    assert answer.json()["detail"].startswith("store 'cars' has no ")
 
 
 def test_damage_is_reported_of_the_root_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
