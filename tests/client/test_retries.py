@@ -266,7 +266,7 @@ class TestGivingUp:
     def test_comes_with_the_total_deadline(
         self, proxy: FaultyProxy, open_store: OpenStore, fault: Fault, kind: type[errors.RequestFailed]
     ) -> None:
-        reader = open_store(proxy.url, deadline=0.5)
+        reader = open_store(proxy.url, deadline=0.8)
         proxy.always = fault
         with pytest.raises(kind, match="sample 'param0/run' of store 'made' at http") as caught:
             reader.read_sample(SAMPLE, COUNTS, seed=5)

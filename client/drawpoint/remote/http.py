@@ -117,7 +117,6 @@ class _Exchanges(HTTPConnection):
         self._timeouts = timeout
         self._deadline: Deadline
         self.is_reusable = False
-        self.response_class = self._receive  # type: ignore[assignment]  # http.client calls it, as a class
 
     def exchange(
         self, target: str, headers: Sequence[tuple[str, str]], body: bytes | None, deadline: Deadline, limit: int
@@ -178,7 +177,9 @@ class _Exchanges(HTTPConnection):
             self.putheader("content-length", str(len(body)))
         self.endheaders(body)
 
-    def _receive(self, sock: socket.socket, method: str | None) -> _FinalResponse:
+    def response_class(self, sock: socket.socket, method: str | None) -> _FinalResponse:  # type: ignore[override]
+        """Return a response that reads from `sock`; http.client calls this as the class that it is by default."""
+
         def wait() -> None:
             sock.settimeout(self._deadline.clip(self._timeouts.read))
 
