@@ -18,6 +18,7 @@ from drawpoint_service.middleware.failures import Failures, explain_errors
 from drawpoint_service.middleware.head import HeadRequests
 from drawpoint_service.middleware.request_log import RequestLog
 from drawpoint_service.openapi.document import document_app
+from drawpoint_service.openapi.responses import document_problems
 from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.docs import docs_routes
@@ -76,6 +77,7 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
         description=DESCRIPTION,
         lifespan=live,
         redirect_slashes=False,
+        responses=document_problems(400, 431, 500),
         openapi_url=None,  # FastAPI's routes have no digest, and its pages load what they show from other hosts
         # From the outside in. The log sees requests and answers as they are on the wire; what ends a connection holds
         # for refusals too. Further in HEAD is GET. Who has no token takes no slot, who has no slot reaches no route.
@@ -95,9 +97,10 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
             app, list(catalog.values()), most_samples=settings.max_batch_samples, needs_token=bool(tokens)
         )
 
-    app.include_router(store_routes(catalog, pool))
-    app.include_router(draw_routes(catalog, settings, pool, memory))
-    app.include_router(batch_routes(catalog, settings, pool, memory))
+    guarded = document_problems(401, 403) if tokens else None
+    app.include_router(store_routes(catalog, pool), responses=guarded)
+    app.include_router(draw_routes(catalog, settings, pool, memory), responses=guarded)
+    app.include_router(batch_routes(catalog, settings, pool, memory), responses=guarded)
     app.include_router(health_routes(readiness, draining))
     app.include_router(docs_routes(lambda: document(tuple(store.revision for store in catalog.values()))))
     explain_errors(app, settings.retry_after_seconds)

@@ -13,7 +13,6 @@ from drawpoint.draw.batch import MAX_BODY_BYTES
 from drawpoint_service import problems
 from drawpoint_service.middleware.access import OPEN_PATHS
 from drawpoint_service.openapi.parameters import in_query, properties_of, query_parameters
-from drawpoint_service.openapi.responses import document_problems
 from drawpoint_service.requests.batch_body import BatchBody
 from drawpoint_service.requests.query import DrawQuery, SampleQuery
 from drawpoint_service.requests.validation import ALL
@@ -56,18 +55,20 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     }
     alike = {str(_fields_of(store.manifest)) for store in stores}
     ids = [store.id for store in stores]
-    paths: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
     for path, methods in document["paths"].items():
-        if path not in draws:
-            paths[path] = _with_store(methods, ids)
-        elif len(alike) == 1:
-            paths[path] = _with_draw(_with_store(methods, ids), draws[path], stores[0].manifest)
-        else:
-            for store in stores:
-                asked = _with_draw(_for_one(methods, store.id), draws[path], store.manifest)
-                paths[path.replace("{store_id}", store.id)] = asked
+        for method, operation in methods.items():
+            if path not in draws:
+                paths.setdefault(path, {})[method] = _for_stores(operation, ids)
+            elif len(alike) == 1:
+                added = draws[path](stores[0].manifest)
+                paths.setdefault(path, {})[method] = _with_draw(_for_stores(operation, ids), stores[0], added)
+            else:
+                for store in stores:
+                    own = _with_draw(_for_one(operation, store.id), store, draws[path](store.manifest))
+                    paths.setdefault(path.replace("{store_id}", store.id), {})[method] = own
     for path, methods in paths.items():
-        _complete(methods, asks_token=needs_token and path not in OPEN_PATHS)
+        _complete(methods, is_open=path in OPEN_PATHS or not needs_token)
     document["paths"] = paths
     parts = document.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
@@ -79,20 +80,11 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     return json.dumps(document).encode()
 
 
-def _complete(methods: dict[str, Any], *, asks_token: bool) -> None:
-    """Add what holds for every request: its id, problems that any may meet, and HEAD."""
+def _complete(methods: dict[str, Any], *, is_open: bool) -> None:
+    """Add what holds for every request: header fields, whether it needs a token, and HEAD."""
     for operation in methods.values():
-        parameters = operation.setdefault("parameters", [])
-        if "304" in operation["responses"]:
-            parameters.append(_IF_NONE_MATCH)
-        parameters.append(_REQUEST_ID)
-        statuses = (400, *((401, 403) if asks_token else ()), 431, 500)
-        responses = {
-            **operation["responses"],
-            **{str(status): each for status, each in document_problems(*statuses).items()},
-        }
-        operation["responses"] = dict(sorted(responses.items()))
-        if not asks_token:
+        operation["parameters"] += [*([_IF_NONE_MATCH] if "304" in operation["responses"] else []), _REQUEST_ID]
+        if is_open:
             operation["security"] = []
     if "get" in methods:
         methods["head"] = head = copy.deepcopy(methods["get"])
@@ -104,39 +96,28 @@ def _complete(methods: dict[str, Any], *, asks_token: bool) -> None:
             response.get("headers", {}).pop("Content-Digest", None)
 
 
-def _with_store(methods: dict[str, Any], ids: list[str]) -> dict[str, Any]:
-    """Say which stores there are."""
-    for operation in methods.values():
-        for parameter in operation.get("parameters", []):
-            if parameter["name"] == "store_id" and ids:
-                parameter["schema"] = {"type": "string", "enum": ids}
-    return methods
+def _for_stores(operation: dict[str, Any], ids: list[str]) -> dict[str, Any]:
+    """Return an operation that says which stores there are."""
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        if parameter["name"] == "store_id" and ids:
+            parameter["schema"] = {"type": "string", "enum": ids}
+    return operation
 
 
-def _for_one(methods: dict[str, Any], store_id: str) -> dict[str, Any]:
-    """Return the operations for one store, whose id stands in their path."""
-    own = copy.deepcopy(methods)
-    for operation in own.values():
-        operation["parameters"] = [each for each in operation["parameters"] if each["name"] != "store_id"]
-        operation["operationId"] += f"_{store_id}"
-        operation["tags"] = [store_id]
-    return own
+def _for_one(operation: dict[str, Any], store_id: str) -> dict[str, Any]:
+    """Return the operation for one store, whose id stands in its path."""
+    own = copy.deepcopy(operation)
+    own["parameters"] = [each for each in own["parameters"] if each["name"] != "store_id"]
+    return {**own, "operationId": f"{own['operationId']}_{store_id}", "tags": [store_id]}
 
 
-def _with_draw(
-    methods: dict[str, Any],
-    draw: Callable[[drawpoint.format.manifest.StoreManifest], dict[str, Any]],
-    manifest: drawpoint.format.manifest.StoreManifest,
-) -> dict[str, Any]:
-    """Add what a draw can ask for: parameters of the query, or a body."""
-    for operation in methods.values():
-        for parameter in operation["parameters"]:
-            if parameter["name"] == "sample_id" and manifest.samples:
-                parameter["example"] = next(iter(manifest.samples))
-        added = draw(manifest)
-        operation["parameters"] += added.pop("parameters", [])
-        operation.update(added)
-    return methods
+def _with_draw(operation: dict[str, Any], store: ServedStore, added: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation with what a draw can ask for: parameters of the query, or a body."""
+    for parameter in operation["parameters"]:
+        if parameter["name"] == "sample_id" and store.sample_ids:
+            parameter["example"] = next(iter(store.manifest.samples))
+    return {**operation, **added, "parameters": [*operation["parameters"], *added.get("parameters", [])]}
 
 
 def _sample_parameters(manifest: drawpoint.format.manifest.StoreManifest) -> list[dict[str, Any]]:
