@@ -79,8 +79,9 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
         redirect_slashes=False,
         responses=document_problems(400, 431, 500),
         openapi_url=None,  # FastAPI's routes have no digest, and its pages load what they show from other hosts
-        # From the outside in. The log sees requests and answers as they are on the wire; what ends a connection holds
-        # for refusals too. Further in HEAD is GET. Who has no token takes no slot, who has no slot reaches no route.
+        # From the outside in. The log sees requests and answers as they are on the wire. Connections end after refusals
+        # too. HEAD becomes GET before anything is refused, so that refusals have no body either. A request without a
+        # token takes no slot, and one without a slot reaches no route. Failures of routes are the innermost concern.
         middleware=[
             Middleware(RequestLog),
             Middleware(ConnectionClose, draining=draining),

@@ -90,12 +90,12 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
 
 
 def is_server_fault(error: errors.DrawpointError) -> bool:
-    """Tell whether the service or its storage failed, and not the request: its message is for the log only."""
+    """Return whether the service or its storage failed, and not the request: its message is for the log only."""
     return status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded)
 
 
 def public_message(error: Exception) -> str:
-    """Return what failed, in words that name no place: where a store lies is not the clients' business."""
+    """Return what failed without naming a path or URL: where a store lies is not the clients' business."""
     if not isinstance(error, errors.DrawpointError):
         return "the store cannot be read"
     names = [

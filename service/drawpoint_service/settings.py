@@ -1,4 +1,4 @@
-"""What the service can be told: one frozen object, read once at the edge and passed down."""
+"""The settings of the service: one frozen object, read once at the edge and passed down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask, what a request is called, and what the log tells of it."""
+"""Tokens, request ids, and the log."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_request_id_is_the_one_given(http: httpx.Client, given: str) -> None
 
 
 @pytest.mark.parametrize("given", [b"", b"x" * 129, b"caf\xc3\xa9", b"tab\there"])
-def test_the_request_id_is_a_new_one_if_that_is_not_sane(http: httpx.Client, given: bytes) -> None:
+def test_an_unusable_request_id_is_replaced(http: httpx.Client, given: bytes) -> None:
     made = [http.get("/healthz", headers=[(b"X-Request-ID", given)]).headers["X-Request-ID"] for _ in range(2)]
     assert all(re.fullmatch("[0-9a-f]{16}", request_id) for request_id in made)
     assert made[0] != made[1]

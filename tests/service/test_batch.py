@@ -129,9 +129,7 @@ def test_a_batch_with_explicit_seeds_is_the_same_bytes_from_any_replica(http: ht
     assert len(bodies) == 1
 
 
-def test_a_batch_draws_anew_where_no_seed_is_given_and_tells_which_it_took(
-    http: httpx.Client, reader: ZarrChunkReader
-) -> None:
+def test_an_item_without_a_seed_names_the_seed_that_it_took(http: httpx.Client, reader: ZarrChunkReader) -> None:
     body = {"samples": [{"id": "param0/run"}, {"id": "param0/run", "seed": None}], "num_points": COUNTS}
     tensors, metadata = open_body(http.post(PATH, json=body))
     first, second = metadata["seeds"]
@@ -259,7 +257,7 @@ def test_an_invalid_body_is_422_and_named(http: httpx.Client, body: Any, kind: s
     assert len(answer.content) < 2000
 
 
-def test_an_unknown_store_or_parameter_is_told(http: httpx.Client) -> None:
+def test_an_unknown_store_is_404_and_an_unknown_parameter_422(http: httpx.Client) -> None:
     body = {"samples": ITEMS}
     assert http.post("/stores/mde/batch", json=body).status_code == 404
     answer = http.post(f"{PATH}?dtype=stored", json=body)

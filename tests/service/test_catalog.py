@@ -1,4 +1,4 @@
-"""What the service tells of its stores is what they hold, byte for byte where that matters."""
+"""What the service shows of its stores is what they hold, byte for byte where that matters."""
 
 from __future__ import annotations
 

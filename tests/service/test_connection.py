@@ -220,7 +220,7 @@ def test_a_body_that_was_read_leaves_the_connection_open(store_root: Path) -> No
             assert "connection" not in answer.headers
 
 
-def test_beyond_max_connections_probes_are_answered_and_others_told_to_come_back(store_root: Path) -> None:
+def test_beyond_max_connections_probes_are_answered_and_others_get_503(store_root: Path) -> None:
     with LiveService({"made": store_root}, max_connections=2, retry_after_seconds=7) as service:
         with connect(service), connect(service):
             for path, status in (

@@ -58,7 +58,7 @@ def test_a_read_that_blocks_blocks_nothing_else(held: HeldStore) -> None:
         assert read.result().status_code == 200
 
 
-def test_more_requests_than_are_taken_on_are_told_to_come_back(held: HeldStore) -> None:
+def test_requests_beyond_max_requests_get_503(held: HeldStore) -> None:
     with (
         LiveService({"made": held}, read_threads=1, max_requests=2, retry_after_seconds=7) as service,
         ThreadPoolExecutor(6) as pool,

@@ -1,4 +1,4 @@
-"""What is bounded is given out in order, and who gets none is refused in a measured way."""
+"""The semaphore is fair, and its refusals come at a bounded rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def asked(semaphore: FairSemaphore, amount: int) -> asyncio.Task[Callable[[], No
     return asyncio.create_task(semaphore.acquire(amount, "no more."))
 
 
-def test_what_is_there_is_given_at_once_and_what_is_not_is_refused() -> None:
+def test_free_units_are_acquired_at_once_and_others_refused() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(10, 0, RefusalQueue())
         release = await semaphore.acquire(6, "no more.")
@@ -34,7 +34,7 @@ def test_what_is_there_is_given_at_once_and_what_is_not_is_refused() -> None:
     asyncio.run(run())
 
 
-def test_one_who_wants_more_than_there_is_gets_it_alone() -> None:
+def test_more_units_than_there_are_can_be_held_alone() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(10, 30, RefusalQueue())
         release = await semaphore.acquire(1, "no more.")
@@ -52,7 +52,7 @@ def test_one_who_wants_more_than_there_is_gets_it_alone() -> None:
     asyncio.run(run())
 
 
-def test_small_ones_do_not_overtake_a_large_one() -> None:
+def test_small_requests_do_not_overtake_a_large_one() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(10, 30, RefusalQueue())
         first = await semaphore.acquire(5, "no more.")
@@ -69,7 +69,7 @@ def test_small_ones_do_not_overtake_a_large_one() -> None:
     asyncio.run(run())
 
 
-def test_for_a_large_one_that_was_refused_room_is_kept_until_it_comes_back() -> None:
+def test_units_are_reserved_for_a_large_request_that_was_refused() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(10, 0, RefusalQueue())
         held = [await semaphore.acquire(2, "no more.") for _ in range(3)]
@@ -87,7 +87,7 @@ def test_for_a_large_one_that_was_refused_room_is_kept_until_it_comes_back() -> 
     asyncio.run(run())
 
 
-def test_a_large_one_that_is_refused_again_and_again_does_not_keep_out_small_ones() -> None:
+def test_a_large_request_that_is_refused_again_does_not_keep_out_small_ones() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(10, 0, RefusalQueue())
         await semaphore.acquire(2, "no more.")
@@ -105,7 +105,7 @@ def test_a_large_one_that_is_refused_again_and_again_does_not_keep_out_small_one
     asyncio.run(run())
 
 
-def test_room_that_nobody_comes_back_for_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reservation_that_nobody_comes_back_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RESERVED_SECONDS", 0)
 
     async def run() -> None:
@@ -118,7 +118,7 @@ def test_room_that_nobody_comes_back_for_is_not_kept(monkeypatch: pytest.MonkeyP
     asyncio.run(run())
 
 
-def test_who_is_cancelled_while_waiting_takes_nothing() -> None:
+def test_a_cancelled_waiter_holds_nothing() -> None:
     async def run() -> None:
         semaphore = FairSemaphore(1, 30, RefusalQueue())
         release = await semaphore.acquire(1, "no more.")
@@ -135,7 +135,9 @@ def test_who_is_cancelled_while_waiting_takes_nothing() -> None:
     asyncio.run(run())
 
 
-def test_refusals_are_paced_and_who_waits_for_one_may_be_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_have_a_bounded_rate_and_a_request_that_waits_for_one_may_be_let_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 30)
 
     async def run() -> None:

@@ -1,1 +1,1 @@
-"""How much is answered at once, who waits, and who is refused."""
+"""Bounds on how much is answered at once."""

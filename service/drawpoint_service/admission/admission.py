@@ -1,4 +1,4 @@
-"""The way in: how many requests are answered at once, who waits, and who is refused."""
+"""Admission: how many requests are answered at once, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Admission:
             await working.enter_async_context(self._working)
 
             async def send_answer(message: Message) -> None:
-                await working.aclose()  # who reads its answer slowly keeps nobody from working
+                await working.aclose()  # a client that reads slowly keeps nobody from working
                 await send(message)
 
             await self._app(scope, receive, send_answer)

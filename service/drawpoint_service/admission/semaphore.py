@@ -24,9 +24,9 @@ NO_MEMORY = (
 
 REFUSED_AT_ONCE = 2
 PAUSE_SECONDS = 0.016
-"""A refusal costs some 0.2 ms, and who is refused at once may come back at once: a service that refuses as fast as it
-is asked does nothing else. So a few are refused at once, and the next ones when the event loop has had a turn for all
-others, 125 a second at most. Whoever waits for a refusal costs nothing, and may be let in meanwhile."""
+"""A refusal costs some 0.2 ms, and a client that is refused at once may come back at once: a service that refuses as
+fast as it is asked does nothing else. So a few are refused at once, and the next ones when the event loop has had a
+turn for all others, 125 a second at most. A request that waits for its refusal costs nothing, and may be let in."""
 
 
 class RefusalQueue:
@@ -65,11 +65,11 @@ class RefusalQueue:
 
 
 class FairSemaphore:
-    """`limit` units to acquire, first come, first served; who waits longer than `seconds` joins the queue of refusals.
+    """`limit` units to acquire, first come, first served; whatever waits longer than `seconds` joins the refusals.
 
-    One who needs more units than there are gets them when nobody else holds any. For who is refused because others hold
-    theirs for long, as many are reserved until it may have come back; if it is refused again, the time after that is
-    for the others. It belongs to one event loop.
+    A request for more units than there are gets them when nobody else holds any. After a refusal as many units are
+    reserved until the client may have come back, so that small requests do not keep a large one out for ever; if it is
+    refused again, the time after that is for the others. It belongs to one event loop.
     """
 
     def __init__(self, limit: int, seconds: float, refusals: RefusalQueue) -> None:
@@ -138,7 +138,7 @@ class FairSemaphore:
         if amount > self._reserved:
             self._reserved, self._reserved_until = amount, asyncio.get_running_loop().time() + RESERVED_SECONDS
         elif amount == self._reserved:
-            # Not twice in a row: else one who cannot be served would keep out all others for as long as it asks.
+            # Not twice in a row: else one that cannot be served would keep out all others for as long as it asks.
             self._reserved = 0
 
     def _fits(self, amount: int) -> bool:

@@ -1,4 +1,4 @@
-"""Who may ask: whoever sends one of the service's tokens, or anybody where it has none."""
+"""The token check: a request needs one of the service's tokens, where it has any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN_PATHS = {"/healthz", "/readyz", *docs.PATHS}
-"""What answers without a token: whoever watches over the service, or reads what it answers, need not be let in."""
+"""Paths that need no token: probes of supervisors, and the documentation."""
 
 
 class AccessCheck:

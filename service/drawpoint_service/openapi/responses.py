@@ -32,7 +32,9 @@ def _header(description: str, *, required: bool = True, **schema: Any) -> dict[s
 
 _REQUEST_ID = {
     "X-Request-ID": _header(
-        "The request's id: the one it came with, if that is sane.", type="string", pattern="^[ -~]{1,128}$"
+        "The request's id: the one it came with, if that is printable ASCII of 1 to 128 characters.",
+        type="string",
+        pattern="^[ -~]{1,128}$",
     )
 }
 _REVISION = {"X-Drawpoint-Revision": _header("The store's revision.", type="string", pattern="^[0-9a-f]{64}$")}

@@ -90,7 +90,7 @@ class BatchQuery:
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
-    """Tell whether the headers of a request allow that its body is JSON as it stands."""
+    """Return whether the headers of a request allow its body to be uncompressed JSON."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     coding = headers.get("content-encoding", "identity").strip().lower()
     return coding == "identity" and (kind in BODY_TYPES or kind.endswith("+json"))
@@ -123,8 +123,8 @@ async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
 def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int, store: str | None = None) -> BatchQuery:
     """Return what a batch asks of `store`.
 
-    A sample without a seed gets a fresh one. Raises InvalidParameter for what is no JSON or has a value out of
-    place, UnknownParameter for a key that means nothing, UnknownDomain and UnknownField, InvalidDraw for a part
+    A sample without a seed gets a fresh one. Raises InvalidParameter for what is no JSON or has an invalid
+    value, UnknownParameter for a key that means nothing, UnknownDomain and UnknownField, InvalidDraw for a part
     without a seed, and ResponseTooLarge for more than `most_samples`.
     """
     members = _parse_json(body)

@@ -1,4 +1,4 @@
-"""Many draws in one answer: planned together, read one by one into their places, and what fails left out."""
+"""A batch: draws that are planned together, read one by one into one body, and left out where they fail."""
 
 from __future__ import annotations
 

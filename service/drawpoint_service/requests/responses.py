@@ -74,7 +74,7 @@ def problem_response(problem: problems.Problem, headers: Mapping[str, str] | Non
 
 
 def matches(if_none_match: str | None, etags: Sequence[str]) -> bool:
-    """Tell whether an If-None-Match field names one of `etags`, by the weak comparison of RFC 9110, 13.1.2."""
+    """Return whether an If-None-Match field names one of `etags`, by the weak comparison of RFC 9110, 13.1.2."""
     if if_none_match is None:
         return False
     named = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
@@ -82,7 +82,7 @@ def matches(if_none_match: str | None, etags: Sequence[str]) -> bool:
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Tell whether an Accept-Encoding field (RFC 9110, 12.5.3) admits gzip: by name or by `*`, not with q=0."""
+    """Return whether an Accept-Encoding field (RFC 9110, 12.5.3) admits gzip: by name or by `*`, not with q=0."""
     weights = {}
     for choice in (accept_encoding or "").lower().split(","):
         coding, _, weight = choice.partition(";")

@@ -38,7 +38,7 @@ def batch_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: F
         openapi_extra={"parameters": query_parameters(query.RevisionQuery)},
     )
     async def read_batch(store_id: str, request: Request) -> Response:
-        """Send many draws in one file; what fails is told in its metadata, and the rest is sent."""
+        """Send many draws in one file; items that fail have an error in its metadata."""
         store = await catalog.enter(request, store_id)
         revision = query.parse_query(query.RevisionQuery, request.query_params.multi_items()).revision
         if not is_json(request.headers):

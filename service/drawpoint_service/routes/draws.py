@@ -83,9 +83,9 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
     def cache_headers(store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> dict[str, str]:
         if asked.seed is None:
             return {"Cache-Control": "no-store"}
-        who = "private" if settings.token else "public"
+        scope = "private" if settings.token else "public"
         return {
-            "Cache-Control": f"{who}, max-age={settings.cache_seconds}",
+            "Cache-Control": f"{scope}, max-age={settings.cache_seconds}",
             "ETag": draw_payload.etag_for(store.id, store.revision, plan, asked),
         }
 

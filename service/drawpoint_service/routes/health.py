@@ -1,4 +1,4 @@
-"""How the service is: alive, and able to read."""
+"""Health: whether the service is alive, and whether it can read its stores."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
-    """Make the routes for whoever watches over the service; they need no token."""
+    """Make the routes for supervisors, which need no token."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", responses=document_json(dict[str, str], of_store=False))
     async def healthz() -> Response:
-        """Tell that the service is alive."""
+        """Answer that the service is alive."""
         return responses.json_response(b'{"status":"ok"}', {"Cache-Control": "no-store"})
 
     @router.get("/readyz", responses=document_json(dict[str, str], 503, of_store=False))
     async def readyz(request: Request) -> Response:
-        """Tell whether a chunk of every store can be read."""
+        """Answer whether a chunk of every store can be read."""
         if draining.begun:
             why = "the service is shutting down; ask another replica."
         elif failures := await readiness.check():

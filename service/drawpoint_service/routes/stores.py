@@ -1,4 +1,4 @@
-"""What is there: stores, manifests, pages of samples, statistics and splits."""
+"""What the stores hold: manifests, pages of samples, statistics and splits."""
 # ruff: noqa: FAST003  the id of the store is a parameter of the dependency
 
 import json
@@ -42,7 +42,7 @@ class Split(BaseModel):
 
 
 def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:  # noqa: C901  its branches are the routes
-    """Make the routes that tell what the stores hold."""
+    """Make the routes that show what the stores hold."""
     router = APIRouter(tags=["stores"])
 
     async def enter(store_id: str, request: Request) -> ServedStore:
@@ -61,7 +61,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:  # noqa: C901  
 
     @router.get("/stores/{store_id}", responses=document_json(StoreSummary, 404, 422, 503))
     async def show_store(store: Store) -> Response:
-        """Tell a store's domains, fields, point counts and revision."""
+        """Show a store's domains, fields, point counts and revision."""
         return responses.json_response(store.summary_json)
 
     @router.get("/stores/{store_id}/manifest", responses={**document_manifest(), **document_problems(404, 422, 503)})

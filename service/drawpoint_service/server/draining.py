@@ -1,4 +1,4 @@
-"""The way out: on SIGTERM the service first says that it is leaving, and leaves a little later."""
+"""Draining: on SIGTERM the service first reports that it is not ready, and ends a little later."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Draining:
-    """`begun` tells whether the service is about to end.
+    """Delays SIGTERM; `begun` is whether it has come.
 
     A load balancer has to learn that before the listening socket closes, or it goes on sending requests to a closed
-    door. So SIGTERM reaches the server only `seconds` later; a second one reaches it at once.
+    port. So SIGTERM reaches the server only `seconds` later; a second one reaches it at once.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -23,7 +23,7 @@ class Draining:
         self._seconds = seconds
 
     def watch(self) -> None:
-        """Step in between SIGTERM and the server's handler; call it in the running loop, once the server has one."""
+        """Take SIGTERM before the server's handler does; call it in the running loop, once the server has a handler."""
         # Only a process's main thread handles signals; a server in another thread is ended by other means.
         if threading.current_thread() is not threading.main_thread():
             return

@@ -39,7 +39,7 @@ def raise_file_limit() -> None:
 
 
 class ServiceLoop(asyncio.SelectorEventLoop):
-    """An event loop whose servers accept through a Listener; what uvicorn is told to run on."""
+    """An event loop whose servers accept through a Listener; uvicorn's `loop` setting names it."""
 
     async def create_server(  # type: ignore[override]  # one way of the many that asyncio has, the one uvicorn takes
         self, protocol_factory: Callable[[], asyncio.Protocol], *, sock: socket.socket, **_: Any
@@ -103,7 +103,7 @@ class Listener:
         self._opening.discard(opening)
         # A client that has left again is no error.
         if not opening.cancelled() and opening.exception() is None and self._closed:
-            opening.result()[1].shutdown()  # the server has told all others before it knew of this one
+            opening.result()[1].shutdown()  # the server has shut down all others before it knew of this one
 
     def _pause(self) -> None:
         if not self._closed:

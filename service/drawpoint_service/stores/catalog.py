@@ -162,8 +162,8 @@ class Catalog(Mapping[str, "ServedStore"]):
     async def enter(self, request: Request, store_id: str, pinned: str | None = None) -> ServedStore:
         """Return the store that a request asks, whose revision its answer will name; raises StoreNotFound.
 
-        A request that pins another revision than the one known here, in its query or as `pinned` in its body, may come
-        from who has seen a newer one.
+        A request that pins another revision, in its query or as `pinned` in its body, makes the service look for one:
+        its client may have seen a newer manifest.
         """
         if store_id not in self:
             raise StoreNotFound.among("store", store_id, self, where="this service")
