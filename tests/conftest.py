@@ -11,7 +11,7 @@ import pytest
 
 from drawpoint_store import FileMap, ZarrStoreWriter
 
-pytest_plugins = ["orphans"]
+pytest_plugins = ["orphans", "s3"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 AHMED = REPOSITORY / "examples" / "data" / "ahmed"
 FIELDS = (

@@ -1,4 +1,7 @@
-"""A real S3 server for the tests: SeaweedFS's `weed`, on loopback, with credentials that it checks."""
+"""A real S3 server for the tests: SeaweedFS's `weed`, on loopback, with credentials that it checks.
+
+As a pytest plugin it gives the fixtures `bucket` and `bucket_environment`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class Bucket:
 
     name: str
     endpoint: str
+    _folder: str
+    """Where the server's own interface has it."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,6 +46,11 @@ class Bucket:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": "us-east-1",
         }
+
+    def empty(self) -> None:
+        """Remove all objects."""
+        for method in ("DELETE", "POST"):
+            _until_answered(f"{self._folder}?recursive=true", method)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -78,9 +88,10 @@ def run_s3(bucket: str) -> Iterator[Bucket]:
             stderr=log,
         )
         try:
-            _until_answered(f"http://127.0.0.1:{filer}/buckets/{bucket}/", "POST")
+            folder_url = f"http://127.0.0.1:{filer}/buckets/{bucket}/"
+            _until_answered(folder_url, "POST")
             _until_answered(f"http://127.0.0.1:{s3}/", "GET")
-            yield Bucket(bucket, f"http://127.0.0.1:{s3}")
+            yield Bucket(bucket, f"http://127.0.0.1:{s3}", folder_url)
         finally:
             server.communicate(b"end\n")
 
@@ -100,3 +111,23 @@ def _until_answered(url: str, method: str) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"weed did not answer {url} within {_START_SECONDS} s: {reason}")
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def _cars() -> Iterator[Bucket]:
+    with run_s3("cars") as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def bucket(_cars: Bucket) -> Bucket:
+    """Return the bucket `cars` of a server that all modules share, emptied for each of them."""
+    _cars.empty()
+    return _cars
+
+
+@pytest.fixture
+def bucket_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables that reach the bucket."""
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)

@@ -27,16 +27,10 @@ from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from live import LiveService
 from proxy import BucketProxy, Fault, Passed, status
-from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket
 
 VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 DRAW = "/stores/cars/samples/run?surface=300&volume=700&seed=1"
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
 
 
 @pytest.fixture
@@ -45,12 +39,6 @@ def proxy(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketPro
         monkeypatch.delenv(name, raising=False)
     with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
         yield running
-
-
-@pytest.fixture
-def environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
 
 
 def write(root: str | Path, seed: int) -> str:
@@ -199,7 +187,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "store") if request.param == "disk" else f"s3://cars/{tmp_path.name}"
 
 
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("bucket_environment")
 def test_a_rewritten_store_is_served_at_its_new_revision_and_never_mixed(root: str) -> None:
     revisions = [write(root, 0)]
     expected: dict[str, str] = {}
@@ -249,7 +237,7 @@ def test_a_rewritten_store_is_served_at_its_new_revision_and_never_mixed(root: s
     assert set(statuses) == {200, 409}
 
 
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("bucket_environment")
 def test_a_rewritten_store_is_looked_for_when_a_request_pins_a_revision_that_is_not_known(root: str) -> None:
     write(root, 0)
     with LiveService({"cars": root}, revalidate_seconds=0) as service:
@@ -292,7 +280,7 @@ def digest(answer: httpx.Response) -> str:
 
 
 def test_all_requests_to_a_bucket_share_one_client(
-    bucket: Bucket, environment: None, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, bucket_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("s3://cars/shared", 1)
     for name in ("train", "val", "test", "a", "b"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
-from s3 import Bucket, run_s3
+from s3 import Bucket
 from small import small_arrays, small_writer
 
 LAYOUTS = build_domain_layouts(
@@ -258,16 +258,8 @@ def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) 
 # In a bucket
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
-
-
 @pytest.fixture
-def bucket_root(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
+def bucket_root(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> str:
     root = f"s3://{bucket.name}/{tmp_path.name}"
     client = open_client(root)
     for path in write_foreign(tmp_path / "foreign").rglob("*"):

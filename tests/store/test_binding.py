@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
-from s3 import Bucket, run_s3
+from s3 import Bucket
 from small import files_of
 
 LEVELS = (0, 3)
@@ -140,22 +140,14 @@ def test_tensorstore_reads_what_zarr_python_reads(tmp_path: Path, level: int) ->
         np.testing.assert_array_equal(theirs, np.asarray(zarr.open_array(path, mode="r")[...]))
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("bound") as running:
-        yield running
-
-
 @pytest.mark.parametrize("attack", ["shards of two samples", "chunks within a shard", "index entries", "two groups"])
 def test_bytes_in_anothers_place_are_a_named_error_in_a_bucket_and_behind_a_disk_cache(
     bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket_environment: None,
     tmp_path: Path,
     truth: dict[int, dict[str, Any]],
     attack: str,
 ) -> None:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
     local = write_store(tmp_path / "store", 0)
     ATTACKS[attack](local)
     root = f"s3://{bucket.name}/{attack.replace(' ', '-')}"
@@ -174,11 +166,7 @@ def test_bytes_in_anothers_place_are_a_named_error_in_a_bucket_and_behind_a_disk
             assert errors > 0
 
 
-def test_a_store_in_a_bucket_is_upgraded_in_place(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
+def test_a_store_in_a_bucket_is_upgraded_in_place(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> None:
     with zipfile.ZipFile(REPOSITORY / "tests/store/data/stores_of_0.1.zip") as stored:
         stored.extractall(tmp_path)
     local, root = tmp_path / "level0", f"s3://{bucket.name}/upgraded"

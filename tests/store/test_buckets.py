@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import obstore
@@ -13,25 +12,13 @@ from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
 from drawpoint_store.storage.bucket_access import open_client
-from s3 import Bucket, run_s3
+from s3 import Bucket
 
 COUNTS = {"surface": 300, "volume": 1000}
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
-
-
 @pytest.fixture
-def credentials(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def bucket_root(bucket: Bucket, credentials: None, store_root: Path) -> str:
+def bucket_root(bucket: Bucket, bucket_environment: None, store_root: Path) -> str:
     """The store of the fixtures, copied into the bucket object by object."""
     root = f"s3://{bucket.name}/made"
     client = open_client(root)
@@ -54,7 +41,7 @@ def test_draws_from_a_bucket_are_those_from_disk(
 
 
 def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
-    bucket: Bucket, credentials: None, tmp_path: Path
+    bucket: Bucket, bucket_environment: None, tmp_path: Path
 ) -> None:
     roots = (str(tmp_path / "store"), f"s3://{bucket.name}/written")
     entries = []
@@ -77,7 +64,9 @@ def test_a_store_written_to_a_bucket_has_the_bytes_of_one_on_disk(
     )
 
 
-def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(bucket: Bucket, credentials: None) -> None:
+def test_a_sample_rewritten_in_a_bucket_leaves_the_published_one_alone(
+    bucket: Bucket, bucket_environment: None
+) -> None:
     root = f"s3://{bucket.name}/rewritten"
     writer = ZarrStoreWriter(root, FILEMAP, "again")
     writer.write_sample("run", sample_arrays(0))
@@ -117,7 +106,7 @@ def test_a_deleted_object_is_missing(bucket_root: str) -> None:
         ZarrChunkReader(bucket_root).read_sample("param1/run")
 
 
-def test_a_place_without_a_store_is_not_found(bucket: Bucket, credentials: None) -> None:
+def test_a_place_without_a_store_is_not_found(bucket: Bucket, bucket_environment: None) -> None:
     with pytest.raises(StoreNotFound, match="there is no store at s3://cars/nothing"):
         ZarrChunkReader(f"s3://{bucket.name}/nothing")
 

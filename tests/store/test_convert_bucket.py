@@ -19,20 +19,12 @@ from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
-from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket
 from trees import files_below, run_tensors, write_run, write_runs
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
-
-
 @pytest.fixture
-def root(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
+def root(bucket: Bucket, bucket_environment: None) -> str:
     return f"s3://{bucket.name}"
 
 

@@ -23,21 +23,21 @@ from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from proxy import BucketProxy
-from s3 import ACCESS_KEY, SECRET_KEY, Bucket, run_s3
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket
 
 COUNTS: dict[str, int | None] = {"surface": 700, "volume": 3000}
 
 
 @pytest.fixture(scope="module")
-def bucket(store_root: Path) -> Iterator[Bucket]:
-    with run_s3("cars") as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
+def bucket(bucket: Bucket, store_root: Path) -> Iterator[Bucket]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.environment.items():
             patch.setenv(name, value)
         client = open_client("s3://cars/made")
         for path in sorted(store_root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(store_root)), path.read_bytes())
-        yield running
+        yield bucket
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from drawpoint_store.inspecting.comparison import compare_samples
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import open_storage
-from s3 import Bucket, run_s3
+from s3 import Bucket
 from trees import run_tensors, write_run
 
 RUNS = ("a", "b", "c")
@@ -26,16 +26,8 @@ MOMENTS = [(Journal, "add", 1), (Journal, "add", 3), (Journal, "write_report", 1
 """Where the second conversion runs from its beginning to its end: within the first, at the given call of these."""
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
-
-
 @pytest.fixture
-def root(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
+def root(bucket: Bucket, tmp_path: Path, bucket_environment: None) -> str:
     return f"s3://{bucket.name}/{tmp_path.name}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,26 +17,18 @@ from drawpoint_store.inspecting.prune import Leftover, find_leftovers, prune_sto
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.lock import lock_store
-from s3 import Bucket, run_s3
 
 DAY = 86_400.0
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with run_s3("cars") as running:
-        yield running
-
-
 @pytest.fixture(params=["local", "memory", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     name = secrets.token_hex(8)
     if request.param == "local":
         return str(tmp_path / name)
     if request.param == "memory":
         return f"memory://{name}"
-    for variable, value in request.getfixturevalue("bucket").environment.items():
-        monkeypatch.setenv(variable, value)
+    request.getfixturevalue("bucket_environment")
     return f"s3://cars/{name}"
 
 
@@ -119,11 +110,7 @@ def test_a_local_store_that_a_conversion_holds_is_left_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("later")
-def test_a_bucket_in_which_a_conversion_recorded_a_sample_lately_is_left_alone(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for variable, value in bucket.environment.items():
-        monkeypatch.setenv(variable, value)
+def test_a_bucket_in_which_a_conversion_recorded_a_sample_lately_is_left_alone(bucket_environment: None) -> None:
     root = "s3://cars/at-work"
     publish(root, 0)
     publish(root, 1)
