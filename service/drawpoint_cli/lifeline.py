@@ -1,4 +1,4 @@
-"""A pipe that ties this process to another one: it closes when the other ends, however that ends."""
+"""A process that ends with another one: a pipe between them closes when the other ends, however that ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _READ_BYTES = 4096
 
 
 def end_with(pipe: int) -> None:
-    """End this process as SIGTERM does once nobody holds the other end of `pipe`, a descriptor that can be read.
+    """End this process as SIGTERM does once the other end of `pipe`, a descriptor to read from, is closed.
 
-    A pipe closes with its holder even if SIGKILL gives that no time to tell anybody, and on every POSIX system: Linux's
+    A pipe closes with the process that holds it, even if that is killed, on every POSIX system. Linux's
     PR_SET_PDEATHSIG is for Linux alone, and fires when the thread that started the process ends.
     """
     threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()

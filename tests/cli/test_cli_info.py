@@ -52,7 +52,7 @@ def test_splits_and_statistics_are_shown_with_their_state(root: Path, command: C
     manifest = StoreManifest.load(root)
     del manifest.samples["param0/run"]
     manifest.save(root)
-    renew = f"`drawpoint stats {root}` writes them anew"
+    renew = f"`drawpoint stats {root}` writes them again"
     assert f"statistics  stale, of another revision; {renew}" in info(command, root)
     (root / "statistics.json").write_text(json.dumps({"revision": manifest.revision, "fields": {}}))
     assert "statistics  fresh" in info(command, root)

@@ -108,8 +108,8 @@ def test_broken_samples_fail_the_command_unless_skipped_and_are_appended_once_me
 
 
 def test_a_source_of_broken_samples_alone_writes_no_store(command: Command, runs: Path, store: Path) -> None:
-    for run in ("run_0", "run_1"):
-        (runs / run / "surface_pressure.pt").unlink()
+    (runs / "run_0" / "surface_pressure.pt").unlink()
+    write_run(runs / "run_1", 1, surface_pressure=torch.full((300,), torch.nan))
     ended = command("convert", runs, store, "--skip-broken")
     assert ended.status == 1
     assert ended.err.endswith("2 of 2 samples are broken and left out: no store is written.\n")

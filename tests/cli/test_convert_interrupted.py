@@ -196,7 +196,7 @@ def test_ctrl_c_ends_all_processes_with_a_word_on_what_is_kept(tmp_path: Path, w
     write_runs(tmp_path / "runs", 40)  # so many that the signal comes before the end
     store = tmp_path / "store"
     process = start(tmp_path / "runs", store, "--workers", workers)
-    wait_until(lambda: process.poll() is not None or Journal(str(store)).is_begun())
+    wait_until(lambda: process.poll() is not None or Journal(str(store)).has_samples())
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
     _, err = process.communicate(timeout=DEADLINE)
     wait_until(lambda: session_is_empty(process))

@@ -89,7 +89,7 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
         patch.setattr(StoreManifest, "save", die)
         with pytest.raises(KeyboardInterrupt):
             convert(tmp_path / "runs", writer_at(f"{root}/again"))
-    assert Journal(f"{root}/again").is_begun()
+    assert Journal(f"{root}/again").has_samples()
     report = convert(tmp_path / "runs", writer_at(f"{root}/again"))
     assert report.resumed == 2
     convert(tmp_path / "runs", writer_at(tmp_path / "whole"))

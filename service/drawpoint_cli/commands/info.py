@@ -1,4 +1,4 @@
-"""`drawpoint info`: what a store holds and what draws of it cost."""
+"""`drawpoint info`: the contents of a store and the cost of draws."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _KILO = 1000
 WASTEFUL = 2.0
-"""Points read for one drawn from which on smaller chunks are advised."""
+"""From so many points read for one drawn, smaller chunks are advised."""
 
 _DESCRIPTION = """\
 Show what a store holds: samples, domains, fields, chunks, the cost of draws, splits and statistics.
@@ -113,9 +113,9 @@ def _statistics(store: dict[str, Any]) -> str:
     if found["state"] == "none":
         return f"none; {command} writes them"
     if found["state"] == "damaged":
-        return f"damaged; {command} writes them anew"
+        return f"damaged; {command} writes them again"
     if found["state"] == "stale":
-        return f"stale, of another revision; {command} writes them anew"
+        return f"stale, of another revision; {command} writes them again"
     of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
     return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
 

@@ -47,8 +47,8 @@ LOG = logging.getLogger("drawpoint.service")
 BACKLOG = 2048
 SHOWN_POINTS = 4096
 WORKER_SECONDS = 60
-"""How long a worker may take to start, or to tell its supervisor that it lives, before it is replaced. On a busy
-machine uvicorn's own 5 s pass, and it is requests that end then."""
+"""How long a worker may take to start, or to answer its supervisor, before it is replaced. On a busy machine uvicorn's
+own 5 s pass while all is well, and requests would be lost."""
 
 _EPILOG = f"""\
 examples:
@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "serve",
         help="serve stores over HTTP",
-        description="Serve stores over HTTP: GET /docs on the running service shows what it answers.",
+        description="Serve stores over HTTP: GET /docs on the running service lists all requests.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,7 +88,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C; returns 0 then, 1 if it could not, 2 for settings that cannot be meant."""
+    """Serve until SIGTERM or Ctrl-C; returns 0 then, 1 if it could not, 2 for invalid settings."""
     if args.until_stdin_ends:
         end_with(STDIN)
     try:
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     if settings.workers == 1:
         return run_here(app, settings, listener)
-    # Each worker opens the stores for itself; what was opened here has shown that they can be.
+    # Each worker opens the stores for itself; opening them here has shown that it works.
     del app, stores
     return run_workers(settings, listener)
 
@@ -166,7 +166,7 @@ def listen(host: str, port: int) -> socket.socket:
 def introduce(
     manifests: Mapping[str, drawpoint.format.manifest.StoreManifest], settings: Settings, listener: socket.socket
 ) -> str:
-    """Return what the service says when it starts: where it is, what it serves, and a line to try."""
+    """Return the lines that the service prints when it starts: its URL, its stores, and a command to try."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     lines = [f"drawpoint serves {len(manifests)} store(s) at {url} with {settings.workers} worker(s)"]
@@ -244,7 +244,9 @@ def warn_if_open(settings: Settings, listener: socket.socket) -> None:
     """Say so in the log where other machines may ask without a token."""
     host = listener.getsockname()[0]
     if not settings.token and not ipaddress.ip_address(host).is_loopback:
-        LOG.warning("whoever reaches %s is let in, for there is no token; set one with %s.", host, TOKEN_VARIABLE)
+        LOG.warning(
+            "anyone who can reach %s can read the stores: there is no token; set one with %s.", host, TOKEN_VARIABLE
+        )
 
 
 def ignore_hangup() -> None:
@@ -253,9 +255,9 @@ def ignore_hangup() -> None:
 
 
 def tune_garbage_collector() -> None:
-    """Let the garbage collector pass over what is there by now, which takes the event loop 0.1 s each time.
+    """Keep the garbage collector from scanning the objects of start-up, which stops the event loop for 0.1 s each time.
 
-    It is to run rarely, too: with 1,024 connections each run passes over what they hold, none of which is garbage.
+    It runs rarely, too: with 1,024 connections each run scans the objects that they hold, none of which is garbage.
     """
     gc.collect()
     gc.freeze()

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         left = "left as it was" if len(report.damaged) == 1 else "left as they were"
         sys.stderr.write(
             f"drawpoint upgrade: {count(len(report.damaged), 'sample')} damaged and {left}; restore what is "
-            "damaged from a copy or convert it anew, and run the same command again.\n"
+            "damaged from a copy or convert it again, and run the same command again.\n"
         )
         return DAMAGED
     return 0

@@ -1,1 +1,1 @@
-"""What a conversion is made of: the source tree, its files, the journal of what is done, and the workers."""
+"""Conversion of a source to a store: sources and their files, worker processes, and the journal of finished samples."""

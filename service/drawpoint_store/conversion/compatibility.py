@@ -15,7 +15,7 @@ _NO_COMPRESSOR = "none"
 
 
 def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
-    """Return the arguments that make ZarrStoreWriter write as the store was written, as far as the store tells.
+    """Return the arguments of ZarrStoreWriter that the store was written with, as far as it shows them.
 
     Chunk and shard sizes show only in samples that are larger than one of them.
     """
@@ -49,7 +49,7 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
 def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
     """Raise StoreExists, naming the difference, unless the writer writes as the store was written.
 
-    The compressor may be another: each array tells its own.
+    The compressor may be another: the metadata of each array names its own.
     """
     differences = [
         f"its {name} is {getattr(manifest, name)!r}, not {getattr(writer.manifest, name)!r}"
@@ -59,7 +59,7 @@ def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> Non
     there, here = manifest.fields, writer.manifest.fields
     absent, surplus = sorted(there.keys() - here.keys()), sorted(here.keys() - there.keys())
     if absent:
-        differences.append(f"it has {', '.join(absent)}, which the FileMap has not")
+        differences.append(f"it has {', '.join(absent)}, which the FileMap does not have")
     if surplus:
         differences.append(f"it has no {', '.join(surplus)}, which the FileMap has")
     differences += [

@@ -137,7 +137,7 @@ def convert(
             source,
             {**writer.to_init_kwargs(), "store_root": storage},
             published=frozenset() if old is None or storage.is_shared else _published_groups(old),
-            resume=journal.is_begun(),
+            resume=journal.has_samples(),
         )
         new = [task for task in tasks if task.sample_id not in held]
         _convert_samples(new, converter, writer, report, workers=workers, progress=progress)

@@ -37,10 +37,9 @@ class FileTree:
 
     @classmethod
     def scan(cls, location: str | os.PathLike[str]) -> Self:
-        """List `location`; directories whose names begin with a dot are left out, links are followed.
+        """List `location`, following links; directories whose names begin with a dot and broken links are left out.
 
-        A local directory that several paths lead to is listed once, by the path without links if there is one; links
-        that lead nowhere are left out.
+        A local directory that several paths lead to is listed once, by the path without links if there is one.
 
         Raises StoreUnreadable where it cannot be listed, FileNotFoundError where there is nothing, and
         NotADirectoryError where there is a file.
@@ -112,7 +111,7 @@ def open_filesystem(location: str) -> tuple[Any, str]:
 
 
 def _local_files(root: str) -> Iterator[tuple[str, str, SourceFile]]:
-    # fsspec's own walk neither follows links to directories nor reports what it may not list.
+    # fsspec's own walk does not follow links to directories, and passes over directories that it may not list.
     seen: set[tuple[int, int]] = set()
     folders, linked = [""], deque[str]()
     while folders or linked:
@@ -139,7 +138,7 @@ def _local_files(root: str) -> Iterator[tuple[str, str, SourceFile]]:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return the status of what `entry` is or leads to; None for what is gone and for links that lead nowhere."""
+    """Return the status of an entry, following links; None for one that is gone and for a broken link."""
     try:
         return entry.stat()
     except OSError as error:

@@ -1,10 +1,10 @@
-"""What a conversion has finished, beside the store it writes, so that an interrupted one goes on where it was.
+"""The journal of a conversion: its finished samples, so that an interrupted conversion goes on where it was.
 
-`<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. It is named by the sample's id and the
-fingerprint of what its bytes depend on: the sources' sizes and times, and the writer's parameters.
-`<root>/.convert/report-<digest>.json` says what the manifest's publication completes, and is named by the fingerprint
-of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each other's
-records. What a conversion recorded is removed once its manifest is published, and no bytes of the store depend on it.
+`<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. The digest is of the sample's id and the
+fingerprint of everything that its bytes depend on: sizes and times of its files, and the writer's settings.
+`<root>/.convert/report-<digest>.json` holds the report of a conversion that is about to publish; the digest is the
+fingerprint of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each
+other's records. The records are removed once the manifest is published, and no bytes of the store depend on them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _SAMPLES = f"{JOURNAL_FOLDER}/samples"
 _REPORT = "report-"
 
 
-class Finished(BaseModel):
-    """A sample whose group is complete: its manifest entry, and the bytes its group takes.
+class FinishedSample(BaseModel):
+    """A sample whose group is written: its entry in the manifest, and the size of its group in bytes.
 
-    `underflows` has the fields that lost values which are too small for their dtype.
+    `underflows` are the values that were too small for their dtype, by field.
     """
 
     fingerprint: str
@@ -48,25 +48,25 @@ class Journal:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.storage = open_storage(root)
 
-    def is_begun(self) -> bool:
+    def has_samples(self) -> bool:
         """Tell whether a conversion was interrupted here after it had finished a sample."""
         return any(name.endswith(".json") for name in self.storage.list(_SAMPLES)[1])
 
-    def add(self, sample_id: str, finished: Finished) -> None:
+    def add(self, sample_id: str, finished: FinishedSample) -> None:
         """Record a finished sample."""
         name = _record(sample_id, finished.fingerprint)
         self.storage.write(name, finished.model_dump_json(exclude_none=True).encode())
 
-    def find(self, sample_id: str, fingerprint: str) -> Finished | None:
-        """Return the sample as it was finished under the same fingerprint, None if it was not.
+    def find(self, sample_id: str, fingerprint: str) -> FinishedSample | None:
+        """Return the record of the sample with the same fingerprint, None if there is none.
 
-        A group of another size is not finished: a machine that lost its power may keep a record and lose files.
+        A group of another size does not count: a machine that lost its power may keep a record and lose files.
         """
         data = self.storage.read(_record(sample_id, fingerprint))
         if data is None:
             return None
         try:
-            finished = Finished.model_validate_json(data)
+            finished = FinishedSample.model_validate_json(data)
         except ValidationError:  # of another drawpoint
             return None
         if finished.fingerprint != fingerprint:
@@ -74,7 +74,7 @@ class Journal:
         return finished if self.storage.count_bytes(finished.entry.relpath) == finished.nbytes else None
 
     def write_report(self, conversion: str, report: str) -> None:
-        """Record what will be reported of the conversion with that fingerprint, just before it is published."""
+        """Record the report of the conversion with that fingerprint, just before it is published."""
         self.storage.write(_report(conversion), report.encode())
 
     def has_report(self) -> bool:
@@ -82,15 +82,15 @@ class Journal:
         return bool(self._reports())
 
     def read_report(self, conversion: str) -> str | None:
-        """Return what `write_report` recorded for the same conversion, None if there is no such record."""
+        """Return the report that `write_report` recorded for the same conversion, or None."""
         data = self.storage.read(_report(conversion))
         return None if data is None else data.decode()
 
     def clear(self, conversion: str, tasks: Collection[Task]) -> None:
         """Remove the records of a conversion of `tasks`.
 
-        The report goes last: it tells a repeated command that all is done. A local store, which the conversion has
-        locked, keeps nothing of earlier ones either.
+        The report goes last: it shows a repeated command that all is done. In a local store, which the conversion has
+        locked, the records of earlier conversions go too.
         """
         if self.storage.is_shared:
             self.storage.delete([_record(task.sample_id, task.fingerprint) for task in tasks])

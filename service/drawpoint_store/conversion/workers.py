@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store.conversion.file_tree import Stamp, stamp_files
-from drawpoint_store.conversion.journal import Finished, Journal
+from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.storage.locations import is_remote
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
@@ -51,7 +51,7 @@ class Outcome:
 
     sample_id: str
     bytes_read: int
-    finished: Finished | None = None
+    finished: FinishedSample | None = None
     reason: str = ""
     resumed: bool = False
 
@@ -97,7 +97,7 @@ class SampleConverter:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
         underflows = self.writer.underflows.pop(sample_id, {})
         nbytes = self.writer.storage.count_bytes(entry.relpath)
-        finished = Finished(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
+        finished = FinishedSample(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
         self.journal.add(sample_id, finished)
         return Outcome(sample_id, size, finished)
 

@@ -1,1 +1,1 @@
-"""Looking at a store: verify, compare, summarise, measure, and find what nobody needs."""
+"""Work on a store that exists: verify, compare, summarise, measure, upgrade and prune."""

@@ -224,7 +224,7 @@ def statistics_json(
 
 
 def _measure_block(store: ZarrChunkReader, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:
-    """Return the statistics of the block's finite points, and how many points of which fields are not."""
+    """Return the statistics of the block's finite points, and the number of other points, both by field."""
     parts, invalid = {}, {}
     for field, rows in read_block(store, plan).items():
         parts[field] = RunningStats(field)

@@ -1,4 +1,4 @@
-"""What a store holds, as plain values: counts, grids, sizes, what draws cost, splits and statistics."""
+"""A summary of a store, as plain values: counts, grids, sizes, the cost of draws, splits and statistics."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from drawpoint_store.storage import Storage
 
 DRAW_COUNTS = (1_024, 4_096, 16_384, 65_536)
-"""Numbers of points whose cost is shown: what training jobs of the field draw from a domain."""
+"""The numbers of points whose cost is shown: typical draws of a domain in training."""
 
 _SEEDS = 32  # draws that a cost is the mean of
 _MOST_SAMPLES_WEIGHED = 1_000  # looking up the sizes of all files of more samples would take long
 
 
 def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the store holds, ready for JSON; reads no sample's data.
+    """Return a summary of the store, ready for JSON; reads no sample's data.
 
     `stored_bytes` is None where weighing the files would be slow: on remote storage, and for many samples. Raises
     StoreNotFound, InvalidManifest, and StoreUnreadable where the storage does not answer.

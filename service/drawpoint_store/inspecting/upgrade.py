@@ -170,7 +170,7 @@ def _read_chunks(
 
 
 def _find_damage(store: ZarrChunkReader, sample_id: str, found: dict[str, _ArrayScan]) -> str:
-    """Return what is wrong with a sample, an empty text if nothing is."""
+    """Return the damage of a sample in a sentence, an empty text for none."""
     damage = dict.fromkeys(each.damage for each in found.values() if each.damage)
     digest = store.manifest.samples[sample_id].digest
     if not damage and is_known_digest(digest) and digest != values_digest(each.values for each in found.values()):

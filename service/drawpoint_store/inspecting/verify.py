@@ -118,7 +118,7 @@ def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Iterator[_Arra
 def _check_digests(
     store: ZarrChunkReader, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with values that could all be read."""
+    """Yield the problems of values that could all be read but differ from their digest."""
     digest = store.manifest.samples[sample_id].digest
     if stored is not None:
         for field, array in checked.items():
@@ -136,12 +136,12 @@ def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[st
     absent = 0
     for field, domain in fields.items():
         layout = store.manifest.fields[field]
-        # zarr-python reads whatever lies there, and counts up to any shape. Reads of the array report what is wrong.
+        # zarr-python would open damaged metadata and count to any shape. Reads of the array report the damage.
         if _load(store, entry.relpath, layout.array_name) is None:
             continue
         try:
             array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
-        except Exception:  # noqa: BLE001, S112  whatever zarr-python raises for what it cannot read
+        except Exception:  # noqa: BLE001, S112  zarr-python's errors have no common base
             continue
         if array.shape != (entry.domains[domain].n_points, layout.dim):
             continue
@@ -153,7 +153,7 @@ def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[st
 
 
 def _check_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayCheck:
-    """Return what was found of an array, as far as it could be read."""
+    """Read all of an array that can be read."""
     damage: list[Problem] = []
     not_finite = NonFinite()
 
@@ -173,7 +173,7 @@ def _check_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayCh
 
 
 def _read(store: ZarrChunkReader, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
-    """Return the rows of a block of one field, or None and what is wrong, chunk by chunk."""
+    """Return the rows of a block of one field, or None and the problems of its chunks."""
     try:
         return read_block(store, block)[field], []
     except DataDamaged:
@@ -202,9 +202,9 @@ class _Group(NamedTuple):
 
 
 def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, list[Problem]]:
-    """Return a group's metadata, and where a node's own `zarr.json` is gone or says something else.
+    """Return a group's metadata, and the nodes whose own `zarr.json` is gone or differs from the group's copy.
 
-    Reads use the copies in the group's `zarr.json` where it has them, but other programs may not.
+    Our reads use the copies in the group's `zarr.json`, but other programs may not.
     """
     relpath = store.manifest.samples[sample_id].relpath
     root = _load(store, relpath) or {}

@@ -1,7 +1,8 @@
-"""What binds a sample's bytes to their place: a checksum for each chunk, and one digest over all of them.
+"""The digest of a stored sample, and the checksums of its chunks that the digest covers.
 
-The manifest's entry holds the digest of a sample, its group's attributes hold the digest and what it is made of, and
-each array's attributes hold a table of its chunks' checksums, in order. Other readers ignore these attributes.
+With them, bytes in the place of others are noticed as damage is. The manifest holds the digest of each sample. The
+attributes of the sample's group hold it too, with the digests of the arrays that it is computed from, and the
+attributes of each array hold a table of the checksums of its chunks, in order. Other readers ignore these attributes.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 CRC_BYTES = 4
 ABSENT_CHUNK_CRC = bytes(CRC_BYTES)
-"""What a table says of a chunk that is not stored since all of it is the fill value: the crc32c of no bytes."""
+"""The checksum in a table of a chunk that is not stored, since all of it is the fill value: the crc32c of no bytes."""
 
 _ATTRIBUTE = "drawpoint"
 _TABLE = "chunks_crc32c"
 _RULE = "sha256/2:"
 _VALUES_RULE = "sha256:"
-"""How digests begin that are of the values alone, in stores that have no tables: see `values_digest`."""
+"""The prefix of digests of the values alone, in stores that have no tables: see `values_digest`."""
 
 
 class ArrayDigests(NamedTuple):
@@ -40,18 +41,18 @@ class ArrayDigests(NamedTuple):
 
 
 class SampleDigest(NamedTuple):
-    """The digest of a sample, and those of its arrays by name, in the order of the layout, that it is made of."""
+    """The digest of a sample, and those of its arrays that it is computed from, by name in the order of the layout."""
 
     digest: str
     arrays: Mapping[str, ArrayDigests]
 
     @classmethod
     def of(cls, arrays: Mapping[str, ArrayDigests]) -> Self:
-        """Return the binding of a sample's arrays."""
+        """Return the digest of a sample with these arrays."""
         return cls(_digest(_plain(arrays)), arrays)
 
     def agrees_with(self, digest: str | None) -> bool:
-        """Tell whether a manifest's `digest` of the sample is of this content; None, of other writers, always is."""
+        """Tell whether a manifest's `digest` is of this content; None, of other writers, always is."""
         if digest is not None and digest.startswith(_VALUES_RULE):
             return digest == values_digest(array.values for array in self.arrays.values())
         return digest in (None, self.digest)
@@ -70,7 +71,7 @@ class SampleDigest(NamedTuple):
             plain = held["arrays"]
             arrays = {name: ArrayDigests(each["values"], each.get("chunks")) for name, each in plain.items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("its attributes do not name what its digest is of") from error
+            raise ValueError("its attributes do not name the arrays of its digest") from error
         if held["digest"] != _digest(plain):
             raise ValueError("its digest is not that of the arrays in its attributes")
         return cls(held["digest"], arrays)
@@ -90,12 +91,12 @@ def _digest(plain: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def has_tables(digest: str | None) -> bool:
-    """Tell whether a manifest's `digest` says that the sample's chunks are bound to their places."""
+    """Tell whether a manifest's `digest` covers tables of checksums."""
     return digest is not None and digest.startswith(_RULE)
 
 
 def is_known_digest(digest: str | None) -> bool:
-    """Tell whether a manifest's `digest` is of a rule that is known here."""
+    """Tell whether a manifest's `digest` is of a rule that this version knows."""
     return digest is not None and digest.startswith((_RULE, _VALUES_RULE))
 
 

@@ -1,1 +1,1 @@
-"""Writing a store: its layout, a sample's arrays and group, checksums that bind them, and the writer."""
+"""Writing a store: the layout of its fields, checks and casts of arrays, a sample's Zarr group, and the writer."""

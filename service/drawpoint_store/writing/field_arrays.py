@@ -51,7 +51,7 @@ class NonFinite(NamedTuple):
 
 
 def as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarray[Any, Any]:
-    """Return one field's values as (N, dim); raises InvalidSample for another shape and for what is no real number."""
+    """Return one field's values as (N, dim); raises InvalidSample for other shapes and for values that are not real."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that need a gradient
@@ -98,7 +98,7 @@ def check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mappi
 
 
 _NOISE = 0.05
-"""Share of a field's values that may be stored as zero before it is worth a warning; all are counted."""
+"""The share of a field's values that may be stored as zero without a warning; all are counted."""
 
 
 class UnderflowWarning(UserWarning):
@@ -119,11 +119,11 @@ class Underflow(NamedTuple):
 
     @property
     def matters(self) -> bool:
-        """Whether so many are lost that it is no noise, such as the component of a normal that should be zero."""
+        """Whether more is lost than numerical noise, such as the component of a normal that should be zero."""
         return self.lost > _NOISE * self.values
 
     def explain(self, field: str, dtype: str) -> str:
-        """Return what was lost of a field, and what keeps it."""
+        """Return the sentence that says how many values of a field are lost, and how to keep them."""
         wider = "float32" if dtype == "float16" else "float64"
         return (
             f"{self.lost:,} of the {self.values:,} values of {field} that are not zero are too small for {dtype} and "
@@ -140,7 +140,7 @@ def cast(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> 
     target = np.dtype(dtype).newbyteorder("<")
     with np.errstate(over="ignore"):
         stored = rows.astype(target, copy=False)
-    # What is not finite stays so in any dtype: one look at the narrower array is enough for all that can be stored.
+    # Values that are not finite stay so in any dtype, so that the check of the cast array finds them too.
     if np.isfinite(stored).all():
         return stored
     found = NonFinite.among(rows)

@@ -1,4 +1,4 @@
-"""A sample's Zarr v3 group as bytes: metadata, shards, chunks; what zarr-python would write, without its overhead.
+"""A sample's Zarr v3 group as bytes: metadata, shards and chunks, as zarr-python writes them but faster.
 
 Formats: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html and the sharding codec's
 https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html.
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _THREADS = min(4, os.cpu_count() or 1)
 GROUP_FORMAT = 2
-"""Counts up with each change of what is written for the same values: groups of two formats must not mix unnoticed."""
+"""The version of the bytes that are written for the same values; an interrupted conversion of another starts again."""
 
 _CRC = {"name": "crc32c"}
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
 class ArrayContent(NamedTuple):
-    """What is to be stored of one field: `values` (n_points, dim) in the stored dtype, and the `order` of its rows."""
+    """One field to store: `values` (n_points, dim) in the stored dtype, and the `order` of its rows."""
 
     layout: ArrayLayout
     grid: DomainSample
@@ -52,10 +52,10 @@ class ArrayContent(NamedTuple):
 def write_group(storage: Storage, relpath: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
     """Write the group at `relpath`, replacing what lies there on a root of its own, and return its content's digest.
 
-    On a shared root nothing is deleted first. A group there has the name of its content (`content_name`): somebody else
-    may read or write it at this moment, and each of its objects is replaced by one of the same bytes. Every chunk is
-    written, also one of nothing but zeros, so that a chunk that is not there is always damage. The group's own
-    metadata comes last. Raises StoreUnreadable where the storage does not take it.
+    A local group is deleted first. On a shared root, a bucket, nothing is deleted: a group there is named by its
+    content (`content_name`), so that each object is replaced by equal bytes, also while others read or write it. Every
+    chunk is written, also one of zeros alone, so that a missing chunk is always damage. The group's own metadata comes
+    last. Raises StoreUnreadable where the storage refuses a write.
     """
     if not storage.is_shared:
         storage.delete_tree(relpath)
@@ -75,10 +75,10 @@ def write_group(storage: Storage, relpath: str, arrays: Sequence[ArrayContent], 
 
 
 def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
-    """Return 12 hex digits that name what decides a group's bytes, and nothing else: values, layout, order, format.
+    """Return 12 hex digits of everything that decides a group's bytes: values, layout, order and format.
 
-    Where no lock can be held, groups are named by it: conversions that differ never write one object, and equal ones
-    write the same bytes.
+    Where no lock can be held, groups have it in their name: conversions that differ never write the same object, and
+    equal ones write equal bytes.
     """
     compressor = [compression_level, numcodecs.__version__] if compression_level else None
     digest = hashlib.sha256(json.dumps([GROUP_FORMAT, shuffle_seed, compressor]).encode())

@@ -1,4 +1,4 @@
-"""Which files and arrays the fields of an aerodynamic sample live in, and what each is called."""
+"""The fields of an aerodynamic sample: their names, their files in a data set and their arrays in a store."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the local store at `root` against other conversions; a store in a bucket is not held.
 
-    Nor is one where there are no locks: on Windows, and on file systems without flock. The lock ends with the process,
-    however it ends. Raises StoreExists where another process holds it.
+    There are no locks in buckets, on Windows, and on file systems without flock; then nothing is held. The lock ends
+    with the process, however that ends. Raises StoreExists where another process holds it.
     """
     if is_remote(root):
         yield
@@ -41,7 +41,7 @@ def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
     place = local_path(root)
     made = not place.exists()
     with _lock_file(place / JOURNAL_FOLDER, str(root)):
-        # What a process that was killed while it wrote the manifest or the report has left.
+        # Left by a process that was killed while it wrote the manifest or the report.
         for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / JOURNAL_FOLDER).glob(".*.tmp")):
             stray.unlink()
         try:
@@ -64,7 +64,7 @@ def _lock_file(folder: Path, root: str) -> TextIO:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held it may have removed it since it was opened here; others would then hold a file of their own.
+            # Its last holder may have removed the file since it was opened here; others would then lock a new one.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
@@ -84,7 +84,7 @@ def _lock_file(folder: Path, root: str) -> TextIO:
 
 def _remove_if_unused(place: Path, *, made: bool) -> None:
     folder = place / JOURNAL_FOLDER
-    with contextlib.suppress(OSError):  # the next conversion may have begun, whose lock is then in there
+    with contextlib.suppress(OSError):  # the lock of the next conversion may be in there
         if [path.name for path in folder.iterdir()] == [_LOCK]:
             (folder / _LOCK).unlink()
             folder.rmdir()

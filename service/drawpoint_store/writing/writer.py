@@ -1,4 +1,4 @@
-"""Writing samples: shuffled once, cut into chunks, compressed, checksummed, one Zarr v3 group each."""
+"""The writer of stores: each sample becomes a Zarr v3 group of shuffled, checksummed chunks."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _SHUFFLE_RULE = "shuffle/1"
 _REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
-"""How the group of a sample that is written anew ends, before `.zarr`; no sample id may end so."""
+"""The suffix, before `.zarr`, of the group of a sample that was written again; no sample id may end with it."""
 
 
 class ZarrStoreWriter:
-    """Writes samples below `store_root` (a path or URL) and keeps the manifest of what it wrote.
+    """Writes samples below `store_root` (a path or URL) and lists them in its manifest.
 
     `chunk_points` rows make a chunk: choose about the number of points of a draw. An array is one shard, unless
     `shard_points` caps it (rounded down to whole chunks, at least one). Positions are stored as `coords_dtype`,
@@ -89,7 +89,7 @@ class ZarrStoreWriter:
             domains=self.layouts,
         )
         self.underflows: dict[str, dict[str, Underflow]] = {}
-        """What was too small for its dtype, of each sample that was written, by field."""
+        """The values that were too small for their dtype, by sample and field."""
         self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
@@ -153,7 +153,8 @@ class ZarrStoreWriter:
     def save_manifest(self, replacing: str | EllipsisType | None = ...) -> str:
         """Publish the manifest, whole or not at all, and return its path or URL.
 
-        With `replacing`, only if the store's is as StoreManifest.save says; raises RevisionChanged otherwise.
+        With `replacing`, the stamp of the manifest that it replaces, as StoreManifest.save: raises RevisionChanged if
+        another one has been published.
         """
         self.retire_groups()
         place = self.manifest.save(self.storage, replacing)
@@ -162,7 +163,7 @@ class ZarrStoreWriter:
         return place
 
     def retire_groups(self) -> None:
-        """Note in the manifest which groups of published revisions it no longer points at; saving does so, too."""
+        """List in the manifest the groups of published revisions that it no longer names; saving does so, too."""
         with self._lock:
             self._published = None
             _, taken = self._load_published()
@@ -187,7 +188,7 @@ class ZarrStoreWriter:
     def _by_domain(
         self, sample_id: str, field_arrays: Mapping[str, ArrayLike]
     ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-        """Return the arrays as (N, dim), by domain and field, checked against the layout."""
+        """Return the arrays as (N, dim) by domain and field; raises InvalidSample unless they fit the layout."""
         known = {field: layout for domain in self.layouts.values() for field, layout in domain.arrays.items()}
         unknown = sorted(field_arrays.keys() - known.keys())
         if unknown:
@@ -211,7 +212,7 @@ class ZarrStoreWriter:
         return by_domain
 
     def _free_relpath(self, sample_id: str) -> str:
-        """Return a path that no published revision has pointed at: what its readers read stays as it is."""
+        """Return a path that no published revision has named, so that its readers go on."""
         with self._lock:
             samples, taken = self._load_published()
         rewrite = 0
@@ -223,7 +224,7 @@ class ZarrStoreWriter:
         return relpath
 
     def _load_published(self) -> tuple[SampleTable, frozenset[str]]:
-        """Return the samples of the store's saved manifest, and all paths that it or an earlier one points at."""
+        """Return the samples of the store's saved manifest, and all paths that it or an earlier one names."""
         if self._published is None:
             try:
                 manifest = StoreManifest.load(self.storage)
@@ -241,7 +242,7 @@ def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int)
 
 
 def check_sample_id(sample_id: str) -> None:
-    """Refuse ids that cannot name a path inside the store: raises InvalidSample (a ValueError)."""
+    """Raise InvalidSample (a ValueError) for an id that cannot name a path inside the store."""
     segments = sample_id.split("/")
     if any(segment in ("", ".", "..") for segment in segments):
         reason = "it has an empty, '.' or '..' segment"
@@ -252,7 +253,7 @@ def check_sample_id(sample_id: str) -> None:
     elif any(segment.endswith(".zarr") for segment in segments[:-1]):
         reason = "it would lie inside another sample's group"
     elif _REWRITTEN.search(sample_id):
-        reason = "it ends like the group of a sample that is written anew"
+        reason = "it ends like the group of a sample that was written again"
     else:
         try:
             check_path(f"{sample_id}.zarr")
