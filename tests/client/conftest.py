@@ -48,3 +48,14 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     yield open_store
     for connection in connections:
         connection.close()
+
+
+@pytest.fixture
+def open_unasked(local: ZarrChunkReader) -> OpenStore:
+    """Opens the store `made` at an address with a manifest from elsewhere, so that the first request is a draw."""
+
+    def open_unasked(url: str, **options: Any) -> drawpoint.RemoteReader:
+        transport = drawpoint.connect(url, **options)._transport  # noqa: SLF001  nothing public asks for no manifest
+        return drawpoint.RemoteReader(transport, "made", local.manifest)
+
+    return open_unasked

@@ -141,36 +141,33 @@ class TestProxiesOfTheEnvironment:
         assert not is_plain(f"http://{other}")
 
 
+def draw_over_both(url: str, **options: Any) -> None:
+    for more in ({}, {"http2": False}):
+        with drawpoint.connect(url, **{**options, **more}) as connection:
+            reader = connection.store("made")
+            reader.read_coords(SAMPLE, "surface", 5, seed=1)
+            reader.read_batch([{"id": SAMPLE, "seed": 1}], {"surface": 5, "volume": 5})
+
+
 class TestHeaders:
     def test_are_the_same_from_both_engines(self, proxy: FaultyProxy) -> None:
-        options = {"headers": {"X-Site": "cfd", "User-Agent": "job/1"}, "cookies": {"a": "b"}, "token": "secret"}
-        for more in ({}, {"http2": False}):
-            with drawpoint.connect(proxy.url, **options, **more) as connection:  # type: ignore[arg-type]
-                connection.store("made").read_coords(SAMPLE, "surface", 5, seed=1)
-        direct, through = ({**seen.headers, "x-request-id": ""} for seen in proxy.draws)
-        assert direct == through
-        assert direct["x-site"] == "cfd"
-        assert direct["user-agent"] == "job/1"
-        assert direct["authorization"] == "Bearer secret"
-        assert direct["accept-encoding"] == "identity"
-        assert len({seen.target for seen in proxy.draws}) == 1
+        headers = {"X-Site": "cfd", "User-Agent": "job/1"}
+        draw_over_both(proxy.url, headers=headers, cookies={"a": "b"}, token="secret")
+        coords, batch, *through = ((seen.target, {**seen.headers, "x-request-id": ""}) for seen in proxy.draws)
+        assert [coords, batch] == through
+        sent = coords[1]
+        assert (sent["x-site"], sent["user-agent"], sent["cookie"]) == ("cfd", "job/1", "a=b")
+        assert (sent["authorization"], sent["accept-encoding"]) == ("Bearer secret", "identity")
 
     def test_given_several_times_are_all_sent(self, proxy: FaultyProxy) -> None:
         headers = [("X-A", "1"), ("x-a", "2"), ("X-B", "3"), ("Cookie", "a=b"), ("cookie", "c=d"), ("X-A", "4")]
-        for more in ({}, {"http2": False}):
-            with drawpoint.connect(proxy.url, headers=headers, token="secret", **more) as connection:  # type: ignore[arg-type]
-                reader = connection.store("made")
-                reader.read_coords(SAMPLE, "surface", 5, seed=1)
-                reader.read_batch([SAMPLE], {"surface": 5, "volume": 5})
+        draw_over_both(proxy.url, headers=headers)
         assert [seen.headers["x-a"] for seen in proxy.seen] == ["1, 2, 4"] * 6
         assert {seen.headers["cookie"] for seen in proxy.seen} == {"a=b, c=d"}
-        assert {seen.headers["authorization"] for seen in proxy.seen} == {"Bearer secret"}
 
     def test_give_way_to_what_a_request_must_say(self, proxy: FaultyProxy) -> None:
         headers = [("X-Request-ID", "1"), ("X-Request-ID", "2"), ("Authorization", "Basic x")]
-        for more in ({}, {"http2": False}):
-            with drawpoint.connect(proxy.url, headers=headers, token="secret", **more) as connection:  # type: ignore[arg-type]
-                connection.store("made").read_coords(SAMPLE, "surface", 5, seed=1)
+        draw_over_both(proxy.url, headers=headers, token="secret")
         assert all(len(seen.headers["x-request-id"]) == 16 for seen in proxy.seen)
         assert {seen.headers["authorization"] for seen in proxy.seen} == {"Bearer secret"}
 
@@ -267,19 +264,13 @@ class TestTls:
         assert caught.type is errors.RequestFailed
         assert "attempts" not in str(caught.value)
 
-    def test_of_the_hot_path_refuses_it_too(self, secure: FaultyProxy, service: LiveService) -> None:
-        manifest = drawpoint.connect(service.url).store("made").manifest
-        transport = drawpoint.connect(secure.url)._transport  # noqa: SLF001  only its manifest came another way
+    def test_refuses_it_for_draws_too(self, secure: FaultyProxy, open_unasked: OpenStore) -> None:
         with pytest.raises(errors.RequestFailed, match="certificate"):
-            drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
+            open_unasked(secure.url).read_sample(SAMPLE)
 
 
 class TestTheWrongScheme:
     """Is told at once, with the remedy, whoever finds it."""
-
-    @pytest.fixture
-    def manifest(self, service: LiveService) -> drawpoint.StoreManifest:
-        return drawpoint.connect(service.url).store("made").manifest
 
     @pytest.fixture(params=["hangs up", "resets", "answers as nginx does"])
     def secure_address(self, request: pytest.FixtureRequest) -> Iterator[str]:
@@ -308,24 +299,20 @@ class TestTheWrongScheme:
             server.shutdown()
             thread.join()
 
-    def tell(self, url: str, manifest: drawpoint.StoreManifest) -> Iterator[str]:
+    def tell(self, url: str, open_unasked: OpenStore) -> Iterator[str]:
         """What is said by the engine of documents, and by that of draws."""
-        transport = drawpoint.connect(url)._transport  # noqa: SLF001  only its manifest came another way
-        for call in (
-            lambda: drawpoint.connect(url).store("made"),
-            lambda: drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE),
-        ):
+        for call in (drawpoint.connect(url).stores, lambda: open_unasked(url).read_sample(SAMPLE)):
             with pytest.raises(errors.RequestFailed) as caught:
                 call()
             assert "attempts" not in str(caught.value)
             yield str(caught.value)
 
-    def test_https_to_a_service_without_tls(self, service: LiveService, manifest: drawpoint.StoreManifest) -> None:
-        for said in self.tell(service.url.replace("http:", "https:"), manifest):
+    def test_https_to_a_service_without_tls(self, service: LiveService, open_unasked: OpenStore) -> None:
+        for said in self.tell(service.url.replace("http:", "https:"), open_unasked):
             assert "it speaks HTTP without TLS: write http:// in place of https:// in its address" in said
 
-    def test_http_to_a_service_behind_tls(self, secure_address: str, manifest: drawpoint.StoreManifest) -> None:
-        for said in self.tell(secure_address, manifest):
+    def test_http_to_a_service_behind_tls(self, secure_address: str, open_unasked: OpenStore) -> None:
+        for said in self.tell(secure_address, open_unasked):
             assert "it speaks TLS: write https:// in place of http:// in its address" in said
 
     def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(
@@ -388,12 +375,10 @@ class TestConnect:
     @pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["http.client", "httpx"])
     @pytest.mark.parametrize("headers", [{"x-a": "b\r\nx-evil: 1"}, {"x-a\r\nx-evil": "b"}], ids=["value", "name"])
     def test_sends_no_header_that_holds_another(
-        self, proxy: FaultyProxy, service: LiveService, headers: dict[str, str], options: dict[str, Any]
+        self, proxy: FaultyProxy, open_unasked: OpenStore, headers: dict[str, str], options: dict[str, Any]
     ) -> None:
-        manifest = drawpoint.connect(service.url).store("made").manifest
-        transport = drawpoint.connect(proxy.url, headers=headers, **options)._transport  # noqa: SLF001  for a draw without a manifest fetched
         with pytest.raises(ValueError, match="cannot"):
-            drawpoint.RemoteReader(transport, "made", manifest).read_sample(SAMPLE)
+            open_unasked(proxy.url, headers=headers, **options).read_sample(SAMPLE)
         assert not proxy.seen
 
 

@@ -28,16 +28,15 @@ Resolve = Callable[[list[int]], None]
 
 
 @pytest.fixture(params=["documents", "draws over http.client", "draws over httpx"])
-def call(request: pytest.FixtureRequest, local: ZarrChunkReader) -> Callable[..., object]:
+def call(request: pytest.FixtureRequest, open_unasked: Callable[..., drawpoint.RemoteReader]) -> Callable[..., object]:
     """Ask the service at an address for something."""
 
     def call(url: str, **options: Any) -> object:
         if request.param == "draws over httpx":
             options["http2"] = False
-        connection = drawpoint.connect(url, **options)
         if request.param == "documents":
-            return connection.stores()
-        return drawpoint.RemoteReader(connection._transport, "made", local.manifest).read_sample(SAMPLE)  # noqa: SLF001  a draw is the first request
+            return drawpoint.connect(url, **options).stores()
+        return open_unasked(url, **options).read_sample(SAMPLE)
 
     return call
 
@@ -95,12 +94,15 @@ def test_addresses_that_do_not_answer_share_the_time_of_first_contact(
 
 
 def test_a_draw_reaches_the_address_behind_one_that_does_not_answer(
-    service: LiveService, local: ZarrChunkReader, resolve: Resolve, dead_port: int
+    service: LiveService,
+    local: ZarrChunkReader,
+    open_unasked: Callable[..., drawpoint.RemoteReader],
+    resolve: Resolve,
+    dead_port: int,
 ) -> None:
     resolve([dead_port, service.port])
-    timeout = httpx.Timeout(60, connect=1.0)
-    transport = drawpoint.connect(f"http://{HOST}", timeout=timeout)._transport  # noqa: SLF001  its manifest came another way
-    drawn = drawpoint.RemoteReader(transport, "made", local.manifest).read_coords(SAMPLE, "surface", 5, seed=1)
+    reader = open_unasked(f"http://{HOST}", timeout=httpx.Timeout(60, connect=1.0))
+    drawn = reader.read_coords(SAMPLE, "surface", 5, seed=1)
     assert drawn.equal(local.read_coords(SAMPLE, "surface", 5, seed=1))
 
 
