@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from drawpoint_store import FileMap, ZarrStoreWriter
 
 pytest_plugins = ["orphans", "s3"]
+# A busy machine takes its time.
+settings.register_profile("busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 REPOSITORY = Path(__file__).resolve().parent.parent
 AHMED = REPOSITORY / "examples" / "data" / "ahmed"
 FIELDS = (

@@ -129,7 +129,7 @@ def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy:
         store.read_into(other, {field: np.empty(array.shape, np.float32) for field, array in other.arrays.items()})
     proxy.passed.clear()
     assert same(read(store, {}), whole)
-    assert proxy.passed == []
+    assert not any("param0" in passed.target for passed in proxy.passed)  # one of the other sample's may come late
 
 
 def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: BucketProxy) -> None:

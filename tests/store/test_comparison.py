@@ -80,7 +80,7 @@ def test_a_store_equals_what_it_was_converted_from(made: Path, workers: int) -> 
         assert sample.n_values == SURFACE * 4 + 700 * 4
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     field=st.sampled_from(["surface_position", "surface_pressure", "volume_position", "volume_distance_to_surface"]),
     row=st.integers(0, SURFACE - 1),

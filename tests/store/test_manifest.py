@@ -475,7 +475,7 @@ def paths_of(value: Any) -> list[list[str]]:
     return [path for key in value for path in ([key], *([key, *rest] for rest in paths_of(value[key])))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(paths_of(json.loads(GOLDEN))), json_values)
 def test_any_value_in_any_place_gives_a_manifest_or_a_refusal(path: list[str], value: Any) -> None:
     content = document()

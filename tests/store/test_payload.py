@@ -78,7 +78,7 @@ def test_the_bytes_of_a_small_body_are_golden() -> None:
     assert bytes(small_body()) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(specs, metadatas)
 def test_the_safetensors_library_reads_the_same_tensors_and_metadata(
     tmp_path_factory: pytest.TempPathFactory, tensors: list[TensorSpec], metadata: dict[str, str]
@@ -104,7 +104,7 @@ def test_torch_loads_a_body_as_it_comes() -> None:
     assert loaded["surface_position"].tolist() == [[4, 5, 6]]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs, metadatas)
 def test_what_the_library_writes_parses_here(tensors: list[TensorSpec], metadata: dict[str, str]) -> None:
     rng = np.random.default_rng(3)
@@ -119,7 +119,7 @@ def test_what_the_library_writes_parses_here(tensors: list[TensorSpec], metadata
         assert parsed[name].tobytes() == array.tobytes()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs, metadatas)
 def test_a_body_is_measured_without_being_made(tensors: list[TensorSpec], metadata: dict[str, str]) -> None:
     body = allocate(tensors, metadata).body
@@ -127,7 +127,7 @@ def test_a_body_is_measured_without_being_made(tensors: list[TensorSpec], metada
     assert len(body) == 8 + int.from_bytes(body[:8], "little") + sum(spec.nbytes for spec in tensors)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs, metadatas)
 def test_the_header_ends_on_eight_bytes_and_every_tensor_is_aligned(
     tensors: list[TensorSpec], metadata: dict[str, str]
@@ -225,7 +225,7 @@ def test_the_length_of_a_header_is_capped_as_in_the_library() -> None:
         parse(body)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=60), st.binary(max_size=40))
 def test_any_bytes_give_tensors_or_response_damaged(header: bytes, data: bytes) -> None:
     for body in (bytearray(header + data), body_of(header, data)):
@@ -243,7 +243,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "__metadata__"]),
@@ -275,7 +275,7 @@ def test_any_header_gives_disjoint_tensors_or_response_damaged(header: dict[str,
     assert (counted[:begin] == 0).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 10**9), st.integers(0, 255))
 def test_a_flipped_byte_of_the_header_never_escapes_as_another_error(place: int, value: int) -> None:
     body = small_body()

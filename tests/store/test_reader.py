@@ -94,7 +94,7 @@ def test_coordinates_are_what_zarr_python_reads(store_root: Path, count: int | N
     assert_equal({"surface_position": read}, oracle(store_root, plan))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 1600), st.integers(1, 11_000), st.integers(0, 2**63 - 1), st.none() | st.integers(0, 2**63 - 1))
 def test_any_draw_is_what_zarr_python_reads(
     store_root: Path, surface: int, volume: int, seed: int, part: int | None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import FIELDS, FILEMAP, sample_arrays
@@ -54,19 +54,16 @@ finite64 = st.floats(-1e100, 1e100)
 halves = st.integers(0, 65_535).map(lambda bits: float(np.uint16(bits).view(np.float16))).filter(math.isfinite)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(finite64, min_size=2, max_size=40), st.integers(0, 40))
 def test_statistics_of_any_float64_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
     check_against_exact_arithmetic(np.array(values), cut)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(halves, min_size=2, max_size=40), st.integers(0, 40))
 def test_statistics_of_any_float16_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
     check_against_exact_arithmetic(np.array(values, np.float16), cut)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.floats(1e3, 1e9), st.integers(1, 5), st.integers(2, 200), st.integers(0, 2**32 - 1), st.integers(0, 200))
 def test_statistics_of_a_large_mean_with_a_tiny_variance_are_exact(
     mean: float, ulps: int, rows: int, seed: int, cut: int
@@ -75,7 +72,6 @@ def test_statistics_of_a_large_mean_with_a_tiny_variance_are_exact(
     check_against_exact_arithmetic(mean + steps * np.spacing(mean), cut)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.floats(1e-90, 1e90), st.integers(2, 20_000), st.sampled_from([np.float64, np.float16]))
 def test_a_constant_field_has_no_variance(value: float, rows: int, dtype: type) -> None:
     constant = float(dtype(value % 1000))
@@ -223,7 +219,6 @@ def test_running_statistics_pickle() -> None:
     assert columns(pickle.loads(pickle.dumps(stats))) == columns(stats)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.tuples(finite64, halves), max_size=20),
     st.lists(st.tuples(finite64, halves), max_size=20),
@@ -474,7 +469,6 @@ def test_noethers_statistics_have_no_bounds_without_positions() -> None:
     assert statistics_to_dict({}) == {}
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(finite64, min_size=2, max_size=4))
 def test_noethers_statistics_come_back_from_the_file_to_the_last_bit_as_floats(values: list[float]) -> None:
     stats = {"volume_position": pushed([values, [1e-5] * len(values)])}

@@ -234,7 +234,7 @@ def test_nan_and_infinity_are_refused_with_sample_field_and_counts(
     assert not (tmp_path / "run.zarr").exists()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 60), st.integers(1, 70), st.none() | st.integers(1, 70), st.integers(-5, 2**70))
 def test_whatever_the_grid_all_points_are_stored_once(
     tmp_path: Path, count: int, chunk_points: int, shard_points: int | None, seed: int
