@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from drawpoint.remote.reader import RemoteReader
     from drawpoint.training.dataset import SampleDataset
     from drawpoint.training.estimate import Estimate, estimate
-    from drawpoint.training.loader import LoaderReport, SampleLoader
+    from drawpoint.training.loader import LoaderReport, ResumableSampler, SampleLoader
     from drawpoint.training.normalisation import Normaliser
     from drawpoint.training.prefetch import prefetch
-    from drawpoint.training.sampler import ResumableSampler
 
 __all__ = [
     "ArrayLayout",
@@ -53,7 +52,7 @@ _HOMES = {
     "Normaliser": "drawpoint.training.normalisation",
     "Part": "drawpoint.draw.parts",
     "RemoteReader": "drawpoint.remote.reader",
-    "ResumableSampler": "drawpoint.training.sampler",
+    "ResumableSampler": "drawpoint.training.loader",
     "SampleDataset": "drawpoint.training.dataset",
     "SampleLoader": "drawpoint.training.loader",
     "connect": "drawpoint.remote.connection",

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, as facts; what HTTP makes of them is the service's business.
+"""All errors of drawpoint. They know nothing of HTTP: the service maps them to statuses.
 
     DrawpointError
-    +-- UnknownName (KeyError, ValueError)      a name that is not there; `near` holds similar ones
+    +-- UnknownName (KeyError, ValueError)      no such name; `near` holds similar ones
     |   +-- StoreNotFound (FileNotFoundError)
     |   +-- SampleNotFound
     |   +-- SplitNotFound
@@ -9,29 +9,29 @@
     |   +-- UnknownField
     |   +-- UnknownParameter
     +-- StatisticsNotFound (LookupError)        the store ships no statistics
-    +-- InvalidParameter (ValueError)           a parameter of a request with a value it cannot have
-    +-- InvalidDraw (ValueError)                a count, seed or part that asks for no draw
-    +-- InvalidSample (ValueError)              field arrays that cannot become a sample
-    +-- InvalidManifest (ValueError)            a manifest that is damaged or not to be trusted
-    +-- StoreExists (FileExistsError)           a store stands where one is to be written
-    +-- ResponseTooLarge (ValueError)           the draw exceeds what the service sends at once
-    +-- RevisionChanged                         the store is at another revision than the one pinned
-    +-- DataDamaged (OSError)                   stored bytes that cannot be trusted
+    +-- InvalidParameter (ValueError)           a parameter with an invalid value
+    +-- InvalidDraw (ValueError)                an invalid count, seed, part or selection
+    +-- InvalidSample (ValueError)              field arrays that cannot be stored as a sample
+    +-- InvalidManifest (ValueError)            a manifest that is damaged or unsafe
+    +-- StoreExists (FileExistsError)           the root to write to holds a store already
+    +-- ResponseTooLarge (ValueError)           the draw exceeds max_response_bytes
+    +-- RevisionChanged                         the store has another revision than requested
+    +-- DataDamaged (OSError)                   stored bytes are missing or wrong
     |   +-- ChunkMissing
     |   +-- ChunkDamaged
     |   +-- MetadataDamaged
-    +-- StoreUnreadable (OSError)               the storage did not answer; says nothing of what it holds
-    +-- InvalidSettings (ValueError)            the service is told what it does not know or cannot do
-    +-- ExtraMissing (ModuleNotFoundError)      drawpoint was installed without what this needs
-    +-- Overloaded                              the service does as much at once as it is set to
+    +-- StoreUnreadable (OSError)               the storage did not answer
+    +-- InvalidSettings (ValueError)            an unknown or invalid setting of the service
+    +-- ExtraMissing (ModuleNotFoundError)      an optional dependency is not installed
+    +-- Overloaded                              the service is at its limit
     +-- RequestFailed (OSError)                 the client got no usable answer from the service
         +-- AccessDenied (PermissionError)
         +-- ServiceUnavailable (ConnectionError)
         +-- DeadlineExceeded (TimeoutError)
         +-- ResponseDamaged
 
-Every error is built from one message, so that it survives pickling and re-raising in worker processes;
-what it is about (store, sample, field, chunk) is also on it as attributes.
+Every error takes one message, so that it can be pickled and raised again in another process. What it is about
+(store, sample, field, chunk) is kept in attributes.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NEAR_NAMES_SEARCHED = 1_500
-"""How many names a search for near names looks at: the event loop of the service does it, within a millisecond."""
+"""How many names are searched. The service does it on its event loop, within a millisecond."""
 
 NEAR_NEIGHBOURS = 8
-"""How many names it takes from each side of where the unknown one would stand among them, sorted from either end."""
+"""How many names before and after the unknown one, in sorted order, are candidates."""
 
 NEAR_NAMES_COMPARED = 6
-"""How many of those it compares letter by letter: the ones that begin and end most alike."""
+"""How many candidates are compared letter by letter: those with the longest common beginnings and ends."""
 
 NEAR_LETTERS = 32
-"""How many letters of a name it looks at, half of them at each end: what difflib takes grows with their square."""
+"""How many letters of a name are compared, half of them at each end. difflib's time grows with their square."""
 
 
 def _ends(name: str) -> str:
@@ -64,23 +64,22 @@ def _ends(name: str) -> str:
 
 
 def _neighbours(name: str, names: list[str]) -> list[str]:
-    """Return those of `names` that begin or end most like `name`."""
+    """Return the `names` next to `name` when sorted from the beginning, and when sorted from the end."""
     begin = bisect(ordered := sorted(names), name)
     found = ordered[max(0, begin - NEAR_NEIGHBOURS) : begin + NEAR_NEIGHBOURS]
-    turned = name[::-1]
-    begin = bisect(ordered := sorted([other[::-1] for other in names]), turned)
+    begin = bisect(ordered := sorted([other[::-1] for other in names]), name[::-1])
     return found + [other[::-1] for other in ordered[max(0, begin - NEAR_NEIGHBOURS) : begin + NEAR_NEIGHBOURS]]
 
 
 def _shared_ends(name: str, other: str) -> int:
     pairs = ([name, other], [name[::-1], other[::-1]])
-    return sum(len(commonprefix(pair)) for pair in pairs)  # noqa: RUF071  letters are what is to be compared
+    return sum(len(commonprefix(pair)) for pair in pairs)  # noqa: RUF071  names, not paths: letters are compared
 
 
 class DrawpointError(Exception):
-    """Base of all errors; `str()` is one plain sentence with the remedy.
+    """Base of all errors. `str()` is one plain sentence that names the remedy.
 
-    The keyword arguments become attributes: what the error is about, None where it does not apply.
+    `store`, `sample`, `field` and `chunk` say what the error is about; None where they do not apply.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class DrawpointError(Exception):
 
 
 class UnknownName(DrawpointError, KeyError, ValueError):
-    """A name that the store does not hold; `near` are similar names that it does hold."""
+    """A name that does not exist. `near` holds similar names that do."""
 
     near: tuple[str, ...] = ()
 
@@ -123,7 +122,7 @@ class UnknownName(DrawpointError, KeyError, ValueError):
         name = str(name)[:200]
         names = list(islice(known, NEAR_NAMES_SEARCHED))
         ends = _ends(name)
-        # Of names that differ in between only, one stands for all.
+        # One name stands for all that share its beginning and end.
         by_ends = {_ends(other): other for other in reversed(_neighbours(name, names))}
         nearest = nlargest(NEAR_NAMES_COMPARED, by_ends, key=lambda other: _shared_ends(ends, other))
         near = tuple(by_ends[other] for other in difflib.get_close_matches(ends, nearest, n=3, cutoff=0.6))
@@ -136,15 +135,15 @@ class UnknownName(DrawpointError, KeyError, ValueError):
 
 
 class StoreNotFound(UnknownName, FileNotFoundError):
-    """No store of that id is served, or no manifest lies at that root."""
+    """No store with that id is served, or there is no manifest at that root."""
 
 
 class SampleNotFound(UnknownName):
-    """The store's manifest lists no such sample."""
+    """The store has no such sample."""
 
 
 class SplitNotFound(UnknownName):
-    """The store ships no split of that name."""
+    """The store has no split of that name."""
 
 
 class UnknownDomain(UnknownName):
@@ -156,18 +155,18 @@ class UnknownField(UnknownName):
 
 
 class UnknownParameter(UnknownName):
-    """The request names a parameter, or a domain in place of one, that means nothing there; `allowed` ones do."""
+    """The request has no such parameter. `allowed` holds those that it has."""
 
     parameter: str = ""
     allowed: tuple[str, ...] = ()
 
 
 class StatisticsNotFound(DrawpointError, LookupError):
-    """The store ships no statistics."""
+    """The store has no statistics."""
 
 
 class InvalidParameter(DrawpointError, ValueError):
-    """A parameter of a request with a value it cannot have; `allowed` are those it can have, or their form."""
+    """A parameter with an invalid value. `allowed` holds the valid values, or describes them."""
 
     parameter: str = ""
     allowed: tuple[str, ...] = ()
@@ -182,19 +181,19 @@ class InvalidParameter(DrawpointError, ValueError):
 
 
 class InvalidDraw(DrawpointError, ValueError):
-    """A count, seed, part or selection that describes no draw."""
+    """A count, seed, part or selection of fields that is invalid."""
 
 
 class InvalidSample(DrawpointError, ValueError):
-    """Field arrays that cannot be stored as a sample without losing something."""
+    """Field arrays that cannot be stored as a sample, or not without loss."""
 
 
 class InvalidManifest(DrawpointError, ValueError):
-    """A manifest that is damaged, of an unknown format version, or not to be trusted."""
+    """A manifest that is damaged, unsafe, or of an unknown format version."""
 
 
 class StoreExists(DrawpointError, FileExistsError):
-    """A store stands where a new one is to be written."""
+    """The root where a new store is to be written holds a store already."""
 
 
 class ResponseTooLarge(DrawpointError, ValueError):
@@ -202,19 +201,19 @@ class ResponseTooLarge(DrawpointError, ValueError):
 
 
 class RevisionChanged(DrawpointError):
-    """The store is at another revision than the one that was asked for."""
+    """The store has another revision than the one requested."""
 
 
 class DataDamaged(DrawpointError, OSError):
-    """Stored bytes that cannot be trusted; names sample, field and chunk where they are known."""
+    """Stored bytes that are missing or wrong. The error names sample, field and chunk where they are known."""
 
 
 class ChunkMissing(DataDamaged):
-    """A chunk, or the object that holds it, is not there."""
+    """A chunk, or the shard that holds it, does not exist."""
 
 
 class ChunkDamaged(DataDamaged):
-    """A chunk is short, fails its checksum or does not decode."""
+    """A chunk is too short, fails its checksum or does not decode."""
 
 
 class MetadataDamaged(DataDamaged):
@@ -222,39 +221,39 @@ class MetadataDamaged(DataDamaged):
 
 
 class StoreUnreadable(DrawpointError, OSError):
-    """The storage did not answer; whether the data is there is not known."""
+    """The storage did not answer, so that nothing is known of the data."""
 
 
 class InvalidSettings(DrawpointError, ValueError):
-    """A setting that is unknown, or whose value is out of bounds."""
+    """A setting of the service that is unknown, or whose value is invalid."""
 
 
 class ExtraMissing(DrawpointError, ModuleNotFoundError):
-    """Drawpoint was installed without the extra that brings what this needs."""
+    """An optional dependency is not installed. The message names the extra that brings it."""
 
 
 class Overloaded(DrawpointError):
-    """The service does as much at once as it is set to; the same request may succeed a little later."""
+    """The service is at its limit of requests or memory. The same request may succeed a little later."""
 
 
 class RequestFailed(DrawpointError, OSError):
-    """The service gave no usable answer; `status` is the HTTP status, if there was one."""
+    """The service gave no usable answer. `status` is the HTTP status, if there was one."""
 
     status: int | None = None
     request_id: str | None = None
 
 
 class AccessDenied(RequestFailed, PermissionError):
-    """The service wants a token, or another one (401, 403)."""
+    """The token is missing or wrong (401, 403)."""
 
 
 class ServiceUnavailable(RequestFailed, ConnectionError):
-    """The service cannot be reached or is overloaded, also after retries."""
+    """The service could not be reached, or was overloaded, in all retries."""
 
 
 class DeadlineExceeded(RequestFailed, TimeoutError):
-    """No usable answer within the total deadline."""
+    """There was no usable answer within the deadline."""
 
 
 class ResponseDamaged(RequestFailed):
-    """A response that is short, fails its digest or does not parse, also when asked for again."""
+    """A response was too short, failed its checksum or did not parse, also when requested again."""

@@ -1,4 +1,4 @@
-"""The public door to files for other programs: `drawpoint.export.write_vtp`."""
+"""Exports of drawn samples to files for other programs."""
 
 from drawpoint.adapters.paraview import write_vtp
 

@@ -1,4 +1,4 @@
-"""The extras that drawpoint is installed with, and what is said where one is missing."""
+"""The error for an optional dependency that is not installed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def how_to_install(extras: str) -> str:
-    """Return the remedy; drawpoint is on no package index yet, so it names the clone."""
+    """Return the command that installs `extras`. It names a clone, since drawpoint is on no package index yet."""
     return f"run `pip install '.[{extras}]'` in a clone of drawpoint"
 
 
 @contextmanager
 def importing(extras: str, what: str) -> Iterator[None]:
-    """Import, in the block, what `extras` bring; raises ExtraMissing, with the remedy, where one is missing."""
+    """Turn a failed import of a dependency of `extras`, in the block, into ExtraMissing with the remedy."""
     try:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if not missing or missing.startswith("drawpoint"):
             raise
-        told = ExtraMissing(f"{what} needs {missing}, which is not installed: {how_to_install(extras)}.")
-        told.name = missing
-        raise told from error
+        missing_extra = ExtraMissing(f"{what} needs {missing}, which is not installed: {how_to_install(extras)}.")
+        missing_extra.name = missing
+        raise missing_extra from error

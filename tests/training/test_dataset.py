@@ -226,9 +226,7 @@ class TestItemsOfUnequalSize:
         return ZarrChunkReader(tmp_path)
 
     def test_are_foretold_with_the_sample_and_its_points(self, unequal: ZarrChunkReader) -> None:
-        told = (
-            r"^num_points\['volume'\] is 7 and sample 'short' has 6 points there.* take at most 6, .*collate_fn=list\.$"
-        )
+        told = r"^num_points\['volume'\] is 7 but sample 'short' has only 6 points .* at most 6, .*collate_fn=list\.$"
         with pytest.warns(UserWarning, match=told) as caught:
             dataset = SampleDataset(unequal, num_points={"surface": 6, "volume": 7}, seed=3)
         assert len(caught) == 1
@@ -240,7 +238,7 @@ class TestItemsOfUnequalSize:
         assert [len(item["volume_velocity"]) for item in batch] == [7, 7, 6]
 
     def test_are_foretold_of_the_geometry_too(self, unequal: ZarrChunkReader) -> None:
-        with pytest.warns(UserWarning, match=r"^num_geometry_points is 8 and sample 'short' has 6 points"):
+        with pytest.warns(UserWarning, match=r"^num_geometry_points is 8 but sample 'short' has only 6 points"):
             SampleDataset(unequal, num_points={"surface": 6, "volume": 6}, num_geometry_points=8)
 
     @pytest.mark.parametrize(
@@ -262,7 +260,7 @@ class TestItemsOfUnequalSize:
     [
         ({"sample_ids": ["run/1"], "split": "train"}, ValueError, "both choose"),
         ({"sample_ids": "run/1"}, ValueError, "not one string"),
-        ({"sample_ids": []}, ValueError, "No samples are left"),
+        ({"sample_ids": []}, ValueError, "No samples are named"),
         ({"num_points": {"surfaces": 3}}, UnknownDomain, "surface"),
         ({"num_points": {"surface": 0}}, InvalidDraw, "point count"),
         ({"num_geometry_points": 0}, InvalidDraw, r"^num_geometry_points must be"),

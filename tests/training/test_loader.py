@@ -246,7 +246,7 @@ class TestPartsOfADataset:
         assert [batch.tolist() for _ in range(3) for batch in loader] == [[0, 0], [1, 1], [2, 2]]
 
     def test_without_epochs_are_refused(self) -> None:
-        with pytest.raises(InvalidParameter, match=r"TensorDataset holds none, nor .*; give such data to a DataLoader"):
+        with pytest.raises(InvalidParameter, match=r"TensorDataset is none; use torch's DataLoader for it"):
             SampleLoader(Subset(TensorDataset(torch.zeros(3)), [0]))
 
 

@@ -1,7 +1,7 @@
-"""What noether's Zarr datasets read beside the fields, so that their reader can be ours.
+"""An adapter to noether's Zarr datasets.
 
-`ZarrAeroDataset` and its kin load the manifest and the lists of design ids from their root, and everything else by
-`self.reader`. A folder of `write_metadata` serves as the root, and a RemoteReader as the reader.
+`ZarrAeroDataset` and its subclasses load the manifest and the splits from their root, and everything else through
+`self.reader`. The root may be a folder that `write_metadata` wrote, and the reader a RemoteReader.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _SPLITS = ("train", "val", "test")
 
 
 def write_metadata(reader: RemoteReader, folder: str | os.PathLike[str]) -> Path:
-    """Write the manifest and the splits of a served store to `folder`, some kilobytes; returns the folder.
+    """Write the manifest and the splits of a served store to `folder`, some kilobytes, and return the folder.
 
-    A split that the store does not ship becomes an empty list, which noether takes for a split without samples. Ids
-    that a blacklist at the store's root or in `folder` names are left out, and so are, with a warning (UserWarning),
-    those that the store lacks, which noether would refuse. Raises ValueError for a blacklist that is no UTF-8 text.
+    A split that the store does not ship becomes an empty file, which noether reads as a split without samples. Ids in
+    a blacklist, at the store's root or in `folder`, are left out. Ids that the store lacks are left out too, with a
+    warning (UserWarning): noether would refuse them. Raises ValueError for a blacklist that is no UTF-8 text.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     (root / "manifest.json").write_bytes(reader.manifest.to_json())
     blacklist: list[str] = []
     for name in BLACKLISTS:
-        (root / name).touch()  # read without being looked for
+        (root / name).touch()  # noether opens it without checking that it exists
         try:
             blacklist += (root / name).read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""A drawn sample as a file that ParaView opens."""
+"""An export of drawn samples to files for ParaView."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], domain: str = "surface") -> Path:
-    """Write the points of one domain of a drawn sample, or of a Part, as VTK PolyData (`.vtp`); returns the path.
+    """Write the points of one domain of a drawn sample or a Part as VTK PolyData (`.vtp`), and return the path.
 
-    Each field of the domain, and any other tensor named `<domain>_...` with a row a point, such as a prediction,
-    becomes point data without the domain in its name. Raises UnknownDomain if the sample holds no positions of
-    `domain`, ValueError for rows that do not agree, and ExtraMissing without pyvista.
+    Each tensor named `<domain>_<name>`, a field or a prediction with a row a point, becomes point data called `<name>`.
+    Raises UnknownDomain without positions of `domain`, ValueError for a tensor with another number of rows, and
+    ExtraMissing without pyvista.
     """
     with importing("viz", "write_vtp"):
-        import pyvista  # noqa: PLC0415  loading it takes a second, and few want it
+        import pyvista  # noqa: PLC0415  it takes a second to load
 
     suffix = "_position"
     if f"{domain}{suffix}" not in sample:
@@ -36,10 +36,12 @@ def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], 
         if field in (name, "position"):
             continue
         if len(tensor) != len(points):
-            raise ValueError(f"{name} has {len(tensor)} rows and {domain}{suffix} has {len(points)}: one a point.")
+            raise ValueError(
+                f"{name} has {len(tensor)} rows and {domain}{suffix} {len(points)}; give it one row a point."
+            )
         cloud.point_data[field] = tensor.detach().cpu().numpy()
     target = Path(path)
     if target.suffix != ".vtp":
-        raise ValueError(f"{target.name!r} does not end in .vtp, the file type of points with data.")
+        raise ValueError(f"{target.name!r} does not end in .vtp; write_vtp writes no other file type.")
     cloud.save(target)
     return target

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class SampleReader(Reader):  # type: ignore[misc]  # PhysicsNeMo need not be installed where types are checked
-    """The samples of a SampleDataset as PhysicsNeMo reads samples: a TensorDict and metadata, which hold the id.
+    """A PhysicsNeMo Reader over a SampleDataset. The metadata of each sample hold its id, `sample_id`.
 
-    The epoch that PhysicsNeMo's DataLoader sets is the dataset's, and the generator that it is given names the seed
-    of the draws. `options` are those of its Reader (`pin_memory`, `include_index_in_metadata`).
+    `set_epoch` sets the dataset's epoch, and `set_generator` sets the seed of its draws to the generator's seed.
+    `options` are those of PhysicsNeMo's Reader (`pin_memory`, `include_index_in_metadata`).
     """
 
     def __init__(self, dataset: SampleDataset, **options: Any) -> None:

@@ -1,1 +1,1 @@
-"""Training on draws: datasets, loaders and samplers of torch, normalisation, reading ahead."""
+"""Training with torch: datasets, resumable loading, normalisation, cost estimates, reading ahead."""

@@ -1,8 +1,9 @@
-"""A store as a map-style dataset of torch: each item is a draw, named by seed, epoch and sample id."""
+"""A map-style torch dataset over a store. Seed, epoch and sample id determine each item."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,15 +15,14 @@ from drawpoint.draw.selection import check_counts, check_fields, choose_held, na
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
 from drawpoint.training.epoch import SharedEpoch
 from drawpoint.training.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
-from drawpoint.training.stacking import warn_of_short_samples
 
 if TYPE_CHECKING:
     import torch
 
     from drawpoint.format.manifest import StoreManifest
 
-MOST_DAMAGED = 8
-"""So many damaged samples one after another are no accident, also where damaged ones may be passed over."""
+MAX_DAMAGED_IN_A_ROW = 8
+"""After this many damaged samples in a row, `on_error="skip"` raises the last error."""
 
 _log = logging.getLogger("drawpoint")
 
@@ -30,7 +30,7 @@ Transform = Callable[[dict[str, Any]], Any]
 
 
 class Reader(Protocol):
-    """What a dataset needs of a reader; ours, local and remote, have it."""
+    """The reader interface that a dataset needs. RemoteReader and ZarrChunkReader have it."""
 
     @property
     def manifest(self) -> StoreManifest: ...
@@ -58,30 +58,32 @@ class Reader(Protocol):
 
 
 class SampleDataset(Dataset[Any]):
-    """Draws of the samples of a store, one an item: a dict of float32 tensors by canonical field.
+    """A torch dataset whose items are draws of a store's samples.
 
-    `reader` is a RemoteReader, a ZarrChunkReader or anything with their `manifest`, `read_sample` and `read_coords`.
-    The samples are `sample_ids`, or those of the store's split `split`, or all, sorted. `num_points` and `fields`
-    are those of `read_sample`; `num_geometry_points` adds `geometry_position`, that many surface positions drawn
-    independently of the rest, float32 (T, 3). `normalise` is a Normaliser, statistics that make one, or True for
-    those that the store ships. `with_sample_id` adds the id as `sample_id`. `transform` is called last, with the
-    dict, and its result is the item.
+    Each item is a dict of float32 tensors by canonical field: (T,) for scalar fields, (T, dim) for vector fields.
+    An item depends on `seed`, the epoch and the sample's id alone, not on workers, ranks, order or restarts.
 
-    What an item holds depends on `seed`, the epoch and the sample's id and on nothing else: not on workers, ranks,
-    order or restarts. `set_epoch` reaches worker processes too, persistent ones included. In the mode
-    `independent` each epoch draws anew; in the mode `parts` epoch e takes part e of each sample, so that a domain of
-    n points drawn T at a time is seen in full every ceil(n / T) epochs (the last part of a cycle is shorter); in the
-    mode `fixed`, for validation, all epochs have the points of epoch 0.
+    - `reader`: A RemoteReader, a ZarrChunkReader, or any object with their `manifest`, `read_sample`, `read_coords`.
+    - `sample_ids`: The samples. By default all samples of the store, sorted by id.
+    - `split`: A split of the store that names the samples, instead of `sample_ids`.
+    - `num_points`: Points to draw by domain, as in `read_sample`. A domain that is not named is read in full.
+    - `fields`: Fields to read. By default all.
+    - `num_geometry_points`: Adds `geometry_position`, an independent draw of surface positions, (T, 3).
+    - `normalise`: True for the statistics that the store ships, or a Normaliser, or statistics.
+    - `transform`: A function that is called last, with the item. Its result is the item.
+    - `seed`: An integer in 0..2**63-1.
+    - `mode`: `independent` draws anew in each epoch. `parts` takes part e of each sample in epoch e, so that a domain
+      of n points is seen in full every ceil(n / T) epochs; the last part of a cycle is shorter. `fixed`, for
+      validation, has the points of epoch 0 in every epoch.
+    - `on_error`: `skip` replaces a sample whose stored data is damaged by the next readable one and logs a warning
+      to `drawpoint`, so that the number of items stays the same on every rank. Other errors are always raised.
+    - `with_sample_id`: Adds the sample's id as `sample_id`.
 
-    `on_error="skip"` puts the next sample that can be read in the place of one whose stored data is damaged, so
-    that the number of items stays what it is on each rank, and tells the logger `drawpoint`. All other failures
-    are raised under both policies.
+    Raises SampleNotFound, SplitNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for invalid
+    arguments, and RevisionChanged for statistics of another revision. Items raise what the reader raises.
 
-    Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for what cannot be meant,
-    RevisionChanged for statistics of another revision, and warns (UserWarning) of samples that a split or
-    `sample_ids` names and the store lacks, of a count that some samples have not the points for (those come in full,
-    and batches of items of unequal size cannot be stacked), and once of a second pass of a DataLoader over samples in
-    one epoch, unless the mode is `fixed`. Items raise what the reader raises.
+    Warns (UserWarning) of named samples that the store lacks, of samples with fewer points than a count (they come in
+    full, so that batches cannot be stacked), and once when a DataLoader passes over the samples twice in one epoch.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class SampleDataset(Dataset[Any]):
             if not reader.manifest.domains[domain].arrays.keys().isdisjoint(drawn)
         }
         counts["num_geometry_points"] = (GEOMETRY_DOMAIN, self.num_geometry_points)
-        warn_of_short_samples(reader.manifest, self.sample_ids, counts)
+        _warn_of_short_samples(reader.manifest, self.sample_ids, counts)
         self.seed = check_seed(seed)
         self.mode = mode
         self.on_error = on_error
@@ -128,7 +130,7 @@ class SampleDataset(Dataset[Any]):
         if self.normaliser is not None:
             geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
             self.normaliser.check(reader.manifest, [*drawn, *geometry], store_of(reader))
-        self.shared_epoch = SharedEpoch(len(self.sample_ids), reminds=mode != "fixed")
+        self.shared_epoch = SharedEpoch(len(self.sample_ids), warn_repeats=mode != "fixed")
 
     def __repr__(self) -> str:
         return f"<drawpoint.SampleDataset of {len(self)} samples, {self.mode}, epoch {self.epoch}>"
@@ -141,33 +143,33 @@ class SampleDataset(Dataset[Any]):
         return int(self.shared_epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make items those of `epoch`, an integer >= 0, here and in all worker processes.
+        """Set the epoch, an integer >= 0, in this process and in all worker processes, persistent ones included.
 
-        To be called between epochs: what workers have read ahead stays as it was read. Raises InvalidDraw.
+        Call it between passes: items that workers have already read ahead do not change. Raises InvalidDraw.
         """
         self.shared_epoch.set(check_integer("epoch", epoch))
 
     def __getitem__(self, index: int) -> Any:
-        index = range(len(self))[index]  # as a list has it: negative from the end, IndexError outside
-        self.shared_epoch.note([index])
-        return self._finish(index, self._read_or_fail(index))
+        index = range(len(self))[index]  # like a list: negative indices count from the end
+        self.shared_epoch.record([index])
+        return self._finish(index, self._read_or_damage(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the items of a batch: in one request where the reader has `read_batch`, else one by one."""
-        places = [range(len(self))[index] for index in indices]
-        self.shared_epoch.note(places)
-        return [self._finish(place, found) for place, found in zip(places, self._read_batch(places), strict=True)]
+        """Return the items of a batch, read by one `read_batch` where the reader has it, else one by one."""
+        indices = [range(len(self))[index] for index in indices]
+        self.shared_epoch.record(indices)
+        return [self._finish(index, found) for index, found in zip(indices, self._read_batch(indices), strict=True)]
 
     def _finish(self, index: int, found: dict[str, torch.Tensor] | DrawpointError) -> Any:
-        """Return the item of what was read, or the one that takes its place; raises what must be raised."""
-        for step in range(1, min(MOST_DAMAGED, len(self))):
+        """Return the item made of `found`, or of a replacement for a damaged sample; raises any other error."""
+        for step in range(1, min(MAX_DAMAGED_IN_A_ROW, len(self))):
             if not (isinstance(found, DataDamaged) and self.on_error == "skip"):
                 break
-            instead = (index + step) % len(self)
-            _log.warning("%s Sample %r takes its place.", found, self.sample_ids[instead])
-            found = self._read_or_fail(instead)
+            replacement = (index + step) % len(self)
+            _log.warning("%s Sample %r takes its place.", found, self.sample_ids[replacement])
+            found = self._read_or_damage(replacement)
             if not isinstance(found, DrawpointError):
-                index = instead
+                index = replacement
         if isinstance(found, DrawpointError):
             raise found
         item: dict[str, Any] = dict(found) if self.normaliser is None else {**self.normaliser.normalise(found)}
@@ -175,23 +177,23 @@ class SampleDataset(Dataset[Any]):
             item["sample_id"] = self.sample_ids[index]
         return item if self.transform is None else self.transform(item)
 
-    def _read_or_fail(self, index: int) -> dict[str, torch.Tensor] | DrawpointError:
-        """Read one sample; damage is returned, not raised, as `read_batch` has it."""
+    def _read_or_damage(self, index: int) -> dict[str, torch.Tensor] | DataDamaged:
+        """Read one sample. Damage is returned, not raised, as in `read_batch`."""
         sample_id = self.sample_ids[index]
-        seed, part = self._name_draw(sample_id)
+        seed, part = self._seed_and_part(sample_id)
         try:
             tensors = self.reader.read_sample(sample_id, self.num_points, fields=self.fields, seed=seed, part=part)
         except DataDamaged as error:
             return error
         return self._add_geometry(sample_id, tensors)
 
-    def _read_batch(self, places: list[int]) -> list[dict[str, torch.Tensor] | DrawpointError]:
+    def _read_batch(self, indices: list[int]) -> list[dict[str, torch.Tensor] | DrawpointError]:
         read_batch = getattr(self.reader, "read_batch", None)
         if read_batch is None:
-            return [self._read_or_fail(place) for place in places]
-        ids = [self.sample_ids[place] for place in places]
-        requests = [dict(zip(("id", "seed", "part"), (each, *self._name_draw(each)), strict=True)) for each in ids]
-        # Parts keep their seed from epoch to epoch, which the geometry must not; a request of a batch has one seed.
+            return [self._read_or_damage(index) for index in indices]
+        ids = [self.sample_ids[index] for index in indices]
+        requests = [dict(zip(("id", "seed", "part"), (each, *self._seed_and_part(each)), strict=True)) for each in ids]
+        # An item of a batch has one seed. In mode "parts" fields keep theirs in all epochs, and the geometry must not.
         together = self.num_geometry_points is not None and self.mode != "parts"
         coords = {GEOMETRY_DOMAIN: self.num_geometry_points} if together else None
         found: list[dict[str, torch.Tensor] | DrawpointError] = []
@@ -208,21 +210,19 @@ class SampleDataset(Dataset[Any]):
                 found.append(self._add_geometry(sample_id, answer))
         return found
 
-    def _name_draw(self, sample_id: str) -> tuple[int, int | None]:
-        """Return seed and part of a sample's draw in this epoch; the parts of a sample belong to one seed."""
+    def _seed_and_part(self, sample_id: str) -> tuple[int, int | None]:
+        """Return seed and part of a sample's draw in this epoch. All parts of a sample have one seed."""
         if self.mode == "parts":
             return derive_seed("dataset/1", "parts", self.seed, sample_id), self.epoch
-        return self._name_geometry(sample_id), None
+        return self._geometry_seed(sample_id), None
 
-    def _name_geometry(self, sample_id: str) -> int:
+    def _geometry_seed(self, sample_id: str) -> int:
         epoch = 0 if self.mode == "fixed" else self.epoch
         return derive_seed("dataset/1", "independent", self.seed, epoch, sample_id)
 
-    def _add_geometry(
-        self, sample_id: str, tensors: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor] | DrawpointError:
+    def _add_geometry(self, sample_id: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | DataDamaged:
         if self.num_geometry_points is not None:
-            seed = self._name_geometry(sample_id)
+            seed = self._geometry_seed(sample_id)
             try:
                 positions = self.reader.read_coords(sample_id, GEOMETRY_DOMAIN, self.num_geometry_points, seed=seed)
             except DataDamaged as error:
@@ -233,18 +233,18 @@ class SampleDataset(Dataset[Any]):
 
 def _choose_samples(reader: Reader, sample_ids: Iterable[str] | None, split: str | None) -> list[str]:
     if isinstance(sample_ids, str):
-        raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+        raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a ValueError like the others here
     samples = reader.manifest.samples
     if sample_ids is not None and split is not None:
         raise ValueError("sample_ids and split both choose the samples; give one of them.")
     if split is not None:
         if not hasattr(reader, "split"):
-            raise ValueError(f"{type(reader).__name__} knows no splits; give their sample_ids.")
+            raise ValueError(f"{type(reader).__name__} has no splits; give sample_ids.")
         named, source = reader.split(split), f"split {split!r}"
     else:
         named, source = sorted(samples) if sample_ids is None else list(sample_ids), "sample_ids"
     if not named:
-        raise ValueError(f"No samples are left, of the {len(samples)} in the store.")
+        raise ValueError(f"No samples are named; the store holds {len(samples)}.")
     return choose_held(reader.manifest, named, source, store_of(reader), stacklevel=4)
 
 
@@ -265,8 +265,31 @@ def _make_normaliser(reader: Reader, normalise: Normaliser | Mapping[str, Any] |
         return normalise
     if normalise is True:
         if not hasattr(reader, "statistics"):
-            raise ValueError(f"{type(reader).__name__} brings no statistics; give them as normalise=.")
+            raise ValueError(f"{type(reader).__name__} has no statistics; give them as normalise=.")
         normalise = reader.statistics()
     if not isinstance(normalise, Mapping):
-        raise ValueError(f"normalise is statistics, a Normaliser or True, not {normalise!r}.")  # noqa: TRY004  as all that is chosen wrongly
+        raise ValueError(f"normalise must be True, a Normaliser or statistics, not {normalise!r}.")  # noqa: TRY004  a ValueError like the others here
     return Normaliser(normalise)
+
+
+def _warn_of_short_samples(
+    manifest: StoreManifest, sample_ids: Sequence[str], counts: Mapping[str, tuple[str, int | None]]
+) -> None:
+    """Warn of each count that exceeds the points of some samples, so that items differ in size.
+
+    `counts` holds domain and count by the name of the parameter that set them.
+    """
+    for parameter, (domain, count) in counts.items():
+        if count is None or count <= min(manifest.samples.point_counts().get(domain, []), default=count):
+            continue  # decided without a look at each sample: a store may hold 100,000
+        held = ((sample_id, manifest.samples[sample_id].domains) for sample_id in sample_ids)
+        points = {sample_id: domains[domain].n_points for sample_id, domains in held if domain in domains}
+        if len({min(count, n_points) for n_points in points.values()}) <= 1:
+            continue
+        sample_id, n_points = min(points.items(), key=lambda item: item[1])
+        warnings.warn(
+            f"{parameter} is {count:,} but sample {sample_id!r} has only {n_points:,} points there, and comes in "
+            f"full: items of unequal size cannot be stacked; take at most {n_points:,}, or give the DataLoader "
+            "collate_fn=list.",
+            stacklevel=3,
+        )

@@ -1,4 +1,4 @@
-"""What an epoch will cost, told before it starts."""
+"""The cost of an epoch, estimated before it starts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of an epoch: `nbytes` are those of the tensors as stored, which is how they travel.
+    """The cost of an epoch. `nbytes` counts the tensors in their stored dtypes, as they are sent.
 
-    `seconds` is None where nothing was measured: a manifest alone tells no speed.
+    `seconds` is None if no draw was timed.
     """
 
     samples: int
@@ -51,14 +51,17 @@ def estimate(
     concurrency: int = 1,
     probes: int = 3,
 ) -> Estimate:
-    """Return what drawing each of `sample_ids` (all by default) that the store holds once will cost.
+    """Estimate the cost of one epoch: one draw from each sample.
 
-    `source` is a reader, of which `probes` draws are made and timed, or a manifest, which tells all but the time.
-    `num_points`, `fields` and `num_geometry_points` are those of a SampleDataset. Requests are those of a reader that
-    draws a batch in one (`batch_size`), or else sample by sample, the geometry apart. `concurrency` is how many of
-    them go on at once, such as the workers of a DataLoader; the time assumes that none slows another down.
+    - `source`: A reader, or a manifest, which gives everything but the time.
+    - `num_points`, `fields`, `num_geometry_points`: As of a SampleDataset.
+    - `sample_ids`: The samples. By default all. Those that the store lacks are left out with a warning.
+    - `batch_size`: Samples a request, as a DataLoader asks for them. By default each sample costs a request for its
+      fields, and one for its geometry.
+    - `concurrency`: Requests at the same time, such as the workers of a DataLoader. The time is divided by it.
+    - `probes`: How many draws are timed. The time of an epoch is their median times the number of samples.
 
-    Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and what the probes raise.
+    Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and what the timed draws raise.
     """
     manifest, store = (source, None) if isinstance(source, StoreManifest) else (source.manifest, store_of(source))
     counts = check_counts(manifest, num_points, store)
@@ -68,7 +71,7 @@ def estimate(
     named = sorted(manifest.samples) if sample_ids is None else list(sample_ids)
     ids = choose_held(manifest, named, "sample_ids", store, stacklevel=3)
     if not ids:
-        raise InvalidDraw("there are no samples to estimate an epoch of.")
+        raise InvalidDraw("there are no samples, so an epoch costs nothing; name some in sample_ids.")
     selections = [select_sample(manifest, sample_id, counts, fields=fields, store=store) for sample_id in ids]
     if num_geometry_points is not None:
         geometry = {GEOMETRY_DOMAIN: num_geometry_points}
@@ -80,7 +83,7 @@ def estimate(
         requests = -(-len(ids) // check_integer("batch_size", batch_size, 1))
     seconds = None
     if not isinstance(source, StoreManifest) and probes > 0:
-        _time_draw(source, ids[0], counts, fields, num_geometry_points)  # the first opens connections and files
+        _time_draw(source, ids[0], counts, fields, num_geometry_points)  # not timed: it opens connections and files
         once = [_time_draw(source, each, counts, fields, num_geometry_points) for each in ids[:probes]]
         seconds = statistics.median(once) * len(ids) / concurrency
     return Estimate(

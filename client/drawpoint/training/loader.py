@@ -1,4 +1,4 @@
-"""A DataLoader that knows where it is: epochs, state to resume, and what the loading costs."""
+"""A DataLoader that can resume: its sampler, its epochs, and a report of what loading costs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,113 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
+from drawpoint.draw.philox import PhiloxStream
+from drawpoint.draw.seeds import MAX_SEED, check_integer, check_seed
 from drawpoint.errors import InvalidParameter
 from drawpoint.training.dataset import SampleDataset
-from drawpoint.training.sampler import ResumableSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from torch.utils.data import ConcatDataset, Subset
+
+STATE_VERSION = 1
+
+
+class ResumableSampler(Sampler[int]):
+    """The shuffled indices of one epoch, resumable at any position.
+
+    The order depends on `seed`, the epoch and the length of `dataset` alone, so that ranks need not communicate. Each
+    rank gets the same number of indices: some are repeated where they do not divide, or with `drop_last` left out.
+    Call `advance` with the number of samples that the training has consumed: a DataLoader's workers take indices long
+    before. `state_dict` describes all ranks together, so that a training may resume with another number of ranks.
+
+    Raises InvalidDraw and InvalidParameter for invalid arguments.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        check_integer("world_size", world_size, 1)
+        if not (hasattr(rank, "__index__") and 0 <= rank < world_size):
+            raise InvalidParameter.of("rank", str(rank), f"an integer in 0..{world_size - 1}")
+        self.n_samples = len(dataset)
+        self.shuffle = shuffle
+        self.seed = check_seed(seed)
+        self.rank = rank
+        self.world_size = world_size
+        self.drop_last = drop_last
+        self.epoch = 0
+        self._begin = 0  # where in the epoch's order all ranks began, or resumed, together
+        self._taken = 0  # how many this rank has consumed since then
+
+    def __len__(self) -> int:
+        """Return how many indices of the epoch are left for this rank."""
+        left = self.n_samples - self._begin
+        return (left // self.world_size if self.drop_last else -(-left // self.world_size)) - self._taken
+
+    def __iter__(self) -> Iterator[int]:
+        order = PhiloxStream("order/1", self.seed, self.epoch).permutation(self.n_samples) if self.shuffle else None
+        begin = self._begin + self._taken * self.world_size + self.rank
+        for step in range(len(self)):
+            index = (begin + step * self.world_size) % self.n_samples
+            yield index if order is None else int(order[index])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin `epoch`, an integer >= 0. If it is the present one, its position is kept."""
+        if check_integer("epoch", epoch) != self.epoch:
+            self.epoch, self._begin, self._taken = epoch, 0, 0
+
+    def advance(self, count: int) -> None:
+        """Record that this rank has consumed `count` more indices."""
+        if not 0 <= count <= len(self):
+            raise InvalidParameter.of("count", str(count), f"an integer in 0..{len(self)}, the indices left")
+        self._taken += count
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position in the epoch. It is equal on ranks that have advanced equally."""
+        done = min(self._begin + self._taken * self.world_size, self.n_samples)
+        return {
+            "version": STATE_VERSION,
+            "seed": self.seed,
+            "n_samples": self.n_samples,
+            "epoch": self.epoch,
+            "done": done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the position `state`. Raises InvalidParameter if it is invalid, or of other samples or another seed."""
+        mine = self.state_dict()
+        missing = sorted(mine.keys() - state.keys()) if isinstance(state, Mapping) else list(mine)
+        if missing:
+            raise InvalidParameter(f"the state has no {', '.join(missing)}; load what state_dict returned.")
+        for name in ("version", "n_samples", "seed"):
+            if state.get(name) != mine[name]:
+                raise InvalidParameter(
+                    f"the state is of {name} {state.get(name)!r}, this sampler of {mine[name]}; make the sampler as it "
+                    "was when the state was saved.",
+                )
+        for name, most in (("epoch", MAX_SEED), ("done", self.n_samples)):
+            if not (isinstance(state[name], int) and 0 <= state[name] <= most):
+                raise InvalidParameter(
+                    f"the state's {name} must be an integer in 0..{most}, not {state[name]!r}; load what state_dict "
+                    "returned."
+                )
+        self.epoch, self._begin, self._taken = state["epoch"], state["done"], 0
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderReport:
-    """What came out of a loader: samples, bytes of their tensors, and seconds, `waiting` of them for a batch."""
+    """The samples and tensor bytes that a loader gave, in how many seconds, `waiting` of which for batches."""
 
     samples: int = 0
     nbytes: int = 0
@@ -45,19 +139,22 @@ class LoaderReport:
 
 
 class SampleLoader:
-    """Batches of a SampleDataset, epoch after epoch; each pass over it is one epoch, the next begins by itself.
+    """A resumable DataLoader over a SampleDataset. Each pass over it is one epoch, and the next epoch follows.
 
-    `dataset` may be a Subset or ConcatDataset of such datasets, or have a `set_epoch` of its own. A pass that was left
-    early is taken up where it was left; one whose last batch has come out is over, whether or not one more was asked
-    for. `len` is that of whole epochs. `seed` names the orders of the epochs (the dataset's by default); `rank`,
-    `world_size` and `drop_last` are those of a distributed training. `batch_size=None` gives single items. `options`
-    are those of torch's DataLoader. `report` is what this and earlier passes cost. `sampler` is the ResumableSampler
-    that holds order and place.
+    A pass that was left early resumes where it was left. An epoch ends with its last batch, whether or not the loop
+    asks for one more. `len` is the number of batches of a whole epoch.
 
-    `state_dict` counts the batches that have come out, so that one taken in the middle of an epoch, after the step
-    of a batch, leads to the next batch. It holds for any number of workers, and for another number of ranks.
+    - `dataset`: A SampleDataset, a Subset or ConcatDataset of some, or any dataset with a `set_epoch`.
+    - `batch_size`: Samples a batch; None for single items.
+    - `shuffle`: Whether each epoch has an order of its own.
+    - `seed`: Determines the order of each epoch. By default the dataset's seed.
+    - `rank`, `world_size`: This process among those of a distributed training.
+    - `drop_last`: Leaves out a short last batch, and samples that do not divide by the ranks.
+    - `options`: Any other option of torch's DataLoader.
+    - `report`: What all passes so far have cost, as a LoaderReport.
+    - `sampler`: The ResumableSampler with order and position.
 
-    Raises InvalidParameter for a dataset without epochs, and for numbers that cannot be meant, as InvalidDraw.
+    Raises InvalidParameter for a dataset without epochs, and InvalidParameter or InvalidDraw for invalid numbers.
     """
 
     def __init__(
@@ -76,7 +173,7 @@ class SampleLoader:
         self._drawn = _find_datasets(dataset)
         for each in self._drawn:
             if isinstance(each, SampleDataset):
-                each.shared_epoch.reminds = False
+                each.shared_epoch.warn_repeats = False
         self.batch_size = batch_size
         self.report = LoaderReport()
         self.sampler = ResumableSampler(
@@ -87,7 +184,7 @@ class SampleLoader:
             world_size=world_size,
             drop_last=drop_last,
         )
-        # Without batches DataLoader has nothing to drop, and says so.
+        # DataLoader refuses drop_last without batches.
         drop_batch = drop_last and batch_size is not None
         self._loader: DataLoader[Any] = DataLoader(
             dataset, batch_size, sampler=self.sampler, drop_last=drop_batch, **options
@@ -95,16 +192,16 @@ class SampleLoader:
         self._length = len(self._loader)
 
     def __len__(self) -> int:
-        """Return how many batches an epoch has; Lightning and progress bars count up to it after a resume, too."""
+        """Return the number of batches of a whole epoch, also after a resume, as Lightning and progress bars expect."""
         return self._length
 
     @property
     def batch_sampler(self) -> NoReturn:
-        # Accelerate's skip_first_batches would make a DataLoader of it, which knows nothing of the place in the epoch.
-        # Lightning looks at it to validate, and would begin with the third batch after its check of two.
+        # Accelerate's skip_first_batches would build a DataLoader from it, which has no position in the epoch.
+        # Lightning reads it for validation, which would start at the third batch after the sanity check took two.
         raise AttributeError(
-            "a SampleLoader has no batch_sampler: to skip batches, load_state_dict of where to go on; to validate or "
-            "test with Lightning, give it a DataLoader of a dataset with mode='fixed'."
+            "a SampleLoader has no batch_sampler: to skip batches, use load_state_dict; to validate or test with "
+            "Lightning, give it a DataLoader of a dataset with mode='fixed'."
         )
 
     @property
@@ -113,15 +210,18 @@ class SampleLoader:
         return self.sampler.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin `epoch`; if it is the present one, it goes on where it is. Raises InvalidDraw unless it is >= 0."""
+        """Begin `epoch`, an integer >= 0. If it is the present one, its position is kept. Raises InvalidDraw."""
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Return what `load_state_dict` takes: the epoch, how much of it has come out, and of what."""
+        """Return the position after the last batch that came out, as a few integers to save with the model.
+
+        It holds for any number of workers and ranks.
+        """
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to where `state` was taken; raises InvalidParameter if it is none, or of other samples or another seed."""
+        """Go to the position `state`. Raises InvalidParameter if it is invalid, or of other samples or another seed."""
         self.sampler.load_state_dict(state)
         self._end_epoch(self.epoch)
 
@@ -152,28 +252,28 @@ class SampleLoader:
                 self.report = replace(self.report, seconds=self.report.seconds + now - begun)
                 begun = now
                 self._end_epoch(epoch)
-        if self.epoch == epoch and not self._length:  # even epochs without a batch pass
+        if self.epoch == epoch and not self._length:  # an epoch without batches ends too
             self.set_epoch(epoch + 1)
 
     def _end_epoch(self, epoch: int) -> None:
-        """Go on to the next epoch if the last batch of `epoch` has come out and the training is still there.
+        """Begin the next epoch if `epoch` is the present one and its last batch has come out.
 
-        Who takes exactly `len` batches does not ask for one more: that epoch ends when its iterator goes or another
-        begins.
+        A loop that takes exactly `len` batches never asks for one more. Its epoch ends when the iterator is closed,
+        or when the next one begins.
         """
         if self.epoch == epoch and self._length and not len(self._loader):
             self.set_epoch(epoch + 1)
 
 
 def _find_datasets(dataset: Any) -> list[Any]:
-    """Return the datasets with epochs that `dataset` is made of: itself, or those of Subsets and ConcatDatasets."""
+    """Return the datasets that have epochs: `dataset`, or those inside Subsets and ConcatDatasets."""
     if hasattr(dataset, "set_epoch"):
         return [dataset]
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
         raise InvalidParameter(
-            f"a SampleLoader sets the epochs of SampleDatasets, and {type(dataset).__name__} holds none, nor has it a "
-            "set_epoch; give such data to a DataLoader."
+            f"a SampleLoader needs a SampleDataset or a dataset with set_epoch, and {type(dataset).__name__} is none; "
+            "use torch's DataLoader for it."
         )
     return [found for each in inner for found in _find_datasets(each)]
 

@@ -1,4 +1,4 @@
-"""Normalisation: fields to about zero mean and unit deviation by the statistics of a store, and back."""
+"""Normalisation of fields to zero mean and unit deviation by the statistics of a store, and back."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import StoreManifest
 
 GEOMETRY_POSITION = "geometry_position"
-"""The field of a dataset's independent draw of surface positions; it is normalised as those are."""
+"""The key of a dataset's independent draw of surface positions. It is normalised like `surface_position`."""
 
 GEOMETRY_DOMAIN = "surface"
 GEOMETRY_SOURCE = "surface_position"
 
 
 class Normaliser:
-    """Normalises tensors of fields per component, (x - mean) / std, by `statistics`.
+    """Normalises each component of a field to (x - mean) / std, and back.
 
-    `statistics` is the document that `reader.statistics()` returns and `statistics.json` holds, or a mapping from
-    fields to their `mean` and `std` (`calculate_store_statistics` returns one). The fields of `log` are first taken
-    to sign(x) * log1p(abs(x)), for fields whose values span many orders of magnitude, such as vorticity. The fields
-    of `leave` stay as they are. A component that is constant, so that its deviation is 0 or unknown, is only shifted.
-    It pickles.
+    A component that does not vary (its std is 0 or unknown) is shifted but not divided. Instances can be pickled.
 
-    Raises UnknownField for a field of `log` that there are no statistics of, and InvalidParameter for a document
-    that holds no statistics.
+    - `statistics`: What `reader.statistics()` or `calculate_store_statistics` returns, or any mapping from fields to
+      `mean` and `std`, each a list with a number a component.
+    - `log`: Fields that are first mapped to sign(x) * log1p(abs(x)), such as vorticity, whose values span many orders
+      of magnitude. Their `logmean` and `logstd` are used.
+    - `leave`: Fields that stay as they are.
+
+    Raises UnknownField for a field of `log` without statistics, and InvalidParameter for invalid statistics.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Normaliser:
             except (AttributeError, KeyError, TypeError) as error:
                 raise InvalidParameter(
                     f"the statistics of {field!r} have no {logarithmic}mean and {logarithmic}std; "
-                    "take those of reader.statistics().",
+                    "use those of reader.statistics().",
                     field=field,
                 ) from error
         for field in sorted(self.log):
@@ -65,18 +66,18 @@ class Normaliser:
 
     @property
     def fields(self) -> list[str]:
-        """The fields that there are statistics of."""
+        """The fields with statistics."""
         return list(self._moments)
 
     def check(self, manifest: StoreManifest, fields: Collection[str], store: str | None = None) -> None:
-        """Check that these are statistics of `fields` in the present revision of a store, which errors call `store`.
+        """Check that the statistics cover `fields` and are of this revision of the store. Errors name it `store`.
 
-        Raises RevisionChanged if they are of another revision, UnknownField for a field that they lack.
+        Raises RevisionChanged and UnknownField.
         """
         if self.revision is not None and self.revision != manifest.revision:
             raise RevisionChanged(
-                f"the statistics are of revision {self.revision}, {name_store(manifest, store)} is at "
-                f"{manifest.revision}; measure it again with `drawpoint stats`.",
+                f"the statistics are of revision {self.revision}, but {name_store(manifest, store)} is at "
+                f"{manifest.revision}; measure them again with `drawpoint stats`.",
                 store=store,
             )
         for field in fields:
@@ -84,11 +85,11 @@ class Normaliser:
                 self._find(field)
 
     def normalise(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return new tensors of the same fields, normalised; raises UnknownField for a field without statistics."""
+        """Return new, normalised tensors of the same fields. Raises UnknownField for a field without statistics."""
         return {field: self._forward(field, tensor) for field, tensor in tensors.items()}
 
     def denormalise(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return new tensors of the same fields in the units of the store: what `normalise` is undone by."""
+        """Return new tensors of the same fields in the units of the store: the inverse of `normalise`."""
         return {field: self._back(field, tensor) for field, tensor in tensors.items()}
 
     def _forward(self, field: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -107,7 +108,7 @@ class Normaliser:
         return tensor.sign() * tensor.abs().expm1() if self._source(field) in self.log else tensor
 
     def _tensors(self, field: str, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and deviation, of shape (dim,), or () for a scalar field, whose tensor has no such axis."""
+        """Return mean and deviation of shape (dim,), or () for a scalar field, whose tensor has no component axis."""
         mean, std = (like.new_tensor(values) for values in self._find(field))
         return (mean[0], std[0]) if len(mean) == 1 else (mean, std)
 
@@ -115,7 +116,7 @@ class Normaliser:
         found = self._moments.get(self._source(field))
         if found is None:
             raise UnknownField(
-                f"there are no statistics of {field!r}; measure it with `drawpoint stats`, or give it to "
+                f"there are no statistics of {field!r}; measure them with `drawpoint stats`, or name the field in "
                 "Normaliser(..., leave=...) to keep it as it is.",
                 field=field,
             )
@@ -126,7 +127,7 @@ class Normaliser:
 
 
 def _moments(mean: Any, std: Any) -> tuple[list[float], list[float]]:
-    """Return mean and deviation as lists of numbers, with a deviation of 1 for what does not vary."""
+    """Return mean and deviation as lists of floats, with a deviation of 1 for components that do not vary."""
     means, deviations = [float(value) for value in mean], [math.nan if value is None else float(value) for value in std]
     if len(means) != len(deviations):
         raise TypeError("mean and std have different lengths")

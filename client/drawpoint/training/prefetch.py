@@ -1,4 +1,4 @@
-"""Reads ahead: for jobs that load data without worker processes."""
+"""Reading ahead in threads, for jobs without worker processes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 IN_FLIGHT = 4
-"""Enough to hide a round trip behind a training step, and far below what a service takes on at once."""
+"""Enough to hide a round trip behind a training step, and far below the limits of a service."""
 
 
 def prefetch(
     read: Callable[[Request], Result], requests: Iterable[Request], *, in_flight: int = IN_FLIGHT
 ) -> Iterator[Result]:
-    """Return an iterator over `read(request)` for each of `requests`, in their order, read ahead by threads.
+    """Iterate over `read(request)` for each of `requests`, in order, reading ahead in threads.
 
-    `read` may be any reader's method, or a data set's `__getitem__`. At most `in_flight` reads are under way at once,
-    and at most as many results wait to be taken. `requests` may be endless: no more of it is taken than is read. What
-    a read raises is raised in its place, and ends the iteration. When that ends, by `break` and by an exception too,
-    the reads under way are waited for (each ends by the deadline of its connection), no other begins, and no thread is
-    left.
+    `read` may be a reader's method or a dataset's `__getitem__`. At most `in_flight` reads run at once, and at most
+    as many results wait to be taken. `requests` may be endless. An error of a read is raised in its place and ends
+    the iteration. When the iteration ends, also by `break`, running reads are waited for, and no thread is left.
 
     Raises ValueError for `in_flight` below 1.
     """
     if in_flight < 1:
-        raise ValueError(f"in_flight is how many reads are under way at once, 1 or more; not {in_flight}.")
+        raise ValueError(f"in_flight must be an integer >= 1, not {in_flight}.")
     return _read_ahead(read, requests, in_flight)
 
 
@@ -41,7 +39,7 @@ def _read_ahead(read: Callable[[Request], Result], requests: Iterable[Request], 
     try:
         for request in requests:
             waiting.append(pool.submit(read, request))
-            # One more than there are threads: while a result is used, each of them has something to do.
+            # One more than there are threads, so that all of them work while a result is used.
             if len(waiting) > in_flight:
                 yield waiting.popleft().result()
         while waiting:
