@@ -1,4 +1,4 @@
-"""The Python of docs/format.md and the scripts of examples/, run as they stand."""
+"""examples/draw_from_two_stores.py, run as it stands."""
 
 from __future__ import annotations
 
@@ -7,35 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from conftest import AHMED, FILEMAP, REPOSITORY, sample_arrays
-from drawpoint_cli.__main__ import main
+from conftest import FILEMAP, REPOSITORY, sample_arrays
 from drawpoint_store import ZarrStoreWriter
 from live import LiveService
 
-FORMAT = (REPOSITORY / "docs" / "format.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", FORMAT, flags=re.MULTILINE | re.DOTALL)
 
-
-def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=folder
+        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the store that the documents speak of."""
-    folder = tmp_path_factory.mktemp("docs")
-    assert main(["convert", str(AHMED), str(folder / "stores/ahmed")]) == 0
-    return folder
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_the_python_of_the_format_holds(block: str, folder: Path) -> None:
-    result = run("-c", block, folder=folder)
-    assert result.returncode == 0, result.stderr
 
 
 class TestDrawFromTwoStores:

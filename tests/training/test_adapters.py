@@ -1,4 +1,4 @@
-"""Other libraries read through us: stand-ins that make their calls get what our own reader gives."""
+"""Stand-ins that make the calls of other libraries get what our own reader gives."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import torch
 import drawpoint
 from drawpoint import Part, SampleDataset, StoreManifest
 from drawpoint.adapters.noether import write_metadata
-from drawpoint.adapters.paraview import write_vtp
 from drawpoint.errors import UnknownDomain
+from drawpoint.export import write_vtp
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.manifest import StoreManifest as StoredManifest
 from live import LiveService
@@ -61,10 +61,13 @@ class AeroDataset:
 
 
 class TestNoether:
-    def test_takes_our_reader_and_gets_what_its_own_gives(
+    def test_reads_the_same_tensors_through_a_remote_reader(
         self, small_root: Path, remote: drawpoint.RemoteReader, tmp_path: Path
     ) -> None:
-        served = AeroDataset(write_metadata(remote, tmp_path), sampling_seed=7)
+        root = write_metadata(remote, tmp_path / "a" / "b")
+        assert StoreManifest.from_json((root / "manifest.json").read_bytes()).samples == remote.manifest.samples
+        assert (root / "val_design_ids.txt").read_text() == ""
+        served = AeroDataset(root, sampling_seed=7)
         served.reader = remote
         assert served.design_ids == SPLIT
         own = ZarrChunkReader(small_root)
@@ -76,13 +79,7 @@ class TestNoether:
             assert found.keys() == expected.keys()
             assert all(torch.equal(found[field], expected[field]) for field in expected)
 
-    def test_finds_all_that_it_reads_beside_the_fields(self, remote: drawpoint.RemoteReader, tmp_path: Path) -> None:
-        root = write_metadata(remote, tmp_path / "a" / "b")
-        assert StoreManifest.from_json((root / "manifest.json").read_bytes()).samples == remote.manifest.samples
-        assert (root / "val_design_ids.txt").read_text() == ""
-        assert sum(path.stat().st_size for path in root.iterdir()) < 20_000
-
-    def test_meets_no_sample_that_a_blacklist_names(self, small_root: Path, tmp_path: Path) -> None:
+    def test_splits_leave_out_samples_of_a_blacklist(self, small_root: Path, tmp_path: Path) -> None:
         shutil.copytree(small_root, tmp_path / "store")
         (tmp_path / "store" / "blacklist.txt").write_text("meshes/run/5.vtk\nrun/98\nrun/1\n")
         (tmp_path / "store" / "splits" / "train.txt").write_text("run/98\nrun/1\nrun/2\nrun/3\n")
@@ -95,7 +92,9 @@ class TestNoether:
         assert (root / "train_design_ids.txt").read_text() == "run/2\n"
         assert (root / "blacklist2.txt").read_text() == "run/3\n"
 
-    def test_is_spared_samples_that_the_store_lacks(self, small_root: Path, tmp_path: Path) -> None:
+    def test_splits_leave_out_samples_that_the_store_lacks_with_a_warning(
+        self, small_root: Path, tmp_path: Path
+    ) -> None:
         shutil.copytree(small_root, tmp_path / "store")
         for name, ids in (("train", "run/98\nrun/1\n"), ("test", "run/97\nrun/99\n")):
             (tmp_path / "store" / "splits" / f"{name}.txt").write_text(ids)
@@ -182,7 +181,9 @@ class TestExport:
             pytest.skip("THE EXPORT TO .vtp IS NOT TESTED: pyvista is not installed; pip install '.[viz]'")
         return importlib.import_module("pyvista")
 
-    def test_writes_points_with_their_fields(self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path) -> None:
+    def test_writes_points_with_their_fields_of_draws_and_parts(
+        self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path
+    ) -> None:
         drawn = local.read_sample("run/0", COUNTS, seed=1)
         drawn["volume_speed"] = drawn["volume_velocity"].norm(dim=1).requires_grad_()
         found = pyvista.read(write_vtp(tmp_path / "draw.vtp", drawn, "volume"))
@@ -190,35 +191,33 @@ class TestExport:
         assert set(found.point_data) == {"velocity", "speed"}
         assert torch.equal(torch.from_numpy(found.point_data["velocity"].copy()), drawn["volume_velocity"])
         assert found.n_verts == 5
-
-    def test_writes_a_part(self, pyvista: Any, local: ZarrChunkReader, tmp_path: Path) -> None:
         part: Part = next(iter(local.iter_parts("run/0", "surface", 4)))
         found = pyvista.read(write_vtp(tmp_path / "part.vtp", part))
         assert found.n_points == 4
         assert list(found.point_data) == ["pressure"]
 
     @pytest.mark.usefixtures("pyvista")
-    def test_refuses_what_is_no_cloud_of_points(self, local: ZarrChunkReader, tmp_path: Path) -> None:
+    def test_refuses_unknown_domains_suffixes_and_row_counts(self, local: ZarrChunkReader, tmp_path: Path) -> None:
         drawn = local.read_sample("run/0", COUNTS, seed=1)
         with pytest.raises(UnknownDomain, match="'inlet'"):
             write_vtp(tmp_path / "a.vtp", drawn, "inlet")
         with pytest.raises(ValueError, match=r"a\.vtk' does not end in \.vtp"):
             write_vtp(tmp_path / "a.vtk", drawn)
-        with pytest.raises(ValueError, match="surface_extra has 3 rows"):
+        with pytest.raises(ValueError, match="surface_extra has 3 rows, but there are 4 points"):
             write_vtp(tmp_path / "a.vtp", drawn | {"surface_extra": torch.zeros(3)})
         assert not list(tmp_path.iterdir())
 
-    def test_says_what_to_install(self) -> None:
+    def test_names_the_extra_that_is_missing(self) -> None:
         code = (
             "import sys; sys.modules['pyvista'] = None\n"
-            "from drawpoint.adapters.paraview import write_vtp\n"
+            "from drawpoint.export import write_vtp\n"
             "try:\n    write_vtp('a.vtp', {})\nexcept ImportError as error:\n    print(repr(str(error)))\n"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "pip install '.[viz]'" in json.dumps(result.stdout), result.stderr
 
 
-def test_a_blacklist_that_is_no_text_is_named(remote: drawpoint.RemoteReader, tmp_path: Path) -> None:
+def test_a_blacklist_that_is_no_text_is_an_error(remote: drawpoint.RemoteReader, tmp_path: Path) -> None:
     (tmp_path / "blacklist.txt").write_bytes(b"\xff")
     with pytest.raises(ValueError, match=r"blacklist\.txt is not UTF-8 text"):
         write_metadata(remote, tmp_path)

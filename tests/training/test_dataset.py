@@ -1,17 +1,17 @@
-"""What an item of a dataset is depends on seed, epoch and sample id, and on nothing else."""
+"""The items of a dataset depend on seed, epoch and sample id, and on nothing else."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 import drawpoint
 from drawpoint import SampleDataset, StoreManifest
@@ -69,8 +69,8 @@ class BatchReader(PlainReader):
         return self._reader.read_batch(*args, **kwargs)
 
 
-class TestAnItem:
-    def test_is_the_draw_that_seed_epoch_and_sample_name(self, reader: Reader, local: ZarrChunkReader) -> None:
+class TestItems:
+    def test_are_the_draws_of_seed_epoch_and_sample_id(self, reader: Reader, local: ZarrChunkReader) -> None:
         dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=11)
         for epoch in (0, 1, 2**62):
             dataset.set_epoch(epoch)
@@ -80,31 +80,25 @@ class TestAnItem:
                 expected["geometry_position"] = local.read_coords(sample_id, "surface", 3, seed=seed)
                 assert_equal(dataset[index], expected)
 
-    def test_has_a_name_that_stays_for_ever(self) -> None:
+    def test_keep_their_seeds_in_all_versions(self) -> None:
         # A training that is resumed with another drawpoint must go on with the same samples.
         assert derive_seed("dataset/1", "independent", 0, 0, "run/0") == 3233694958294259144
         assert derive_seed("dataset/1", "parts", 3, "größe/läuft ✓") == 5719243832232732934
 
-    def test_of_the_next_epoch_is_not_that_of_the_next_seed(self, local: ZarrChunkReader) -> None:
+    def test_of_the_next_epoch_differ_from_those_of_the_next_seed(self, local: ZarrChunkReader) -> None:
         first, second = (SampleDataset(local, num_points=COUNTS, seed=seed) for seed in (0, 1))
         first.set_epoch(1)
         assert not torch.equal(first[0]["volume_position"], second[0]["volume_position"])
 
-    def test_is_the_same_wherever_it_stands(self, reader: Reader) -> None:
-        whole = SampleDataset(reader, num_points=COUNTS, seed=1)
-        chosen = SampleDataset(reader, ["run/6", "run/2"], num_points=COUNTS, seed=1)
-        assert len(chosen) == 2
-        assert_equal(chosen[0], whole[6])
-        assert_equal(chosen[-1], whole[2])
-        with pytest.raises(IndexError):
-            chosen[2]
-
-    def test_has_the_fields_asked_for_and_can_carry_its_id(self, reader: Reader) -> None:
+    def test_have_the_fields_asked_for_and_the_id(self, reader: Reader) -> None:
         dataset = SampleDataset(reader, fields=["surface_pressure"], num_points=COUNTS, with_sample_id=True)
         assert dataset[3].keys() == {"surface_pressure", "sample_id"}
+        assert dataset[-1]["sample_id"] == "run/6"
+        with pytest.raises(IndexError):
+            dataset[7]
         assert [batch["sample_id"] for batch in DataLoader(dataset, 4)] == [IDS[:4], IDS[4:]]
 
-    def test_is_what_the_transform_makes_of_it(self, local: ZarrChunkReader) -> None:
+    def test_are_what_the_transform_returns(self, local: ZarrChunkReader) -> None:
         dataset = SampleDataset(
             local, num_points=COUNTS, with_sample_id=True, transform=lambda item: (item["sample_id"], len(item))
         )
@@ -112,8 +106,8 @@ class TestAnItem:
         assert dataset.__getitems__([1]) == [("run/1", 5)]
 
 
-class TestParts:
-    def test_show_every_point_once_a_cycle_and_group_them_anew(self, reader: Reader, local: ZarrChunkReader) -> None:
+class TestPartsMode:
+    def test_every_point_comes_once_a_cycle_and_cycles_differ(self, reader: Reader, local: ZarrChunkReader) -> None:
         dataset = SampleDataset(reader, num_points={"surface": 5, "volume": 5}, mode="parts", seed=2)
         for index, sample_id in enumerate(IDS):
             everything = local.read_sample(sample_id)
@@ -128,7 +122,7 @@ class TestParts:
                     assert torch.equal(found.reshape(len(found), -1).sort(dim=0).values, expected)
                 assert not all(torch.equal(found, cycles[0]) for found in cycles)
 
-    def test_draw_the_geometry_anew_each_epoch(self, reader: Reader, local: ZarrChunkReader) -> None:
+    def test_the_geometry_is_drawn_anew_each_epoch(self, reader: Reader, local: ZarrChunkReader) -> None:
         dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode="parts")
         for epoch in range(3):
             dataset.set_epoch(epoch)
@@ -138,29 +132,21 @@ class TestParts:
             assert torch.equal(dataset.__getitems__([1])[0]["geometry_position"], expected)
 
 
-def test_fixed_items_are_those_of_epoch_0_in_every_epoch(reader: Reader) -> None:
-    fixed = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=2, mode="fixed")
-    first = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, seed=2)
-    for epoch in (0, 1, 7):
-        fixed.set_epoch(epoch)
-        assert fixed.epoch == epoch
-        for index in range(len(fixed)):
-            assert_equal(fixed[index], first[index])
-            assert_equal(fixed.__getitems__([index])[0], first[index])
-
-
-class TestABatch:
+class TestBatches:
     @pytest.mark.parametrize("mode", ["independent", "parts", "fixed"])
-    def test_holds_the_items_in_order(self, reader: Reader, mode: Any) -> None:
+    def test_hold_the_items_in_order(self, reader: Reader, mode: Any) -> None:
         dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode=mode, with_sample_id=True)
+        first = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, mode=mode)[0]
         dataset.set_epoch(1)
+        fixed = torch.equal(dataset[0]["volume_position"], first["volume_position"])
+        assert fixed == (mode == "fixed")
         indices = [3, 0, 3, -1]
         for item, index in zip(dataset.__getitems__(indices), indices, strict=True):
             expected = dataset[index]
             assert item.pop("sample_id") == expected.pop("sample_id")
             assert_equal(item, expected)
 
-    def test_is_one_request_where_the_reader_can(self, local: ZarrChunkReader) -> None:
+    def test_are_one_request_if_the_reader_has_read_batch(self, local: ZarrChunkReader) -> None:
         reader = BatchReader(local)
         dataset = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3)
         batches = list(DataLoader(dataset, 3))
@@ -168,24 +154,22 @@ class TestABatch:
         assert batches[0]["geometry_position"].shape == (3, 3, 3)
         assert batches[2]["volume_velocity"].shape == (1, 5, 3)
 
-    def test_is_read_one_by_one_where_it_cannot(self, local: ZarrChunkReader) -> None:
+    def test_are_read_item_by_item_otherwise(self, local: ZarrChunkReader) -> None:
         plain, whole = (SampleDataset(reader, num_points=COUNTS) for reader in (PlainReader(local), local))
         for found, expected in zip(DataLoader(plain, 3), DataLoader(whole, 3), strict=True):
             assert_equal(found, expected)
 
 
-class TestTheSamples:
-    def test_are_all_of_the_store_sorted(self, reader: Reader) -> None:
+class TestSamples:
+    def test_are_all_of_the_store_sorted_or_those_of_a_split_in_its_order(self, reader: Reader) -> None:
         assert SampleDataset(reader).sample_ids == IDS
-
-    def test_are_those_of_a_split_in_its_order(self, reader: Reader) -> None:
         assert SampleDataset(reader, split="train").sample_ids == SPLIT
 
-    def test_that_only_a_split_knows_are_left_out_with_a_warning(self, reader: Reader) -> None:
+    def test_of_a_split_that_the_store_lacks_are_left_out_with_a_warning(self, reader: Reader) -> None:
         with pytest.warns(UserWarning, match=r"1 samples of split 'torn' .* left out: run/99"):
             assert SampleDataset(reader, split="torn").sample_ids == ["run/5"]
 
-    def test_that_are_named_and_not_there_are_left_out_with_a_warning(self, reader: Reader) -> None:
+    def test_of_sample_ids_that_the_store_lacks_are_left_out_with_a_warning(self, reader: Reader) -> None:
         told = r"^1 samples of sample_ids are not in the store and left out: run/99\.$"
         with pytest.warns(UserWarning, match=told) as caught:
             dataset = SampleDataset(reader, sample_ids=reader.split("torn"))
@@ -195,18 +179,16 @@ class TestTheSamples:
             dataset = SampleDataset(reader, [f"run/{number}" for number in (1, 11, 12, 13, 14)])
         assert dataset.sample_ids == ["run/1"]
 
-    def test_are_an_error_when_none_is_there(self, reader: Reader) -> None:
+    def test_are_an_error_if_the_store_lacks_all_of_them_or_the_split(self, reader: Reader) -> None:
         with pytest.raises(SampleNotFound, match=r"'run/77'; near names: run/"):
             SampleDataset(reader, ["run/77", "run/78"])
         with pytest.raises(SampleNotFound, match="'run/98'"):
             SampleDataset(reader, split="gone")
-
-    def test_of_a_split_that_is_not_there_neither(self, reader: Reader) -> None:
         with pytest.raises(SplitNotFound):
             SampleDataset(reader, split="trian")
 
 
-def test_a_count_in_words_is_told_how_all_points_are_asked_for(reader: Reader) -> None:
+def test_the_count_all_is_refused_with_none_as_the_remedy(reader: Reader) -> None:
     counts: Any = {"surface": "all"}
     told = r"^the point count of 'surface' must be an integer, or None for all points, not 'all'\.$"
     with pytest.raises(InvalidDraw, match=told):
@@ -225,10 +207,12 @@ class TestItemsOfUnequalSize:
         writer.save_manifest()
         return ZarrChunkReader(tmp_path)
 
-    def test_are_foretold_with_the_sample_and_its_points(self, unequal: ZarrChunkReader) -> None:
+    def test_cause_a_warning_that_names_the_sample_and_its_points(self, unequal: ZarrChunkReader) -> None:
         told = r"^num_points\['volume'\] is 7 but sample 'short' has only 6 points .* at most 6, .*collate_fn=list\.$"
         with pytest.warns(UserWarning, match=told) as caught:
             dataset = SampleDataset(unequal, num_points={"surface": 6, "volume": 7}, seed=3)
+        with pytest.warns(UserWarning, match=r"^num_geometry_points is 8 but sample 'short' has only 6 points"):
+            SampleDataset(unequal, num_points={"surface": 6, "volume": 6}, num_geometry_points=8)
         assert len(caught) == 1
         assert caught[0].filename == __file__
         with pytest.raises(RuntimeError, match="equal size"):
@@ -236,10 +220,6 @@ class TestItemsOfUnequalSize:
         dataset.set_epoch(0)
         batch = next(iter(DataLoader(dataset, 3, collate_fn=list)))
         assert [len(item["volume_velocity"]) for item in batch] == [7, 7, 6]
-
-    def test_are_foretold_of_the_geometry_too(self, unequal: ZarrChunkReader) -> None:
-        with pytest.warns(UserWarning, match=r"^num_geometry_points is 8 but sample 'short' has only 6 points"):
-            SampleDataset(unequal, num_points={"surface": 6, "volume": 6}, num_geometry_points=8)
 
     @pytest.mark.parametrize(
         "options",
@@ -251,7 +231,7 @@ class TestItemsOfUnequalSize:
         ],
         ids=["enough", "enough in those chosen", "a single one", "not drawn"],
     )
-    def test_are_not_foretold_where_all_are_equal(self, unequal: ZarrChunkReader, options: Any) -> None:
+    def test_cause_no_warning_where_all_are_equal(self, unequal: ZarrChunkReader, options: Any) -> None:
         SampleDataset(unequal, **options)  # a warning is an error
 
 
@@ -273,21 +253,21 @@ class TestItemsOfUnequalSize:
         ({"normalise": 3}, ValueError, "normalise"),
     ],
 )
-def test_what_cannot_be_meant_is_told_at_once(
+def test_invalid_arguments_are_refused_at_once(
     local: ZarrChunkReader, options: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
         SampleDataset(local, **options)
 
 
-def test_splits_and_statistics_must_come_from_somewhere(local: ZarrChunkReader) -> None:
-    with pytest.raises(ValueError, match="give their sample_ids"):
+def test_a_reader_without_splits_or_statistics_is_an_error_when_they_are_needed(local: ZarrChunkReader) -> None:
+    with pytest.raises(ValueError, match="give sample_ids"):
         SampleDataset(PlainReader(local), split="train")
     with pytest.raises(ValueError, match="give them as normalise="):
         SampleDataset(PlainReader(local), normalise=True)
 
 
-def test_an_epoch_is_a_number_from_0_on(local: ZarrChunkReader) -> None:
+def test_an_epoch_is_an_integer_from_0_on(local: ZarrChunkReader) -> None:
     dataset = SampleDataset(local)
     dataset.set_epoch(3)
     assert dataset.epoch == 3
@@ -297,7 +277,7 @@ def test_an_epoch_is_a_number_from_0_on(local: ZarrChunkReader) -> None:
 
 
 class TestNormalisedItems:
-    def test_follow_the_statistics_that_the_store_ships(self, reader: Reader) -> None:
+    def test_use_the_statistics_that_the_store_ships(self, reader: Reader) -> None:
         plain = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3)
         normalised = SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, normalise=True)
         assert normalised.normaliser is not None
@@ -326,7 +306,7 @@ class TestDamage:
         with pytest.raises(ChunkDamaged, match="run/3"):
             dataset.__getitems__([0, 3])
 
-    def test_is_passed_over_if_told_to_and_told(
+    def test_is_skipped_with_a_warning_under_on_error_skip(
         self, torn_root: Path, local: ZarrChunkReader, caplog: pytest.LogCaptureFixture
     ) -> None:
         with LiveService({"torn": torn_root}) as service, drawpoint.connect(service.url) as connection:
@@ -342,13 +322,13 @@ class TestDamage:
                 assert "run/2" in caplog.text
                 assert "takes its place" in caplog.text
 
-    def test_of_everything_is_raised_all_the_same(self, torn_root: Path) -> None:
+    def test_of_all_samples_is_raised_under_on_error_skip(self, torn_root: Path) -> None:
         for sample_id in (*IDS[:2], *IDS[4:]):
             tear(torn_root, sample_id)
         with pytest.raises(ChunkDamaged):
             SampleDataset(ZarrChunkReader(torn_root), on_error="skip")[0]
 
-    def test_is_not_what_an_outage_is(self, small_root: Path) -> None:
+    def test_an_outage_is_raised_under_on_error_skip(self, small_root: Path) -> None:
         with LiveService({"small": small_root}) as service:
             reader = drawpoint.connect(service.url, deadline=0.5).store("small")
             dataset = SampleDataset(reader, on_error="skip", num_points=COUNTS)
@@ -358,13 +338,8 @@ class TestDamage:
                 read()
 
 
-class TestTorch:
-    def test_takes_it_for_a_dataset(self, local: ZarrChunkReader) -> None:
-        dataset = SampleDataset(local, ["run/0"]) + SampleDataset(local, ["run/1"])
-        assert isinstance(dataset, Dataset)
-        assert_equal(dataset[1], SampleDataset(local)[1])
-
-    def test_shares_it_among_ranks(self, reader: Reader) -> None:
+class TestWithTorch:
+    def test_distributed_sampler_shares_the_items_among_ranks(self, reader: Reader) -> None:
         alone = SampleDataset(reader, num_points=COUNTS, with_sample_id=True)
         alone.set_epoch(4)
         items = {item.pop("sample_id"): item for item in (alone[index] for index in range(7))}
@@ -381,14 +356,7 @@ class TestTorch:
         assert len(seen) == 8  # 7 do not divide: the sampler shows one again
         assert set(seen) == set(IDS)
 
-    @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning")  # there is no accelerator to pin for
-    def test_may_pin_its_batches(self, local: ZarrChunkReader) -> None:
-        dataset = SampleDataset(local, num_points=COUNTS, with_sample_id=True, mode="fixed")
-        for pinned, plain in zip(DataLoader(dataset, 4, pin_memory=True), DataLoader(dataset, 4), strict=True):
-            assert pinned.pop("sample_id") == plain.pop("sample_id")
-            assert_equal(pinned, plain)
-
-    def test_may_copy_it_and_each_copy_has_an_epoch_of_its_own(self, reader: Reader) -> None:
+    def test_copies_have_an_epoch_of_their_own(self, reader: Reader) -> None:
         dataset = SampleDataset(reader, num_points=COUNTS, normalise=True)
         dataset.set_epoch(2)
         for twin in (pickle.loads(pickle.dumps(dataset)), copy.deepcopy(dataset)):
@@ -396,10 +364,3 @@ class TestTorch:
             assert_equal(twin[1], dataset[1])
             twin.set_epoch(3)
             assert dataset.epoch == 2
-
-
-def test_a_reader_needs_no_more_than_it_is_asked_for(local: ZarrChunkReader) -> None:
-    reader = PlainReader(local)
-    samples: Sequence[Any] = [SampleDataset(reader, num_points=COUNTS)[0]]
-    assert samples
-    assert [kind for kind, *_ in reader.asked] == ["sample"]

@@ -1,4 +1,4 @@
-"""What an epoch was said to cost is what it costs."""
+"""The estimate of an epoch is what the epoch costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import IDS, Reader
 COUNTS = {"surface": 4, "volume": 5}
 
 
-def test_bytes_and_points_are_those_as_stored(local: ZarrChunkReader) -> None:
+def test_bytes_are_those_of_the_stored_dtypes(local: ZarrChunkReader) -> None:
     told = estimate(local.manifest, COUNTS, num_geometry_points=3)
     # Positions are stored in 4 bytes a component, pressure and velocity in 2.
     assert told.nbytes == 7 * (4 * (12 + 2) + 5 * (12 + 6) + 3 * 12)
@@ -30,12 +30,7 @@ def test_domains_without_a_count_are_read_in_full(local: ZarrChunkReader) -> Non
     assert (told.samples, told.points, told.requests, told.nbytes) == (2, 34, 2, 2 * 17 * 6)
 
 
-def test_samples_that_the_store_lacks_are_left_out_as_a_dataset_leaves_them_out(reader: Reader) -> None:
-    with pytest.warns(UserWarning, match=r"^1 samples of sample_ids .* left out: run/99\.$"):
-        assert estimate(reader, COUNTS, sample_ids=reader.split("torn"), probes=0).samples == 1
-
-
-def test_what_a_loader_then_takes_is_what_was_told(reader: Reader) -> None:
+def test_a_loader_takes_what_was_estimated(reader: Reader) -> None:
     told = estimate(reader, COUNTS, num_geometry_points=3, batch_size=3)
     loader = SampleLoader(SampleDataset(reader, num_points=COUNTS, num_geometry_points=3), 3)
     assert len(list(loader)) == told.requests == 3
@@ -43,7 +38,7 @@ def test_what_a_loader_then_takes_is_what_was_told(reader: Reader) -> None:
     assert loader.report.nbytes == 7 * 4 * (4 * 4 + 5 * 6 + 3 * 3)  # as float32
 
 
-def test_a_reader_is_timed(reader: Reader) -> None:
+def test_draws_of_a_reader_are_timed(reader: Reader) -> None:
     told = estimate(reader, COUNTS, num_geometry_points=3)
     assert told.seconds is not None
     assert told.seconds > 0
@@ -51,7 +46,7 @@ def test_a_reader_is_timed(reader: Reader) -> None:
     assert estimate(reader, COUNTS, probes=0).seconds is None
 
 
-def test_more_readers_at_once_take_less_time(local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrency_divides_the_time(local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(100))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     assert estimate(local, COUNTS).seconds == 7
@@ -67,7 +62,7 @@ def test_more_readers_at_once_take_less_time(local: ZarrChunkReader, monkeypatch
         ({"fields": ["surface_friction"]}, UnknownField),
     ],
 )
-def test_what_cannot_be_drawn_is_told(
+def test_invalid_draws_are_refused(
     local: ZarrChunkReader, options: dict[str, Any], error: type[drawpoint.errors.DrawpointError]
 ) -> None:
     with pytest.raises(error):
@@ -75,7 +70,7 @@ def test_what_cannot_be_drawn_is_told(
 
 
 @pytest.mark.parametrize("name", ["concurrency", "batch_size"])
-def test_a_number_that_is_no_point_count_is_refused_by_its_own_name(local: ZarrChunkReader, name: str) -> None:
+def test_an_invalid_number_is_refused_by_its_name(local: ZarrChunkReader, name: str) -> None:
     options: dict[str, Any] = {name: 0}
     with pytest.raises(InvalidDraw, match=rf"^{name} must be an integer in 1\.\."):
         estimate(local.manifest, **options)

@@ -67,7 +67,7 @@ def test_local_and_served_trainings_are_equal_and_the_files_are_close(tmp_path: 
     assert kilobytes["local store"] < kilobytes["whole .pt files"] / 8
 
 
-def test_a_served_store_is_all_that_a_training_and_its_figure_need(url: str, tmp_path: Path) -> None:
+def test_a_training_on_a_served_store_needs_no_server_packages(url: str, tmp_path: Path) -> None:
     figure = tmp_path / "images" / "figure.png"
     drawn = ["--figure", str(figure)] if importlib.util.find_spec("matplotlib") else []
     result = run("-I", "-c", WITHOUT_SERVER, "--url", url, *SHORT, *drawn, cwd=tmp_path)
@@ -87,19 +87,14 @@ def test_a_served_store_is_all_that_a_training_and_its_figure_need(url: str, tmp
             ["--sample", "slant_52"],
             "--sample: store 'ahmed' has no sample 'slant_52'; near names: slant_25, slant_0.\n",
         ),
+        (["--url", "http://127.0.0.1:9/x?y"], "is not the address of a service, such as http://host:8000.\n"),
     ],
 )
-def test_what_there_is_not_is_told_before_anything_is_trained(
+def test_an_unknown_store_sample_or_address_is_an_error_before_any_training(
     url: str, tmp_path: Path, options: list[str], told: str
 ) -> None:
     result = run(str(SCRIPT), "--url", url, *options, cwd=tmp_path)
     assert result.returncode == 1
-    assert (result.stdout, result.stderr) == ("", told)
-
-
-def test_an_address_without_a_service_is_told_in_one_sentence(tmp_path: Path) -> None:
-    result = run(str(SCRIPT), "--url", "http://127.0.0.1:9/x?y", cwd=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].endswith("is not the address of a service, such as http://host:8000.")
-    assert "Traceback" not in result.stderr
-    assert not list(tmp_path.iterdir())
+    assert not result.stdout
+    assert result.stderr.endswith(told)
+    assert result.stderr.count("\n") == 1

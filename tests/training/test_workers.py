@@ -1,4 +1,4 @@
-"""Items are the same in any process: the matrix of start methods, worker counts and readers."""
+"""Items are the same in any process, for all start methods and both readers."""
 
 from __future__ import annotations
 
@@ -48,23 +48,22 @@ def expected(local: ZarrChunkReader) -> dict[int, list[dict[str, torch.Tensor]]]
     return found
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_every_way_of_loading_gives_the_same_tensors(
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1), ("forkserver", 1)])
+def test_workers_of_any_start_method_give_the_same_tensors(
     reader: Reader, method: str, workers: int, expected: dict[int, list[dict[str, torch.Tensor]]]
 ) -> None:
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system has no {method}")
     dataset = make_dataset(reader)
     # Workers that persist hold a copy of the dataset from the first epoch on; set_epoch must reach it.
-    options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": True} if workers else {}
+    options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": True}
     loader: DataLoader[Any] = DataLoader(dataset, 3, num_workers=workers, **options)
     for epoch in EPOCHS:
         dataset.set_epoch(epoch)
         assert_equal_batches(list(loader), expected[epoch])
 
 
-def test_workers_of_a_copy_follow_the_copy(local: ZarrChunkReader, expected: dict[int, Any]) -> None:
+def test_workers_of_a_copy_follow_its_epoch(local: ZarrChunkReader, expected: dict[int, Any]) -> None:
     dataset = make_dataset(local)
     twin: SampleDataset = pickle.loads(pickle.dumps(dataset))
     loader: DataLoader[Any] = DataLoader(
@@ -76,9 +75,7 @@ def test_workers_of_a_copy_follow_the_copy(local: ZarrChunkReader, expected: dic
     assert dataset.epoch == 0
 
 
-def test_an_epoch_that_is_left_early_does_not_reach_into_the_next(
-    local: ZarrChunkReader, expected: dict[int, Any]
-) -> None:
+def test_batches_read_ahead_do_not_reach_into_the_next_epoch(local: ZarrChunkReader, expected: dict[int, Any]) -> None:
     dataset = make_dataset(local)
     loader: DataLoader[Any] = DataLoader(
         dataset, 3, num_workers=2, multiprocessing_context="fork", persistent_workers=True, prefetch_factor=2

@@ -1,0 +1,102 @@
+"""The examples of docs/*.md run as they stand, page by page, against a served store."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from conftest import AHMED, REPOSITORY, need_programs
+from drawpoint import errors
+from drawpoint_cli.__main__ import main
+from drawpoint_service.problems import Problem, status_of
+from live import LiveService
+
+DOCS = REPOSITORY / "docs"
+# What the pages print, besides that they run.
+PRINTED = {
+    "client": ["store 'ahmed' has no sample 'slant_52'"],
+    "converting": ["['slant_0', 'slant_25'] {} "],
+    "http": ["'0/coords/surface_position'", "sample-not-found"],
+    "training": ["2 samples, 7168 points, 1 requests, 0.184 MB, about "],
+}
+PAGES = [*PRINTED, "adapters", "format", "statistics"]
+PYTHON = [sys.executable, "-W", "error"]
+# DataLoader forks a process with threads, of which Python 3.12 and later warn. The others are Lightning's own.
+PYTHON += ["-W", "ignore:This process:DeprecationWarning", "-W", "ignore::FutureWarning"]
+PYTHON += ["-W", "ignore::UserWarning:lightning", "-c"]
+QUIET = "import logging; logging.disable(logging.INFO)\n"  # Lightning logs its devices
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README's commands leave it, with a split besides."""
+    folder: Path = tmp_path_factory.mktemp("checkout")
+    runs, root = folder / "examples" / "data" / "ahmed", folder / "stores" / "ahmed"
+    shutil.copytree(AHMED, runs)
+    assert main(["convert", str(runs), str(root), "--workers", "1"]) == 0
+    assert main(["stats", str(root)]) == 0
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("slant_0\n", encoding="utf-8")
+    (folder / ".curlrc").write_text("fail\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(checkout: Path) -> Iterator[LiveService]:
+    with LiveService({"ahmed": checkout / "stores" / "ahmed"}) as service:
+        yield service
+
+
+def run(kind: str, code: str, folder: Path) -> str:
+    program = PYTHON if kind == "python" else ["bash", "-euo", "pipefail", "-c"]
+    result = subprocess.run(
+        [*program, QUIET + code if kind == "python" else code],
+        cwd=folder,
+        env={**os.environ, "CURL_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, f"{code}\n{result.stderr}"
+    assert kind == "bash" or not result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_run_in_order(page: str, checkout: Path, service: LiveService) -> None:
+    need_programs(f"docs/{page}.md", "bash", "curl")
+    if page == "adapters" and importlib.util.find_spec("pyvista") is None:
+        pytest.skip("docs/adapters.md IS NOT TESTED: pyvista is not installed; pip install '.[viz]'")
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8").replace("http://127.0.0.1:8000", service.url)
+    blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [(kind, code) for kind, code in blocks if not re.search("http://host:8000|pip install", code)]
+    assert blocks
+    printed = ""
+    for kind, group in itertools.groupby(blocks, key=lambda block: block[0]):
+        code = "\n".join(code for _, code in group)
+        printed += run(kind, code * 2 if page == "converting" else code, checkout)  # a conversion may be repeated
+    assert [text for text in PRINTED.get(page, []) if text not in printed] == []
+
+
+def test_the_page_on_http_names_each_path_parameter_and_problem(service: LiveService) -> None:
+    text = (DOCS / "http.md").read_text(encoding="utf-8")
+    paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    operations = [operation for path in paths.values() for operation in path.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", [])]
+    in_url = {each["name"] for each in parameters if each["in"] == "query"} - {"surface", "volume"}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and not kind.__subclasses__()]
+    sent = [kind for kind in kinds if issubclass(kind, errors.DrawpointError) and status_of(kind("")) != 500]
+    problems = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower() for kind in sent}
+    names = {*paths, *problems, *Problem.model_fields, *in_url}
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
