@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -19,7 +20,14 @@ import drawpoint
 from conftest import REPOSITORY, need_programs
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+SHOWN: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+# Python blocks that follow each other run in one process, in which torch is loaded once.
+RUNS = [list(group) for _, group in itertools.groupby(SHOWN, key=lambda block: block[0] == "python")]
+BLOCKS = [
+    block
+    for run in RUNS
+    for block in ([("python", "\n".join(code for _, code in run))] if run[0][0] == "python" else run)
+]
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 ALREADY_TAKEN = "8000"
 

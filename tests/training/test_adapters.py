@@ -203,7 +203,7 @@ class TestExport:
             write_vtp(tmp_path / "a.vtp", drawn, "inlet")
         with pytest.raises(ValueError, match=r"a\.vtk' does not end in \.vtp"):
             write_vtp(tmp_path / "a.vtk", drawn)
-        with pytest.raises(ValueError, match="surface_extra has 3 rows, but there are 4 points"):
+        with pytest.raises(ValueError, match="surface_extra has 3 rows, but surface_position has 4"):
             write_vtp(tmp_path / "a.vtp", drawn | {"surface_extra": torch.zeros(3)})
         assert not list(tmp_path.iterdir())
 

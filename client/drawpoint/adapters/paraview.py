@@ -37,7 +37,7 @@ def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], 
             continue
         if len(tensor) != len(points):
             raise ValueError(
-                f"{name} has {len(tensor)} rows and {domain}{suffix} {len(points)}; give it one row a point."
+                f"{name} has {len(tensor)} rows, but {domain}{suffix} has {len(points)}; give it one row a point."
             )
         cloud.point_data[field] = tensor.detach().cpu().numpy()
     target = Path(path)
