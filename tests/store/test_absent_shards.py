@@ -183,7 +183,7 @@ def test_verify_counts_it_and_says_that_it_cannot_be_told_from_loss(
     assert main(["verify", str(root)]) == 0
     told = capsys.readouterr().out
     assert f"remark: {absent} shards without an object, read as the fill value" in told
-    assert "absence cannot be told from loss" in told
+    assert "a lost shard is not noticed there" in told
 
 
 # What stays damage

@@ -66,11 +66,11 @@ def find_runs(
     The sample's metadata has been read; its indexes are read here. What `cache` holds goes to its place in `out`.
     """
     direct: list[tuple[str, DomainDraw, ShardedArray, np.ndarray[Any, Any]]] = []
-    left = []
+    fallback_fields = []
     for field, draw in plan.arrays.items():
         array = sample.array(draw)
         if array is None:
-            left.append(field)
+            fallback_fields.append(field)
         else:
             direct.append((field, draw.draw, array, out[field]))
     yield from sample.read_indexes(
@@ -85,7 +85,7 @@ def find_runs(
         target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
         wanted = target.destinations if cache is None else _place_cached(sample, target, cache)
         runs += _join_chunks(sample, target, wanted, most_bytes)
-    return runs, left
+    return runs, fallback_fields
 
 
 def _find_destinations(draw: DomainDraw) -> dict[int, list[Destination]]:

@@ -142,9 +142,9 @@ class PlanReader:
             self._read(self._sample(plan), plan, out)
 
     def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        with self._opened(sample):
-            runs, left = run_sync(self._find_runs(sample, plan, out), sample.source)
-            self._read_with_zarr(plan, left, out)
+        with self._dropping_damaged(sample):
+            runs, fallback_fields = run_sync(self._find_runs(sample, plan, out), sample.source)
+            self._read_with_zarr(plan, fallback_fields, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
             if threads == 1 or len(runs) <= 1 or sample.source.is_remote:
                 read_runs(sample, runs, self._chunks)
@@ -179,10 +179,10 @@ class PlanReader:
         out: Mapping[str, np.ndarray[Any, Any]],
         run_blocking: Callable[..., Awaitable[None]],
     ) -> None:
-        with self._opened(sample):
-            runs, left = await run_async(self._find_runs(sample, plan, out), sample.source)
-            if left:
-                await run_blocking(self._read_with_zarr, plan, left, out)
+        with self._dropping_damaged(sample):
+            runs, fallback_fields = await run_async(self._find_runs(sample, plan, out), sample.source)
+            if fallback_fields:
+                await run_blocking(self._read_with_zarr, plan, fallback_fields, out)
             try:
                 fetched = await sample.source.fetch_async([run.span for run in runs])
             except FileNotFoundError as error:
@@ -204,13 +204,13 @@ class PlanReader:
     def open_sample(self, plan: ReadPlan) -> OpenSample:
         """Return the sample of a plan with its metadata, which the plan's arrays need. Raises MetadataDamaged."""
         sample = self._sample(plan)
-        with self._opened(sample):
+        with self._dropping_damaged(sample):
             if run_sync(sample.read_metadata(plan.arrays.values()), sample.source):
                 self._samples.put(plan.relpath, sample, sample.nbytes)
         return sample
 
     @contextlib.contextmanager
-    def _opened(self, sample: OpenSample) -> Iterator[None]:
+    def _dropping_damaged(self, sample: OpenSample) -> Iterator[None]:
         """Drop what is known of a sample if it turns out damaged: the next read must see it restored.
 
         A storage that does not answer says nothing of what was read before.
@@ -278,15 +278,15 @@ class PlanReader:
             return self._pool
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in _OPENED}
+        return {name: value for name, value in self.__dict__.items() if name not in _TRANSIENT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._open()
 
 
-_OPENED = ("_chunks", "_first_use", "_pool", "_pool_of", "_samples")
-"""What a reader opens for itself."""
+_TRANSIENT = ("_chunks", "_first_use", "_pool", "_pool_of", "_samples")
+"""What a reader opens for itself, and no copy or pickle of it has."""
 
 
 def _was_replaced(sample: OpenSample) -> bool:
