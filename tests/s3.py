@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from drawpoint_store.storage.bucket_access import open_client
+
 ACCESS_KEY, SECRET_KEY = "key", "secret"
 _START_SECONDS = 60
 _UNTIL_STDIN_ENDS = 'trap "" INT TERM HUP; "$@" & read -r _; kill -9 $!; wait'
@@ -94,6 +96,15 @@ def run_s3(bucket: str) -> Iterator[Bucket]:
             yield Bucket(bucket, f"http://127.0.0.1:{s3}", folder_url)
         finally:
             server.communicate(b"end\n")
+
+
+def upload(folder: Path, root: str) -> str:
+    """Put the files of a folder below an object URL, and return the URL."""
+    client = open_client(root)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            client.put(str(path.relative_to(folder)), path.read_bytes())
+    return root
 
 
 def _until_answered(url: str, method: str) -> None:

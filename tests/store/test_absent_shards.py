@@ -36,7 +36,7 @@ from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
-from s3 import Bucket
+from s3 import Bucket, upload
 from small import small_arrays, small_writer
 
 LAYOUTS = build_domain_layouts(
@@ -260,12 +260,7 @@ def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) 
 
 @pytest.fixture
 def bucket_root(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> str:
-    root = f"s3://{bucket.name}/{tmp_path.name}"
-    client = open_client(root)
-    for path in write_foreign(tmp_path / "foreign").rglob("*"):
-        if path.is_file():
-            client.put(str(path.relative_to(tmp_path / "foreign")), path.read_bytes())
-    return root
+    return upload(write_foreign(tmp_path / "foreign"), f"s3://{bucket.name}/{tmp_path.name}")
 
 
 def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:

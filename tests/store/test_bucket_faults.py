@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket
 
+pytestmark = pytest.mark.usefixtures("bucket_environment", "made_root")
 COUNTS: dict[str, int | None] = {"surface": 700, "volume": 5000}
 QUICK = {"retries": 3, "stall_seconds": 0.3, "deadline_seconds": 3.0}
 """Faults that last end within the deadline; a test waits for it only where nothing else can end them."""
@@ -41,24 +42,6 @@ TRANSIENT = {
     "503": status(503, "SlowDown"),
     "429": status(429, "TooManyRequests"),
 }
-
-
-@pytest.fixture(scope="module")
-def bucket(bucket: Bucket, store_root: Path) -> Iterator[Bucket]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        client = open_client(f"s3://{bucket.name}/made")
-        for path in sorted(store_root.rglob("*")):
-            if path.is_file():
-                client.put(str(path.relative_to(store_root)), path.read_bytes())
-        yield bucket
-
-
-@pytest.fixture
-def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
-    with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
-        yield running
 
 
 def location(proxy: BucketProxy, **settings: Any) -> Storage:
@@ -129,7 +112,7 @@ def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy:
         store.read_into(other, {field: np.empty(array.shape, np.float32) for field, array in other.arrays.items()})
     proxy.passed.clear()
     assert same(read(store, {}), whole)
-    assert not any("param0" in passed.target for passed in proxy.passed)  # one of the other sample's may come late
+    assert proxy.passed == []
 
 
 def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: BucketProxy) -> None:
@@ -150,8 +133,7 @@ def test_no_more_requests_are_under_way_than_the_bucket_is_to_bear(proxy: Bucket
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault: Fault, where: str) -> None:
     proxy.fail_first(2, fault, where)
-    store = ZarrChunkReader(location(proxy, retries=10, deadline_seconds=60))  # a busy machine is slow to answer, too
-    assert same(read(store, COUNTS), read(ZarrChunkReader(store_root), COUNTS))
+    assert same(read(ZarrChunkReader(location(proxy)), COUNTS), read(ZarrChunkReader(store_root), COUNTS))
     assert sum(where in passed.target for passed in proxy.passed) > 2 or where == "/c/0"
 
 
@@ -172,8 +154,7 @@ def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault:
 def test_an_outage_while_a_sample_is_read_is_no_damage(
     proxy: BucketProxy, fault: Fault, reason: str, where: str
 ) -> None:
-    patience = {} if fault.kind in ("blackhole", "drip") else {"stall_seconds": 30, "deadline_seconds": 60}
-    store = ZarrChunkReader(location(proxy, **{"retries": 1, "deadline_seconds": 1.0, **patience}))
+    store = ZarrChunkReader(location(proxy, retries=1, deadline_seconds=1.0))
     proxy.fault = lambda passed: fault if where in passed.target else None
     began = time.monotonic()
     with pytest.raises(StoreUnreadable, match=reason):

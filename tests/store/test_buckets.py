@@ -17,24 +17,13 @@ from s3 import Bucket
 COUNTS = {"surface": 300, "volume": 1000}
 
 
-@pytest.fixture
-def bucket_root(bucket: Bucket, bucket_environment: None, store_root: Path) -> str:
-    """The store of the fixtures, copied into the bucket object by object."""
-    root = f"s3://{bucket.name}/made"
-    client = open_client(root)
-    for path in sorted(store_root.rglob("*")):
-        if path.is_file():
-            client.put(str(path.relative_to(store_root)), path.read_bytes())
-    return root
-
-
 @pytest.mark.parametrize("arguments", [{"seed": 1}, {"seed": 1, "part": 2}, {"seed": 1, "fields": ["volume_pressure"]}])
 def test_draws_from_a_bucket_are_those_from_disk(
-    bucket_root: str, store_root: Path, arguments: dict[str, object]
+    made_root: str, bucket_environment: None, store_root: Path, arguments: dict[str, object]
 ) -> None:
     expected = ZarrChunkReader(store_root).read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
-    through_stores = ZarrChunkReader(bucket_root, store_factory=lambda path: make_store(path, read_only=True))
-    for reader in (ZarrChunkReader(bucket_root), ZarrChunkReader(bucket_root, read_concurrency=4), through_stores):
+    through_stores = ZarrChunkReader(made_root, store_factory=lambda path: make_store(path, read_only=True))
+    for reader in (ZarrChunkReader(made_root), ZarrChunkReader(made_root, read_concurrency=4), through_stores):
         found = reader.read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
         assert found.keys() == expected.keys()
         assert all(found[field].equal(tensor) for field, tensor in expected.items())

@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +22,16 @@ from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from proxy import BucketProxy
-from s3 import ACCESS_KEY, SECRET_KEY, Bucket
+from s3 import ACCESS_KEY, SECRET_KEY
 
 COUNTS: dict[str, int | None] = {"surface": 700, "volume": 3000}
 
 
-@pytest.fixture(scope="module")
-def bucket(bucket: Bucket, store_root: Path) -> Iterator[Bucket]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        client = open_client("s3://cars/made")
-        for path in sorted(store_root.rglob("*")):
-            if path.is_file():
-                client.put(str(path.relative_to(store_root)), path.read_bytes())
-        yield bucket
-
-
-@pytest.fixture
-def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
-    with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
-        yield running
-
-
-def opened(proxy: BucketProxy, folder: Path, limit: int = 2**30) -> ZarrChunkReader:
+def opened(proxy: BucketProxy, folder: Path, root: str = "s3://cars/made") -> ZarrChunkReader:
     access = BucketAccess(
         endpoint=proxy.url, access_key_id=SecretStr(ACCESS_KEY), secret_access_key=SecretStr(SECRET_KEY)
     )
-    return ZarrChunkReader(open_storage("s3://cars/made", access), disk_cache=DiskCache(folder, limit))
+    return ZarrChunkReader(open_storage(root, access), disk_cache=DiskCache(folder, 2**30))
 
 
 def read(store: ZarrChunkReader, counts: dict[str, int | None], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
@@ -68,6 +49,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
 
 
+@pytest.mark.usefixtures("made_root")
 def test_a_second_epoch_asks_nothing_of_the_bucket_after_a_restart_too(
     proxy: BucketProxy, store_root: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +63,7 @@ def test_a_second_epoch_asks_nothing_of_the_bucket_after_a_restart_too(
         assert proxy.passed == []
 
 
+@pytest.mark.usefixtures("made_root")
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
 def test_an_entry_that_the_disk_has_harmed_is_fetched_again(
     proxy: BucketProxy, store_root: Path, tmp_path: Path, harm: str
@@ -104,10 +87,12 @@ def test_an_entry_that_the_disk_has_harmed_is_fetched_again(
     assert len(proxy.passed) == asked + 1  # the manifest
 
 
-def test_what_the_bucket_has_damaged_is_not_kept(proxy: BucketProxy, store_root: Path, tmp_path: Path) -> None:
-    client, key = open_client("s3://cars/made"), "param0/run.zarr/volume/velocity/c/0/0"
+def test_what_the_bucket_has_damaged_is_not_kept(
+    proxy: BucketProxy, bucket_root: str, store_root: Path, tmp_path: Path
+) -> None:
+    client, key = open_client(bucket_root), "param0/run.zarr/volume/velocity/c/0/0"
     whole = bytes(client.get(key).bytes())
-    store = opened(proxy, tmp_path)
+    store = opened(proxy, tmp_path, bucket_root)
     client.put(key, bytes(5000) + whole[5000:])
     with pytest.raises(ChunkDamaged):
         read(store, {})
