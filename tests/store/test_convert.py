@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -19,14 +20,14 @@ from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource, read_tensor
+from drawpoint_store.conversion.source import SourceFile
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Collection
 
 MADE = detect_filemap(run_tensors())
 
@@ -534,3 +535,37 @@ def test_values_that_a_dtype_turns_to_zero_are_counted_by_field(tmp_path: Path) 
     assert report.underflows == {"surface_pressure": (2 * (SURFACE - 110), 2 * (SURFACE - 100))}
     wide = writer_at(tmp_path / "wide", field_dtypes={"surface_pressure": "float32"})
     assert convert(tmp_path / "runs", wide).underflows == {}
+
+
+class NpySource:
+    """One .npy file a field, `<sample>_<field>.npy` in one folder: a source of another format."""
+
+    broken: ClassVar[dict[str, str]] = {"lost": "lacks its file"}
+    unmapped_files: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self.location = str(folder)
+        self.sample_ids = sorted({path.name.partition("_")[0] for path in folder.glob("*_*.npy")})
+
+    def files(self, sample_id: str) -> dict[str, SourceFile]:
+        paths = sorted(Path(self.location).glob(f"{sample_id}_*.npy"))
+        stats = {path.stem.partition("_")[2]: (path, path.stat()) for path in paths}
+        return {field: SourceFile(str(path), s.st_size, str(s.st_mtime_ns)) for field, (path, s) in stats.items()}
+
+    def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        files = self.files(sample_id).items()
+        return {field: np.load(file.path) for field, file in files if fields is None or field in fields}
+
+
+def test_any_source_is_converted_through_the_same_interface(tmp_path: Path) -> None:
+    (tmp_path / "arrays").mkdir()
+    write_runs(tmp_path / "runs", 2)
+    for number in range(2):
+        for name, tensor in run_tensors(number).items():
+            field = name.removesuffix(".pt").replace("distance_to_surface", "sdf")
+            np.save(tmp_path / "arrays" / f"run-{number}_{field}.npy", tensor.numpy())
+        (tmp_path / "runs" / f"run_{number}").rename(tmp_path / "runs" / f"run-{number}")
+    report = convert(NpySource(tmp_path / "arrays"), writer_at(tmp_path / "store"))
+    assert (report.converted, report.broken) == (["run-0", "run-1"], {"lost": "lacks its file"})
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
