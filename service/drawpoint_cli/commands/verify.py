@@ -11,7 +11,7 @@ from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add
 from drawpoint_cli.filemap import add_filemap
 from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import choose_filemap
-from drawpoint_store.conversion.pt_source import PtSource, require_torch
+from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import verify_store
@@ -61,7 +61,6 @@ def run(args: argparse.Namespace) -> int:
     """Verify, and print each problem when it is found; then compare with the source, if there is one."""
     if args.source is None:
         return _verify(args)
-    require_torch()
     tree = FileTree.scan(args.source)
     source = PtSource(tree, choose_filemap(args.filemap, tree))
     return max(_verify(args), _compare(args, source))

@@ -20,7 +20,7 @@ import drawpoint
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.compatibility import check_compatibility
 from drawpoint_store.conversion.journal import Journal, fingerprint
-from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource, require_torch
+from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
@@ -94,10 +94,9 @@ def convert(
 
     Raises StoreExists for a store that is refused or not compatible with the writer, InvalidSample for a source
     without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if another process
-    published meanwhile, ExtraMissing without torch, and ValueError for several workers where they would not
-    share memory://, and where store or source would lie inside the other.
+    published meanwhile, ExtraMissing for `.pt` files without torch, and ValueError for several workers where they would
+    not share memory://, and where store or source would lie inside the other.
     """
-    require_torch()
     started = time.monotonic()
     storage = writer.storage
     root = storage.root

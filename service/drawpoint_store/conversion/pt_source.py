@@ -37,10 +37,16 @@ PREPROCESSED = "preprocessed/"
 
 @dataclass(frozen=True)
 class PtSource:
-    """The samples of a file tree: the folders that hold the files that `filemap` names; a `Source`."""
+    """The samples of a file tree: the folders that hold the files that `filemap` names; a `Source`.
+
+    Raises ExtraMissing, with the remedy, where there is no torch to read the files with.
+    """
 
     tree: FileTree
     filemap: FileMap
+
+    def __post_init__(self) -> None:
+        require_torch()
 
     @classmethod
     def scan(cls, location: str | os.PathLike[str], filemap: FileMap) -> Self:
@@ -123,7 +129,7 @@ class PtSource:
 
 
 def require_torch() -> None:
-    """Raise ExtraMissing, with what to install, where there is no torch to read files with."""
+    """Raise ExtraMissing, with the remedy, where there is no torch to read files with."""
     if importlib.util.find_spec("torch") is None:
         raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint.errors import DataDamaged, InvalidSample
-from drawpoint_store.conversion.pt_source import require_torch
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
@@ -79,10 +78,8 @@ def compare_samples(
 
     Values of the source are cast as the store's layout says. `max_workers` threads each have one field of one sample
     in memory. `progress` shows a bar on a terminal. Raises StoreNotFound, InvalidManifest, InvalidSample for a source
-    without samples, StoreUnreadable where store or source do not answer, ExtraMissing without torch, and ValueError for
-    `max_workers` below 1.
+    without samples, StoreUnreadable where store or source do not answer, and ValueError for `max_workers` below 1.
     """
-    require_torch()
     comparison = _Comparison(ZarrChunkReader(store_root), source)
     ids = sorted({*comparison.store.manifest.samples, *source.sample_ids, *source.broken})
     plans = {sample_id: comparison.plan(sample_id) for sample_id in ids}
