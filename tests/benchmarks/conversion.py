@@ -9,17 +9,14 @@ process, interleaved. zarr-python shuffles with torch.randperm and writes with `
 from __future__ import annotations
 
 import argparse
-import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import zarr
 from made import FILEMAP, resampled
+from turns import print_times, time_in_turns
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
@@ -54,29 +51,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     arrays = resampled(150_000, 600_000)
-    times: dict[str, list[float]] = {"drawpoint": [], "zarr-python": []}
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
 
-        def write_ours() -> None:
-            ZarrStoreWriter(root / "ours", FILEMAP, "bench").write_sample("run", arrays)
+        def write_ours(number: int) -> None:
+            ZarrStoreWriter(Path(folder, f"ours_{number}"), FILEMAP, "bench").write_sample("run", arrays)
 
-        def write_theirs() -> None:
-            write_through_zarr(root / "theirs", arrays)
+        def write_theirs(number: int) -> None:
+            write_through_zarr(Path(folder, f"theirs_{number}"), arrays)
 
-        calls: dict[str, Callable[[], None]] = {"drawpoint": write_ours, "zarr-python": write_theirs}
-        for number in range(rounds + 1):
-            for name, call in calls.items():
-                shutil.rmtree(root / "ours", ignore_errors=True)
-                shutil.rmtree(root / "theirs", ignore_errors=True)
-                begin = time.perf_counter()
-                call()
-                if number:
-                    times[name].append(time.perf_counter() - begin)
-    ours = statistics.median(times["drawpoint"])
-    print("| way | p50 ms a sample | over drawpoint |\n|---|---|---|")
-    for name, values in times.items():
-        print(f"| {name} | {statistics.median(values) * 1e3:.0f} | {statistics.median(values) / ours:.2f} |")
+        times = time_in_turns({"drawpoint": write_ours, "zarr-python": write_theirs}, rounds)
+    print_times(times, "a sample")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Local draws: ours, zarr-python's oindex, tensorstore where it is installed, and the floor, in one run.
 
-    python tests/benchmarks/local_read.py [--rounds 40]
+    python tests/benchmarks/local_read.py [--rounds 200]
 
 One draw is surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points, warm. The floor is
 what any reader must do to the same chunks: pread, crc32c, blosc.decompress and one cast to float32, on one thread.
@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import torch
 import zarr
 from made import write_store
 from numcodecs import blosc
+from turns import print_times, time_in_turns
 
 from drawpoint.draw.rows import row_indices
 from drawpoint.format.tensors import as_float32_each
@@ -76,7 +75,7 @@ def oindex(groups: dict[str, dict[str, Any]], plan: ReadPlan) -> dict[str, torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         reader = ZarrChunkReader(write_store(Path(folder), SAMPLES))
@@ -89,33 +88,18 @@ def main() -> None:
             }
             for sample_id, entry in reader.manifest.samples.items()
         }
-        times: dict[str, list[float]] = {}
-
-        def measure(name: str, call: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-            begin = time.perf_counter()
-            call(*args, **kwargs)
-            times.setdefault(name, []).append((time.perf_counter() - begin) * 1e3)
-
-        for number in range(SAMPLES):
-            reader.read_sample(f"run_{number}", COUNTS, seed=0)
-            threaded.read_sample(f"run_{number}", COUNTS, seed=0)
-        for number in range(rounds):
-            for seed in range(5):
-                sample_id = f"run_{(number + seed) % SAMPLES}"
-                draw_seed = number * 5 + seed
-                plan = plan_sample(reader.manifest, sample_id, COUNTS, seed=draw_seed)
-                chunks = floor.chunks(plan)
-                measure("drawpoint", reader.read_sample, sample_id, COUNTS, seed=draw_seed)
-                measure("drawpoint, read_concurrency=2", threaded.read_sample, sample_id, COUNTS, seed=draw_seed)
-                measure("floor: pread + crc32c + blosc + cast", floor.read, chunks)
-            measure("zarr-python oindex (noether's reader)", oindex, opened, plan)
-            if importlib.util.find_spec("tensorstore"):
-                measure("tensorstore, all chunks in flight", tensorstore_read, folder, plan)
-        ours = statistics.median(times["drawpoint"])
-        print("| way | p50 ms a sample | p95 ms | over drawpoint |\n|---|---|---|---|")
-        for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
-            middle = statistics.median(values)
-            print(f"| {name} | {middle:.2f} | {np.quantile(values, 0.95):.2f} | {middle / ours:.2f} |")
+        ids = [f"run_{number % SAMPLES}" for number in range(SAMPLES + rounds)]
+        plans = [plan_sample(reader.manifest, each, COUNTS, seed=seed) for seed, each in enumerate(ids)]
+        chunks = [floor.chunks(plan) for plan in plans]
+        ways: dict[str, Callable[[int], object]] = {
+            "drawpoint": lambda number: reader.read_sample(ids[number], COUNTS, seed=number),
+            "drawpoint, read_concurrency=2": lambda number: threaded.read_sample(ids[number], COUNTS, seed=number),
+            "floor: pread + crc32c + blosc + cast": lambda number: floor.read(chunks[number]),
+            "zarr-python oindex (noether's reader)": lambda number: oindex(opened, plans[number]),
+        }
+        if importlib.util.find_spec("tensorstore"):
+            ways["tensorstore, all chunks in flight"] = lambda number: tensorstore_read(folder, plans[number])
+        print_times(time_in_turns(ways, rounds, warm=SAMPLES), "a sample")
 
 
 _tensorstores: dict[str, Any] = {}

@@ -21,11 +21,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from made import write_store
+from turns import print_times, time_in_turns
 
 import drawpoint
 from drawpoint_store import ZarrChunkReader
@@ -120,34 +121,23 @@ def compare_latency(root: Path, rounds: int) -> None:
         tensors = remote.read_sample("run_0", COUNTS, seed=0)
         layout = local.manifest.fields
         nbytes = sum(tensor.numel() * (2 if layout[f].dtype == "float16" else 4) for f, tensor in tensors.items())
-        times: dict[str, list[float]] = {"local read": [], "served to tensors": [], "static transfer (nginx)": []}
+        ways: dict[str, Callable[[int], object]] = {
+            "local read": lambda number: local.read_sample(f"run_{number % SAMPLES}", COUNTS, seed=number),
+            "served to tensors": lambda number: remote.read_sample(f"run_{number % SAMPLES}", COUNTS, seed=number),
+        }
         if static_url:
             Path(folder, "body").write_bytes(os.urandom(nbytes))
             Path(folder).chmod(0o755)  # nginx reads as a user of its own
             connection = http.client.HTTPConnection(urlsplit(static_url).netloc)
             buffer = bytearray(nbytes)
-        for number in range(rounds + 20):
-            sample_id = f"run_{number % SAMPLES}"
-            begin = time.perf_counter()
-            local.read_sample(sample_id, COUNTS, seed=number)
-            middle = time.perf_counter()
-            remote.read_sample(sample_id, COUNTS, seed=number)
-            end = time.perf_counter()
-            if static_url:
-                static_get(connection, buffer)
-            last = time.perf_counter()
-            if number >= 20:  # warm
-                times["local read"].append(middle - begin)
-                times["served to tensors"].append(end - middle)
-                times["static transfer (nginx)"].append(last - end)
-    print(f"One draw of {nbytes / 1e3:.0f} kB\n\n| way | p50 ms | p95 ms |\n|---|---|---|")
-    p50 = {}
-    for name, values in times.items():
-        if any(values):
-            p50[name] = statistics.median(values) * 1e3
-            print(f"| {name} | {p50[name]:.2f} | {sorted(values)[int(len(values) * 0.95)] * 1e3:.2f} |")
-    allowed = p50["local read"] + 2 * p50.get("static transfer (nginx)", float("nan"))
-    print(f"| goal: local read + 2 x static | {allowed:.2f} | |\n")
+            ways["static transfer (nginx)"] = lambda _: static_get(connection, buffer)
+        times = time_in_turns(ways, rounds, warm=20)
+    print(f"One draw of {nbytes / 1e3:.0f} kB\n")
+    print_times(times, "a draw", "local read")
+    if static_url:
+        allowed = statistics.median(times["local read"]) + 2 * statistics.median(times["static transfer (nginx)"])
+        print(f"| goal: local read + 2 x static | {allowed:.2f} | | |")
+    print()
 
 
 def busy_seconds() -> float:

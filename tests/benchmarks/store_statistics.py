@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import zarr
 from made import write_store
+from turns import print_times, time_in_turns
 
 from drawpoint_store import StoreManifest, calculate_store_statistics
 
@@ -24,12 +23,7 @@ SAMPLES = 2
 Means = dict[str, list[float]]
 
 
-def measure_ours(root: Path, workers: int) -> Means:
-    measured = calculate_store_statistics(root, max_workers=workers)
-    return {field: stats.mean.tolist() for field, stats in measured.items()}
-
-
-def measure_with_zarr_and_torch(root: Path) -> Means:
+def means_by_zarr_and_torch(root: Path) -> Means:
     """Measure as one would by hand: each array read whole, moments and log moments in float64, merged."""
     totals: dict[str, tuple[int, torch.Tensor, torch.Tensor]] = {}
     manifest = StoreManifest.load(root)
@@ -53,30 +47,21 @@ def measure_with_zarr_and_torch(root: Path) -> Means:
 
 def main() -> None:
     n_surface, n_volume = map(int, sys.argv[1:] or (150_000, 600_000))
-    ways: dict[str, Callable[[Path], Means]] = {
-        "drawpoint, 1 thread": lambda root: measure_ours(root, 1),
-        "drawpoint, 2 threads": lambda root: measure_ours(root, 2),
-        "zarr-python full reads + torch moments": measure_with_zarr_and_torch,
-    }
-    times: dict[str, list[float]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         root = write_store(Path(folder), SAMPLES, n_surface=n_surface, n_volume=n_volume)
-        for _ in range(ROUNDS):
-            means = []
-            for way, measure in ways.items():
-                begin = time.perf_counter()
-                means.append(measure(root))
-                times[way].append(time.perf_counter() - begin)
-            for field, expected in means[-1].items():
-                for found in means[:-1]:
-                    np.testing.assert_allclose(found[field], expected, rtol=1e-9, atol=1e-12)
-    median = {way: float(np.median(seconds)) for way, seconds in times.items()}
-    peer = median[list(ways)[-1]]
-    print(f"{SAMPLES} samples of {n_surface:,} + {n_volume:,} points, 8 fields; median of {ROUNDS} rounds in turns.\n")
-    print("| way | ms a sample | times as fast as the peer |")
-    print("|---|---|---|")
-    for way, seconds in median.items():
-        print(f"| {way} | {seconds / SAMPLES * 1e3:.0f} | {peer / seconds:.1f} |")
+        measured = calculate_store_statistics(root)
+        for field, mean in means_by_zarr_and_torch(root).items():
+            np.testing.assert_allclose(measured[field].mean, mean, rtol=1e-9, atol=1e-12)
+        times = time_in_turns(
+            {
+                "drawpoint": lambda _: calculate_store_statistics(root, max_workers=1),
+                "drawpoint, 2 threads": lambda _: calculate_store_statistics(root, max_workers=2),
+                "zarr-python full reads + torch moments": lambda _: means_by_zarr_and_torch(root),
+            },
+            ROUNDS,
+        )
+    print(f"{n_surface:,} + {n_volume:,} points a sample, 8 fields; {ROUNDS} rounds.\n")
+    print_times({way: [ms / SAMPLES for ms in each] for way, each in times.items()}, "a sample")
 
 
 if __name__ == "__main__":
