@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.fsspec import FsspecStore
@@ -15,7 +16,7 @@ from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
-from drawpoint_store.storage import open_storage
+from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket
@@ -105,6 +106,31 @@ def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, mon
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):
         convert(source, writer_at(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
+
+
+def test_a_command_opens_one_client_that_reads_and_one_that_writes(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def count(*arguments: Any, read_only: bool) -> Any:
+        opened.append("reads" if read_only else "writes")
+        return open_client(*arguments, read_only=read_only)
+
+    write_runs(tmp_path / "runs", 2)
+    monkeypatch.setattr(bucket_storage, "open_client", count)
+    store = f"{root}/counted"
+    for command, clients in (
+        (["convert", str(tmp_path / "runs"), store, "--workers", "1"], ["reads", "writes"]),
+        (["verify", store], ["reads"]),
+        (["stats", store], ["reads", "writes"]),
+        (["info", store], ["reads"]),
+        (["upgrade", store], ["reads"]),
+        (["prune", store], ["reads"]),
+    ):
+        opened.clear()
+        assert main(command) == 0
+        assert sorted(opened) == clients, command
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from drawpoint.errors import InvalidSettings, StoreUnreadable
-from drawpoint_store import ZarrChunkReader, is_remote, make_store
+from drawpoint_store import ZarrChunkReader, is_remote, make_store, read_split_ids
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import BucketAccess, LocalStorage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
-from drawpoint_store.storage.locations import join
+from drawpoint_store.storage.locations import join, split_path
 
 URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
 PATHS = ["/data/runs", "runs", "./runs", "file:///data/runs", "FILE:///data/runs", "C:/runs", "odd:name/runs", ""]
@@ -85,6 +85,26 @@ def test_paths_are_read_as_files(tmp_path: Path, form: Callable[[Path], Any]) ->
 )
 def test_names_are_joined_to_any_root(root: str, joined: str) -> None:
     assert join(root, "a/b") == joined
+
+
+@pytest.mark.parametrize(
+    ("location", "folder", "name"),
+    [
+        ("ids.txt", ".", "ids.txt"),
+        ("/ids.txt", "/", "ids.txt"),
+        ("a/b.txt", "a", "b.txt"),
+        ("s3://bucket/a/b.txt", "s3://bucket/a", "b.txt"),
+        ("memory://b.txt", "memory://", "b.txt"),
+        ("file:///b.txt", "file:///", "b.txt"),
+    ],
+)
+def test_a_file_is_split_into_its_folder_and_name(location: str, folder: str, name: str) -> None:
+    assert split_path(location) == (folder, name)
+
+
+def test_a_split_file_at_a_url_without_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="names no bucket; write s3://BUCKET/PATH"):
+        read_split_ids(tmp_path, "s3://bucket")
 
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs", "Cc"]), min_size=1))

@@ -19,7 +19,7 @@ from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics import STATISTICS_NAME
 from drawpoint_store.storage import open_storage
-from drawpoint_store.storage.locations import split
+from drawpoint_store.storage.locations import split_path
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[lis
 def _write(storage: Storage, output: str | None, document: bytes) -> str:
     if output is None:
         return storage.write(STATISTICS_NAME, document)
-    folder, name = split(output)
+    folder, name = split_path(output)
     return open_storage(folder).write(name, document)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from drawpoint.draw.selection import BLACKLISTS, leave_out
 from drawpoint.errors import MetadataDamaged, SplitNotFound
 from drawpoint_store.storage import open_storage
-from drawpoint_store.storage.locations import split
+from drawpoint_store.storage.locations import split_path
 
 if TYPE_CHECKING:
     from drawpoint_store.storage import Storage
@@ -74,7 +74,7 @@ def find_split_file(store_root: str | os.PathLike[str], split_file: str | os.Pat
     sought = [name]
     storage = open_storage(store_root)
     if "://" in name:
-        folder, file = split(name)
+        folder, file = split_path(name)
         data = open_storage(folder).read(file)
     else:
         data = None

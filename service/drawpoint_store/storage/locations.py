@@ -40,7 +40,7 @@ def join(root: str | os.PathLike[str], name: str) -> str:
     return f"{scheme}{separator}{path.rstrip('/')}/{name}" if path else f"{scheme}{separator}{name}"
 
 
-def split(location: str | os.PathLike[str]) -> tuple[str, str]:
+def split_path(location: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the path or URL of the folder that a file is in, and the file's name."""
     scheme, separator, path = str(location).rpartition("://")
     folder, slash, name = path.rpartition("/")
