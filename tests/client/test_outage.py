@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +22,6 @@ import pytest
 import torch
 
 import drawpoint
-from drawpoint import errors
 from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
@@ -231,46 +229,6 @@ def test_an_epoch_through_restart_and_outage_holds_every_sample_once_and_right(
         expected = local.read_sample(name_sample(seed), COUNTS, seed=seed)
         assert list(drawn) == list(expected)
         assert all(drawn[field].equal(tensor) for field, tensor in expected.items()), (client, seed)
-
-
-@pytest.fixture(scope="module")
-def outages(
-    store_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, tuple[drawpoint.Connection, drawpoint.RemoteReader]]]:
-    """Connections that have worked, and stores opened over them, to services that were killed and stopped since."""
-    log = tmp_path_factory.mktemp("serve")
-    with ServeProcess(store_root, log / "killed") as killed, ServeProcess(store_root, log / "stopped") as stopped:
-        outages = {}
-        for name, service in (("killed", killed), ("stopped", stopped)):
-            # Without a timeout of single steps: only the deadline ends a call.
-            connection = drawpoint.connect(service.url, timeout=None)
-            outages[name] = connection, connection.store("made")
-            # Only now: opening it may take its time.
-            told = connection._transport  # noqa: SLF001
-            told.settings = replace(told.settings, deadline=0.4)
-        killed.kill()
-        stopped.process.send_signal(signal.SIGSTOP)
-        yield outages
-
-
-@pytest.mark.parametrize("call", ["sample", "coords", "batch", "store"])
-@pytest.mark.parametrize(("end", "kind"), [("killed", errors.ServiceUnavailable), ("stopped", errors.DeadlineExceeded)])
-def test_an_outage_beyond_the_deadline_is_told_as_one_and_never_as_a_missing_sample(
-    end: str,
-    kind: type[errors.RequestFailed],
-    call: str,
-    outages: dict[str, tuple[drawpoint.Connection, drawpoint.RemoteReader]],
-) -> None:
-    connection, reader = outages[end]
-    calls: dict[str, Callable[[], object]] = {
-        "sample": lambda: reader.read_sample("param0/run", COUNTS, seed=1),
-        "coords": lambda: reader.read_coords("param0/run", "surface", 5, seed=1),
-        "batch": lambda: reader.read_batch(["param0/run", "param1/run"], COUNTS),
-        "store": lambda: connection.store("made"),
-    }
-    with pytest.raises(kind, match="store 'made'") as caught:
-        calls[call]()
-    assert not isinstance(caught.value, KeyError | ValueError | FileNotFoundError)
 
 
 class Counting(ZarrChunkReader):

@@ -66,6 +66,14 @@ HARMLESS: dict[str, Fault] = {
 }
 
 
+CALLS: dict[str, Callable[[drawpoint.RemoteReader], object]] = {
+    "a sample": lambda reader: reader.read_sample(SAMPLE, COUNTS, seed=1),
+    "coordinates": lambda reader: reader.read_coords(SAMPLE, "surface", 5, seed=1),
+    "a batch": lambda reader: reader.read_batch([SAMPLE, "param1/run"], COUNTS),
+    "a document": lambda reader: reader.splits(),
+}
+
+
 def assert_drawn(reader: drawpoint.RemoteReader, local: ZarrChunkReader, seed: int = 5) -> None:
     remote = reader.read_sample(SAMPLE, COUNTS, seed=seed)
     expected = local.read_sample(SAMPLE, COUNTS, seed=seed)
@@ -274,6 +282,16 @@ class TestGivingUp:
         assert not isinstance(caught.value, LookupError)  # an outage is no missing sample
         assert (caught.value.store, caught.value.sample) == ("made", SAMPLE)
         assert caught.value.request_id == proxy.draws[-1].headers["x-request-id"]
+
+    @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+    def test_on_a_service_that_is_gone_tells_no_missing_sample(
+        self, service: LiveService, open_store: OpenStore, call: Callable[[drawpoint.RemoteReader], object]
+    ) -> None:
+        with FaultyProxy(service.url) as proxy:
+            reader = open_store(proxy.url, deadline=0.3)
+        with pytest.raises(errors.ServiceUnavailable, match="store 'made'") as caught:
+            call(reader)
+        assert not isinstance(caught.value, KeyError | ValueError | FileNotFoundError)
 
     def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
         self, proxy: FaultyProxy, open_store: OpenStore
