@@ -108,7 +108,7 @@ class Transport:
                 pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
                 hopeless = isinstance(failure, Untrusted | Refused | Oversized)
                 if hopeless or remaining < LAST_TRY_SECONDS or wish >= remaining:
-                    cause = root_failure(failure, before, deadline.elapsed() - begun, deadline)
+                    cause = root_failure(failure, before, deadline.seconds - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure
                 before = failure
                 level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
@@ -198,7 +198,7 @@ def pause_before(attempt: int) -> float:
 def root_failure(
     failure: TransportFailure, before: TransportFailure | None, seconds: float, deadline: Deadline
 ) -> TransportFailure:
-    """Return the failure to report: a last attempt that began too late says less than the one before it."""
+    """Return the failure to report: a last attempt that had few `seconds` left says less than the one before it."""
     late = isinstance(failure, TimedOut) and deadline.remaining() <= 0 and seconds < deadline.seconds / 2
     return before if late and before is not None else failure
 

@@ -32,7 +32,6 @@ MAX_DOCUMENT_BYTES = 2**30
 MAX_PROBLEM_BYTES = 2**20
 """Of an answer that is not 200: a problem document, or the page of a proxy."""
 
-
 YEAR_SECONDS = 365 * 86_400.0
 """What a longer deadline, and a longer wish of a service to wait, is taken for: clocks have limits."""
 
