@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from drawpoint import RemoteReader
+    from drawpoint_store import ZarrChunkReader
 
 
 def tell_pid() -> int:
@@ -32,3 +33,9 @@ def make_client() -> httpx.Client:
     import httpx  # noqa: PLC0415  only the processes that call it need it
 
     return httpx.Client(headers={"x-made": "here"})
+
+
+def draw_lists(reader: ZarrChunkReader) -> dict[str, list[float]]:
+    """Draw from a sample of the shared store and return plain numbers, which need no shared memory to travel."""
+    read = reader.read_sample("param0/run", {"surface": 300, "volume": 700}, seed=11)
+    return {field: values.flatten().tolist() for field, values in read.items()}

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import ssl
     from io import BufferedReader
-    from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,7 @@ class FaultyProxy:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._server.shutdown()
         self.hang_up_all()

@@ -19,7 +19,6 @@ from drawpoint_store import ZarrChunkReader
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-    from types import TracebackType
 
 
 def is_refused(url: str) -> bool:
@@ -75,12 +74,7 @@ class LiveService:
             raise RuntimeError("the service did not start within 30 s")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=30)
         self._socket.close()

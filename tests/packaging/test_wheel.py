@@ -140,10 +140,6 @@ def test_the_base_install_imports(install: Callable[[str], Installation]) -> Non
     assert (result.stdout.strip(), result.stderr) == (drawpoint.__version__, "")
 
 
-def test_the_version_is_that_of_the_distribution(wheel: Path) -> None:
-    assert wheel.name.startswith(f"drawpoint-{drawpoint.__version__}-")
-
-
 @pytest.mark.parametrize("extra", ["", "client"])
 def test_a_client_only_install_brings_no_server_and_no_storage(wheel: Path, extra: str) -> None:
     assert not closure(wheel, extra).keys() & {"zarr", "numcodecs", "obstore", "fastapi", "starlette", "uvicorn"}

@@ -24,6 +24,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from children import draw_lists
 from conftest import FILEMAP, sample_arrays
 from drawpoint.draw.rows import row_indices
 from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
@@ -31,7 +32,6 @@ from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.reading import chunks
 from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import open_read_only
-from travel import draw_lists
 
 SID = "param0/run"
 DRAWS: dict[str, dict[str, Any]] = {
