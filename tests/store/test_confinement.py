@@ -80,43 +80,46 @@ IN_FOLDERS = [name for name in READS if "/" in name]
 
 
 @pytest.mark.parametrize("name", READS)
-class TestAFileOfAStore:
-    def test_may_be_a_link_to_a_file_inside_the_store(self, root: Path, name: str) -> None:
-        (root / name).rename(root / "moved")
-        (root / name).symlink_to(root / "moved")
-        assert READS[name](root) is not None
+def test_a_file_may_be_a_link_to_a_file_inside_the_store(root: Path, name: str) -> None:
+    (root / name).rename(root / "moved")
+    (root / name).symlink_to(root / "moved")
+    assert READS[name](root) is not None
 
-    def test_may_be_reached_through_a_root_that_is_a_link(self, root: Path, tmp_path: Path, name: str) -> None:
-        (tmp_path / "link").symlink_to(root)
-        assert READS[name](tmp_path / "link") is not None
 
-    @pytest.mark.parametrize("relative", [False, True])
-    def test_that_links_out_of_the_store_is_refused(
-        self, root: Path, tmp_path: Path, name: str, relative: bool
-    ) -> None:
-        outside = tmp_path / "outside"
-        shutil.move(root / name, outside)
-        (root / name).symlink_to(os.path.relpath(outside, (root / name).parent) if relative else outside)
-        with pytest.raises((DataDamaged, InvalidManifest), match=r"leads out of .* by a link"):
-            READS[name](root)
+@pytest.mark.parametrize("name", READS)
+def test_a_file_may_be_reached_through_a_root_that_is_a_link(root: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(root)
+    assert READS[name](tmp_path / "link") is not None
 
-    @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
-    def test_that_is_no_regular_file_is_refused_at_once(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
-    ) -> None:
-        (root / name).unlink()
-        if kind == "fifo":
-            os.mkfifo(root / name)
-        elif kind == "device":
-            (root / name).symlink_to("/dev/zero")
-        elif kind == "folder":
-            (root / name).mkdir()
-        else:
-            monkeypatch.chdir((root / name).parent)  # the address of a socket is short
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind((root / name).name)
-        with pytest.raises(DrawpointError):
-            READS[name](root)
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_file_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Path, name: str, relative: bool) -> None:
+    outside = tmp_path / "outside"
+    shutil.move(root / name, outside)
+    (root / name).symlink_to(os.path.relpath(outside, (root / name).parent) if relative else outside)
+    with pytest.raises((DataDamaged, InvalidManifest), match=r"leads out of .* by a link"):
+        READS[name](root)
+
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    (root / name).unlink()
+    if kind == "fifo":
+        os.mkfifo(root / name)
+    elif kind == "device":
+        (root / name).symlink_to("/dev/zero")
+    elif kind == "folder":
+        (root / name).mkdir()
+    else:
+        monkeypatch.chdir((root / name).parent)  # the address of a socket is short
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind((root / name).name)
+    with pytest.raises(DrawpointError):
+        READS[name](root)
 
 
 @pytest.mark.parametrize("name", IN_FOLDERS)
@@ -128,51 +131,54 @@ def test_a_file_in_a_folder_that_links_out_of_the_store_is_refused(root: Path, t
         READS[name](root)
 
 
-class TestADocument:
-    @pytest.mark.parametrize("name", [name for name in READS if name != SHARD])
-    def test_that_is_larger_than_the_environment_says_is_refused_unread(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str
-    ) -> None:
-        monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", str(LEAST_DOCUMENT_BYTES))
-        os.truncate(root / name, LARGE)  # a hole: reading it would be wrong in another way
-        with pytest.raises((DataDamaged, InvalidManifest), match=r"67,108,865 bytes, and 67,108,864 are read at most"):
-            READS[name](root)
+@pytest.mark.parametrize("name", [name for name in READS if name != SHARD])
+def test_a_document_larger_than_the_environment_says_is_refused_unread(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", str(LEAST_DOCUMENT_BYTES))
+    os.truncate(root / name, LARGE)  # a hole: reading it would be wrong in another way
+    with pytest.raises((DataDamaged, InvalidManifest), match=r"67,108,865 bytes, and 67,108,864 are read at most"):
+        READS[name](root)
 
-    def test_is_bounded_by_what_the_settings_of_its_store_say(self, root: Path) -> None:
-        os.truncate(root / "manifest.json", LARGE)
-        with pytest.raises(InvalidManifest, match="67,108,864 are read at most"):
-            StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
 
-    @pytest.mark.parametrize("value", ["1", "many", "-1", "1e9"])
-    def test_cannot_be_bounded_by_less_than_large_samples_need(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch, value: str
-    ) -> None:
-        monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", value)
-        with pytest.raises(InvalidSettings, match="DRAWPOINT_DOCUMENT_BYTES is a number of bytes, 67108864 or more"):
-            StoreManifest.load(root)
+def test_a_document_is_bounded_by_the_settings_of_its_store(root: Path) -> None:
+    os.truncate(root / "manifest.json", LARGE)
+    with pytest.raises(InvalidManifest, match="67,108,864 are read at most"):
+        StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
 
-    @pytest.mark.parametrize("filler", [b"[],", b'"",', b"1,", b"{},"])
-    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json", METADATA])
-    def test_whose_values_would_fill_the_memory_is_refused_before_it_is_parsed(
-        self, root: Path, name: str, filler: bytes
-    ) -> None:
-        (root / name).write_bytes(b'{"more":[' + filler * 3_000_000 + b"0]}")
-        with pytest.raises((DataDamaged, InvalidManifest), match="more than such a document has"):
-            READS[name](root)
 
-    def test_of_many_samples_with_scalars_is_far_from_that_bound(self, root: Path) -> None:
-        document = json.loads((root / "manifest.json").read_text())
-        (entry,) = [document["samples"][SAMPLE]]
-        document["samples"] = {
-            f"r{number}": {
-                "relpath": f"r{number}.zarr",
-                "domains": entry["domains"],
-                "scalars": {f"a{scalar}": 1 for scalar in range(20)},
-            }
-            for number in range(60_000)
+@pytest.mark.parametrize("value", ["1", "many", "-1", "1e9"])
+def test_documents_cannot_be_bounded_by_less_than_large_samples_need(
+    root: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", value)
+    with pytest.raises(InvalidSettings, match="DRAWPOINT_DOCUMENT_BYTES is a number of bytes, 67108864 or more"):
+        StoreManifest.load(root)
+
+
+@pytest.mark.parametrize("filler", [b"[],", b'"",', b"1,", b"{},"])
+@pytest.mark.parametrize("name", ["manifest.json", "statistics.json", METADATA])
+def test_a_document_whose_values_would_fill_the_memory_is_refused_unparsed(
+    root: Path, name: str, filler: bytes
+) -> None:
+    (root / name).write_bytes(b'{"more":[' + filler * 3_000_000 + b"0]}")
+    with pytest.raises((DataDamaged, InvalidManifest), match="more than such a document has"):
+        READS[name](root)
+
+
+def test_a_manifest_of_many_samples_with_scalars_is_far_from_that_bound(root: Path) -> None:
+    document = json.loads((root / "manifest.json").read_text())
+    (entry,) = [document["samples"][SAMPLE]]
+    document["samples"] = {
+        f"r{number}": {
+            "relpath": f"r{number}.zarr",
+            "domains": entry["domains"],
+            "scalars": {f"a{scalar}": 1 for scalar in range(20)},
         }
-        (root / "manifest.json").write_text(json.dumps(document, separators=(",", ":")))
-        assert len(StoreManifest.load(root).samples) == 60_000
+        for number in range(60_000)
+    }
+    (root / "manifest.json").write_text(json.dumps(document, separators=(",", ":")))
+    assert len(StoreManifest.load(root).samples) == 60_000
 
 
 def test_a_split_of_more_lines_than_any_data_set_has_samples_is_refused(root: Path) -> None:
@@ -339,22 +345,23 @@ class TestAnArrayThatIsLeftToZarrPython:
             ZarrChunkReader(root).read_sample("a")
 
 
-class TestTextThatIsNone:
-    @pytest.mark.parametrize("half", [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])
-    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
-    def test_in_a_document_is_refused_when_it_is_read(self, root: Path, name: str, half: bytes) -> None:
-        document = (root / name).read_bytes()
-        (root / name).write_bytes(document.replace(b"{", b'{"note": "' + half + b'",', 1))
-        with pytest.raises((InvalidManifest, MetadataDamaged)):
-            READS[name](root)
+@pytest.mark.parametrize("half", [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])
+@pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
+def test_a_document_that_is_no_text_is_refused(root: Path, name: str, half: bytes) -> None:
+    document = (root / name).read_bytes()
+    (root / name).write_bytes(document.replace(b"{", b'{"note": "' + half + b'",', 1))
+    with pytest.raises((InvalidManifest, MetadataDamaged)):
+        READS[name](root)
 
-    @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
-    def test_is_not_taken_for_a_character_that_is_escaped_as_a_pair(self, root: Path, name: str) -> None:
-        document = (root / name).read_bytes()
-        (root / name).write_bytes(document.replace(b"{", rb'{"note": "\ud83d\ude80",', 1))
-        assert READS[name](root) is not None
 
-    @pytest.mark.parametrize("dataset_name", ["\udcff", "a\x1b[2Jb"])
-    def test_as_a_data_set_s_name_is_refused_by_the_writer(self, tmp_path: Path, dataset_name: str) -> None:
-        with pytest.raises(ValueError, match="characters that do not print"):
-            ZarrStoreWriter(tmp_path, FILEMAP, dataset_name)
+@pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
+def test_a_character_that_is_escaped_as_a_pair_is_text(root: Path, name: str) -> None:
+    document = (root / name).read_bytes()
+    (root / name).write_bytes(document.replace(b"{", rb'{"note": "\ud83d\ude80",', 1))
+    assert READS[name](root) is not None
+
+
+@pytest.mark.parametrize("dataset_name", ["\udcff", "a\x1b[2Jb"])
+def test_a_dataset_name_that_does_not_print_is_refused_by_the_writer(tmp_path: Path, dataset_name: str) -> None:
+    with pytest.raises(ValueError, match="characters that do not print"):
+        ZarrStoreWriter(tmp_path, FILEMAP, dataset_name)

@@ -130,60 +130,64 @@ def test_what_is_no_file_is_no_missing_split(tmp_path: Path) -> None:
         read_split(tmp_path, "train")
 
 
-class TestSplitFile:
-    LINES = b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n"
-    IDS = ("param1/b", "param0/a", "param1/b")
+LINES = b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n"
+IDS = ("param1/b", "param0/a", "param1/b")
 
-    def test_is_read_by_its_name_below_the_store(self, root: str, put: Put) -> None:
-        put("train_design_ids.txt", self.LINES)
-        put("splits/tiny.txt", b"a\n")
-        assert read_split_ids(root, "train_design_ids.txt") == list(self.IDS)
-        assert read_split_ids(root, "splits/tiny.txt") == ["a"]
 
-    def test_is_read_by_path_or_url_with_or_without_a_store(self, root: str, put: Put) -> None:
-        put("some.txt", self.LINES)
-        for ids in (read_split_ids("memory://other", f"{root}/some.txt"), read_split_ids(f"{root}/some.txt")):
-            assert ids == list(self.IDS)
+def test_a_split_file_is_read_by_its_name_below_the_store(root: str, put: Put) -> None:
+    put("train_design_ids.txt", LINES)
+    put("splits/tiny.txt", b"a\n")
+    assert read_split_ids(root, "train_design_ids.txt") == list(IDS)
+    assert read_split_ids(root, "splits/tiny.txt") == ["a"]
 
-    def test_is_read_from_here_where_the_store_has_none_of_that_name(
-        self, root: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "here").mkdir()
-        (tmp_path / "here" / "mine.txt").write_bytes(self.LINES)
-        monkeypatch.chdir(tmp_path / "here")
-        for name in ("mine.txt", "./mine.txt", "../here/mine.txt"):
-            assert read_split_ids(root, name) == read_split_ids(name) == list(self.IDS)
-        put("mine.txt", b"of the store\n")
-        assert read_split_ids(root, "mine.txt") == ["of the store"]
-        assert read_split_ids(root, "./mine.txt") == list(self.IDS)
 
-    def test_that_is_missing_is_named_with_all_places(self, root: str) -> None:
-        with pytest.raises(
-            FileNotFoundError, match=r"no split file .*/gone\.txt nor gone\.txt; it lists one sample id"
-        ):
-            read_split_ids(root, "gone.txt")
-        with pytest.raises(FileNotFoundError, match=r"no split file /nowhere/gone\.txt; it"):
-            read_split_ids(root, "/nowhere/gone.txt")
+def test_a_split_file_is_read_by_path_or_url_with_or_without_a_store(root: str, put: Put) -> None:
+    put("some.txt", LINES)
+    for ids in (read_split_ids("memory://other", f"{root}/some.txt"), read_split_ids(f"{root}/some.txt")):
+        assert ids == list(IDS)
 
-    def test_that_is_no_text_is_reported_as_damaged(self, root: str, put: Put) -> None:
-        put("train.txt", b"\xff\xfe\x00")
-        with pytest.raises(MetadataDamaged, match=r"train\.txt is not UTF-8"):
-            read_split_ids(root, "train.txt")
 
-    def test_of_the_user_may_be_a_link_or_a_pipe(self, tmp_path: Path) -> None:
-        (tmp_path / "here").mkdir()
-        (tmp_path / "ids.txt").write_bytes(self.LINES)
-        (tmp_path / "here" / "link.txt").symlink_to(tmp_path / "ids.txt")
-        assert read_split_ids("memory://other", tmp_path / "here" / "link.txt") == list(self.IDS)
-        reading, writing = os.pipe()
-        with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
-            pipe.write(self.LINES)
-            pipe.close()
-            assert read_split_ids("memory://other", f"/dev/fd/{reading}") == list(self.IDS)
+def test_a_split_file_is_read_from_here_where_the_store_has_none_of_that_name(
+    root: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").write_bytes(LINES)
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("mine.txt", "./mine.txt", "../here/mine.txt"):
+        assert read_split_ids(root, name) == read_split_ids(name) == list(IDS)
+    put("mine.txt", b"of the store\n")
+    assert read_split_ids(root, "mine.txt") == ["of the store"]
+    assert read_split_ids(root, "./mine.txt") == list(IDS)
 
-    def test_that_is_a_folder_is_no_missing_one(self, tmp_path: Path) -> None:
-        (tmp_path / "folder").mkdir()
-        with pytest.raises(StoreUnreadable, match="cannot be read"):
-            read_split_ids(tmp_path, "folder")
-        with pytest.raises(IsADirectoryError):
-            read_split_ids(tmp_path / "folder")
+
+def test_a_missing_split_file_is_named_with_all_places(root: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no split file .*/gone\.txt nor gone\.txt; it lists one sample id"):
+        read_split_ids(root, "gone.txt")
+    with pytest.raises(FileNotFoundError, match=r"no split file /nowhere/gone\.txt; it"):
+        read_split_ids(root, "/nowhere/gone.txt")
+
+
+def test_a_split_file_that_is_no_text_is_reported_as_damaged(root: str, put: Put) -> None:
+    put("train.txt", b"\xff\xfe\x00")
+    with pytest.raises(MetadataDamaged, match=r"train\.txt is not UTF-8"):
+        read_split_ids(root, "train.txt")
+
+
+def test_a_split_file_of_the_user_may_be_a_link_or_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "ids.txt").write_bytes(LINES)
+    (tmp_path / "here" / "link.txt").symlink_to(tmp_path / "ids.txt")
+    assert read_split_ids("memory://other", tmp_path / "here" / "link.txt") == list(IDS)
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
+        pipe.write(LINES)
+        pipe.close()
+        assert read_split_ids("memory://other", f"/dev/fd/{reading}") == list(IDS)
+
+
+def test_a_folder_is_no_missing_split_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreUnreadable, match="cannot be read"):
+        read_split_ids(tmp_path, "folder")
+    with pytest.raises(IsADirectoryError):
+        read_split_ids(tmp_path / "folder")
