@@ -85,11 +85,6 @@ class TestItems:
         assert derive_seed("dataset/1", "independent", 0, 0, "run/0") == 3233694958294259144
         assert derive_seed("dataset/1", "parts", 3, "größe/läuft ✓") == 5719243832232732934
 
-    def test_of_the_next_epoch_differ_from_those_of_the_next_seed(self, local: ZarrChunkReader) -> None:
-        first, second = (SampleDataset(local, num_points=COUNTS, seed=seed) for seed in (0, 1))
-        first.set_epoch(1)
-        assert not torch.equal(first[0]["volume_position"], second[0]["volume_position"])
-
     def test_have_the_fields_asked_for_and_the_id(self, reader: Reader) -> None:
         dataset = SampleDataset(reader, fields=["surface_pressure"], num_points=COUNTS, with_sample_id=True)
         assert dataset[3].keys() == {"surface_pressure", "sample_id"}

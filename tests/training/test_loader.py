@@ -247,13 +247,6 @@ def test_batch_size_none_gives_single_items(local: ZarrChunkReader) -> None:
         assert loader.state_dict()["done"] == index + 1
 
 
-def test_a_state_of_other_samples_is_refused(local: ZarrChunkReader) -> None:
-    state = make_loader(local).state_dict()
-    fewer = SampleLoader(SampleDataset(local, ["run/1"], seed=4))
-    with pytest.raises(InvalidParameter, match="n_samples 7, this sampler of 1"):
-        fewer.load_state_dict(state)
-
-
 class TestReport:
     def test_counts_samples_and_the_bytes_of_their_tensors(self, local: ZarrChunkReader) -> None:
         loader = make_loader(local)
