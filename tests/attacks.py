@@ -121,14 +121,14 @@ READS: dict[str, Callable[[Any, str], Any]] = {
     "all": lambda reader, sample: reader.read_sample(sample),
     **{
         f"draw {seed}": partial(lambda seed, reader, sample: reader.read_sample(sample, COUNTS, seed=seed), seed)
-        for seed in range(4)
+        for seed in range(2)
     },
     "fields": lambda reader, sample: reader.read_sample(sample, fields=["surface_normals", "volume_sdf"]),
     **{
         f"part {part}": partial(
             lambda part, reader, sample: reader.read_sample(sample, COUNTS, seed=1, part=part), part
         )
-        for part in range(4)
+        for part in range(2)
     },
     "surface coords": lambda reader, sample: reader.read_coords(sample, "surface", 700, seed=3),
     "volume coords": lambda reader, sample: reader.read_coords(sample, "volume", None),
