@@ -34,6 +34,7 @@ FILEMAP = FileMap(**{field: f"{field}.pt" for field in FIELDS})
 COUNTS = {"surface": 1500, "volume": 10_000}
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Take one process more than there are cores for `-n auto`: tests wait for servers half of their time."""
     return (os.cpu_count() or 1) + 1
