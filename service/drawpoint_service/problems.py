@@ -120,7 +120,7 @@ def _allowed(error: errors.DrawpointError, store: ServedStore | None) -> tuple[s
     return tuple(field for domain in domains for field in store.manifest.domains[domain].arrays)
 
 
-def plain(status: int, detail: str, request_id: str) -> Problem:
+def problem_from_status(status: int, detail: str, request_id: str) -> Problem:
     """Return a problem that HTTP itself has a name for: an unknown path, a missing token, a failure inside."""
     phrase = HTTPStatus(status).phrase
     return Problem(

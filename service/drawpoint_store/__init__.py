@@ -4,7 +4,7 @@ from drawpoint.extras import importing
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 
 with importing("store", "drawpoint_store"):
-    from drawpoint_store.inspecting.running import RunningStats
+    from drawpoint_store.inspecting.running_stats import RunningStats
     from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_to_dict
     from drawpoint_store.reading.manifest import StoreManifest
     from drawpoint_store.reading.reader import ZarrChunkReader

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter, calculate_store_statistics, statistics_to_dict
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 
 Command = Callable[..., Any]
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import FIELDS, REPOSITORY
 from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from live import wait_until_refused
 
 DEMO = [sys.executable, "-m", "drawpoint_cli", "demo"]

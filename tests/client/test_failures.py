@@ -17,7 +17,7 @@ import faulty
 from conftest import FILEMAP, sample_arrays
 from drawpoint import errors
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.reading.statistics import STATISTICS_NAME
+from drawpoint_store.reading.statistics_file import STATISTICS_NAME
 from faulty import FaultyProxy
 from live import LiveService
 

@@ -41,7 +41,7 @@ from drawpoint_store import (
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.splits import list_splits, read_split
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES
 

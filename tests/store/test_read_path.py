@@ -20,8 +20,8 @@ from drawpoint.errors import DataDamaged
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint.format.sample_table import SampleTable
 from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.reading.sample import OpenSample
 
 N_POINTS, CHUNK = 1000, 64
 

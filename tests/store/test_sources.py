@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.local_storage import LocalSource, OpenFiles
-from drawpoint_store.storage.sources import Span
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from drawpoint_store import (
     statistics_to_dict,
 )
 from drawpoint_store.inspecting.statistics import choose_samples, statistics_json, statistics_yaml
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from drawpoint_store.inspecting.statistics import calculate_store_statistics, st
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.digests import table_digest
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.lock import lock_store
 from foreign import write_foreign

@@ -34,7 +34,7 @@ from drawpoint_store.conversion.convert import (
 from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import choose_filemap
 from drawpoint_store.conversion.pt_source import PtSource
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage.locations import is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS

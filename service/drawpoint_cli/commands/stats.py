@@ -17,7 +17,7 @@ from drawpoint_store.inspecting.statistics import (
 )
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
-from drawpoint_store.reading.statistics import STATISTICS_NAME
+from drawpoint_store.reading.statistics_file import STATISTICS_NAME
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import split_path
 from drawpoint_store.wording import count, first_few, printable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from drawpoint_store.inspecting.running import RunningStats
+    from drawpoint_store.inspecting.running_stats import RunningStats
     from drawpoint_store.storage import Storage
 
 FAILED = 1

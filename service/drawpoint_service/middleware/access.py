@@ -39,12 +39,14 @@ class AccessCheck:
         request_id = context_of(scope).request_id
         if scheme.lower() != "bearer" or not given.strip():
             detail = "this service wants a token: send `Authorization: Bearer TOKEN`."
-            problem = problems.plain(401, detail, request_id)
+            problem = problems.problem_from_status(401, detail, request_id)
             return problem_response(problem, {"WWW-Authenticate": 'Bearer realm="drawpoint"'})
         # Every token is compared, each in constant time: how long it takes says nothing of any of them.
         held = given.strip().encode()
         if sum(hmac.compare_digest(held, token) for token in self._tokens):
             return None
         return problem_response(
-            problems.plain(403, "this token is not one that the service knows; ask for another.", request_id)
+            problems.problem_from_status(
+                403, "this token is not one that the service knows; ask for another.", request_id
+            )
         )

@@ -44,7 +44,7 @@ def explain_errors(app: FastAPI, retry_after_seconds: int) -> None:
             methods = set(headers["Allow"].split(", "))
             headers["Allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
             detail = f"{request.method} is not allowed here; allowed: {headers['Allow']}."
-        problem = problems.plain(error.status_code, detail, context_of(request.scope).request_id)
+        problem = problems.problem_from_status(error.status_code, detail, context_of(request.scope).request_id)
         return problem_response(problem, headers)
 
     app.add_exception_handler(DrawpointError, explain)
@@ -68,4 +68,4 @@ class Failures:
             if context.status:  # the answer has begun: all that is left is to end it
                 raise
             detail = "the service failed; its log says why, under this request's id."
-            await problem_response(problems.plain(500, detail, context.request_id))(scope, receive, send)
+            await problem_response(problems.problem_from_status(500, detail, context.request_id))(scope, receive, send)

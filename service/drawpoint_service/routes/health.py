@@ -34,7 +34,7 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
             why = "; ".join(f"store {store_id!r}: {reason}" for store_id, reason in failures.items())
         else:
             return responses.json_response(b'{"status":"ready"}', {"Cache-Control": "no-store"})
-        problem = problems.plain(503, why, context_of(request.scope).request_id)
+        problem = problems.problem_from_status(503, why, context_of(request.scope).request_id)
         return responses.problem_response(problem)
 
     return router

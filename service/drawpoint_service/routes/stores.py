@@ -16,7 +16,7 @@ from drawpoint_service.requests import query, responses
 from drawpoint_service.stores.catalog import Catalog, ServedStore
 from drawpoint_service.stores.summaries import SamplePage, StoreSummary
 from drawpoint_store.reading.splits import list_splits, read_split
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 
 LOG = logging.getLogger("drawpoint.service")
 

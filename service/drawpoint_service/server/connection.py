@@ -168,7 +168,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle.message_event.set()
         request_id = request_id_of(Headers(raw=self.headers or []))
         LOG.warning("%s: %d: %s", request_id, status, detail)
-        answer = problem_response(problems.plain(status, detail, request_id))
+        answer = problem_response(problems.problem_from_status(status, detail, request_id))
         headers = [
             *self.server_state.default_headers,
             *answer.raw_headers,

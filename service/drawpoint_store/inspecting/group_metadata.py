@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DataDamaged
-from drawpoint_store.reading.sample import REMEDY
+from drawpoint_store.reading.open_sample import REMEDY
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.locations import join
 

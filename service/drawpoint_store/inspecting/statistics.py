@@ -13,7 +13,7 @@ import numpy as np
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import InvalidSample, UnknownField
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, sample_bar
-from drawpoint_store.inspecting.running import RunningStats
+from drawpoint_store.inspecting.running_stats import RunningStats
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.wording import first_few
 

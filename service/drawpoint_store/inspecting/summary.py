@@ -11,7 +11,7 @@ from drawpoint.errors import MetadataDamaged
 from drawpoint_store.reading.digests import has_tables
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits, read_split
-from drawpoint_store.reading.statistics import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import local_path
 

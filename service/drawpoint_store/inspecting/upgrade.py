@@ -31,9 +31,9 @@ from drawpoint_store.reading.digests import (
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.reading.reader import ZarrChunkReader
-from drawpoint_store.reading.statistics import STATISTICS_NAME, read_statistics
+from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics
 from drawpoint_store.storage import open_storage
-from drawpoint_store.storage.sources import Span, run_sync
+from drawpoint_store.storage.byte_sources import Span, run_sync
 from drawpoint_store.writing.group import to_json
 from drawpoint_store.writing.lock import lock_store
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.open_sample import OpenSample
     from drawpoint_store.reading.plan import ReadPlan
-    from drawpoint_store.reading.sample import OpenSample
     from drawpoint_store.storage import Storage
 
 

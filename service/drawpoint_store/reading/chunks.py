@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint.errors import DataDamaged
+from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.cache import ByteBoundedCache
-from drawpoint_store.storage.sources import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from drawpoint.errors import ChunkMissing
     from drawpoint_store.reading.arrays import ShardedArray
+    from drawpoint_store.reading.open_sample import ChunkPlace, OpenSample
     from drawpoint_store.reading.plan import DomainDraw, ReadPlan
-    from drawpoint_store.reading.sample import ChunkPlace, OpenSample
-    from drawpoint_store.storage.sources import Buffer, Fetching
+    from drawpoint_store.storage.byte_sources import Buffer, Fetching
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]

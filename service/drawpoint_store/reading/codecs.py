@@ -15,7 +15,7 @@ import crc32c
 from numcodecs import blosc, zstd
 
 from drawpoint_store.reading.digests import CRC_BYTES
-from drawpoint_store.storage.sources import Buffer
+from drawpoint_store.storage.byte_sources import Buffer
 
 Decode = Callable[[Buffer, int | None], Buffer]
 """Decodes a buffer; the number is how many bytes must come out, None where the codec cannot know (not last)."""
@@ -36,7 +36,7 @@ def parse_codec(metadata: Mapping[str, Any]) -> Decode | None:
     name = metadata["name"]
     if name == "gzip":
         return _gunzip
-    return {"blosc": _unblosc, "zstd": _unzstd, "crc32c": _uncrc}.get(name)
+    return {"blosc": _decode_blosc, "zstd": _decode_zstd, "crc32c": _strip_crc32c}.get(name)
 
 
 def decode_at_most(name: str, data: Buffer, most: int) -> Buffer:
@@ -47,8 +47,8 @@ def decode_at_most(name: str, data: Buffer, most: int) -> Buffer:
     if name == "gzip":
         return _gunzip(data, most)
     if name == "zstd":
-        return _unzstd(data, most)
-    return _unblosc(data, min(most, _blosc_sizes(data)[0]))
+        return _decode_zstd(data, most)
+    return _decode_blosc(data, min(most, _blosc_sizes(data)[0]))
 
 
 class Decoder:
@@ -60,12 +60,12 @@ class Decoder:
 
     def __init__(self, chain: Sequence[Decode], nbytes: int) -> None:
         self.nbytes = nbytes
-        self.is_plain = all(decode is _uncrc for decode in chain)
-        self._ends_with_crc = bool(chain) and chain[0] is _uncrc
+        self.is_plain = all(decode is _strip_crc32c for decode in chain)
+        self._ends_with_crc = bool(chain) and chain[0] is _strip_crc32c
         self._steps = []
         for place, decode in enumerate(chain):
             rest = chain[place + 1 :]
-            sized = all(each is _uncrc for each in rest)
+            sized = all(each is _strip_crc32c for each in rest)
             self._steps.append((decode, nbytes + CRC_BYTES * len(rest) if sized else None))
 
     def decode(self, encoded: Buffer) -> Buffer:
@@ -84,7 +84,7 @@ class Decoder:
         return crc32c.crc32c(encoded).to_bytes(CRC_BYTES, "little")
 
 
-def _uncrc(data: Buffer, _: int | None) -> Buffer:
+def _strip_crc32c(data: Buffer, _: int | None) -> Buffer:
     view = memoryview(data)
     body, stored = view[:-CRC_BYTES], view[-CRC_BYTES:]
     if len(view) < CRC_BYTES or crc32c.crc32c(body) != int.from_bytes(stored, "little"):
@@ -92,7 +92,7 @@ def _uncrc(data: Buffer, _: int | None) -> Buffer:
     return body
 
 
-def _unblosc(data: Buffer, nbytes: int | None) -> Buffer:
+def _decode_blosc(data: Buffer, nbytes: int | None) -> Buffer:
     promised, stored = _blosc_sizes(data)  # checked first: blosc itself reads as far as its header says
     if stored != len(data) or (nbytes is not None and promised != nbytes):
         raise UndecodableError(
@@ -113,7 +113,7 @@ def _blosc_sizes(data: Buffer) -> tuple[int, int]:
     return promised, stored
 
 
-def _unzstd(data: Buffer, nbytes: int | None) -> Buffer:
+def _decode_zstd(data: Buffer, nbytes: int | None) -> Buffer:
     promised = _zstd_content_size(data)
     if promised is None or promised > (_MOST_UNSIZED if nbytes is None else nbytes):
         # A frame may decode to any size: a few bytes can stand for gigabytes.

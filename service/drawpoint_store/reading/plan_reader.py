@@ -21,13 +21,13 @@ from drawpoint_store.reading.chunks import (
     read_runs,
 )
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.sample import OpenSample
+from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.storage import make_store, open_storage
+from drawpoint_store.storage.byte_sources import ZarrSource, run_async, run_sync
 from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import CachedSource
 from drawpoint_store.storage.forks import ForkSafeLock
 from drawpoint_store.storage.locations import is_bucket
-from drawpoint_store.storage.sources import ZarrSource, run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import SampleEntry
     from drawpoint_store.reading.plan import ReadPlan
     from drawpoint_store.storage import Storage
+    from drawpoint_store.storage.byte_sources import Fetching, Source
     from drawpoint_store.storage.disk_cache import DiskCache
-    from drawpoint_store.storage.sources import Fetching, Source
 
 _MOST_RUN_BYTES = 8 * 2**20
 """Chunks that lie side by side are fetched in one span of at most this size, which bounds what a read holds."""

@@ -14,7 +14,7 @@ from drawpoint.format.tensors import as_float32_each
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import PlanReader
 from drawpoint_store.reading.splits import list_splits, read_split
-from drawpoint_store.reading.statistics import statistics_of
+from drawpoint_store.reading.statistics_file import statistics_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from drawpoint.draw.rows import row_indices
 from drawpoint.errors import ChunkDamaged, DataDamaged
 from drawpoint_store.reading.arrays import MOST_CHUNK_BYTES
 from drawpoint_store.reading.codecs import decode_at_most
-from drawpoint_store.reading.sample import REMEDY
+from drawpoint_store.reading.open_sample import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

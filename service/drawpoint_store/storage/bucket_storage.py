@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import MetadataDamaged, StoreUnreadable
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.bucket_access import explain, is_beyond_end, is_missing_bucket, open_client
+from drawpoint_store.storage.byte_sources import ABSENT, Source
 from drawpoint_store.storage.forks import ForkSafeLock, refuse_fork, submit
-from drawpoint_store.storage.sources import ABSENT, Source
-from drawpoint_store.storage.storage import Found, Storage, translated_errors
+from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from drawpoint_store.storage.bucket_access import BucketAccess
-    from drawpoint_store.storage.sources import Buffer, Span
+    from drawpoint_store.storage.byte_sources import Buffer, Span
 
 _RANGES = 8
 """Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""
@@ -124,10 +124,10 @@ class BucketStorage(Storage):
         for entry in listing["objects"]:
             yield entry["path"], False
 
-    def _find(self, path: str) -> Iterator[Found]:
+    def _find(self, path: str) -> Iterator[ObjectInfo]:
         for page in self.client(read_only=True).list(f"{path}/"):
             for entry in page:
-                yield Found(entry["size"], entry["last_modified"].timestamp())
+                yield ObjectInfo(entry["size"], entry["last_modified"].timestamp())
 
 
 class BucketSource(Source):

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import crc32c
 
-from drawpoint_store.storage.sources import Source
+from drawpoint_store.storage.byte_sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from drawpoint_store.storage.sources import Buffer, Span
+    from drawpoint_store.storage.byte_sources import Buffer, Span
 
 _CRC_BYTES = 4
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 
 from drawpoint_store.storage.bounds import check_size
+from drawpoint_store.storage.byte_sources import ZarrSource
 from drawpoint_store.storage.locations import scheme_of
-from drawpoint_store.storage.sources import ZarrSource
-from drawpoint_store.storage.storage import Found, Storage
+from drawpoint_store.storage.storage import ObjectInfo, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from drawpoint_store.storage.bucket_access import BucketAccess
-    from drawpoint_store.storage.sources import Source
+    from drawpoint_store.storage.byte_sources import Source
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -71,10 +71,10 @@ class FsspecStorage(Storage):
         for entry in filesystem.ls(path, detail=True):
             yield entry["name"], entry["type"] == "directory"
 
-    def _find(self, path: str) -> Iterator[Found]:
+    def _find(self, path: str) -> Iterator[ObjectInfo]:
         filesystem, place = self._find_path(path)
         for info in filesystem.find(place, detail=True).values():
-            yield Found(int(info.get("size") or 0), _changed(info))
+            yield ObjectInfo(int(info.get("size") or 0), _changed(info))
 
 
 def _changed(info: Mapping[str, Any]) -> float | None:

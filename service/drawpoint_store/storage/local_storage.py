@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import DataDamaged, DrawpointError, StoreUnreadable
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density, check_size
+from drawpoint_store.storage.byte_sources import ABSENT, Source
 from drawpoint_store.storage.locations import local_path
-from drawpoint_store.storage.sources import ABSENT, Source
-from drawpoint_store.storage.storage import Found, Storage
+from drawpoint_store.storage.storage import ObjectInfo, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from drawpoint_store.storage.bucket_access import BucketAccess
-    from drawpoint_store.storage.sources import Buffer, Span
+    from drawpoint_store.storage.byte_sources import Buffer, Span
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """O_NONBLOCK: opening a FIFO returns at once, so that it can be refused; reads of regular files ignore it."""
@@ -114,13 +114,13 @@ class LocalStorage(Storage):
                 if is_folder or entry.is_file():
                     yield entry.name, is_folder
 
-    def _find(self, path: str) -> Iterator[Found]:
+    def _find(self, path: str) -> Iterator[ObjectInfo]:
         top = self.path(path)
         files = [Path(above, name) for above, _, names in os.walk(top) for name in names]
         for file in files or [top]:  # an empty folder has an age, too
             with contextlib.suppress(FileNotFoundError):
                 status = file.lstat()
-                yield Found(0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime)
+                yield ObjectInfo(0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime)
 
 
 class OpenFiles:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from drawpoint_store.storage.bucket_access import BucketAccess
-    from drawpoint_store.storage.sources import Source
+    from drawpoint_store.storage.byte_sources import Source
 
 
-class Found(NamedTuple):
+class ObjectInfo(NamedTuple):
     """An object below a folder: its size in bytes, and when it was changed last, in seconds since 1970."""
 
     nbytes: int
@@ -197,7 +197,7 @@ class Storage(os.PathLike[str]):
     def _list(self, folder: str) -> Iterable[tuple[str, bool]]: ...
 
     @abstractmethod
-    def _find(self, path: str) -> Iterable[Found]: ...
+    def _find(self, path: str) -> Iterable[ObjectInfo]: ...
 
 
 @contextlib.contextmanager

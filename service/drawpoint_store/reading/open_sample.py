@@ -21,7 +21,7 @@ from drawpoint_store.reading.arrays import (
 from drawpoint_store.reading.codecs import UndecodableError
 from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, has_tables, table_digest
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
-from drawpoint_store.storage.sources import ABSENT, Span
+from drawpoint_store.storage.byte_sources import ABSENT, Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import ArrayLayout, SampleEntry
     from drawpoint_store.reading.digests import SampleDigest
     from drawpoint_store.reading.plan import ArrayDraw
-    from drawpoint_store.storage.sources import Buffer, Fetching, Source
+    from drawpoint_store.storage.byte_sources import Buffer, Fetching, Source
 
 ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
@@ -85,7 +85,7 @@ class OpenSample:
         is_first = self._nodes is None
         if self._nodes is None:
             # Where a fetch costs a round trip, the indexes are fetched along, from where our own writer puts them.
-            self._nodes = yield from self._read_group(_usual_indexes(draws) if self.source.is_remote else [])
+            self._nodes = yield from self._read_group(_expected_index_ranges(draws) if self.source.is_remote else [])
         lacking = [draw.layout for draw in draws if draw.layout.array_name not in self._nodes]
         if lacking:  # not consolidated: each array brings its own
             yield from self._read_nodes(self._nodes, lacking)
@@ -294,7 +294,7 @@ class OpenSample:
         )
 
 
-def _usual_indexes(draws: Iterable[ArrayDraw]) -> list[Span]:
+def _expected_index_ranges(draws: Iterable[ArrayDraw]) -> list[Span]:
     """Return where the indexes that `draws` need lie in a group of our own writer."""
     spans = []
     for array in draws:
