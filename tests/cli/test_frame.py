@@ -56,6 +56,7 @@ def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, command: Comm
     ended = command(name, tmp_path / "gone")
     assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert ended.err.startswith(f"drawpoint {name}: there is no store at {tmp_path}/gone")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_convert_without_torch_names_the_extra_and_loads_nothing_of_http(tmp_path: Path) -> None:

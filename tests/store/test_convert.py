@@ -452,6 +452,15 @@ def test_a_publication_meanwhile_is_not_lost(tmp_path: Path, store: Path, monkey
     assert StoreManifest.load(store).dataset_name == "changed"
 
 
+def test_no_workers_and_several_on_memory_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 1)
+    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+        convert(tmp_path / "runs", writer_at(tmp_path / "store"), workers=0)
+    with pytest.raises(ValueError, match="use 1 worker, not 2"):
+        convert(tmp_path / "runs", writer_at("memory://refused"), workers=2)
+    assert not (tmp_path / "store").exists()
+
+
 def test_workers_stand_where_their_parent_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("here", "there"):  # the second time, the server of the workers stands elsewhere
         write_runs(tmp_path / place / "runs", 2)

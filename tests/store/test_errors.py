@@ -60,6 +60,8 @@ def test_an_unknown_name_is_told_near_names() -> None:
     error = errors.UnknownName.among("sample", known[1234][:-1] + "g", known, where="store 'made'")
     assert known[1234] in error.near
     assert str(error).startswith(f"store 'made' has no sample '{known[1234][:-1]}g'; near names: ")
+    assert known[77] in errors.UnknownName.among("sample", "q" + known[77][1:], known, where="it").near
+    assert "has no sample '5'" in str(errors.UnknownName.among("sample", 5, ["6"], where="it"))  # type: ignore[arg-type]
 
 
 def test_a_name_like_none_is_told_some_of_what_there_is() -> None:

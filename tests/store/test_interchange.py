@@ -16,6 +16,7 @@ from zarr.storage import LocalStore
 
 from conftest import REPOSITORY
 from drawpoint.draw.rows import row_indices
+from drawpoint.errors import MetadataDamaged
 from drawpoint_store import (
     FileMap,
     ZarrChunkReader,
@@ -133,6 +134,18 @@ def test_a_foreign_store_without_consolidated_metadata_is_read(tmp_path: Path) -
     read = ZarrChunkReader(write_foreign(tmp_path, consolidated=False)).read_sample("param0/abc")
     for field, values in foreign_values("param0/abc").items():
         np.testing.assert_array_equal(read[field].numpy(), values.reshape(read[field].shape).astype(np.float32))
+
+
+def test_a_foreign_manifest_that_disagrees_with_its_arrays_is_damage_of_that_sample_alone(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path)
+    content = json.loads((root / "manifest.json").read_text())
+    content["samples"]["param0/abc"]["domains"]["surface"]["n_points"] -= 1
+    (root / "manifest.json").write_text(json.dumps(content))
+    reader = ZarrChunkReader(root)
+    with pytest.raises(MetadataDamaged, match="param0/abc") as caught:
+        reader.read_sample("param0/abc", {"surface": 10, "volume": 10}, seed=1)
+    assert caught.value.sample == "param0/abc"
+    assert reader.read_sample("param1/def", {"surface": 10, "volume": 10}, seed=1)
 
 
 def test_a_sample_can_be_added_to_a_foreign_store_and_the_old_ones_stay(tmp_path: Path) -> None:

@@ -88,6 +88,11 @@ def test_a_domain_without_a_coordinate_field_is_refused(attribute: str) -> None:
         build_domain_layouts(FileMap.model_validate({attribute: "x", "surface_position_stl": "s"}))
 
 
+def test_a_filemap_of_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="surface_speed"):
+        FileMap(surface_speed="s.pt")  # type: ignore[call-arg]
+
+
 def test_a_filemap_of_nothing_is_refused() -> None:
     for filemap in (FileMap(), FileMap(design_parameters="d")):
         with pytest.raises(ValueError, match="names no field"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -70,6 +71,24 @@ def test_replaced_groups_are_removed_and_the_present_ones_stay_whole(root: str) 
     assert [problem for check in verify_store(root) for problem in check.problems] == []
     assert all(tensor.equal(expected[field]) for field, tensor in ZarrChunkReader(root).read_sample("deep/s0").items())
     assert prune_all(root) == {}
+
+
+@pytest.mark.usefixtures("later")
+def test_what_is_old_enough_is_removed_and_what_is_younger_stays(root: str) -> None:
+    publish(root, 0)
+    publish(root, 1)
+    for days, removed in ((3, False), (1, True)):  # it is two days old
+        assert [found.removed for found in prune_all(root, days * DAY).values()] == [removed]
+
+
+def test_in_one_local_store_only_the_older_leftover_is_removed(tmp_path: Path) -> None:
+    young, new = publish(str(tmp_path), 0, 1), publish(str(tmp_path), 2, 3)
+    old, other = sorted(groups(young) - groups(new))
+    for path in (tmp_path / old, *(tmp_path / old).rglob("*")):
+        os.utime(path, (time.time() - 2 * DAY,) * 2)
+    found = prune_all(str(tmp_path), DAY)
+    assert {path: each.removed for path, each in found.items()} == {old: True, other: False}
+    assert [(tmp_path / path).exists() for path in (old, other)] == [False, True]
 
 
 def test_a_store_in_a_folder_of_the_store_is_none_of_its_leftovers(root: str) -> None:

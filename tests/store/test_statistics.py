@@ -18,6 +18,7 @@ from drawpoint_store import (
     FileMap,
     RunningStats,
     StoreManifest,
+    ZarrChunkReader,
     ZarrStoreWriter,
     calculate_store_statistics,
     statistics_to_dict,
@@ -475,6 +476,36 @@ def test_noethers_statistics_come_back_from_the_file_to_the_last_bit_as_floats(v
     loaded = yaml.safe_load(statistics_yaml(stats, remark="made"))
     assert loaded == statistics_to_dict(stats)
     assert all(type(value) is float for key in loaded if not key.endswith("_count") for value in loaded[key])
+
+
+def test_noethers_normalisers_take_the_statistics_of_the_file(store_root: Path) -> None:
+    # Looked up, checked and applied as noether's FieldNormalizer does, whose tensors are of float32.
+    loaded = yaml.safe_load(statistics_yaml(calculate_store_statistics(store_root), remark="two samples"))
+    reader = ZarrChunkReader(store_root)
+    samples = [reader.read_sample(sample_id) for sample_id in reader.manifest.samples]
+    drawn = {field: torch.cat([sample[field] for sample in samples]) for field in samples[0]}
+
+    def look_up(*keys: str) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = (torch.tensor(loaded[key]) for key in keys)
+        assert first.dtype == second.dtype == torch.float32
+        return first, second
+
+    logarithms = drawn["volume_vorticity"].sign() * drawn["volume_vorticity"].abs().log1p()
+    for prefix, values in {**drawn, "volume_vorticity_logscale": logarithms}.items():
+        if not prefix.endswith(("position", "_sdf", "_area")):
+            mean, std = look_up(f"{prefix}_mean", f"{prefix}_std")
+            normalised = (values - mean) / std.clamp(min=1e-6)
+            assert normalised.mean(dim=0).abs().max() < 1e-4, prefix
+            assert (normalised.std(dim=0) - 1).abs().max() < 1e-4, prefix
+    for domain in ("surface", "volume"):
+        position = drawn[f"{domain}_position"]
+        low, high = look_up("raw_pos_min", "raw_pos_max")
+        together = (position - low) * (1000 / (high - low))
+        assert -1e-3 < together.min() < together.max() < 1000 + 1e-3
+        low, high = look_up(f"{domain}_position_min", f"{domain}_position_max")
+        alone = (position - low) * (1000 / (high - low))
+        assert alone.amax(dim=0).tolist() == pytest.approx([1000] * 3)
+        assert alone.amin(dim=0).tolist() == pytest.approx([0] * 3, abs=1e-3)
 
 
 def test_a_statistics_file_reads_back_with_its_revision(tmp_path: Path) -> None:

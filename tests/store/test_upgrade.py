@@ -305,6 +305,25 @@ def test_a_manifest_without_digests_still_leads_to_tables(tmp_path: Path) -> Non
         ZarrChunkReader(root).read_sample("param0/run")
 
 
+def test_no_workers_are_refused(old: Path) -> None:
+    before = files_of(old)
+    with pytest.raises(ValueError, match="max_workers must be at least 1"):
+        upgrade_store(old, max_workers=0)
+    assert files_of(old) == before
+
+
+def test_a_store_of_0_1_is_upgraded_after_a_sample_was_added_to_it(old: Path) -> None:
+    before = read(old)
+    writer = small_writer(old, **SETTINGS)
+    writer.manifest.samples.update(StoreManifest.load(old).samples)
+    writer.write_sample("param2/run", small_arrays(seed=2))
+    writer.save_manifest()
+    report = upgrade_store(old)
+    assert (report.upgraded, report.unchanged) == (list(SAMPLES), ["param2/run"])
+    assert before.items() < read(old).items()
+    assert all(check.has_tables and not check.problems for check in verify_store(old))
+
+
 @pytest.mark.parametrize("holds", ["attributes", "digest"])
 def test_a_group_that_lost_its_digest_is_damage_where_the_manifest_has_one(tmp_path: Path, holds: str) -> None:
     root = written_anew(tmp_path)

@@ -234,6 +234,14 @@ def test_nan_and_infinity_are_refused_with_sample_field_and_counts(
     assert not (tmp_path / "run.zarr").exists()
 
 
+def test_nan_in_a_position_is_refused_with_its_row(tmp_path: Path) -> None:
+    arrays = small_arrays()
+    arrays["volume_position"][3, 1] = np.nan
+    with pytest.raises(InvalidSample, match=r"volume_position holds 1 NaN of 51 values, the first in row 3"):
+        small_writer(tmp_path).write_group("run", arrays)
+    assert files_of(tmp_path) == {}
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 60), st.integers(1, 70), st.none() | st.integers(1, 70), st.integers(-5, 2**70))
 def test_whatever_the_grid_all_points_are_stored_once(
@@ -272,6 +280,15 @@ def test_a_value_beyond_float16_is_refused_with_peak_and_remedy(
     assert files_of(tmp_path) == {}
     wide = small_writer(tmp_path, field_dtypes={"volume_velocity": "float32"})
     assert stored(tmp_path, wide.write_group("run", arrays), "volume/velocity").max() < 1.1e30
+
+
+def test_integers_are_stored_as_floats_and_refused_beyond_float16(tmp_path: Path) -> None:
+    arrays = small_arrays() | {"surface_pressure": np.arange(10, dtype=np.uint8)}
+    entry = small_writer(tmp_path).write_group("run", arrays)
+    assert sorted(stored(tmp_path, entry, "surface/pressure")[:, 0].tolist()) == list(range(10))
+    arrays["surface_pressure"] = np.arange(10) * 10_000
+    with pytest.raises(InvalidSample, match=r"exceeds the float16 range: surface_pressure peaks at 90000"):
+        small_writer(tmp_path).write_group("run", arrays)
 
 
 def test_the_remedy_for_what_float32_cannot_hold_is_float64(tmp_path: Path) -> None:
