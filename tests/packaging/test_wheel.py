@@ -183,6 +183,11 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(
     assert len(result.stderr.splitlines()) == 1
 
 
+CONVERT = """import drawpoint_store as s, pathlib
+pathlib.Path('runs/a').mkdir(parents=True)
+pathlib.Path('runs/a/p.pt').touch()
+from drawpoint_store.convert import convert
+convert('runs', s.ZarrStoreWriter('a', s.FileMap(surface_position='p.pt'), 'a'))"""
 READ = "ZarrChunkReader(sys.argv[1]).read_sample('param0/run', {'surface': 5, 'volume': 5})"
 
 
@@ -202,7 +207,7 @@ READ = "ZarrChunkReader(sys.argv[1]).read_sample('param0/run', {'surface': 5, 'v
         ("", "from drawpoint import SampleLoader", "torch", "client"),
         ("", "import drawpoint; drawpoint.connect('http://h')", "httpx and torch", "client"),
         ("client", "from drawpoint.adapters.paraview import write_vtp; write_vtp('a.vtp', {})", "pyvista", "viz"),
-        ("store", "from drawpoint_store.convert import convert; convert('a', None)", "torch", "convert"),
+        ("store", CONVERT, "torch", "convert"),
     ],
 )
 def test_an_import_whose_extra_is_missing_says_what_to_install(
