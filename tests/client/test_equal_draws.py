@@ -77,11 +77,21 @@ def test_a_remote_draw_without_seed_and_generator_is_a_fresh_one(reader: drawpoi
     assert not torch.equal(first, second)
 
 
-def test_remote_tensors_can_be_written(reader: drawpoint.RemoteReader) -> None:
-    tensors = reader.read_sample(SAMPLE, {"surface": 300, "volume": 1000}, seed=1)
-    for tensor in tensors.values():
-        tensor.add_(1)
-    assert not torch.equal(tensors["surface_position"], reader.read_coords(SAMPLE, "surface", 300, seed=1))
+def test_remote_tensors_can_be_written_and_saved_alone(reader: drawpoint.RemoteReader) -> None:
+    counts = {"surface": 300, "volume": 1000}
+    (batched,) = reader.read_batch([{"id": SAMPLE, "seed": 1}], counts)
+    assert isinstance(batched, dict)
+    for tensors in (reader.read_sample(SAMPLE, counts, seed=1), batched):
+        for tensor in tensors.values():
+            before = tensor.clone()
+            assert torch.equal(tensor.add_(1), before + 1)
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes  # torch.save writes whole storages
+
+
+def test_the_remote_manifest_is_the_local_one(reader: drawpoint.RemoteReader, local: ZarrChunkReader) -> None:
+    assert isinstance(reader.manifest, drawpoint.StoreManifest)
+    assert reader.manifest.revision == local.manifest.revision
+    assert reader.manifest.model_dump() == local.manifest.model_dump()
 
 
 @pytest.fixture(scope="module")

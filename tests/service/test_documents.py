@@ -31,6 +31,12 @@ def parameters_of(operation: dict[str, Any], place: str = "query") -> dict[str, 
     return {each["name"]: each for each in operation["parameters"] if each["in"] == place}
 
 
+def test_every_route_is_in_the_document(document: dict[str, Any]) -> None:
+    below = ("", "/manifest", "/samples", "/samples/{sample_id}", "/coords/{sample_id}", "/batch", "/statistics")
+    stores = {f"/stores/{{store_id}}{path}" for path in (*below, "/splits", "/splits/{name}")}
+    assert set(document["paths"]) == {"/stores", "/healthz", "/readyz"} | stores
+
+
 @pytest.mark.parametrize("kind", ["samples", "coords"])
 def test_every_parameter_of_a_draw_works_as_its_example_says(
     http: httpx.Client, document: dict[str, Any], kind: str

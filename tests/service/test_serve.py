@@ -138,6 +138,11 @@ class TestItRefusesInASentence:
             f"drawpoint serve: port {port} of 127.0.0.1 is in use; choose another with --port, or 0 for any free one.\n"
         )
 
+    def test_an_address_of_another_machine(self, capsys: pytest.CaptureFixture[str], store_root: Path) -> None:
+        status, text = self.run(capsys, "--store", f"made={store_root}", "--host", "192.0.2.1", "--port", "0")
+        assert (status, text.count("\n")) == (1, 1)
+        assert "port 0 of 192.0.2.1 cannot be listened on" in text
+
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import re
 import tomllib
@@ -152,11 +153,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nothing.toml", {}, {})
 
 
-def test_every_setting_is_documented() -> None:
+def test_every_setting_is_documented_with_its_default() -> None:
     text = DOCUMENT.read_text()
     names = [*Settings.model_fields, *(f"stores.ID.{name}" for name in StoreSettings.model_fields)]
     assert [name for name in names if f"| `{name}` |" not in text] == []
     assert TOKEN_VARIABLE in text
+    for name, field in Settings.model_fields.items():
+        default = f"`{json.dumps(field.default)}`" if field.default else "none"
+        assert f"| `{name}` | {default} |" in text
 
 
 def test_the_documented_file_can_be_read(tmp_path: Path) -> None:

@@ -160,6 +160,12 @@ class TestSamples:
         assert SampleDataset(reader).sample_ids == IDS
         assert SampleDataset(reader, split="train").sample_ids == SPLIT
 
+    def test_have_the_same_items_wherever_they_stand(self, reader: Reader) -> None:
+        whole, chosen = (SampleDataset(reader, ids, num_points=COUNTS, seed=1) for ids in (None, ["run/6", "run/2"]))
+        assert len(chosen) == 2
+        assert_equal(chosen[0], whole[6])
+        assert_equal(chosen[-1], whole[2])
+
     def test_of_a_split_that_the_store_lacks_are_left_out_with_a_warning(self, reader: Reader) -> None:
         with pytest.warns(UserWarning, match=r"1 samples of split 'torn' .* left out: run/99"):
             assert SampleDataset(reader, split="torn").sample_ids == ["run/5"]

@@ -30,6 +30,11 @@ def test_domains_without_a_count_are_read_in_full(local: ZarrChunkReader) -> Non
     assert (told.samples, told.points, told.requests, told.nbytes) == (2, 34, 2, 2 * 17 * 6)
 
 
+def test_samples_that_the_store_lacks_are_left_out_with_a_warning(reader: Reader) -> None:
+    with pytest.warns(UserWarning, match=r"^1 samples of sample_ids .* left out: run/99\.$"):
+        assert estimate(reader, COUNTS, sample_ids=reader.split("torn"), probes=0).samples == 1
+
+
 def test_a_loader_takes_what_was_estimated(reader: Reader) -> None:
     told = estimate(reader, COUNTS, num_geometry_points=3, batch_size=3)
     loader = SampleLoader(SampleDataset(reader, num_points=COUNTS, num_geometry_points=3), 3)

@@ -87,9 +87,10 @@ def test_a_training_on_a_served_store_needs_no_server_packages(url: str, tmp_pat
             ["--sample", "slant_52"],
             "--sample: store 'ahmed' has no sample 'slant_52'; near names: slant_25, slant_0.\n",
         ),
+        (["--url", "http://h/x?y"], "'http://h/x?y' is not the address of a service, such as http://host:8000.\n"),
     ],
 )
-def test_an_unknown_store_or_sample_is_an_error_before_any_training(
+def test_an_unknown_store_sample_or_address_is_an_error_before_any_training(
     url: str, tmp_path: Path, options: list[str], told: str
 ) -> None:
     result = run(str(SCRIPT), "--url", url, *options, cwd=tmp_path)

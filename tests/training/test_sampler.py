@@ -61,6 +61,15 @@ def test_a_resumed_epoch_gives_the_rest(length: int, world_size: int, epoch: int
         assert twin.state_dict() == sampler.state_dict()
 
 
+def test_set_epoch_goes_on_with_the_present_epoch_and_begins_another() -> None:
+    sampler = ResumableSampler(range(5), shuffle=False)
+    sampler.advance(2)
+    sampler.set_epoch(0)
+    assert list(sampler) == [2, 3, 4]
+    sampler.set_epoch(1)
+    assert list(sampler) == [0, 1, 2, 3, 4]
+
+
 @given(LENGTHS, WORLDS, WORLDS, st.data())
 def test_another_number_of_ranks_may_resume(length: int, before: int, after: int, data: st.DataObject) -> None:
     first = ranks(length, before)
