@@ -100,3 +100,8 @@ def test_the_cost_of_a_draw_is_that_of_its_chunks(
 ) -> None:
     grid = DomainSample(n_points=points, chunk_points=4096, shard_points=points, n_chunks=-(-points // 4096))
     assert draw_cost(grid, num_points) == {"num_points": num_points, "chunks": chunks, "amplification": amplification}
+
+
+def test_a_draw_that_needs_the_short_last_chunk_now_and_then_costs_in_between() -> None:
+    grid = DomainSample(n_points=4196, chunk_points=4096, shard_points=8192, n_chunks=2)
+    assert 1.0 < draw_cost(grid, 1_000)["chunks"] < 2.0

@@ -89,6 +89,12 @@ def test_a_problem_names_the_id(cars: LiveService, path: str, status: int) -> No
     assert answer.json()["store"] == "cars"
 
 
+@pytest.mark.parametrize("asked", [{"num_points": {"surfaces": 1}}, {"fields": ["pressure"]}])
+def test_a_problem_of_a_batch_names_the_id(cars: LiveService, asked: dict[str, Any]) -> None:
+    answer = httpx.post(f"{cars.url}/stores/cars/batch", json={"samples": [{"id": SAMPLE}], **asked})
+    assert answer.json()["detail"].startswith("store 'cars' has no ")
+
+
 def test_damage_is_reported_of_the_root_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     writer = small_writer(Path("cars"))
