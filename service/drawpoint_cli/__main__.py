@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from drawpoint.extras import how_to_install
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
-    from typing import NoReturn
 
 FAILED = 1
 INTERRUPTED = 130
@@ -54,21 +52,6 @@ examples:
 
 `drawpoint COMMAND --help` explains a command. Exit status: 0 success, 1 the work failed, 2 wrong usage.
 """
-
-
-def run_and_exit() -> NoReturn:
-    """Run the command line and end the process: the `drawpoint` script and `python -m drawpoint_cli`.
-
-    The process ends without the interpreter's own end. obstore's threads may still hold Python objects then, and the
-    interpreter aborts (status -6) when one of them lets go: one command in a hundred on a busy machine.
-    """
-    status = main()
-    if "obstore" not in sys.modules:
-        sys.exit(status)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,4 +111,4 @@ def _explain(name: str, error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    run_and_exit()
+    sys.exit(main())

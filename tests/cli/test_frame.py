@@ -101,16 +101,3 @@ def test_operating_system_errors_are_sentences(command: Command, tmp_path: Path)
     ended = command("convert", tmp_path / "runs", tmp_path / "file" / "store")
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert ended.err.startswith("drawpoint convert: ")
-
-
-@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["nonsense"], 2)])
-def test_a_process_that_loaded_obstore_skips_the_interpreters_own_end(words: list[str], status: int) -> None:
-    # Its threads let go of Python objects late, and an interpreter that ends meanwhile aborts.
-    code = (
-        "import atexit, sys, obstore; from drawpoint_cli.__main__ import run_and_exit; "
-        f"atexit.register(print, 'interpreter ends'); sys.argv[1:] = {words}; run_and_exit()"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.returncode == status
-    assert "interpreter ends" not in result.stdout
-    assert "drawpoint" in result.stdout + result.stderr

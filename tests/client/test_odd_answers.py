@@ -14,7 +14,7 @@ import drawpoint
 import faulty
 from drawpoint import errors
 from drawpoint.remote.answers import check_problem, decode_body
-from drawpoint.remote.wire import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, YEAR_SECONDS, Answer, Oversized
+from drawpoint.remote.engine import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, YEAR_SECONDS, Answer, Oversized
 from faulty import Fault, FaultyProxy
 
 SAMPLE = "param0/run"

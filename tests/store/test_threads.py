@@ -47,6 +47,17 @@ print(len(found))
 """
 
 
+AT_EXIT = """
+import asyncio, atexit, threading
+
+# Called last: what is registered first.
+atexit.register(lambda: print([thread.name for thread in threading.enumerate()]))
+from drawpoint_store.storage.forks import submit
+
+submit(asyncio.sleep(0)).result()
+"""
+
+
 def meet(make: Callable[[], Made]) -> set[Made]:
     """Return what threads get that call `make` at the same moment."""
     meeting = threading.Barrier(THREADS)
@@ -71,6 +82,12 @@ def eager_switches() -> object:
 def test_a_process_has_one_event_loop_whoever_asks_first(attempt: int) -> None:
     done = subprocess.run([sys.executable, "-c", FIRST_USES], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n", attempt
+
+
+def test_the_event_loop_ends_before_the_interpreter_does() -> None:
+    # Else obstore's threads may run Python behind its end, which aborts the process.
+    done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True)
+    assert done.stdout == "['MainThread']\n"
 
 
 def test_a_store_has_one_pool_of_threads_whoever_reads_first(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint import errors
 from drawpoint.format.payload import content_digest
+from drawpoint.remote.engine import MAX_DOCUMENT_BYTES, YEAR_SECONDS, Busy, check_length
 from drawpoint.remote.sockets import TLS
-from drawpoint.remote.wire import MAX_DOCUMENT_BYTES, YEAR_SECONDS, Busy, check_length
 
 if TYPE_CHECKING:
-    from drawpoint.remote.wire import Answer, Request
+    from drawpoint.remote.engine import Answer, Request
 
 PROBLEM_TYPE = "application/problem+json"
 

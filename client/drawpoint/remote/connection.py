@@ -13,10 +13,10 @@ from drawpoint.errors import ExtraMissing, ResponseDamaged
 from drawpoint.extras import how_to_install
 from drawpoint.format.manifest import StoreManifest
 from drawpoint.remote.answers import decode_body, read_stores
+from drawpoint.remote.engine import YEAR_SECONDS, Request
 from drawpoint.remote.reader import RemoteReader
 from drawpoint.remote.retry import Transport
 from drawpoint.remote.settings import TOKEN_VARIABLE, ConnectionSettings, tokens_in
-from drawpoint.remote.wire import YEAR_SECONDS, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from drawpoint.remote.wire import Answer
+    from drawpoint.remote.engine import Answer
 
 
 def connect(

@@ -11,8 +11,7 @@ import select
 from http.client import HTTPConnection, HTTPException, HTTPResponse, InvalidURL
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.remote.sockets import open_socket
-from drawpoint.remote.wire import (
+from drawpoint.remote.engine import (
     Answer,
     Interrupted,
     Oversized,
@@ -22,6 +21,7 @@ from drawpoint.remote.wire import (
     limit_body,
     reason_of,
 )
+from drawpoint.remote.sockets import open_socket
 
 if TYPE_CHECKING:
     import socket
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import httpx
     from _typeshed import WriteableBuffer
 
-    from drawpoint.remote.wire import Deadline
+    from drawpoint.remote.engine import Deadline
 
 MAX_IDLE = 32
 """Connections kept for reuse; more threads than that at once open new ones."""

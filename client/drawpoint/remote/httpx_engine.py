@@ -16,10 +16,7 @@ from urllib.request import getproxies
 import httpx
 
 import drawpoint
-from drawpoint.remote.http import HttpEngine
-from drawpoint.remote.settings import NOT_SHARED
-from drawpoint.remote.sockets import name_connect_failure, run_in_thread
-from drawpoint.remote.wire import (
+from drawpoint.remote.engine import (
     Answer,
     Deadline,
     Interrupted,
@@ -31,12 +28,15 @@ from drawpoint.remote.wire import (
     limit_body,
     reason_of,
 )
+from drawpoint.remote.http import HttpEngine
+from drawpoint.remote.settings import NOT_SHARED
+from drawpoint.remote.sockets import name_connect_failure, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from drawpoint.remote.engine import Engine
     from drawpoint.remote.settings import ConnectionSettings
-    from drawpoint.remote.wire import Engine
 
 PLAIN_OPTIONS = frozenset({"headers", "cookies", "timeout", "verify", "cert", "trust_env"})
 """Options of httpx.Client that the engine for draws honours; any other one sends everything through httpx."""

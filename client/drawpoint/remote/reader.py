@@ -20,9 +20,9 @@ from drawpoint.errors import (
     StoreUnreadable,
 )
 from drawpoint.remote.answers import read_split, read_splits, read_statistics
+from drawpoint.remote.engine import Request
 from drawpoint.remote.requests import BatchRequest, DrawRequest, ItemRequest
 from drawpoint.remote.retry import pause_before
-from drawpoint.remote.wire import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import torch
 
     from drawpoint.format.manifest import StoreManifest
+    from drawpoint.remote.engine import Answer, Deadline
     from drawpoint.remote.retry import Transport
-    from drawpoint.remote.wire import Answer, Deadline
 
     Outcomes = dict[int, dict[str, torch.Tensor] | DrawpointError]
 

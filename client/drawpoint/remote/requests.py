@@ -11,7 +11,7 @@ from drawpoint.errors import ResponseDamaged
 from drawpoint.format.payload import parse
 from drawpoint.format.tensors import as_float32_each
 from drawpoint.remote.answers import check_problem, name_error, report_problem
-from drawpoint.remote.wire import Request
+from drawpoint.remote.engine import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from drawpoint.draw.batch import BatchItem, BatchSelection
     from drawpoint.draw.selection import Selection
     from drawpoint.errors import DrawpointError
-    from drawpoint.remote.wire import Answer
+    from drawpoint.remote.engine import Answer
 
 HEADER_BYTES = 2**20
 """How much of an answer may be anything but tensors; far more than a header takes."""

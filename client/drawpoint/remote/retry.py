@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
 from drawpoint.remote.answers import check_answer
-from drawpoint.remote.settings import NOT_SHARED
-from drawpoint.remote.sockets import TLS, speaks_tls
-from drawpoint.remote.wire import (
+from drawpoint.remote.engine import (
     LAST_TRY_SECONDS,
     Busy,
     Deadline,
@@ -28,12 +26,14 @@ from drawpoint.remote.wire import (
     Unreachable,
     Untrusted,
 )
+from drawpoint.remote.settings import NOT_SHARED
+from drawpoint.remote.sockets import TLS, speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from drawpoint.remote.engine import Answer, Engine, Request
     from drawpoint.remote.settings import ConnectionSettings
-    from drawpoint.remote.wire import Answer, Engine, Request
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from drawpoint.remote.wire import Deadline, Refused, TransportFailure, Unreachable, Untrusted, reason_of
+from drawpoint.remote.engine import Deadline, Refused, TransportFailure, Unreachable, Untrusted, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

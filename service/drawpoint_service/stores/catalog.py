@@ -37,6 +37,9 @@ _LEAST_SECONDS = 1.0
 _JITTER = 0.1
 """Workers and replicas do not all look at the same moment."""
 
+_random = random.SystemRandom()
+"""Not the global generator: it is the program's to seed."""
+
 
 @dataclass(frozen=True)
 class ServedStore:
@@ -190,7 +193,7 @@ class Catalog(Mapping[str, "ServedStore"]):
 
     async def _watch(self, store_id: str) -> None:
         while True:
-            await asyncio.sleep(self._seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  no secret
+            await asyncio.sleep(self._seconds * _random.uniform(1 - _JITTER, 1 + _JITTER))
             async with self._locks[store_id]:
                 await self._look(store_id)
 
