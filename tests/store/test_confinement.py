@@ -239,6 +239,14 @@ def test_a_group_that_is_a_link_out_of_the_store_is_not_weighed(root: Path, tmp_
     assert describe_store(root)["stored_bytes"] == whole - weight
 
 
+def test_a_link_inside_a_store_weighs_what_the_file_weighs_that_it_leads_to(root: Path) -> None:
+    whole = describe_store(root)["stored_bytes"]
+    shard = next((root / f"{SAMPLE}.zarr").rglob("c/0/0"))
+    shard.rename(root / "shared")
+    shard.symlink_to(root / "shared")
+    assert describe_store(root)["stored_bytes"] == whole
+
+
 class TestAnArrayThatIsLeftToZarrPython:
     """Not sharded, as other writers may have it: one object a chunk."""
 

@@ -119,8 +119,8 @@ class LocalStorage(Storage):
         files = [Path(above, name) for above, _, names in os.walk(top) for name in names]
         for file in files or [top]:  # an empty folder has an age, too
             with contextlib.suppress(FileNotFoundError):
-                status = file.lstat()
-                yield ObjectInfo(0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime)
+                # The bytes are those that a read gives; a link is as old as itself.
+                yield ObjectInfo(file.stat().st_size if file.is_file() else 0, file.lstat().st_mtime)
 
 
 class OpenFiles:
