@@ -186,6 +186,13 @@ def test_a_folder_of_nothing_but_misnamed_fields_is_named(command: Command, runs
     assert command("convert", runs, store, "--overwrite", "--strict").status == 1
 
 
+def test_resampled_points_of_the_stl_need_no_stl(command: Command, runs: Path, store: Path) -> None:
+    for run in ("run_0", "run_1"):
+        torch.save(torch.rand(5, 3), runs / run / "surface_position_stl_resampled.pt")
+    assert command("convert", runs, store).status == 0
+    assert "surface_stl_resampled_position" in command("info", store).out
+
+
 def test_positions_that_are_missing_name_the_near_file_or_the_fitting_preset(
     command: Command, runs: Path, tmp_path: Path, store: Path
 ) -> None:
