@@ -176,6 +176,13 @@ def truncate(reply: Reply) -> bool:
     return False
 
 
+def cut_head(reply: Reply) -> bool:
+    """Send half of its head, up to the end of a line, then end as if that were all."""
+    lines = reply.head().splitlines(keepends=True)
+    reply.connection.sendall(b"".join(lines[: len(lines) // 2]))
+    return False
+
+
 def hang_up(_reply: Reply) -> bool:
     """Close the connection without an answer."""
     return False
@@ -280,11 +287,17 @@ def _pour(reply: Reply, data: bytes) -> bool:
     return False
 
 
-def announce_chunk(size: bytes) -> Fault:
-    """Begin a chunk of so many bytes (hexadecimal), and send one of them."""
+def with_chunks(coded: Callable[[bytes], bytes]) -> Fault:
+    """Send the body as what `coded` makes of it, announced as chunks, and keep the connection open."""
 
     def fault(reply: Reply) -> bool:
         headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-        return send(replace(reply, headers={**headers, "transfer-encoding": "chunked"}, body=size + b"\r\nx"))
+        headers["transfer-encoding"] = "chunked"
+        return send(replace(reply, headers=headers, body=coded(reply.body)))
 
     return fault
+
+
+def announce_chunk(size: bytes) -> Fault:
+    """Begin a chunk of so many bytes (hexadecimal), and send one of them."""
+    return with_chunks(lambda _: size + b"\r\nx")

@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,67 @@ class TestAnAnswerThatIsTooLarge:
         proxy.documents = faulty.with_header("content-length", str(MAX_DOCUMENT_BYTES + 1))
         with pytest.raises(errors.ResponseDamaged, match=f"store 'made'.*{MAX_DOCUMENT_BYTES} at most"):
             drawpoint.connect(proxy.url).store("made")
+
+
+UNCLEAR: dict[str, Fault] = {
+    "a length with a sign": lambda reply: faulty.with_header("content-length", f"+{len(reply.body)}")(reply),
+    "a length with a grouping": lambda reply: faulty.with_header("content-length", f"0_{len(reply.body)}")(reply),
+    "a length of 5000 digits": faulty.with_header("content-length", "9" * 5000),
+    "a length beside chunks": faulty.with_header("transfer-encoding", "chunked"),
+    "another coding": faulty.with_header("content-length: 5\r\ntransfer-encoding", "gzip, chunked"),
+    "a folded line": faulty.with_header("x-folded", "a\r\n b"),
+    "a NUL": faulty.with_header("x-nul", "a\0b"),
+}
+CHUNKS: dict[str, Callable[[bytes], bytes]] = {
+    "a size below 0": lambda _: b"-5\r\n" + bytes(2**24),
+    "a size with a prefix": lambda body: b"0x%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+    "no size": lambda body: b"\r\n%s\r\n0\r\n\r\n" % body,
+    "more than its size": lambda body: b"%x\r\n%s\r\n0\r\n\r\n" % (len(body) - 3, body),
+}
+
+
+def read_again(proxy: FaultyProxy, caplog: pytest.LogCaptureFixture, fault: Fault) -> str:
+    """Read a sample whose first answer is spoilt; return what is logged of that."""
+    caplog.set_level("INFO", "drawpoint")
+    reader = drawpoint.connect(proxy.url).store("made")
+    proxy.script.append(fault)
+    reader.read_sample(SAMPLE, COUNTS, seed=1)
+    assert len(proxy.draws) == 2
+    return next(message for message in caplog.messages if "trying again" in message)
+
+
+class TestAnAnswerWhoseEndIsNotClear:
+    @pytest.mark.parametrize("fault", UNCLEAR.values(), ids=UNCLEAR)
+    def test_is_not_taken_for_http(self, proxy: FaultyProxy, caplog: pytest.LogCaptureFixture, fault: Fault) -> None:
+        assert "its head is malformed" in read_again(proxy, caplog, fault)
+
+    @pytest.mark.parametrize("coded", CHUNKS.values(), ids=CHUNKS)
+    def test_is_damaged_by_its_chunks(
+        self, proxy: FaultyProxy, caplog: pytest.LogCaptureFixture, coded: Callable[[bytes], bytes]
+    ) -> None:
+        assert "the body has a chunk" in read_again(proxy, caplog, faulty.with_chunks(coded))
+
+    def test_is_complete_where_its_status_has_no_body(self, proxy: FaultyProxy) -> None:
+        reader = drawpoint.connect(proxy.url).store("made")
+        proxy.always = lambda reply: faulty.with_chunks(lambda _: b"")(replace(reply, status=204, body=b"", headers={}))
+        with pytest.raises(errors.RequestFailed, match="the service answered 204"):
+            reader.read_sample(SAMPLE, COUNTS, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["multipart/mixed", "multipart/mixed; boundary=x"])
+def test_a_page_of_a_type_that_mails_have_is_reported_by_its_status(
+    proxy: FaultyProxy, open_store: OpenStore, kind: str
+) -> None:
+    reader = open_store(proxy.url)
+    proxy.always = faulty.with_answer(404, {"content-type": kind}, b"none")
+    with pytest.raises(errors.RequestFailed, match="the service answered 404"):
+        reader.read_sample(SAMPLE, COUNTS, seed=1)
+
+
+def test_what_is_no_http_is_told_in_one_line(proxy: FaultyProxy, caplog: pytest.LogCaptureFixture) -> None:
+    message = read_again(proxy, caplog, faulty.babble)
+    assert "SSH-2.0" in message
+    assert message.isprintable()
 
 
 def coded(body: bytes, coding: str = "gzip") -> Answer:

@@ -16,6 +16,7 @@ import drawpoint
 import faulty
 from drawpoint import errors
 from drawpoint.remote import retry as transport
+from drawpoint.remote.engine import Deadline, Interrupted, TimedOut, TransportFailure, Unreachable
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService
@@ -29,6 +30,7 @@ OpenStore = Callable[..., drawpoint.RemoteReader]
 PASSING: dict[str, Fault] = {
     "a reset in the body": faulty.reset,
     "a truncated body": faulty.truncate,
+    "a head that ends too soon": faulty.cut_head,
     "a hang-up": faulty.hang_up,
     "no HTTP": faulty.babble,
     "a line without a colon": faulty.with_header("x: y\r\nno colon\r\nz", ""),
@@ -261,6 +263,7 @@ class TestGivingUp:
         [
             (faulty.reset, errors.ResponseDamaged),
             (faulty.truncate, errors.ResponseDamaged),
+            (faulty.cut_head, errors.ServiceUnavailable),
             (faulty.hang_up, errors.ServiceUnavailable),
             (faulty.babble, errors.ServiceUnavailable),
             (faulty.with_answer(503), errors.ServiceUnavailable),
@@ -301,6 +304,12 @@ class TestGivingUp:
         proxy.always = faulty.stall
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
+
+    @pytest.mark.parametrize("last", [TimedOut("no answer"), Unreachable("no connection: timed out")], ids=str)
+    def test_names_it_too_where_the_last_try_could_no_longer_connect(self, last: TransportFailure) -> None:
+        before = Interrupted("the connection broke")
+        assert transport.root_failure(last, before, 0.0, Deadline(1e-9)) is before
+        assert transport.root_failure(last, before, 0.0, Deadline(60)) is last
 
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch

@@ -124,7 +124,8 @@ class Deadline:
 
 def reason_of(error: BaseException) -> str:
     """Return what an error says, in the middle of a sentence."""
-    return (str(error) or type(error).__name__).rstrip(".")[:200]
+    text = str(error) or type(error).__name__
+    return (text if text.isprintable() else repr(text)).rstrip(".")[:200]
 
 
 def limit_body(status: int, limit: int) -> int:

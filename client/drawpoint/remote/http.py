@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import select
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 from http.client import HTTPConnection, HTTPException, HTTPResponse, InvalidURL
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +45,22 @@ MAX_IDLE = 32
 
 _PIECE_BYTES = 65_536
 """Received at once of a body that does not say how long it is."""
+
+_MAX_LINE_BYTES = 65_536
+"""Of a line between chunks, as http.client has it for the lines of a head."""
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?\r?\n")
+
+_OUT_OF_PLACE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What the value of a header may not hold: to another reader it could begin another line."""
+
+_DEFECTS = (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
+"""Of a head; http.client's parser of mails finds others in an answer whose type is that of a mail in parts."""
 
 
 class HttpEngine:
@@ -134,6 +157,8 @@ class _Exchanges(HTTPConnection):
         except HTTPException as error:
             raise Interrupted(f"the answer is not HTTP/1.1: {reason_of(error)}") from error
         with response:
+            if self._incoming.reads.has_ended:
+                raise Interrupted("the connection broke before an answer: it was closed within the head")
             answered = _read_headers(response)
             try:
                 content = _read_body(response, limit_body(response.status, limit))
@@ -141,8 +166,6 @@ class _Exchanges(HTTPConnection):
                 raise TimedOut("the body stopped coming") from error
             except OSError as error:
                 raise Truncated(f"the connection broke in the body: {reason_of(error)}") from error
-            except HTTPException as error:
-                raise Truncated(f"the body does not end as it should: {reason_of(error)}") from error
         # Bytes beyond the answer belong to nothing that was asked for.
         self.is_reusable = self.sock is not None and not self._incoming.has_more
         return Answer(response.status, answered, content)
@@ -163,7 +186,7 @@ class _Exchanges(HTTPConnection):
         """Send the head or the body of a request; http.client calls this."""
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(self._deadline.clip(self._timeouts.write))
+        self._bound(self.sock, self._timeouts.write)
         super().send(data)
 
     def _send_request(self, target: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> None:
@@ -181,11 +204,17 @@ class _Exchanges(HTTPConnection):
         """Return a response that reads from `sock`; http.client calls this as the class that it is by default."""
 
         def wait() -> None:
-            sock.settimeout(self._deadline.clip(self._timeouts.read))
+            self._bound(sock, self._timeouts.read)
 
         response = _FinalResponse(sock, method=method)
         response.fp = self._incoming = _Incoming(_BoundedReads(response.fp.detach(), wait))
         return response
+
+    def _bound(self, sock: socket.socket, timeout: float | None) -> None:
+        """Give the next step on `sock` its `timeout`, or what is left of the deadline."""
+        seconds = self._deadline.clip(timeout)
+        if seconds != sock.gettimeout():  # to set it is a system call
+            sock.settimeout(seconds)
 
 
 class _FinalResponse(HTTPResponse):
@@ -205,15 +234,17 @@ class _BoundedReads(io.RawIOBase):
         self._raw = raw
         self._wait = wait
         self.has_ended = False
+        self.is_stopped = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        if self.has_ended:
+        if self.is_stopped:
             return None
         self._wait()
         count: int = self._raw.readinto(buffer)
+        self.has_ended = not count
         return count
 
     def close(self) -> None:
@@ -226,13 +257,13 @@ class _Incoming(io.BufferedReader):
 
     def __init__(self, reads: _BoundedReads) -> None:
         super().__init__(reads)
-        self._reads = reads
+        self.reads = reads
         self.has_more = False
 
     def close(self) -> None:
         try:
             if not self.closed:
-                self._reads.has_ended = True  # peek shows what has been received, and waits for nothing
+                self.reads.is_stopped = True  # peek shows what has been received, and waits for nothing
                 self.has_more = bool(self.peek())
         finally:
             super().close()
@@ -240,25 +271,55 @@ class _Incoming(io.BufferedReader):
 
 def _read_headers(response: HTTPResponse) -> dict[str, str]:
     """Return the headers by name in lower case; raises Interrupted for a head that leaves room for guesses."""
-    lengths = set(response.headers.get_all("content-length", ()))
-    if response.headers.defects or len(lengths) > 1 or (lengths and response.length is None and not response.chunked):
-        raise Interrupted("the answer is not HTTP/1.1: its head is malformed")
     headers: dict[str, str] = {}
     for name, value in response.getheaders():
         key, text = name.lower(), value.strip(" \t")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    if (
+        any(isinstance(defect, _DEFECTS) for defect in response.headers.defects)
+        or any(map(_OUT_OF_PLACE.search, headers.values()))
+        or (length is not None and (response.length is None or not (length.isascii() and length.isdigit())))
+        or (coding is not None and (coding.lower() != "chunked" or length is not None))
+    ):
+        raise Interrupted("the answer is not HTTP/1.1: its head is malformed")
     return headers
 
 
 def _read_body(response: HTTPResponse, limit: int) -> bytearray:
     if response.length is not None:
         return _read_exactly(response, response.length, limit)
+    if response.chunked:
+        return _read_chunks(response.fp, limit)
     body = bytearray()
     while piece := response.read1(_PIECE_BYTES):
         body += piece
-        announced = response.chunk_left if response.chunked else 0  # of the chunk that goes on
-        check_length(len(body) + (announced or 0), limit)
+        check_length(len(body), limit)
     return body
+
+
+def _read_chunks(incoming: io.BufferedReader, limit: int) -> bytearray:
+    """Return a body in chunks; http.client would take a size of -1, and what no chunk holds, for a part of it."""
+    body = bytearray()
+    while length := _read_chunk_size(incoming):
+        check_length(len(body) + length, limit)
+        body += incoming.read(length)
+        if incoming.readline(2) not in (b"\r\n", b"\n"):
+            raise Truncated("the body has a chunk that is cut, or longer than it says")
+    while (line := incoming.readline(_MAX_LINE_BYTES)) not in (b"\r\n", b"\n"):
+        if not line.endswith(b"\n"):
+            raise Truncated("the body ended within the lines after its last chunk")
+    return body
+
+
+def _read_chunk_size(incoming: io.BufferedReader) -> int:
+    line = incoming.readline(_MAX_LINE_BYTES)
+    match = _CHUNK_SIZE.fullmatch(line)
+    if match is None:
+        raise Truncated(
+            f"the body has a chunk of {line.strip()[:20]!r} bytes" if line else "the body ended within its chunks"
+        )
+    return int(match[1], 16)
 
 
 def _read_exactly(response: HTTPResponse, length: int, limit: int) -> bytearray:
@@ -268,7 +329,7 @@ def _read_exactly(response: HTTPResponse, length: int, limit: int) -> bytearray:
     except (MemoryError, OverflowError) as error:
         # A manifest may make the draw itself that large.
         raise Oversized(f"the answer has a body of {length} bytes, more than there is memory for") from error
-    filled = response.readinto(body)
+    filled = response.fp.readinto(body)  # what http.client adds is for chunks, which 204 may announce and not have
     if filled < length:
         raise Truncated(f"the body ended after {filled} of {length} bytes")
     return body

@@ -199,7 +199,7 @@ def root_failure(
     failure: TransportFailure, before: TransportFailure | None, seconds: float, deadline: Deadline
 ) -> TransportFailure:
     """Return the failure to report: a last attempt that had few `seconds` left says less than the one before it."""
-    late = isinstance(failure, TimedOut) and deadline.remaining() <= 0 and seconds < deadline.seconds / 2
+    late = isinstance(failure, TimedOut | Unreachable) and deadline.remaining() <= 0 and seconds < deadline.seconds / 2
     return before if late and before is not None else failure
 
 
