@@ -1,6 +1,6 @@
 """Local draws: ours, zarr-python's oindex, tensorstore where it is installed, and the floor, in one run.
 
-    python tests/benchmarks/local_read.py [--rounds 200]
+    python tests/benchmarks/local_read.py [--rounds 40]
 
 One draw is surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points, warm. The floor is
 what any reader must do to the same chunks: pread, crc32c, blosc.decompress and one cast to float32, on one thread.
@@ -31,6 +31,7 @@ from drawpoint_store.reading.plan import ReadPlan, plan_sample
 
 COUNTS = {"surface": 4096, "volume": 16384}
 SAMPLES = 8
+WARM, EACH = 2, 5
 
 
 class Floor:
@@ -75,7 +76,7 @@ def oindex(groups: dict[str, dict[str, Any]], plan: ReadPlan) -> dict[str, torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         reader = ZarrChunkReader(write_store(Path(folder), SAMPLES))
@@ -88,7 +89,7 @@ def main() -> None:
             }
             for sample_id, entry in reader.manifest.samples.items()
         }
-        ids = [f"run_{number % SAMPLES}" for number in range(SAMPLES + rounds)]
+        ids = [f"run_{number % SAMPLES}" for number in range((WARM + rounds) * EACH)]
         plans = [plan_sample(reader.manifest, each, COUNTS, seed=seed) for seed, each in enumerate(ids)]
         chunks = [floor.chunks(plan) for plan in plans]
         ways: dict[str, Callable[[int], object]] = {
@@ -99,7 +100,7 @@ def main() -> None:
         }
         if importlib.util.find_spec("tensorstore"):
             ways["tensorstore, all chunks in flight"] = lambda number: tensorstore_read(folder, plans[number])
-        print_times(time_in_turns(ways, rounds, warm=SAMPLES), "a sample")
+        print_times(time_in_turns(ways, rounds, warm=WARM, each=EACH), "a sample")
 
 
 _tensorstores: dict[str, Any] = {}

@@ -11,18 +11,20 @@ import numpy as np
 Times = dict[str, list[float]]
 
 
-def time_in_turns(ways: Mapping[str, Callable[[int], object]], rounds: int, *, warm: int = 1) -> Times:
-    """Return the milliseconds of each way, round by round; each is given the number of the round.
+def time_in_turns(ways: Mapping[str, Callable[[int], object]], rounds: int, *, warm: int = 1, each: int = 1) -> Times:
+    """Return the milliseconds of each way, call by call: `each` calls in a row and round, each given its number.
 
-    Rounds before the first, with numbers of their own, are to warm up and do not count.
+    Calls in a row find the processor's caches as they left them, not as another way did. Rounds before the first,
+    with numbers of their own, are to warm up and do not count.
     """
     times: Times = {way: [] for way in ways}
-    for number in range(warm + rounds):
+    for turn in range(warm + rounds):
         for way, call in ways.items():
-            begin = time.perf_counter()
-            call(number)
-            if number >= warm:
-                times[way].append(1e3 * (time.perf_counter() - begin))
+            for number in range(turn * each, (turn + 1) * each):
+                begin = time.perf_counter()
+                call(number)
+                if turn >= warm:
+                    times[way].append(1e3 * (time.perf_counter() - begin))
     return times
 
 
