@@ -154,7 +154,7 @@ def test_what_passes_is_tried_again(proxy: BucketProxy, store_root: Path, fault:
 def test_an_outage_while_a_sample_is_read_is_no_damage(
     proxy: BucketProxy, fault: Fault, reason: str, where: str
 ) -> None:
-    store = ZarrChunkReader(location(proxy, retries=1, deadline_seconds=1.0))
+    store = ZarrChunkReader(location(proxy, retries=1, deadline_seconds=3.0))
     proxy.fault = lambda passed: fault if where in passed.target else None
     began = time.monotonic()
     with pytest.raises(StoreUnreadable, match=reason):
