@@ -331,7 +331,7 @@ class TestDamage:
 
     def test_an_outage_is_raised_under_on_error_skip(self, small_root: Path) -> None:
         with LiveService({"small": small_root}) as service:
-            reader = drawpoint.connect(service.url, deadline=0.5).store("small")
+            reader = drawpoint.connect(service.url, deadline=3.0).store("small")
             dataset = SampleDataset(reader, on_error="skip", num_points=COUNTS)
             assert dataset[0]
         for read in (lambda: dataset[0], lambda: dataset.__getitems__([0, 1])):
