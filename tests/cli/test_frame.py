@@ -43,6 +43,7 @@ def test_help_lists_and_explains_every_command(command: Command) -> None:
         ("verify",),
         ("upgrade",),
         ("upgrade", "a", "--workers", "0"),
+        ("demo", "--port", "65536"),
     ],
 )
 def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> None:

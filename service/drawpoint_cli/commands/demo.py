@@ -24,7 +24,7 @@ import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.__main__ import main
-from drawpoint_cli.arguments import Subparsers, folder
+from drawpoint_cli.arguments import Subparsers, add_command, folder, integer
 from drawpoint_store import ZarrChunkReader
 
 if TYPE_CHECKING:
@@ -41,19 +41,26 @@ REPEATS = 20
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
+_DESCRIPTION = """\
+Convert the runs that the project ships, measure and serve them, draw one sample and print it. The service stays up
+until Ctrl-C.
+"""
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
-        "demo",
-        description="Convert the runs that the project ships, measure and serve them, draw one sample and print it. "
-        "The service stays up until Ctrl-C.",
-    )
+    parser = add_command(subparsers, "demo", "[options]", description=_DESCRIPTION)
     parser.add_argument("--runs", metavar="DIR", type=folder, help=f"runs to convert (default: {SHIPPED_RUNS})")
     parser.add_argument(
         "--folder", metavar="DIR", type=folder, default=Path(".demo"), help="where to work (%(default)s)"
     )
-    parser.add_argument("--port", metavar="N", type=int, default=8000, help="port, or a free one if it is taken (8000)")
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=integer(0, 65_535),
+        default=8000,
+        help="port, or a free one if it is taken (%(default)s)",
+    )
     parser.add_argument(
         "--once",
         action="store_true",

@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from drawpoint.errors import DrawpointError, InvalidSettings
 from drawpoint.remote.settings import TOKEN_VARIABLE
-from drawpoint_cli.arguments import location
+from drawpoint_cli.arguments import Subparsers, add_command, location
 from drawpoint_cli.lifeline import end_with
 from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.server.connection import bound_connections
@@ -59,14 +59,14 @@ Every setting: docs/configuration.md. Tokens come from the configuration or ${TO
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the command line."""
-    parser = subparsers.add_parser(
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command's arguments."""
+    parser = add_command(
+        subparsers,
         "serve",
-        help="serve stores over HTTP",
+        "[--store ID=ROOT ...] [options]",
         description="Serve stores over HTTP: GET /docs on the running service lists all requests.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--store",
