@@ -63,10 +63,9 @@ def test_replaced_groups_are_removed_and_the_present_ones_stay_whole(root: str) 
     replaced = groups(old) - groups(new)
     for found in (prune_all(root, delete=False), prune_all(root, DAY)):  # a dry run, and groups that are too young
         assert set(found) == replaced
-        assert not any(each.removed for each in found.values())
     assert find_leftovers(root, new) == sorted(replaced)
     found = prune_all(root)
-    assert {path for path, each in found.items() if each.removed} == replaced
+    assert {path for path, each in found.items() if each.is_old} == replaced
     assert find_leftovers(root, new) == []
     assert [problem for check in verify_store(root) for problem in check.problems] == []
     assert all(tensor.equal(expected[field]) for field, tensor in ZarrChunkReader(root).read_sample("deep/s0").items())
@@ -77,8 +76,9 @@ def test_replaced_groups_are_removed_and_the_present_ones_stay_whole(root: str) 
 def test_what_is_old_enough_is_removed_and_what_is_younger_stays(root: str) -> None:
     publish(root, 0)
     publish(root, 1)
-    for days, removed in ((3, False), (1, True)):  # it is two days old
-        assert [found.removed for found in prune_all(root, days * DAY).values()] == [removed]
+    for days, is_old in ((3, False), (1, True)):  # it is two days old
+        assert [found.is_old for found in prune_all(root, days * DAY).values()] == [is_old]
+        assert bool(find_leftovers(root, StoreManifest.load(root))) is not is_old
 
 
 def test_in_one_local_store_only_the_older_leftover_is_removed(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_in_one_local_store_only_the_older_leftover_is_removed(tmp_path: Path) -
     for path in (tmp_path / old, *(tmp_path / old).rglob("*")):
         os.utime(path, (time.time() - 2 * DAY,) * 2)
     found = prune_all(str(tmp_path), DAY)
-    assert {path: each.removed for path, each in found.items()} == {old: True, other: False}
+    assert {path: each.is_old for path, each in found.items()} == {old: True, other: False}
     assert [(tmp_path / path).exists() for path in (old, other)] == [False, True]
 
 
@@ -138,7 +138,8 @@ def test_a_bucket_in_which_a_conversion_recorded_a_sample_lately_is_left_alone(b
         prune_all(root, 3 * DAY)
     assert len(find_leftovers(root, StoreManifest.load(root))) == 1
     (found,) = prune_all(root, DAY).values()
-    assert found.removed
+    assert found.is_old
+    assert find_leftovers(root, StoreManifest.load(root)) == []
 
 
 def test_links_are_removed_and_not_what_they_lead_to(tmp_path: Path) -> None:

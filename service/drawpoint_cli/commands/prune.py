@@ -43,20 +43,18 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prune, and print each path with what became of it."""
-    found = removed = old = 0
+    found = old = 0
     for leftover in prune_store(args.store_root, older_than_seconds=args.older_than, delete=args.delete):
         age = leftover.age_seconds
         found += 1
-        removed += leftover.removed
-        is_old = not args.older_than or (age is not None and age >= args.older_than)
-        old += is_old
-        word = "removed" if leftover.removed else "old" if is_old else "recent"
+        old += leftover.is_old
+        word = "recent" if not leftover.is_old else "removed" if args.delete else "old"
         changed = "at a time that the storage does not tell" if age is None else f"{_in_words(age)} ago"
         sys.stdout.write(f"{word:8}{printable(leftover.path)}, changed {changed}\n")
     if not found:
         sys.stdout.write("nothing that the manifest does not name\n")
     elif args.delete:
-        sys.stdout.write(f"{count(removed, 'path')} removed, {found - removed:,} left\n")
+        sys.stdout.write(f"{count(old, 'path')} removed, {found - old:,} left\n")
     else:
         sys.stdout.write(f"{count(old, 'path')} of {found:,} would be removed: repeat it with --delete\n")
     return 0

@@ -25,12 +25,12 @@ class Leftover:
     """A group, or an unfinished file, at `path` below the root.
 
     `age_seconds` is the time since the last change of any of its objects, None where the storage does not know it.
-    `removed` tells whether prune_store has removed it.
+    With `is_old` it may be removed, and has been if prune_store was to delete.
     """
 
     path: str
     age_seconds: float | None
-    removed: bool = False
+    is_old: bool
 
 
 def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.format.manifest.StoreManifest) -> list[str]:
@@ -77,12 +77,12 @@ def prune_store(
         manifest = _PublishedGroups(storage)
         for path in leftovers:
             age = _age(storage, path)
-            removed = delete and (not older_than_seconds or (age is not None and age >= older_than_seconds))
-            if removed:
+            is_old = not older_than_seconds or (age is not None and age >= older_than_seconds)
+            if delete and is_old:
                 if path in manifest.groups():
                     continue  # published just now
                 storage.delete_tree(path)
-            yield Leftover(path, age, removed)
+            yield Leftover(path, age, is_old)
 
 
 class _PublishedGroups:
