@@ -19,7 +19,7 @@ from drawpoint.extras import how_to_install
 from drawpoint_store.conversion.file_tree import FileTree, open_filesystem
 from drawpoint_store.conversion.filemaps import is_unmapped_field, near_fields
 from drawpoint_store.storage.storage import translated_errors
-from drawpoint_store.writing.layout import filename_to_canonical
+from drawpoint_store.writing.layout import FileMap, filename_to_canonical
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import torch
 
     from drawpoint_store.conversion.source import SourceFile
-from drawpoint_store.writing.layout import FileMap
 
 PREPROCESSED = "preprocessed/"
 """The folder that the preprocessing of some data sets writes to; no part of a sample's id."""
@@ -161,12 +160,13 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
 def _load(filesystem: Any, path: str) -> torch.Tensor:
     import torch  # noqa: PLC0415  only conversion needs torch
 
-    if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
-        # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)  # type: ignore[no-any-return]
-    with translated_errors("read", path, may_be_missing=True):
-        body = filesystem.cat_file(path)
-    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    file: str | io.BytesIO = path
+    if not isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
+        with translated_errors("read", path, may_be_missing=True):
+            file = io.BytesIO(filesystem.cat_file(path))
+    # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
+    tensor: torch.Tensor = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
+    return tensor
 
 
 def _problem(value: object) -> str | None:

@@ -160,9 +160,7 @@ def _start(converter: SampleConverter, directory: str, environment: dict[str, st
     global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
     os.chdir(directory)  # the fork server has those of the time when it was started
     os.environ.update(environment)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal's Ctrl-C goes to all processes; the parent ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent ends its workers
     # numcodecs makes a lock in each process; one of this kind need not be removed when this process is ended.
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
