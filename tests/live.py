@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from drawpoint_service.app import create_app
 from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.settings import Settings
 from drawpoint_store import ZarrChunkReader
+from waiting import wait_until
 
 if TYPE_CHECKING:
     import os
@@ -35,9 +35,7 @@ def is_refused(url: str) -> bool:
 
 def wait_until_refused(*urls: str) -> None:
     """Return once nobody listens at any of `urls`."""
-    deadline = time.monotonic() + 60
-    while not all(is_refused(url) for url in urls):
-        assert time.monotonic() < deadline, f"somebody still listens at one of {urls}"
+    wait_until(lambda: all(is_refused(url) for url in urls))
 
 
 class LiveService:

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +26,7 @@ from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.workers import Task
 from drawpoint_store.writing.lock import lock_store
 from trees import files_below, run_tensors, write_run, write_runs
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +48,6 @@ def start(*words: object) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)  # leaves the cores to the process that is waited for
 
 
 def count_files(folder: Path) -> int:

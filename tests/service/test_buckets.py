@@ -6,9 +6,8 @@ import hashlib
 import logging
 import shutil
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from drawpoint_store.storage.bucket_access import open_client
 from live import LiveService
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket
+from waiting import wait_until
 
 VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 DRAW = "/stores/cars/samples/run?surface=300&volume=700&seed=1"
@@ -159,14 +159,6 @@ def test_keys_and_endpoints_are_shown_nowhere(
 
 def _always(fault: Fault | None, _: Passed) -> Fault | None:
     return fault
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("it did not come about within 30 s")
-        time.sleep(0.01)
 
 
 def test_requests_that_wait_for_the_bucket_take_no_threads(proxy: BucketProxy, written: str) -> None:

@@ -19,7 +19,8 @@ import pytest
 
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import wait_until_refused
-from served import Served, wait_for
+from served import Served
+from waiting import wait_until
 
 DRAW = "/stores/made/samples/param0/run?surface=50&volume=50&seed="
 IDLE = 100
@@ -90,12 +91,12 @@ def test_neither_sighup_nor_sigterm_breaks_a_request(
     config = tmp_path / "drawpoint.toml"
     config.write_text("drain_seconds = 0.2\n")
     served = serve("--config", str(config), "--store", f"made={store_root}", "--workers", str(workers))
-    wait_for(lambda: served.log.read_text().count("Application startup complete") == workers)
+    wait_until(lambda: served.log.read_text().count("Application startup complete") == workers)
     with Clients(served.url, 8, keep=True) as keeping, Clients(served.url, 8, keep=False) as coming:
         keeping.wait(50)
         served.process.send_signal(signal.SIGHUP)
         if workers > 1:  # each is replaced
-            wait_for(lambda: served.log.read_text().count("Finished server process") == workers)
+            wait_until(lambda: served.log.read_text().count("Finished server process") == workers)
         for clients in (keeping, coming):
             clients.wait(50)
         assert served.process.poll() is None

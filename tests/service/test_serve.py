@@ -22,7 +22,8 @@ from drawpoint_cli.commands.serve import introduce, listen, open_worker, warn_if
 from drawpoint_service.settings import Settings
 from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter
 from live import wait_until_refused
-from served import Served, wait_for
+from served import Served
+from waiting import wait_until
 
 TESTS = Path(__file__).resolve().parents[1]
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5&seed=1"
@@ -66,7 +67,7 @@ def test_sigterm_ends_it_after_it_has_said_so_and_sent_what_it_had_begun(
         received = bytearray(slow.recv(1000))
         assert httpx.get(f"{served.url}/readyz", timeout=60).status_code == 200
         served.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{served.url}/readyz").status_code == 503)
+        wait_until(lambda: httpx.get(f"{served.url}/readyz").status_code == 503)
         assert "shutting down" in httpx.get(f"{served.url}/readyz").json()["detail"]
         assert httpx.get(f"{served.url}/stores/big/samples/s?volume=10").status_code == 200
         served.process.send_signal(signal.SIGTERM)
