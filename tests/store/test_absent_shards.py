@@ -32,7 +32,7 @@ from drawpoint_store import (
 )
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.reading.plan import plan_coords, plan_sample
-from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage import BucketAccess, bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
@@ -273,6 +273,23 @@ def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
     assert list(calculate_store_statistics(bucket_root)["surface_area"].max) == [0.0]
     with LiveService({"foreign": bucket_root}) as service:
         assert_reader_reads(drawpoint.connect(service.url).store("foreign"))
+
+
+def test_what_zarr_python_reads_of_a_bucket_is_read_over_the_same_connections(
+    bucket: Bucket, bucket_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = upload(write_foreign(tmp_path / "foreign", shards=None), f"s3://{bucket.name}/{tmp_path.name}")
+    opened: list[str] = []
+
+    def open_counted(root: str, *arguments: Any, **options: Any) -> Any:
+        opened.append(root)
+        return open_client(root, *arguments, **options)
+
+    monkeypatch.setattr(bucket_storage, "open_client", open_counted)
+    assert_reader_reads(ZarrChunkReader(root))
+    assert opened == [root]
+    assert next(verify_store(root)).n_absent == 4 + 4 + 1 + 16
+    assert opened == [root] * 2
 
 
 def test_its_loss_is_no_absence_even_where_a_disk_remembers_it(bucket_root: str, tmp_path: Path) -> None:

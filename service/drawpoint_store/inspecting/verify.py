@@ -133,14 +133,14 @@ def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[st
     """Return how many shards of a group's arrays have no object; `fields` are theirs, with their domains."""
     import zarr  # noqa: PLC0415  zarr takes 0.4 s to import
 
-    absent = 0
+    absent, group = 0, store.group(entry.relpath)
     for field, domain in fields.items():
         layout = store.manifest.fields[field]
         # zarr-python would open damaged metadata and count to any shape. Reads of the array report the damage.
         if _load(store, entry.relpath, layout.array_name) is None:
             continue
         try:
-            array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
+            array = zarr.open_array(group, path=layout.array_name, mode="r", zarr_format=3)
         except Exception:  # noqa: BLE001, S112  zarr-python's errors have no common base
             continue
         if array.shape != (entry.domains[domain].n_points, layout.dim):

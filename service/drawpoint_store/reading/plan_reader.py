@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from drawpoint.format.manifest import SampleEntry
     from drawpoint_store.reading.plan import ReadPlan
@@ -245,8 +246,9 @@ class PlanReader:
             if self.store_factory is open_read_only:
                 self.storage.check_file(f"{plan.relpath}/{key}", most_bytes)
 
+        group = self.group(plan.relpath)
         for field in fields:
-            out[field][...] = read_with_zarr(self.group(plan.relpath), plan.sample_id, plan.arrays[field], check)
+            out[field][...] = read_with_zarr(group, plan.sample_id, plan.arrays[field], check)
 
     def _sample(self, plan: ReadPlan) -> OpenSample:
         sample = self._samples.get(plan.relpath)
@@ -257,18 +259,20 @@ class PlanReader:
 
     def _source(self, entry: SampleEntry) -> Source:
         if self.store_factory is not open_read_only:
-            return ZarrSource(self.group(entry.relpath))
+            return ZarrSource(self.group(entry.relpath).store)
         source = self.storage.source(entry.relpath)
         if self.disk_cache is None or not source.is_remote:
             return source
         content = entry.digest or self.manifest.revision
         return CachedSource(source, self.disk_cache, f"{self.storage.join(entry.relpath)}\n{content}")
 
-    def group(self, relpath: str) -> Store:
-        """Open the zarr Store of a sample's group."""
+    def group(self, relpath: str) -> StorePath:
+        """Return the place of a sample's group in a zarr Store."""
+        from zarr.storage import StorePath  # noqa: PLC0415  as above
+
         if self.store_factory is open_read_only:
             return self.storage.open_zarr(relpath)
-        return self.store_factory(self.storage.join(relpath))
+        return StorePath(self.store_factory(self.storage.join(relpath)))
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         needed = (os.getpid(), count)

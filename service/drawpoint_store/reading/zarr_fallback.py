@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from zarr.abc.codec import Codec
-    from zarr.abc.store import Store
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer
+    from zarr.storage import StorePath
 
     from drawpoint_store.reading.plan import ArrayDraw
 
@@ -41,7 +41,7 @@ _HARMLESS = ("bytes", "crc32c", "transpose")
 
 
 def read_with_zarr(
-    store: Store, sample_id: str, draw: ArrayDraw, check_file: Callable[[str, int | None], None]
+    group: StorePath, sample_id: str, draw: ArrayDraw, check_file: Callable[[str, int | None], None]
 ) -> np.ndarray[Any, Any]:
     """Return the drawn rows of an array, in the shape of the answer and the stored dtype.
 
@@ -54,7 +54,7 @@ def read_with_zarr(
     rows = row_indices(draw.draw.rows, draw.draw.grid.chunk_points)
     try:
         check_file(f"{name}/zarr.json", None)
-        array = _bounded_array(zarr.open_array(store=store, path=name, mode="r", zarr_format=3))
+        array = _bounded_array(zarr.open_array(store=group, path=name, mode="r", zarr_format=3))
         expected = (draw.draw.grid.n_points, draw.layout.dim), draw.layout.dtype
         if (array.shape, array.dtype.name) != expected:
             raise ValueError(f"it is {array.dtype} {array.shape}, and the manifest says {expected[1]} {expected[0]}")  # noqa: TRY301  one way out
@@ -67,7 +67,7 @@ def read_with_zarr(
         for place in objects:
             check_file(f"{name}/{array.metadata.encode_chunk_key(place)}", most_bytes)
         values: np.ndarray[Any, Any] = np.asarray(array.oindex[rows])
-        gone = next((key for key in ("zarr.json", f"{name}/zarr.json") if not sync(store.exists(key))), None)
+        gone = next((key for key in ("zarr.json", f"{name}/zarr.json") if not sync((group / key).exists())), None)
         if gone is not None:
             raise ValueError(f"its {gone} is missing")  # noqa: TRY301  as above
     except DataDamaged:

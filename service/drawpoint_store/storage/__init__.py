@@ -35,4 +35,4 @@ def open_storage(root: str | os.PathLike[str], access: BucketAccess | None = Non
 
 def make_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
     """Open the zarr Store at a path or URL: a LocalStore, ObjectStore or FsspecStore, as `open_storage` chooses."""
-    return open_storage(path).open_zarr(read_only=read_only)
+    return open_storage(path).open_zarr(read_only=read_only).store

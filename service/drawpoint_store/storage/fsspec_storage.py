@@ -16,7 +16,7 @@ from drawpoint_store.storage.storage import ObjectInfo, Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
     from drawpoint_store.storage.byte_sources import Source
@@ -32,12 +32,12 @@ class FsspecStorage(Storage):
         self.is_shared = scheme_of(root) != "memory"  # which is of one process
 
     def source(self, relpath: str) -> Source:
-        return ZarrSource(self.open_zarr(relpath))
+        return ZarrSource(self.open_zarr(relpath).store)
 
-    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
-        from zarr.storage import FsspecStore  # noqa: PLC0415  0.4 s, and only the fallback needs it
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> StorePath:
+        from zarr.storage import FsspecStore, StorePath  # noqa: PLC0415  0.4 s, and only the fallback needs it
 
-        return FsspecStore.from_url(self.join(relpath), read_only=read_only)
+        return StorePath(FsspecStore.from_url(self.join(relpath), read_only=read_only))
 
     def _find_path(self, name: str) -> tuple[Any, str]:
         # Not held: fsspec keeps file systems itself, and drops those that a fork has made useless.

@@ -21,7 +21,7 @@ from drawpoint_store.storage.storage import ObjectInfo, Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
     from drawpoint_store.storage.byte_sources import Buffer, Span
@@ -55,10 +55,10 @@ class LocalStorage(Storage):
     def source(self, relpath: str) -> Source:
         return LocalSource(self.path(relpath), self._files, self.access.document_bytes)
 
-    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
-        from zarr.storage import LocalStore as LocalZarrStore  # noqa: PLC0415  0.4 s, and only the fallback needs it
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> StorePath:
+        from zarr.storage import LocalStore, StorePath  # noqa: PLC0415  0.4 s, and only the fallback needs it
 
-        return LocalZarrStore(self.path(relpath), read_only=read_only)
+        return StorePath(LocalStore(self.path(relpath), read_only=read_only))
 
     def check_file(self, name: str, most_bytes: int | None) -> None:
         path = str(self.path(name))

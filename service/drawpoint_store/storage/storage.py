@@ -16,7 +16,7 @@ from drawpoint_store.storage.locations import join
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
     from drawpoint_store.storage.byte_sources import Source
@@ -175,8 +175,8 @@ class Storage(os.PathLike[str]):
         """Return what reads the objects of the sample's group at `relpath`."""
 
     @abstractmethod
-    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> Store:
-        """Open the zarr Store of the group at `relpath`."""
+    def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> StorePath:
+        """Return the place of the group at `relpath` in a zarr Store, whose root is that place or lies above it."""
 
     @abstractmethod
     def _get(self, name: str) -> bytes: ...
