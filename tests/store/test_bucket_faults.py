@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import pickle
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ from drawpoint.errors import (
 )
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.storage import BucketAccess, Storage, bucket_storage, open_storage
+from drawpoint_store.storage import BucketAccess, BucketStorage, Storage, bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket
@@ -85,19 +86,28 @@ def test_a_first_read_is_two_round_trips_and_a_later_one_is_one(
 def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
     proxy: BucketProxy, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    made, asking, all_ask, client = [], itertools.count(1), threading.Event(), BucketStorage.client
 
-    def open_slowly(*arguments: Any, **options: Any) -> Any:
+    def ask(storage: BucketStorage, *, read_only: bool) -> Any:
+        if next(asking) == 8:
+            all_ask.set()
+        return client(storage, read_only=read_only)
+
+    def open_once_all_ask(*arguments: Any, **options: Any) -> Any:
         made.append(arguments)
-        time.sleep(0.01)  # until all threads have come
+        assert all_ask.wait(60)
         return open_client(*arguments, **options)
 
-    monkeypatch.setattr(bucket_storage, "open_client", open_slowly)
-    store = ZarrChunkReader(location(proxy, stall_seconds=30, deadline_seconds=60))
-    later = store.at(store.manifest)
-    expected = read(ZarrChunkReader(store_root), COUNTS)
+    monkeypatch.setattr(BucketStorage, "client", ask)
+    monkeypatch.setattr(bucket_storage, "open_client", open_once_all_ask)
+    storage = location(proxy, stall_seconds=30, deadline_seconds=60)
     with ThreadPoolExecutor(8) as threads:
+        manifests = list(threads.map(lambda _: storage.read("manifest.json"), range(8)))
+        assert manifests == [(store_root / "manifest.json").read_bytes()] * 8
+        store = ZarrChunkReader(storage)
+        later = store.at(store.manifest)
         found = list(threads.map(lambda number: read((store, later)[number % 2], COUNTS), range(8)))
+    expected = read(ZarrChunkReader(store_root), COUNTS)
     assert all(same(each, expected) for each in found)
     assert len(made) == 1
 
@@ -156,10 +166,8 @@ def test_an_outage_while_a_sample_is_read_is_no_damage(
 ) -> None:
     store = ZarrChunkReader(location(proxy, retries=1, deadline_seconds=3.0))
     proxy.fault = lambda passed: fault if where in passed.target else None
-    began = time.monotonic()
     with pytest.raises(StoreUnreadable, match=reason):
         read(store, COUNTS)
-    assert time.monotonic() - began < 10  # hung for ever otherwise
     proxy.fault = lambda _: None
     assert read(store, COUNTS)
 
