@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -11,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numcodecs import zstd
+from numcodecs import blosc, zstd
 
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import DataDamaged, MetadataDamaged, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
-from drawpoint_store.reading.codecs import Decoder, UndecodableError, parse_codec
+from drawpoint_store.reading.codecs import DECODES, Decoder, UndecodableError
 from small import small_arrays, small_writer
 
 SAMPLE = "param0/run"
@@ -175,8 +176,7 @@ def test_an_array_of_another_writer_whose_own_metadata_is_no_good_ends_neither_v
 
 
 def test_a_zstd_chunk_that_stands_for_more_than_a_chunk_is_not_decoded() -> None:
-    decode = parse_codec({"name": "zstd"})
-    assert decode is not None
+    decode = DECODES["zstd"]
     for size in (1, 255, 256, 257, 65_791, 65_792, 100_000):
         packed = zstd.compress(bytes(size), 3)
         assert Decoder([decode], size).decode(packed) == bytes(size)
@@ -185,3 +185,19 @@ def test_a_zstd_chunk_that_stands_for_more_than_a_chunk_is_not_decoded() -> None
     for damaged in (b"", b"123456", zstd.compress(b"x" * 100, 3)[:5]):
         with pytest.raises(UndecodableError):
             Decoder([decode], 100).decode(damaged)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "reason"),
+    [
+        ("gzip", gzip.compress, "its gzip stream does not end where it should"),
+        ("zstd", zstd.compress, "its zstd frame promises 1048576 bytes, not up to"),
+        ("blosc", lambda data: blosc.compress(data, b"zstd", 5), "its blosc header promises 1048576 bytes"),
+    ],
+)
+@pytest.mark.parametrize("following", [[], ["crc32c"], ["zstd"], ["gzip", "gzip"]])
+def test_what_stands_for_more_than_a_chunk_is_not_decoded_whatever_codec_follows(
+    name: str, pack: Callable[[bytes], bytes], reason: str, following: list[str]
+) -> None:
+    with pytest.raises(UndecodableError, match=reason):
+        Decoder([DECODES[each] for each in (name, *following)], 1000).decode(pack(bytes(2**20)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint_store.reading.codecs import Decoder, parse_codec
+from drawpoint_store.reading.codecs import DECODES, Decoder, most_encoded_bytes
 from drawpoint_store.reading.digests import CRC_BYTES, SampleDigest, parse_table
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 
@@ -60,7 +60,7 @@ class ShardedArray:
     @property
     def most_encoded_bytes(self) -> int:
         """More than any codec makes of a chunk: what an index promises beyond that is damage."""
-        return self.decoder.nbytes + self.decoder.nbytes // 8 + 4096
+        return most_encoded_bytes(self.decoder.nbytes)
 
     def shard_key(self, shard: int) -> str:
         """Return the key of a shard's object, below the sample's group."""
@@ -113,7 +113,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
     inner, index = sharding["codecs"], sharding["index_codecs"]
     if max(len(inner), len(index)) > MOST_CODECS:
         raise ValueError(f"it passes through {max(len(inner), len(index))} codecs, and {MOST_CODECS} are the most")
-    chain = [parse_codec(codec) for codec in reversed(inner[1:])]
+    chain = [DECODES.get(codec["name"]) for codec in reversed(inner[1:])]
     known_chain = tuple(decode for decode in chain if decode is not None)
     index_names = [codec["name"] for codec in index]
     if (

@@ -22,7 +22,7 @@ from zarr.core.sync import sync
 from drawpoint.draw.rows import row_indices
 from drawpoint.errors import ChunkDamaged, DataDamaged
 from drawpoint_store.reading.arrays import MOST_CHUNK_BYTES
-from drawpoint_store.reading.codecs import decode_at_most
+from drawpoint_store.reading.codecs import DECODES, most_encoded_bytes
 from drawpoint_store.reading.open_sample import REMEDY
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class _BoundedCodec(BytesBytesCodec):
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
         nbytes = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
-        most = nbytes + nbytes // 8 + 4096  # what another codec has made of a chunk may be a little larger
-        return chunk_spec.prototype.buffer.from_bytes(bytes(decode_at_most(self.name, chunk_bytes.to_bytes(), most)))
+        most = most_encoded_bytes(nbytes)  # what another codec has made of a chunk may be a little larger
+        return chunk_spec.prototype.buffer.from_bytes(bytes(DECODES[self.name](chunk_bytes.to_bytes(), most)))
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         raise NotImplementedError  # zarr-python's own compressors do not know it either
