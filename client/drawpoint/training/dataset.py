@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from torch.utils.data import Dataset
 
 from drawpoint.draw.batch import COORDS_PREFIX
+from drawpoint.draw.parts import PartReader
 from drawpoint.draw.seeds import check_integer, check_seed, derive_seed
 from drawpoint.draw.selection import check_counts, check_fields, choose_held, name_store, store_of
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
@@ -29,22 +30,8 @@ _log = logging.getLogger("drawpoint")
 Transform = Callable[[dict[str, Any]], Any]
 
 
-class Reader(Protocol):
+class Reader(PartReader, Protocol):
     """The reader interface that a dataset needs. RemoteReader and ZarrChunkReader have it."""
-
-    @property
-    def manifest(self) -> StoreManifest: ...
-
-    def read_sample(
-        self,
-        sample_id: str,
-        num_points: Mapping[str, int | None] | None = None,
-        generator: torch.Generator | None = None,
-        fields: Collection[str] | None = None,
-        *,
-        seed: int | None = None,
-        part: int | None = None,
-    ) -> dict[str, torch.Tensor]: ...
 
     def read_coords(
         self,
