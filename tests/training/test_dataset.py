@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 import drawpoint
-from drawpoint import SampleDataset, StoreManifest
+from drawpoint import Normaliser, SampleDataset, StoreManifest
 from drawpoint.draw.seeds import derive_seed
 from drawpoint.errors import (
     ChunkDamaged,
@@ -297,6 +297,18 @@ class TestNormalisedItems:
         with pytest.raises(UnknownField, match="volume_velocity"):
             SampleDataset(reader, normalise=statistics)
         assert SampleDataset(reader, fields=["surface_pressure"], normalise=statistics)[0]
+
+    def test_need_no_statistics_of_a_geometry_that_stays_as_it_is(self, reader: Reader) -> None:
+        statistics = reader.statistics()
+        del statistics["fields"]["surface_position"]
+        with pytest.raises(UnknownField, match=r"no statistics of 'surface_position'; .*leave="):
+            SampleDataset(reader, fields=["surface_pressure"], num_geometry_points=3, normalise=statistics)
+        normaliser = Normaliser(statistics, leave=["surface_position"])
+        left, plain = (
+            SampleDataset(reader, num_points=COUNTS, num_geometry_points=3, normalise=each)
+            for each in (normaliser, None)
+        )
+        assert torch.equal(left[0]["geometry_position"], plain[0]["geometry_position"])
 
 
 class TestDamage:

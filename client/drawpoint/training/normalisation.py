@@ -81,7 +81,7 @@ class Normaliser:
                 store=store,
             )
         for field in fields:
-            if field not in self.leave:
+            if self._source(field) not in self.leave:
                 self._find(field)
 
     def normalise(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -113,12 +113,13 @@ class Normaliser:
         return (mean[0], std[0]) if len(mean) == 1 else (mean, std)
 
     def _find(self, field: str) -> tuple[list[float], list[float]]:
-        found = self._moments.get(self._source(field))
+        source = self._source(field)
+        found = self._moments.get(source)
         if found is None:
             raise UnknownField(
-                f"there are no statistics of {field!r}; measure them with `drawpoint stats`, or name the field in "
+                f"there are no statistics of {source!r}; measure them with `drawpoint stats`, or name the field in "
                 "Normaliser(..., leave=...) to keep it as it is.",
-                field=field,
+                field=source,
             )
         return found
 
