@@ -29,7 +29,7 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
     "a sample in parts": lambda reader: list(reader.iter_parts("run", "surface", 9)),
     "a field in parts": lambda reader: list(reader.iter_parts(SAMPLE, "surface", 9, fields=["pressure"])),
     "a sample of a dataset": lambda reader: drawpoint.SampleDataset(reader, sample_ids=["run"]),
-    "a domain of a dataset": lambda reader: drawpoint.SampleDataset(reader, {"surfaces": 1}),
+    "a domain of a dataset": lambda reader: drawpoint.SampleDataset(reader, num_points={"surfaces": 1}),
     "a field of a dataset": lambda reader: drawpoint.SampleDataset(reader, fields=["pressure"]),
     "a sample of an estimate": lambda reader: drawpoint.estimate(reader, sample_ids=["run"]),
     "a field of an estimate": lambda reader: drawpoint.estimate(reader, fields=["pressure"]),
