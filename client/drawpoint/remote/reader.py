@@ -246,7 +246,7 @@ class RemoteReader:
 
     def _ask_batch(self, batch: BatchRequest, deadline: Deadline) -> list[dict[str, torch.Tensor] | DrawpointError]:
         request = batch.request
-        if len(batch.body) > MAX_BODY_BYTES:
+        if len(request.body or b"") > MAX_BODY_BYTES:
             message = f"{request.description}: the request is larger than the service takes."
             raise ResponseTooLarge(message, store=self.store_id)
         return self._transport.ask(request, batch.read, deadline=deadline)
