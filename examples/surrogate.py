@@ -73,7 +73,7 @@ def train(loader: SampleLoader, epochs: int, seed: int) -> Run:
             predicted = model(*(batch[name] for name in INPUTS), batch["geometry_position"])
             loss = nn.functional.mse_loss(predicted, batch[TARGET])
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             optimiser.step()
             schedule.step()
             run.losses.append(loss.item())

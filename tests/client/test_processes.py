@@ -7,6 +7,7 @@ import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import BaseContext
+from typing import Any
 
 import httpx
 import pytest
@@ -52,11 +53,11 @@ class TestWorkers:
         ids=["fork", "fork-httpx", "fork-made", "spawn-made", "forkserver"],
     )
     def test_draw_what_their_parent_draws_over_connections_of_their_own(
-        self, proxy: FaultyProxy, local: ZarrChunkReader, method: str, options: dict[str, object]
+        self, proxy: FaultyProxy, local: ZarrChunkReader, method: str, options: dict[str, Any]
     ) -> None:
         if method not in multiprocessing.get_all_start_methods():
             pytest.skip(f"this system has no {method}")
-        reader = drawpoint.connect(proxy.url, **options).store("made")  # type: ignore[arg-type]
+        reader = drawpoint.connect(proxy.url, **options).store("made")
         reader.read_sample(SAMPLE, COUNTS, seed=0)
         parents = {seen.port for seen in proxy.seen}
         context: BaseContext = multiprocessing.get_context(method)

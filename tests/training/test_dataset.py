@@ -272,9 +272,10 @@ def test_an_epoch_is_an_integer_from_0_on(local: ZarrChunkReader) -> None:
     dataset = SampleDataset(local)
     dataset.set_epoch(3)
     assert dataset.epoch == 3
-    for epoch in (-1, 1.5):
+    others: list[Any] = [-1, 1.5]
+    for other in others:
         with pytest.raises(InvalidDraw, match=r"^epoch must be an integer"):
-            dataset.set_epoch(epoch)  # type: ignore[arg-type]
+            dataset.set_epoch(other)
 
 
 class TestNormalisedItems:

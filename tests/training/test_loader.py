@@ -116,7 +116,8 @@ class Interrupted:
 def test_an_outage_loses_and_repeats_no_sample(
     local: ZarrChunkReader, uninterrupted: list[dict[str, Any]], batch: int
 ) -> None:
-    loader = make_loader(Interrupted(local, batch))  # type: ignore[arg-type]
+    reader: Any = Interrupted(local, batch)
+    loader = make_loader(reader)
     seen: list[dict[str, Any]] = []
     with pytest.raises(ServiceUnavailable):
         train(loader, seen)

@@ -122,10 +122,10 @@ def test_an_incomplete_state_is_refused_with_what_it_lacks() -> None:
 
 
 def test_invalid_numbers_are_refused() -> None:
-    with pytest.raises(InvalidParameter, match="rank"):
-        ResumableSampler(range(3), rank=2, world_size=2)
-    with pytest.raises(InvalidParameter, match="rank"):
-        ResumableSampler(range(3), rank="1", world_size=2)  # type: ignore[arg-type]
+    others: list[Any] = [2, "1"]
+    for other in others:
+        with pytest.raises(InvalidParameter, match="rank"):
+            ResumableSampler(range(3), rank=other, world_size=2)
     with pytest.raises(InvalidDraw, match=r"^world_size must be an integer in 1"):
         ResumableSampler(range(3), world_size=0)
     with pytest.raises(InvalidParameter, match="count"):

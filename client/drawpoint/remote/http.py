@@ -200,7 +200,7 @@ class _Exchanges(HTTPConnection):
             self.putheader("content-length", str(len(body)))
         self.endheaders(body)
 
-    def response_class(self, sock: socket.socket, method: str | None) -> _FinalResponse:  # type: ignore[override]
+    def response_class(self, sock: socket.socket, method: str | None) -> _FinalResponse:  # type: ignore[override]  # a class in http.client
         """Return a response that reads from `sock`; http.client calls this as the class that it is by default."""
 
         def wait() -> None:
