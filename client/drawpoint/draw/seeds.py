@@ -61,11 +61,12 @@ def derive_seed(*name: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
-def resolve_seed(seed: int | None, generator: torch.Generator | None) -> int:
+def resolve_seed(seed: int | None, generator: torch.Generator | None, part: int | None = None) -> int:
     """Return the seed of a draw: `seed`, or else one from `generator`, or else fresh entropy.
 
     A generator advances by exactly one draw, also where `seed` overrides it, so that its state after a call
-    depends on the number of calls alone. Raises InvalidDraw for a seed that is no integer in 0..2**63-1.
+    depends on the number of calls alone. Raises InvalidDraw for a seed that is no integer in 0..2**63-1, and for a
+    part without a seed.
     """
     drawn = None
     if generator is not None:
@@ -78,4 +79,6 @@ def resolve_seed(seed: int | None, generator: torch.Generator | None) -> int:
         drawn = int(word.item())
     if seed is not None:
         return check_seed(seed)
+    if part is not None:
+        raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
     return fresh_seed() if drawn is None else drawn

@@ -13,7 +13,6 @@ from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.errors import (
     DataDamaged,
     DrawpointError,
-    InvalidDraw,
     RequestFailed,
     ResponseTooLarge,
     RevisionChanged,
@@ -82,9 +81,7 @@ class RemoteReader:
         Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and DataDamaged (naming sample, field and
         chunk) for stored bytes that cannot be trusted.
         """
-        drawn = resolve_seed(seed, generator)
-        if part is not None and seed is None:
-            raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
+        drawn = resolve_seed(seed, generator, part)
         draw = self._request_sample(sample_id, num_points, drawn, part, fields)
         try:
             return self._draw(draw)

@@ -9,7 +9,7 @@ import numpy as np
 from drawpoint.draw.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
 from drawpoint.draw.seeds import resolve_seed
-from drawpoint.errors import DrawpointError, InvalidDraw, SplitNotFound
+from drawpoint.errors import DrawpointError, SplitNotFound
 from drawpoint.format.tensors import as_float32_each
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import PlanReader
@@ -89,9 +89,7 @@ class ZarrChunkReader(PlanReader):
         Raises SampleNotFound, UnknownDomain, UnknownField, InvalidDraw, and DataDamaged (naming sample, field and
         chunk) for stored bytes that cannot be trusted.
         """
-        drawn = resolve_seed(seed, generator)
-        if part is not None and seed is None:
-            raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed.")
+        drawn = resolve_seed(seed, generator, part)
         return self._read_tensors(self.plan_sample(sample_id, num_points, fields, seed=drawn, part=part))
 
     def read_coords(
