@@ -76,7 +76,8 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
     if status in _OVERLOADED or (status in _GATEWAY and not problem) or kind is errors.StoreUnreadable:
         # What a gateway says, and what a storage that does not answer says, may both pass.
         busy = Busy(detail, status, _parse_retry_after(answer.headers.get("retry-after")))
-        busy.error = errors.StoreUnreadable if kind is errors.StoreUnreadable else busy.error
+        if kind is errors.StoreUnreadable:
+            busy.error = kind
         return busy
     if 300 <= status < 400:  # noqa: PLR2004  redirections
         detail += f", a redirection to {answer.headers.get('location')}; connect to that address"

@@ -93,7 +93,7 @@ class HttpEngine:
         deadline: Deadline,
         limit: int,
         *,
-        fresh_connection: bool = False,
+        fresh_connection: bool,
     ) -> Answer:
         if fresh_connection:
             self.close()

@@ -85,10 +85,10 @@ def _is_plain(address: httpx.URL, options: Mapping[str, object]) -> bool:
     """Tell whether nothing stands between the client and the service but HTTP/1.1 over TCP or TLS."""
     if not options.keys() <= PLAIN_OPTIONS or address.userinfo:
         return False
-    return not options.get("trust_env", True) or not has_proxy(address, getproxies())
+    return not options.get("trust_env", True) or not _has_proxy(address, getproxies())
 
 
-def has_proxy(address: httpx.URL, proxies: Mapping[str, str]) -> bool:
+def _has_proxy(address: httpx.URL, proxies: Mapping[str, str]) -> bool:
     """Tell whether httpx would send what goes to `address` through a proxy of the environment.
 
     It says yes for a few forms of NO_PROXY that httpx knows and this does not (URLs, ports): httpx then decides.
@@ -122,7 +122,7 @@ class HttpxEngine:
         deadline: Deadline,
         limit: int,
         *,
-        fresh_connection: bool = False,  # noqa: ARG002  httpx reuses no connection that broke the rules
+        fresh_connection: bool,  # noqa: ARG002  httpx reuses no connection that broke the rules
     ) -> Answer:
         connecting = threading.Event()
         abandoned = threading.Event()
