@@ -111,10 +111,11 @@ class BucketProxy:
 
     async def _stop(self) -> None:
         self._server.close()
-        await asyncio.sleep(0)  # what has been accepted just now becomes a connection
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        # Others than the connections are accepting one; it is there when they end.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.wait(tasks)
         await asyncio.sleep(0)  # the connections are closed in the loop's next round
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
