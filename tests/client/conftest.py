@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,21 @@ def proxy(service: LiveService) -> Iterator[FaultyProxy]:
 
 @pytest.fixture(params=["http.client", "httpx"])
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
-    """Opens the store `made` of the service at an address; what holds of one engine holds of the other."""
+    """Opens the store `made` of the service at an address; what holds of one engine holds of the other.
+
+    `deadline` is that of what the test is about: the manifest comes before, in time on a busy machine too.
+    """
     # Told of anything but plain HTTP/1.1, be it to leave HTTP/2 off, all goes through httpx.
     told: dict[str, Any] = {} if request.param == "http.client" else {"http2": False}
     connections = []
 
-    def open_store(url: str, **options: Any) -> drawpoint.RemoteReader:
+    def open_store(url: str, *, deadline: float = 300.0, **options: Any) -> drawpoint.RemoteReader:
         connection = drawpoint.connect(url, **{**told, **options})
         connections.append(connection)
-        return connection.store("made")
+        reader = connection.store("made")
+        transport = reader._transport  # noqa: SLF001  nothing public has a deadline for each call
+        transport.settings = dataclasses.replace(transport.settings, deadline=deadline)
+        return reader
 
     yield open_store
     for connection in connections:

@@ -283,7 +283,7 @@ class TestADamagedSample:
 
     def test_stays_the_error_that_it_was_where_asking_again_fails(self, root: Path, open_store: OpenStore) -> None:
         with LiveService({"made": root}) as service, FaultyProxy(service.url) as proxy:
-            reader = open_store(proxy.url, deadline=1)
+            reader = open_store(proxy.url, deadline=3.0)
             proxy.script.append(faulty.send)
             proxy.always = faulty.hang_up
             first, error, last = reader.read_batch(ITEMS, COUNTS)
@@ -318,7 +318,7 @@ class TestAStorageThatDoesNotAnswer:
 
     def test_is_the_error_of_those_samples_at_the_deadline(self, store_root: Path, open_store: OpenStore) -> None:
         with LiveService({"made": Unreadable(store_root, 10**9)}) as service:
-            first, error, _ = open_store(service.url, deadline=0.5).read_batch(ITEMS, COUNTS)
+            first, error, _ = open_store(service.url, deadline=3.0).read_batch(ITEMS, COUNTS)
         assert isinstance(first, dict)
         assert isinstance(error, errors.StoreUnreadable)
         assert not isinstance(error, KeyError)

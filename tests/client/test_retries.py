@@ -314,7 +314,7 @@ class TestGivingUp:
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        reader = open_store(proxy.url, deadline=1.0)
+        reader = open_store(proxy.url, deadline=6.0)  # half of which the read after the pause has
         proxy.script += [faulty.hang_up]
         monkeypatch.setattr(transport, "pause_before", lambda _: 60.0)
         assert reader.read_sample(SAMPLE, COUNTS, seed=5)
