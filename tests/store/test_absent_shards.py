@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from zarr.codecs import BloscCodec
-from zarr.storage import LocalStore
 
 import drawpoint
 from drawpoint.draw.rows import row_indices
@@ -35,6 +33,7 @@ from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.storage import BucketAccess, bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
+from foreign import write_foreign
 from live import LiveService
 from s3 import Bucket, upload
 from small import small_arrays, small_writer
@@ -66,35 +65,8 @@ def values_of(fill: float) -> dict[str, np.ndarray[Any, Any]]:
     return values
 
 
-def write_foreign(root: Path, fill: float = 0.0, *, consolidated: bool = True, **options: Any) -> Path:
-    """Write a store as `noether.data.zarr_store` does; zarr-python leaves out what is nothing but the fill value."""
-    path = root / f"{SAMPLE}.zarr"
-    group = zarr.create_group(store=LocalStore(path))
-    for field, layout in LAYOUTS["surface"].arrays.items():
-        array = group.create_array(
-            name=layout.array_name,
-            shape=(POINTS, layout.dim),
-            dtype=layout.dtype,
-            fill_value=fill,
-            **{
-                "chunks": (CHUNK, layout.dim),
-                "shards": (SHARD, layout.dim),
-                "compressors": [BloscCodec(cname="zstd", clevel=5)],
-                **options,
-            },
-        )
-        array[:] = values_of(fill)[field]
-    if consolidated:
-        with pytest.warns(UserWarning, match="Consolidated metadata"):
-            zarr.consolidate_metadata(LocalStore(path))
-    grid = {"n_points": POINTS, "chunk_points": CHUNK, "shard_points": SHARD, "n_chunks": -(-POINTS // CHUNK)}
-    StoreManifest(
-        dataset_name="foreign",
-        shuffle_seed=0,
-        domains=LAYOUTS,
-        samples={SAMPLE: {"relpath": f"{SAMPLE}.zarr", "domains": {"surface": grid}}},  # type: ignore[arg-type]
-    ).save(root)
-    return root
+def write(root: Path, fill: float = 0.0, **options: Any) -> Path:
+    return write_foreign(root, {SAMPLE: values_of(fill)}, LAYOUTS, chunk=CHUNK, shard=SHARD, fill_value=fill, **options)
 
 
 def assert_read(read: Callable[..., Any], coords: Callable[..., Any], manifest: Any, fill: float) -> None:
@@ -124,14 +96,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "filled with NaN": {"fill": float("nan")},
     "filled with infinity": {"fill": float("inf")},
     "without compression": {"compressors": None},
-    "unsharded, which zarr-python reads": {"shards": None},
-    "unsharded, with another fill value": {"shards": None, "fill": 3.0},
+    "unsharded, which zarr-python reads": {"sharded": False},
+    "unsharded, with another fill value": {"sharded": False, "fill": 3.0},
 }
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_what_was_left_out_reads_as_the_fill_value(tmp_path: Path, options: dict[str, Any]) -> None:
-    root, fill = write_foreign(tmp_path, **options), options.get("fill", 0.0)
+    root, fill = write(tmp_path, **options), options.get("fill", 0.0)
     array: Any = zarr.open_array(root / f"{SAMPLE}.zarr" / "surface/area", mode="r")
     np.testing.assert_array_equal(array[...], values_of(fill)["surface_area"])
     assert not list((root / f"{SAMPLE}.zarr" / "surface/area").glob("c/**/0"))
@@ -141,7 +113,7 @@ def test_what_was_left_out_reads_as_the_fill_value(tmp_path: Path, options: dict
 
 
 def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path, fill=-2.5, consolidated=False)
+    root = write(tmp_path, fill=-2.5, consolidated=False)
     for path in root.rglob("zarr.json"):
         path.write_text(
             path.read_text().replace("-2.5", '"0xc100"' if "float16" in path.read_text() else '"0xc0200000"')
@@ -150,7 +122,7 @@ def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None
 
 
 def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
+    root = write(tmp_path)
     for chunk_cache_bytes in (0, 2**20):
         with LiveService({"foreign": ZarrChunkReader(root, chunk_cache_bytes=chunk_cache_bytes)}) as service:
             assert_reader_reads(drawpoint.connect(service.url).store("foreign"))
@@ -165,7 +137,7 @@ def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
 
 
 def test_statistics_count_it(tmp_path: Path) -> None:
-    found = calculate_store_statistics(write_foreign(tmp_path))
+    found = calculate_store_statistics(write(tmp_path))
     for field, values in values_of(0.0).items():
         assert found[field].count == POINTS
         np.testing.assert_allclose(found[field].mean, values.astype(np.float64).mean(axis=0))
@@ -173,11 +145,11 @@ def test_statistics_count_it(tmp_path: Path) -> None:
     assert list(found["surface_area"].max) == [0.0]
 
 
-@pytest.mark.parametrize(("options", "absent"), [({}, 6), ({"shards": None}, 4 + 4 + 1 + 16)], ids=["shards", "chunks"])
+@pytest.mark.parametrize(("sharded", "absent"), [(True, 6), (False, 4 + 4 + 1 + 16)], ids=["shards", "chunks"])
 def test_verify_counts_it_and_says_that_it_cannot_be_told_from_loss(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any], absent: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sharded: bool, absent: int
 ) -> None:
-    root = write_foreign(tmp_path, **options)
+    root = write(tmp_path, sharded=sharded)
     check = next(verify_store(root))
     assert (check.n_absent, check.problems) == (absent, ())
     assert main(["verify", str(root)]) == 0
@@ -222,7 +194,7 @@ LOSSES: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
 def test_the_loss_of_what_describes_it_is_damage(tmp_path: Path, kind: str, loss: str, is_open: bool) -> None:
-    root = write_foreign(tmp_path, **KINDS[kind])
+    root = write(tmp_path, **KINDS[kind])
     for factory in ({}, {"store_factory": lambda path: make_store(path, read_only=True)}):
         copied = tmp_path / f"copy{len(factory)}"
         shutil.copytree(root / f"{SAMPLE}.zarr", copied / f"{SAMPLE}.zarr")
@@ -236,7 +208,7 @@ def test_the_loss_of_what_describes_it_is_damage(tmp_path: Path, kind: str, loss
 
 
 def test_a_link_whose_file_is_gone_is_no_absent_shard(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
+    root = write(tmp_path)
     shard = root / f"{SAMPLE}.zarr/surface/area/c/0/0"
     shard.parent.mkdir(parents=True)
     shard.symlink_to(tmp_path / "annex")
@@ -245,11 +217,11 @@ def test_a_link_whose_file_is_gone_is_no_absent_shard(tmp_path: Path) -> None:
 
 
 def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
+    root = write(tmp_path)
     reader = ZarrChunkReader(root)
     reader.read_sample(SAMPLE, fields=["surface_position"])
     shutil.rmtree(root / f"{SAMPLE}.zarr")
-    write_foreign(root)
+    write(root)
     with pytest.raises(StoreUnreadable, match="replaced"):
         reader.read_sample(SAMPLE, fields=["surface_area"])
     assert_reader_reads(reader)
@@ -260,7 +232,7 @@ def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) 
 
 @pytest.fixture
 def bucket_root(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> str:
-    return upload(write_foreign(tmp_path / "foreign"), f"s3://{bucket.name}/{tmp_path.name}")
+    return upload(write(tmp_path / "foreign"), f"s3://{bucket.name}/{tmp_path.name}")
 
 
 def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
@@ -278,7 +250,7 @@ def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
 def test_what_zarr_python_reads_of_a_bucket_is_read_over_the_same_connections(
     bucket: Bucket, bucket_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = upload(write_foreign(tmp_path / "foreign", shards=None), f"s3://{bucket.name}/{tmp_path.name}")
+    root = upload(write(tmp_path / "foreign", sharded=False), f"s3://{bucket.name}/{tmp_path.name}")
     opened: list[str] = []
 
     def open_counted(root: str, *arguments: Any, **options: Any) -> Any:

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from zarr.codecs import BloscCodec
-from zarr.storage import LocalStore
 
 from conftest import REPOSITORY
 from drawpoint.draw.rows import row_indices
@@ -24,6 +22,7 @@ from drawpoint_store import (
     build_domain_layouts,
 )
 from drawpoint_store.reading.plan import plan_sample
+from foreign import write_foreign
 
 FILEMAP = FileMap(
     surface_position="surface_position.pt",
@@ -49,57 +48,14 @@ def foreign_values(sample_id: str) -> dict[str, np.ndarray[Any, Any]]:
     return values
 
 
-def write_foreign(root: Path, *, consolidated: bool = True) -> Path:
-    """Write a store as `noether.data.zarr_store` does: plain zarr-python, no checksums, no digests, no names."""
-    samples: dict[str, Any] = {}
-    for sample_id, counts in COUNTS.items():
-        store = LocalStore(root / f"{sample_id}.zarr")
-        group = zarr.create_group(store=store)
-        values = foreign_values(sample_id)
-        for domain, layout in LAYOUTS.items():
-            shard = -(-counts[domain] // CHUNK) * CHUNK
-            for field, array in layout.arrays.items():
-                created = group.create_array(
-                    name=array.array_name,
-                    shape=values[field].shape,
-                    chunks=(CHUNK, array.dim),
-                    shards=(shard, array.dim),
-                    dtype=array.dtype,
-                    compressors=[BloscCodec(cname="zstd", clevel=5)],
-                )
-                created[:] = values[field]
-        if consolidated:
-            with pytest.warns(UserWarning, match="Consolidated metadata"):
-                zarr.consolidate_metadata(store)
-        samples[sample_id] = {
-            "relpath": f"{sample_id}.zarr",
-            "domains": {
-                domain: {
-                    "n_points": count,
-                    "chunk_points": CHUNK,
-                    "shard_points": -(-count // CHUNK) * CHUNK,
-                    "n_chunks": -(-count // CHUNK),
-                }
-                for domain, count in counts.items()
-            },
-        }
-    manifest = {
-        "dataset_name": "foreign",
-        "format_version": 1,
-        "shuffle_seed": 1,
-        "coords_dtype": "float32",
-        "values_dtype": "float16",
-        "compressor": "blosc-zstd-5",
-        "domains": {domain: layout.model_dump() for domain, layout in LAYOUTS.items()},
-        "samples": samples,
-    }
-    (root / "manifest.json").write_text(json.dumps(manifest, indent=2))
-    return root
+def write(root: Path, *, consolidated: bool = True) -> Path:
+    samples = {sample_id: foreign_values(sample_id) for sample_id in COUNTS}
+    return write_foreign(root, samples, LAYOUTS, chunk=CHUNK, consolidated=consolidated)
 
 
 @pytest.fixture(scope="module")
 def foreign_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_foreign(tmp_path_factory.mktemp("foreign"))
+    return write(tmp_path_factory.mktemp("foreign"))
 
 
 DRAWS: list[dict[str, Any]] = [
@@ -131,13 +87,13 @@ def test_a_foreign_store_is_read(foreign_root: Path, sample_id: str, arguments: 
 
 
 def test_a_foreign_store_without_consolidated_metadata_is_read(tmp_path: Path) -> None:
-    read = ZarrChunkReader(write_foreign(tmp_path, consolidated=False)).read_sample("param0/abc")
+    read = ZarrChunkReader(write(tmp_path, consolidated=False)).read_sample("param0/abc")
     for field, values in foreign_values("param0/abc").items():
         np.testing.assert_array_equal(read[field].numpy(), values.reshape(read[field].shape).astype(np.float32))
 
 
 def test_a_foreign_manifest_that_disagrees_with_its_arrays_is_damage_of_that_sample_alone(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
+    root = write(tmp_path)
     content = json.loads((root / "manifest.json").read_text())
     content["samples"]["param0/abc"]["domains"]["surface"]["n_points"] -= 1
     (root / "manifest.json").write_text(json.dumps(content))
@@ -149,11 +105,9 @@ def test_a_foreign_manifest_that_disagrees_with_its_arrays_is_damage_of_that_sam
 
 
 def test_a_sample_can_be_added_to_a_foreign_store_and_the_old_ones_stay(tmp_path: Path) -> None:
-    root = write_foreign(tmp_path)
+    root = write(tmp_path)
     old = ZarrChunkReader(root)
-    writer = ZarrStoreWriter(
-        root, FILEMAP, "foreign", shuffle_seed=1, chunk_points=CHUNK, field_dtypes={"volume_vorticity": "float32"}
-    )
+    writer = ZarrStoreWriter(root, FILEMAP, "foreign", chunk_points=CHUNK, field_dtypes={"volume_vorticity": "float32"})
     writer.manifest.samples.update(old.manifest.samples)
     for sample_id in ("param2/new", "param0/abc"):
         writer.write_sample(sample_id, {**foreign_values("param1/def")})

@@ -17,11 +17,10 @@ from zarr.storage import LocalStore
 
 from drawpoint.draw.rows import row_indices
 from drawpoint.errors import DataDamaged
-from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
-from drawpoint.format.sample_table import SampleTable
-from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store import FileMap, ZarrChunkReader, build_domain_layouts
 from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.reading.plan import plan_sample
+from foreign import write_foreign
 
 N_POINTS, CHUNK = 1000, 64
 
@@ -38,69 +37,25 @@ COMPRESSORS: dict[str, Any] = {
 }
 
 
-def write_foreign(
+def write(
     root: Path,
     compressors: list[Any],
     *,
     shard_chunks: int = 16,
-    index_location: str = "end",
     endian: str = "little",
     dtype: str = "float16",
-    consolidate: bool = True,
     values: np.ndarray | None = None,
-) -> np.ndarray:
+    **options: Any,
+) -> None:
     """Write a store of one sample with one scalar field and positions, all through zarr-python."""
     rng = np.random.default_rng(1)
-    scalar = rng.standard_normal((N_POINTS, 1)).astype(dtype) if values is None else values
-    position = rng.standard_normal((N_POINTS, 3)).astype("float32")
-    group = zarr.create_group(store=LocalStore(root / "s.zarr"))
-    inner = [zc.BytesCodec(endian=endian), *compressors]
-    for name, array in (("surface/position", position), ("surface/pressure", scalar)):
-        sharding = zc.ShardingCodec(chunk_shape=(CHUNK, array.shape[1]), codecs=inner, index_location=index_location)
-        created = group.create_array(
-            name=name,
-            shape=array.shape,
-            dtype=array.dtype,
-            chunks=(CHUNK * shard_chunks, array.shape[1]),
-            serializer=sharding,
-            compressors=None,
-            filters=None,
-        )
-        created[:] = array
-    if consolidate:
-        with pytest.warns(UserWarning, match="Consolidated metadata"):
-            zarr.consolidate_metadata(group.store)
-    manifest = StoreManifest(
-        dataset_name="foreign",
-        shuffle_seed=0,
-        domains={
-            "surface": DomainLayout(
-                position="surface_position",
-                arrays={
-                    "surface_position": ArrayLayout(
-                        array_name="surface/position", field="surface_position", dtype="float32", dim=3
-                    ),
-                    "surface_pressure": ArrayLayout(
-                        array_name="surface/pressure", field="surface_pressure", dtype=dtype, dim=1
-                    ),
-                },
-            )
-        },
-        samples=SampleTable(
-            {
-                "s": SampleEntry(
-                    relpath="s.zarr",
-                    domains={
-                        "surface": DomainSample(
-                            n_points=N_POINTS, chunk_points=CHUNK, shard_points=CHUNK * shard_chunks, n_chunks=16
-                        )
-                    },
-                )
-            }
-        ),
-    )
-    manifest.save(root)
-    return scalar
+    arrays = {
+        "surface_pressure": rng.standard_normal((N_POINTS, 1)) if values is None else values,
+        "surface_position": rng.standard_normal((N_POINTS, 3)),
+    }
+    layouts = build_domain_layouts(FileMap(surface_position="x", surface_pressure="p"), values_dtype=dtype)
+    options |= {"shard": CHUNK * shard_chunks, "compressors": compressors, "serializer": zc.BytesCodec(endian=endian)}
+    write_foreign(root, {"s": arrays}, layouts, chunk=CHUNK, **options)
 
 
 def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
@@ -146,35 +101,19 @@ FORMS: dict[str, dict[str, Any]] = {
         f"{endian} endian {dtype}": {**BLOSC, "dtype": dtype, "endian": endian}
         for dtype, endian in itertools.product(("float16", "float32", "float64"), ("little", "big"))
     },
-    "metadata that is not consolidated": {**BLOSC, "consolidate": False},
+    "metadata that is not consolidated": {**BLOSC, "consolidated": False},
     "chunks of the fill value left out": {**BLOSC, "values": SPARSE},
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_our_layout_reads_like_zarr_python(tmp_path: Path, form: str) -> None:
-    write_foreign(tmp_path, **FORMS[form])
+    write(tmp_path, **FORMS[form])
     assert_reads_like_zarr(tmp_path)
 
 
 def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: Path) -> None:
-    position = np.random.default_rng(0).standard_normal((N_POINTS, 3)).astype("float32")
-    write_foreign(tmp_path, [zc.BloscCodec()])
-    group = zarr.open_group(tmp_path / "s.zarr", mode="a", use_consolidated=False)
-    for name, dim, dtype in (("surface/position", 3, "float32"), ("surface/pressure", 1, "float16")):
-        inner: list[Any] = [zc.TransposeCodec(order=(1, 0)), zc.BytesCodec(), zc.ZstdCodec()]
-        array = group.create_array(
-            name=name,
-            shape=(N_POINTS, dim),
-            dtype=dtype,
-            chunks=(CHUNK * 16, dim),
-            serializer=zc.ShardingCodec(chunk_shape=(CHUNK, dim), codecs=inner),
-            compressors=None,
-            overwrite=True,
-        )
-        array[:] = position[:, :dim]
-    with pytest.warns(UserWarning, match="Consolidated metadata"):
-        zarr.consolidate_metadata(group.store)
+    write(tmp_path, [zc.ZstdCodec()], filters=[zc.TransposeCodec(order=(1, 0))])
     assert_reads_like_zarr(tmp_path, direct=False)
     (tmp_path / "s.zarr/surface/pressure/c/0/0").unlink()
     assert_reads_like_zarr(tmp_path, direct=False)  # zeros: another writer may have left it out

@@ -25,7 +25,7 @@ from drawpoint_store.reading.digests import table_digest
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.lock import lock_store
-from foreign import write_foreign
+from foreign import write_small_foreign
 from small import files_of, small_arrays, small_writer
 
 SAMPLES = ("param0/run", "param1/run")
@@ -172,7 +172,7 @@ def test_values_that_are_not_those_that_were_written_are_not_bound(old: Path) ->
 @pytest.mark.parametrize("checksums", [False, True])
 @pytest.mark.parametrize("consolidated", [False, True])
 def test_a_store_of_another_writer_is_bound_with_its_gaps(tmp_path: Path, consolidated: bool, checksums: bool) -> None:
-    arrays = write_foreign(tmp_path, consolidated=consolidated, checksums=checksums)
+    arrays = write_small_foreign(tmp_path, consolidated=consolidated, checksums=checksums)
     report = upgrade_store(tmp_path)
     assert (report.upgraded, report.damaged) == (["a"], {})
     rows = ZarrChunkReader(tmp_path).read_sample("a")
@@ -191,7 +191,7 @@ def test_a_store_of_another_writer_is_bound_with_its_gaps(tmp_path: Path, consol
 
 @pytest.mark.parametrize("checksums", [False, True])
 def test_a_chunk_of_another_writer_in_anothers_place_is_damage_from_then_on(tmp_path: Path, checksums: bool) -> None:
-    write_foreign(tmp_path, consolidated=True, checksums=checksums)
+    write_small_foreign(tmp_path, consolidated=True, checksums=checksums)
     place = tmp_path / "a.zarr/volume/position/c"
     upgrade_store(tmp_path)
     exchange(place / "0/0", place / "1/0")
@@ -204,16 +204,7 @@ def test_a_chunk_of_another_writer_in_anothers_place_is_damage_from_then_on(tmp_
 
 
 def test_arrays_that_zarr_python_alone_reads_get_a_digest_and_no_table(tmp_path: Path) -> None:
-    write_foreign(tmp_path, consolidated=True, checksums=True, sharded=False)
-    shutil.rmtree(tmp_path / "a.zarr/volume/velocity")  # its chunks of zeros are objects that are not there
-    shutil.rmtree(tmp_path / "a.zarr")
-    arrays = small_arrays()
-    group = zarr.create_group(tmp_path / "a.zarr")
-    for name, field in (("surface/position", "surface_position"), ("surface/pressure", "surface_pressure"),
-                        ("volume/position", "volume_position"), ("volume/velocity", "volume_velocity")):  # fmt: skip
-        dtype = StoreManifest.load(tmp_path).fields[field].dtype
-        values = arrays[field].reshape(len(arrays[field]), -1).astype(dtype)
-        group.create_array(name, shape=values.shape, chunks=(4, values.shape[1]), dtype=dtype)[:] = values
+    write_small_foreign(tmp_path, consolidated=True, checksums=True, sharded=False)
     before = read(tmp_path)
     assert upgrade_store(tmp_path).upgraded == ["a"]
     assert read(tmp_path) == before
@@ -232,7 +223,7 @@ def test_a_reader_that_holds_the_old_manifest_goes_on(old: Path) -> None:
 
 @pytest.mark.parametrize("through_store", [False, True])
 def test_so_it_does_where_another_writer_left_out_a_shard(tmp_path: Path, through_store: bool) -> None:
-    write_foreign(tmp_path, consolidated=True, checksums=False)
+    write_small_foreign(tmp_path, consolidated=True, checksums=False)
     expected = read(tmp_path)
     reader = ZarrChunkReader(tmp_path, store_factory=make_store) if through_store else ZarrChunkReader(tmp_path)
     reader.read_sample("a", fields=["surface_pressure"])

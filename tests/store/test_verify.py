@@ -14,7 +14,7 @@ import pytest
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import Problem, verify_store
-from foreign import write_foreign
+from foreign import write_small_foreign
 from unbinding import unbind
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_sample_without_a_domain_has_no_problem(tmp_path: Path) -> None:
 def test_a_store_of_another_writer_is_reported_without_checksums_or_digest(
     tmp_path: Path, checksums: bool, consolidated: bool
 ) -> None:
-    write_foreign(tmp_path, checksums=checksums, consolidated=consolidated)
+    write_small_foreign(tmp_path, checksums=checksums, consolidated=consolidated)
     (check,) = verify_store(tmp_path)
     assert check.problems == ()
     assert check.has_checksums == checksums
@@ -272,7 +272,7 @@ def test_a_shard_that_cannot_be_read_is_reported(root: Path) -> None:
 
 
 def test_damage_that_does_not_decode_is_reported_without_checksums_too(tmp_path: Path) -> None:
-    write_foreign(tmp_path, consolidated=True, checksums=False)
+    write_small_foreign(tmp_path, consolidated=True, checksums=False)
     shard = tmp_path / "a.zarr/surface/position/c/0/0"
     shard.write_bytes(b"\xff" * 40 + shard.read_bytes()[40:])
     assert ("a", "surface_position", 0) in places(problems(tmp_path))
