@@ -24,9 +24,9 @@ from drawpoint_store import ZarrChunkReader, calculate_store_statistics, make_st
 from drawpoint_store.inspecting.blocks import read_block
 from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.bucket_access import open_client
-from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import DiskCache
 from live import LiveService
 from s3 import Bucket

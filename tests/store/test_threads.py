@@ -16,8 +16,8 @@ import pytest
 
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading import plan_reader as store_module
+from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.plan import plan_sample
-from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.forks import ForkSafeLock
 
 Made = TypeVar("Made")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from drawpoint.errors import DataDamaged
+from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.storage.byte_sources import Span
-from drawpoint_store.storage.cache import ByteBoundedCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

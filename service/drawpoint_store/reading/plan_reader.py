@@ -21,10 +21,10 @@ from drawpoint_store.reading.chunks import (
     read_runs,
 )
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.storage import make_store, open_storage
 from drawpoint_store.storage.byte_sources import ZarrSource, run_async, run_sync
-from drawpoint_store.storage.cache import ByteBoundedCache
 from drawpoint_store.storage.disk_cache import CachedSource
 from drawpoint_store.storage.forks import ForkSafeLock
 from drawpoint_store.storage.locations import is_bucket

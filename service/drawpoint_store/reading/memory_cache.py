@@ -1,4 +1,4 @@
-"""A cache bounded by the bytes of what it holds."""
+"""What readers keep in memory, bounded by the bytes of it."""
 
 from __future__ import annotations
 
