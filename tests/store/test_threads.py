@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading import plan_reader as store_module
+from drawpoint_store.reading import plan_reader
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.forks import ForkSafeLock
@@ -90,7 +90,7 @@ def test_the_event_loop_ends_before_the_interpreter_does() -> None:
     assert done.stdout == "['MainThread']\n"
 
 
-def test_a_store_has_one_pool_of_threads_whoever_reads_first(
+def test_a_reader_has_one_pool_of_threads_whoever_reads_first(
     store_root: Path, monkeypatch: pytest.MonkeyPatch, eager_switches: None
 ) -> None:
     made = []
@@ -100,7 +100,7 @@ def test_a_store_has_one_pool_of_threads_whoever_reads_first(
             made.append(self)
             super().__init__(*args)
 
-    monkeypatch.setattr(store_module, "ThreadPoolExecutor", Counted)
+    monkeypatch.setattr(plan_reader, "ThreadPoolExecutor", Counted)
     manifest = ZarrChunkReader(store_root).manifest
     plan = plan_sample(manifest, "param0/run", {"surface": 5, "volume": 5}, seed=0)
     for _ in range(10):

@@ -56,8 +56,6 @@ class OpenSample:
         self.sample_id = sample_id
         self.relpath = entry.relpath
         self.source = source
-        self.was_replaced = False
-        """Whether another group turned out to lie where this one was opened."""
         self._digest = entry.digest
         self._stored_digest: SampleDigest | None = None
         self._nodes: dict[str, Any] | None = None
@@ -266,7 +264,7 @@ class OpenSample:
             key = str(error)
             raise self._damaged(fields.get(key), f"its {key} is missing, and so are shards") from error
         if crc32c.crc32c(group) != self._group_crc:
-            self.was_replaced = True
+            self.source.was_replaced = True
             raise self._damaged(None, "its zarr.json was replaced while it was open, and shards are missing")
 
     def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:

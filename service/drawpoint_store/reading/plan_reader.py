@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING, Any
 import drawpoint.format.manifest
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import DataDamaged, StoreUnreadable
-from drawpoint_store.reading.chunks import (
-    ChunkCache,
-    Run,
-    find_lost,
-    find_runs,
-    place_runs,
-    read_runs,
-)
+from drawpoint_store.reading.chunks import ChunkCache, Run, find_lost, find_runs, place_runs, read_runs
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
-from drawpoint_store.storage import make_store, open_storage
+from drawpoint_store.storage import BucketStorage, make_store, open_storage
 from drawpoint_store.storage.byte_sources import ZarrSource, run_async, run_sync
 from drawpoint_store.storage.disk_cache import CachedSource
 from drawpoint_store.storage.forks import ForkSafeLock
-from drawpoint_store.storage.locations import is_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -116,7 +108,7 @@ class PlanReader:
     @property
     def is_remote(self) -> bool:
         """Whether a read waits for a bucket most of its time."""
-        return self.store_factory is open_read_only and is_bucket(self.storage)
+        return self.store_factory is open_read_only and isinstance(self.storage, BucketStorage)
 
     def at(self, manifest: object) -> Self:
         """Return the reader of another revision. It shares the connections, and nothing that was read.
@@ -151,8 +143,7 @@ class PlanReader:
                 read_runs(sample, runs, self._chunks)
             else:
                 groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
-                for done in self._threads(threads).map(lambda group: read_runs(sample, group, self._chunks), groups):
-                    assert done is None
+                list(self._threads(threads).map(lambda group: read_runs(sample, group, self._chunks), groups))
 
     async def read_into_async(
         self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
@@ -195,7 +186,7 @@ class PlanReader:
 
         `drawpoint upgrade` gives a group new metadata and leaves its content as it is.
         """
-        if not _was_replaced(sample):
+        if not sample.source.was_replaced:
             return False
         try:
             return self.open_sample(plan).stored_digest is not None
@@ -221,7 +212,7 @@ class PlanReader:
         except (DataDamaged, StoreUnreadable) as error:
             error.store = self.store_root
             sample.source.close()
-            if isinstance(error, DataDamaged) or _was_replaced(sample):
+            if isinstance(error, DataDamaged) or sample.source.was_replaced:
                 self._samples.drop(sample.relpath)
                 if self._chunks is not None:
                     self._chunks.drop_below(f"{sample.relpath}/")
@@ -291,7 +282,3 @@ class PlanReader:
 
 _TRANSIENT = ("_chunks", "_first_use", "_pool", "_pool_of", "_samples")
 """What a reader opens for itself, and no copy or pickle of it has."""
-
-
-def _was_replaced(sample: OpenSample) -> bool:
-    return sample.was_replaced or sample.source.was_replaced
