@@ -121,7 +121,7 @@ def _until_answered(url: str, method: str) -> None:
             reason = error
         if time.monotonic() > deadline:
             pytest.fail(f"weed did not answer {url} within {_START_SECONDS} s: {reason}")
-        time.sleep(0.05)
+        time.sleep(0.05)  # only an answer tells that it is there
 
 
 @pytest.fixture(scope="session")

@@ -195,11 +195,12 @@ LOSSES: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
 def test_the_loss_of_what_describes_it_is_damage(tmp_path: Path, kind: str, loss: str, is_open: bool) -> None:
     root = write(tmp_path, **KINDS[kind])
-    for factory in ({}, {"store_factory": lambda path: make_store(path, read_only=True)}):
+    factories: list[dict[str, Any]] = [{}, {"store_factory": lambda path: make_store(path, read_only=True)}]
+    for factory in factories:
         copied = tmp_path / f"copy{len(factory)}"
         shutil.copytree(root / f"{SAMPLE}.zarr", copied / f"{SAMPLE}.zarr")
         shutil.copy(root / "manifest.json", copied)
-        reader = ZarrChunkReader(copied, **factory)  # type: ignore[arg-type]
+        reader = ZarrChunkReader(copied, **factory)
         if is_open:
             reader.read_sample(SAMPLE, fields=["surface_position"])
         LOSSES[loss](copied / f"{SAMPLE}.zarr")

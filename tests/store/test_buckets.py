@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -19,12 +20,12 @@ COUNTS = {"surface": 300, "volume": 1000}
 
 @pytest.mark.parametrize("arguments", [{"seed": 1}, {"seed": 1, "part": 2}, {"seed": 1, "fields": ["volume_pressure"]}])
 def test_draws_from_a_bucket_are_those_from_disk(
-    made_root: str, bucket_environment: None, store_root: Path, arguments: dict[str, object]
+    made_root: str, bucket_environment: None, store_root: Path, arguments: dict[str, Any]
 ) -> None:
-    expected = ZarrChunkReader(store_root).read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
+    expected = ZarrChunkReader(store_root).read_sample("param0/run", COUNTS, **arguments)
     through_stores = ZarrChunkReader(made_root, store_factory=lambda path: make_store(path, read_only=True))
     for reader in (ZarrChunkReader(made_root), ZarrChunkReader(made_root, read_concurrency=4), through_stores):
-        found = reader.read_sample("param0/run", COUNTS, **arguments)  # type: ignore[arg-type]
+        found = reader.read_sample("param0/run", COUNTS, **arguments)
         assert found.keys() == expected.keys()
         assert all(found[field].equal(tensor) for field, tensor in expected.items())
 

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.disk_cache import DiskCache
 from proxy import BucketProxy
 from s3 import ACCESS_KEY, SECRET_KEY
+from waiting import wait_until
 
 COUNTS: dict[str, int | None] = {"surface": 700, "volume": 3000}
 
@@ -149,9 +149,8 @@ def test_it_is_whole_after_kill_9_and_what_was_unfinished_goes(tmp_path: Path) -
     for _ in range(5):
         worker = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(tmp_path,))
         worker.start()
-        known = len(files(tmp_path))
-        while len(files(tmp_path)) < min(known + 20, 200) and worker.is_alive():
-            time.sleep(0.005)
+        enough = min(len(files(tmp_path)) + 20, 200)
+        wait_until(lambda: len(files(tmp_path)) >= enough)  # noqa: B023  called within the loop
         os.kill(worker.pid or 0, signal.SIGKILL)
         worker.join()
         cache = DiskCache(tmp_path, 2**24)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import plan_sample
 
 SAMPLE = "param0/run"
+Damage = Callable[[bytearray, random.Random], bytes]
 
 
 def read_all(root: Path) -> dict[str, bytes]:
@@ -50,7 +52,7 @@ def swap_halves(data: bytearray, _: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [flip_bit, truncate, zero_a_stretch, swap_halves])
-def test_damaged_bytes_are_an_error_or_make_no_difference(damaged_root: Path, damage: object, store_root: Path) -> None:
+def test_damaged_bytes_are_an_error_or_make_no_difference(damaged_root: Path, damage: Damage, store_root: Path) -> None:
     expected = read_all(store_root)
     chance = random.Random(5)
     group = damaged_root / f"{SAMPLE}.zarr"
@@ -59,7 +61,7 @@ def test_damaged_bytes_are_an_error_or_make_no_difference(damaged_root: Path, da
     for _ in range(120):
         path = chance.choice(files)
         whole = path.read_bytes()
-        path.write_bytes(damage(bytearray(whole), chance))  # type: ignore[operator]
+        path.write_bytes(damage(bytearray(whole), chance))
         try:
             assert read_all(damaged_root) == expected
         except DataDamaged as error:

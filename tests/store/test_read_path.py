@@ -69,7 +69,8 @@ def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
         opened = ZarrChunkReader(root)
         opened.read_into(plan, stored)
         for field, array in plan.arrays.items():
-            oracle = np.asarray(group[array.layout.array_name].oindex[rows]).reshape(array.shape)  # type: ignore[union-attr]
+            held: Any = group[array.layout.array_name]
+            oracle = np.asarray(held.oindex[rows]).reshape(array.shape)
             assert stored[field].tobytes() == oracle.astype(stored[field].dtype).tobytes()
             assert tensors[field].numpy().tobytes() == oracle.astype(np.float32).tobytes()
             sample = opened._samples.get("s.zarr")  # noqa: SLF001  which way was taken shows nowhere else

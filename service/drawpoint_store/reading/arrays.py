@@ -78,7 +78,7 @@ def parse_group(data: bytes) -> tuple[dict[str, Any], SampleDigest | None]:
     """
     check_density(data, METADATA_BYTES_A_VALUE)
     root = json.loads(data)
-    if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:  # noqa: PLR2004
+    if not isinstance(root, dict) or (root.get("node_type"), root.get("zarr_format")) != ("group", 3):
         raise ValueError("it describes no Zarr v3 group")
     nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
     arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array"}

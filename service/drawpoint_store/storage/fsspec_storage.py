@@ -41,7 +41,8 @@ class FsspecStorage(Storage):
 
     def _find_path(self, name: str) -> tuple[Any, str]:
         # Not held: fsspec keeps file systems itself, and drops those that a fork has made useless.
-        return fsspec.core.url_to_fs(self.join(name))  # type: ignore[no-any-return]
+        found: tuple[Any, str] = fsspec.core.url_to_fs(self.join(name))
+        return found
 
     def _get(self, name: str) -> bytes:
         filesystem, path = self._find_path(name)
