@@ -162,8 +162,8 @@ def check_target(store_root: str | os.PathLike[str], existing: Existing) -> None
     A conversion that was killed just after it had published is let through: repeating it completes it.
     """
     storage = open_storage(store_root)
-    old = load_manifest(storage)
-    if old is not None and existing == "refuse" and not Journal(storage).has_report():
+    old = load_manifest(storage) if existing == "refuse" else None
+    if old is not None and not Journal(storage).has_report():
         raise _exists(storage.root, old)
 
 
