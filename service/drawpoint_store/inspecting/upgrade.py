@@ -107,7 +107,7 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
             else:
                 digests[sample_id] = _write_digests(store, sample_id, scanned)
                 report.upgraded.append(sample_id)
-        report.revision = _publish(storage, published, stamp, digests)
+        report.revision = _publish(store, published, stamp, digests)
     return report
 
 
@@ -199,10 +199,11 @@ def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _Arr
     return stored.digest
 
 
-def _publish(storage: Storage, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:
+def _publish(store: ZarrChunkReader, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:
     """Put digests that are not there into the manifest that was `published` at `stamp`, and return its revision."""
+    storage, before = store.storage, store.manifest.revision
     document = json.loads(published)  # not a model of it, which would drop the keys of other programs
-    before, entries = StoreManifest.from_json(published).revision, document["samples"]
+    entries = document["samples"]
     if all(entries[sample_id].get("digest") == digest for sample_id, digest in digests.items()):
         return before
     for sample_id, digest in digests.items():
@@ -212,7 +213,7 @@ def _publish(storage: Storage, published: bytes, stamp: str | None, digests: dic
     changed = RevisionChanged(
         f"another process published to {storage} meanwhile; run the same command again to go on.", store=storage.root
     )
-    if _read_manifest(storage) != published:
+    if storage.stamp(StoreManifest.MANIFEST_NAME) != stamp:
         raise changed
     # The statistics first: after a kill in between, the repeated command finds the manifest as it was.
     with contextlib.suppress(MetadataDamaged):
