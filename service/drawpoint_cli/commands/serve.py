@@ -175,14 +175,14 @@ def introduce(
             f"  {store_id}: {len(manifest.samples)} samples, {len(manifest.fields)} fields, revision "
             f"{manifest.revision[:12]}, from {settings.stores[store_id].root}"
         )
-    for store_id, manifest in manifests.items():
-        for sample_id, entry in manifest.samples.items():
-            counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
-            token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
-            sample = f"{url}/stores/{store_id}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
-            lines.append(f"try: curl -o sample.safetensors{token} '{sample}'")
-            lines.append(f"all of it: {url}/docs")
-            return "\n".join([*lines, ""])
+    filled = next((store_id for store_id, manifest in manifests.items() if manifest.samples), None)
+    if filled is not None:
+        sample_id, entry = next(iter(manifests[filled].samples.items()))
+        counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
+        token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
+        sample = f"{url}/stores/{filled}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
+        lines.append(f"try: curl -o sample.safetensors{token} '{sample}'")
+        lines.append(f"all of it: {url}/docs")
     return "\n".join([*lines, ""])
 
 
