@@ -7,6 +7,7 @@ import inspect
 import itertools
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,8 @@ def test_an_unknown_name_is_told_near_names() -> None:
     assert known[1234] in error.near
     assert str(error).startswith(f"store 'made' has no sample '{known[1234][:-1]}g'; near names: ")
     assert known[77] in errors.UnknownName.among("sample", "q" + known[77][1:], known, where="it").near
-    assert "has no sample '5'" in str(errors.UnknownName.among("sample", 5, ["6"], where="it"))  # type: ignore[arg-type]
+    number: Any = 5
+    assert "has no sample '5'" in str(errors.UnknownName.among("sample", number, ["6"], where="it"))
 
 
 def test_a_name_like_none_is_told_some_of_what_there_is() -> None:

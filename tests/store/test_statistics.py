@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -337,9 +337,9 @@ def test_ids_that_are_not_in_the_store_are_a_warning(store_root: Path) -> None:
         ({"read_concurrency": 0}, "read_concurrency must be at least 1"),
     ],
 )
-def test_an_invalid_or_empty_selection_is_refused(store_root: Path, arguments: dict[str, object], message: str) -> None:
+def test_an_invalid_or_empty_selection_is_refused(store_root: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        calculate_store_statistics(store_root, **arguments)  # type: ignore[arg-type]
+        calculate_store_statistics(store_root, **arguments)
 
 
 def test_fields_that_no_chosen_sample_holds_are_left_out(tmp_path: Path) -> None:
