@@ -246,6 +246,18 @@ def test_a_store_that_exists_is_refused_with_both_remedies_or_replaced_beside_it
     assert ZarrChunkReader(store).read_sample("run_0").keys() == StoreManifest.load(store).fields.keys()
 
 
+@pytest.mark.parametrize("mode", ["", "--append", "--overwrite"])
+def test_a_store_whose_manifest_is_damaged_is_left_as_it_is(
+    command: Command, runs: Path, store: Path, mode: str
+) -> None:
+    store.mkdir()
+    (store / "manifest.json").write_text("{")
+    ended = command("convert", runs, store, *mode.split())
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert ended.err.startswith(f"drawpoint convert: {store}/manifest.json is refused: it is no manifest ")
+    assert files_below(store) == {"manifest.json": b"{"}
+
+
 def test_a_preset_names_the_files_and_the_help_lists_all_presets(command: Command, tmp_path: Path, store: Path) -> None:
     names = PRESETS["drivaernet"].model_dump(exclude_none=True)
     folder = tmp_path / "cars" / "F_S_WWS_WM_001"

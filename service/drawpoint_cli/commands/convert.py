@@ -156,8 +156,9 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.store_root, existing)
     tree = FileTree.scan(args.source)
     source = PtSource(tree, choose_filemap(args.filemap, tree))
+    settings = _writer_settings(args)
     try:
-        writer = ZarrStoreWriter(args.store_root, source.filemap, **_writer_settings(args))
+        writer = ZarrStoreWriter(args.store_root, source.filemap, **settings)
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
