@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import drawpoint
+from drawpoint.remote import retry
 from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy
 from live import LiveService
 
 OpenStore = Callable[..., drawpoint.RemoteReader]
+
+
+def assert_equal(found: object, expected: Mapping[str, torch.Tensor]) -> None:
+    """Check that a draw came, and that it is the one expected, tensor for tensor."""
+    assert isinstance(found, dict), found
+    assert list(found) == list(expected)
+    for field, tensor in expected.items():
+        assert found[field].dtype == tensor.dtype == torch.float32
+        assert torch.equal(found[field], tensor), field
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pauses between the attempts of a request begin with a hundredth of a second."""
+    monkeypatch.setattr(retry, "BACKOFF_BASE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ import drawpoint
 import faulty
 from drawpoint import errors
 from drawpoint.format.payload import TensorSpec, allocate, content_digest, parse
-from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy, Reply
 from live import LiveService
+
+from .conftest import OpenStore, assert_equal
 
 COUNTS = {"surface": 300, "volume": 500}
 COORDS = {"surface": 70, "volume": 90}
@@ -30,13 +31,8 @@ ITEMS = [
 ]
 
 Reader = drawpoint.RemoteReader | ZarrChunkReader
-OpenStore = Callable[..., drawpoint.RemoteReader]
-Outcome = dict[str, torch.Tensor] | errors.DrawpointError
 
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "BACKOFF_BASE_SECONDS", 0.01)
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 @pytest.fixture(params=["remote", "httpx", "local"])
@@ -47,18 +43,6 @@ def reader(request: pytest.FixtureRequest, service: LiveService, local: ZarrChun
     told: dict[str, Any] = {"http2": False} if request.param == "httpx" else {}
     with drawpoint.connect(service.url, **told) as connection:
         yield connection.store("made")
-
-
-def tensors_of(outcome: Outcome) -> dict[str, torch.Tensor]:
-    assert isinstance(outcome, dict), outcome
-    return outcome
-
-
-def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert list(found) == list(expected)
-    for name, tensor in expected.items():
-        assert found[name].dtype == torch.float32
-        assert found[name].equal(tensor), name
 
 
 def read_alone(local: ZarrChunkReader, item: dict[str, Any], fields: list[str] | None = None) -> dict[str, Any]:
@@ -73,24 +57,24 @@ class TestABatch:
         found = reader.read_batch(ITEMS, COUNTS, coords=COORDS)
         assert len(found) == len(ITEMS)
         for item, outcome in zip(ITEMS, found, strict=True):
-            assert_equal(tensors_of(outcome), read_alone(local, item))
+            assert_equal(outcome, read_alone(local, item))
 
     def test_holds_the_fields_named(self, reader: Reader, local: ZarrChunkReader) -> None:
         fields = ["volume_sdf", "surface_area"]
         found = reader.read_batch(ITEMS, COUNTS, fields, coords=COORDS)
         for item, outcome in zip(ITEMS, found, strict=True):
-            assert_equal(tensors_of(outcome), read_alone(local, item, fields))
+            assert_equal(outcome, read_alone(local, item, fields))
 
     def test_without_counts_is_everything_in_stored_order(self, reader: Reader, local: ZarrChunkReader) -> None:
         (found,) = reader.read_batch(["param1/run"], {"volume": None}, coords={"surface": None})
         whole = local.read_sample("param1/run")
-        assert_equal(
-            tensors_of(found), {**whole, "coords/surface_position": local.read_coords("param1/run", "surface", None)}
-        )
+        assert_equal(found, {**whole, "coords/surface_position": local.read_coords("param1/run", "surface", None)})
 
     def test_of_ids_alone_draws_each_anew(self, reader: Reader) -> None:
         first, second = reader.read_batch(["param0/run", {"id": "param0/run"}], COUNTS)
-        assert not tensors_of(first)["volume_position"].equal(tensors_of(second)["volume_position"])
+        assert isinstance(first, dict)
+        assert isinstance(second, dict)
+        assert not torch.equal(first["volume_position"], second["volume_position"])
 
     @pytest.mark.parametrize(
         ("item", "kind", "sentence"),
@@ -108,10 +92,10 @@ class TestABatch:
         self, reader: Reader, local: ZarrChunkReader, item: Any, kind: type[Exception], sentence: str
     ) -> None:
         first, error, last = reader.read_batch([ITEMS[0], item, ITEMS[2]], COUNTS, coords=COORDS)
-        assert_equal(tensors_of(first), read_alone(local, ITEMS[0]))
+        assert_equal(first, read_alone(local, ITEMS[0]))
         assert isinstance(error, kind)
         assert sentence in str(error)
-        assert_equal(tensors_of(last), read_alone(local, ITEMS[2]))
+        assert_equal(last, read_alone(local, ITEMS[2]))
 
     @pytest.mark.parametrize(
         ("arguments", "kind"),
@@ -157,7 +141,7 @@ def test_a_batch_beyond_the_limits_of_the_service_comes_in_halves(
         assert 2 <= len(proxy.draws) < 14
     for item, outcome in zip(items, found, strict=True):
         expected = local.read_sample(item["id"], {"surface": 1000, "volume": 1000}, seed=item["seed"])
-        assert_equal(tensors_of(outcome), expected)
+        assert_equal(outcome, expected)
 
 
 def test_an_item_that_is_too_large_alone_is_an_error_of_its_own(store_root: Path, open_store: OpenStore) -> None:
@@ -176,7 +160,7 @@ def test_a_batch_too_long_for_one_request_is_sent_in_several(
     found = open_store(proxy.url).read_batch(ITEMS * 2, COUNTS, coords=COORDS)
     assert all(len(seen.body) <= 300 for seen in proxy.draws)
     for item, outcome in zip(ITEMS * 2, found, strict=True):
-        assert_equal(tensors_of(outcome), read_alone(local, item))
+        assert_equal(outcome, read_alone(local, item))
 
 
 def rewrite(change: Callable[[dict[str, Any], dict[str, str]], object]) -> Fault:
@@ -224,7 +208,7 @@ class TestABatchSurvives:
         assert len(proxy.draws) == 2
         assert proxy.draws[0].body == proxy.draws[1].body
         for item, outcome in zip(ITEMS, found, strict=True):
-            assert_equal(tensors_of(outcome), read_alone(local, item))
+            assert_equal(outcome, read_alone(local, item))
 
     def test_chunks_and_connections_that_end_with_the_body(
         self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore
@@ -232,7 +216,7 @@ class TestABatchSurvives:
         proxy.script += [faulty.chunk, faulty.end_with_the_connection]
         reader = open_store(proxy.url)
         for _ in range(2):
-            assert_equal(tensors_of(reader.read_batch(ITEMS, COUNTS, coords=COORDS)[1]), read_alone(local, ITEMS[1]))
+            assert_equal(reader.read_batch(ITEMS, COUNTS, coords=COORDS)[1], read_alone(local, ITEMS[1]))
         assert len(proxy.draws) == 2
 
     @pytest.mark.parametrize(
@@ -278,8 +262,8 @@ class TestADamagedSample:
         local_error = ZarrChunkReader(root).read_batch(ITEMS, COUNTS)[1]
         assert isinstance(local_error, errors.ChunkDamaged)
         assert (local_error.field, local_error.chunk) == (error.field, error.chunk)
-        assert_equal(tensors_of(first), read_alone(local, ITEMS[0]))
-        assert_equal(tensors_of(last), read_alone(local, ITEMS[2]))
+        assert_equal(first, read_alone(local, ITEMS[0]))
+        assert_equal(last, read_alone(local, ITEMS[2]))
 
     def test_stays_the_error_that_it_was_where_asking_again_fails(self, root: Path, open_store: OpenStore) -> None:
         with LiveService({"made": root}) as service, FaultyProxy(service.url) as proxy:
@@ -314,7 +298,7 @@ class TestAStorageThatDoesNotAnswer:
             found = open_store(proxy.url).read_batch(ITEMS, COUNTS, coords=COORDS)
             assert [len(json.loads(seen.body)["samples"]) for seen in proxy.draws] == [3, 1, 1, 1]
         for item, outcome in zip(ITEMS, found, strict=True):
-            assert_equal(tensors_of(outcome), read_alone(local, item))
+            assert_equal(outcome, read_alone(local, item))
 
     def test_is_the_error_of_those_samples_at_the_deadline(self, store_root: Path, open_store: OpenStore) -> None:
         with LiveService({"made": Unreadable(store_root, 10**9)}) as service:

@@ -7,7 +7,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import trustme
 import drawpoint
 from children import make_client
 from drawpoint import errors
-from drawpoint.remote import retry as transport
+from drawpoint.remote import retry
 from drawpoint.remote.http import HttpEngine
 from drawpoint.remote.httpx_engine import start_engines
 from drawpoint.remote.settings import ConnectionSettings
@@ -27,9 +27,9 @@ from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy, Reply, hang_up, send
 from live import LiveService
 
-SAMPLE = "param0/run"
+from .conftest import OpenStore
 
-OpenStore = Callable[..., drawpoint.RemoteReader]
+SAMPLE = "param0/run"
 
 
 def is_plain(url: str, **options: Any) -> bool:
@@ -318,7 +318,7 @@ class TestTheWrongScheme:
     def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(
         self, service: LiveService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(transport, "LOOK_SECONDS", 0.2)
+        monkeypatch.setattr(retry, "LOOK_SECONDS", 0.2)
 
         def hang_up_once(reply: Reply) -> bool:
             proxy.documents = send

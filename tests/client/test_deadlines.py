@@ -19,6 +19,8 @@ from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy
 from live import LiveService
 
+from .conftest import OpenStore
+
 SAMPLE = "param0/run"
 HOST = "many.example"
 PATIENCE = 30.0
@@ -28,7 +30,7 @@ Resolve = Callable[[list[int]], None]
 
 
 @pytest.fixture(params=["documents", "draws over http.client", "draws over httpx"])
-def call(request: pytest.FixtureRequest, open_unasked: Callable[..., drawpoint.RemoteReader]) -> Callable[..., object]:
+def call(request: pytest.FixtureRequest, open_unasked: OpenStore) -> Callable[..., object]:
     """Ask the service at an address for something."""
 
     def call(url: str, **options: Any) -> object:
@@ -96,7 +98,7 @@ def test_addresses_that_do_not_answer_share_the_time_of_first_contact(
 def test_a_draw_reaches_the_address_behind_one_that_does_not_answer(
     service: LiveService,
     local: ZarrChunkReader,
-    open_unasked: Callable[..., drawpoint.RemoteReader],
+    open_unasked: OpenStore,
     resolve: Resolve,
     dead_port: int,
 ) -> None:

@@ -17,6 +17,8 @@ from drawpoint.errors import DrawpointError, UnknownDomain
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from live import LiveService
 
+from .conftest import OpenStore, assert_equal
+
 SAMPLE = "param1/run"
 DRAWS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -31,15 +33,8 @@ DRAWS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def reader(service: LiveService, open_store: Callable[..., drawpoint.RemoteReader]) -> drawpoint.RemoteReader:
+def reader(service: LiveService, open_store: OpenStore) -> drawpoint.RemoteReader:
     return open_store(service.url)
-
-
-def assert_equal(remote: dict[str, torch.Tensor], local: dict[str, torch.Tensor]) -> None:
-    assert list(remote) == list(local)
-    for field, tensor in local.items():
-        assert remote[field].dtype == tensor.dtype == torch.float32
-        assert torch.equal(remote[field], tensor), field
 
 
 @pytest.mark.parametrize("arguments", DRAWS.values(), ids=DRAWS.keys())
@@ -125,7 +120,7 @@ def kinds(roots: dict[str, Path]) -> Iterator[LiveService]:
         yield service
 
 
-@pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["lean", "httpx"])
+@pytest.mark.parametrize("options", [{}, {"http2": False}], ids=["http.client", "httpx"])
 @pytest.mark.parametrize(
     ("store", "sample"), [("wide", "a"), ("odd", "50% ?#&+=/ü ñ,(1)~"), ("odd", "flat"), ("one", "a")]
 )

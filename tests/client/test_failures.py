@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from drawpoint_store.reading.statistics_file import STATISTICS_NAME
 from faulty import FaultyProxy
 from live import LiveService
 
+from .conftest import OpenStore
+
 SAMPLE = "param0/run"
 COUNTS = {"surface": 300, "volume": 1000}
-
-OpenStore = Callable[..., drawpoint.RemoteReader]
 
 
 def with_problem(status: int, name: str, **members: Any) -> faulty.Fault:

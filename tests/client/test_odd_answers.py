@@ -18,11 +18,11 @@ from drawpoint.remote.answers import check_problem, decode_body
 from drawpoint.remote.engine import MAX_DOCUMENT_BYTES, MAX_PROBLEM_BYTES, YEAR_SECONDS, Answer, Oversized
 from faulty import Fault, FaultyProxy
 
+from .conftest import OpenStore
+
 SAMPLE = "param0/run"
 COUNTS = {"surface": 300, "volume": 1000}
 NESTED = b"[" * 200_000
-
-OpenStore = Callable[..., drawpoint.RemoteReader]
 
 ENDLESS: dict[str, Fault] = {
     "a body without an end": faulty.pour,

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import drawpoint
-from drawpoint.remote import retry as transport
+from drawpoint.remote import retry
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
@@ -197,7 +197,7 @@ def epochs(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Epochs
         pytest.MonkeyPatch.context() as patch,
         ServeProcess(store_root, tmp_path_factory.mktemp("serve") / "log") as service,
     ):
-        patch.setattr(transport, "BACKOFF_CAP_SECONDS", 0.2)
+        patch.setattr(retry, "BACKOFF_CAP_SECONDS", 0.2)
         epochs = Epochs(service.url)
         log.addHandler(epochs)
         log.setLevel(logging.INFO)

@@ -135,5 +135,5 @@ def test_integers_below_bounds_of_more_than_a_word_are_uniform_and_come_to_an_en
     assert min(drawn) >= 0
     assert max(drawn) < bound
     counts = np.bincount([value // 2**80 for value in drawn], minlength=3)
-    assert ((counts - 1000) ** 2 / 1000).sum() < 20
+    assert chi_square_fits(counts, 1000)
     assert len(set(drawn)) == len(drawn)

@@ -1,37 +1,24 @@
-"""Reads that are awaited, and reads ahead, give what blocking reads give, and leave nothing behind."""
+"""Reads ahead give what reads one by one give, and leave nothing behind."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import torch
 
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.remote import retry as transport
 from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy
 from live import LiveService
 
+from .conftest import OpenStore, assert_equal
+
 SAMPLE = "param0/run"
 COUNTS = {"surface": 30, "volume": 50}
-FIELDS = ["surface_pressure", "volume_velocity"]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "BACKOFF_BASE_SECONDS", 0.01)
-
-
-def assert_equal(found: Any, expected: dict[str, torch.Tensor]) -> None:
-    assert isinstance(found, dict), found
-    assert list(found) == list(expected)
-    assert all(found[name].equal(tensor) for name, tensor in expected.items())
 
 
 @pytest.fixture
@@ -42,9 +29,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_thread_is_left")
 class TestReadsAhead:
-    def test_come_in_order_and_equal(
-        self, service: LiveService, local: ZarrChunkReader, open_store: Callable[..., drawpoint.RemoteReader]
-    ) -> None:
+    def test_come_in_order_and_equal(self, service: LiveService, local: ZarrChunkReader, open_store: OpenStore) -> None:
         reader = open_store(service.url)
         seeds = list(range(30))
         found = drawpoint.prefetch(lambda seed: reader.read_sample(SAMPLE, COUNTS, seed=seed), seeds)
@@ -125,6 +110,7 @@ class TestReadsAhead:
                 next(found)
             assert list(found) == []
 
+    @pytest.mark.usefixtures("short_pauses")
     def test_wait_as_a_busy_service_asks(self, proxy: FaultyProxy) -> None:
         proxy.script += [faulty.with_answer(503, {"retry-after": "0"})] * 6
         with drawpoint.connect(proxy.url) as connection:

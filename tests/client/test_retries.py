@@ -15,17 +15,17 @@ import torch
 import drawpoint
 import faulty
 from drawpoint import errors
-from drawpoint.remote import retry as transport
+from drawpoint.remote import retry
 from drawpoint.remote.engine import Deadline, Interrupted, TimedOut, TransportFailure, Unreachable
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService
 
+from .conftest import OpenStore, assert_equal
+
 SAMPLE = "param0/run"
 COUNTS = {"surface": 300, "volume": 1000}
 HTML = {"content-type": "text/html"}
-
-OpenStore = Callable[..., drawpoint.RemoteReader]
 
 PASSING: dict[str, Fault] = {
     "a reset in the body": faulty.reset,
@@ -77,15 +77,7 @@ CALLS: dict[str, Callable[[drawpoint.RemoteReader], object]] = {
 
 
 def assert_drawn(reader: drawpoint.RemoteReader, local: ZarrChunkReader, seed: int = 5) -> None:
-    remote = reader.read_sample(SAMPLE, COUNTS, seed=seed)
-    expected = local.read_sample(SAMPLE, COUNTS, seed=seed)
-    assert remote.keys() == expected.keys()
-    assert all(torch.equal(remote[field], expected[field]) for field in expected)
-
-
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "BACKOFF_BASE_SECONDS", 0.01)
+    assert_equal(reader.read_sample(SAMPLE, COUNTS, seed=seed), local.read_sample(SAMPLE, COUNTS, seed=seed))
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -147,7 +139,7 @@ class TestADrawSurvives:
     ) -> None:
         with FaultyProxy(service.url) as proxy:
             reader = open_store(proxy.url)
-        monkeypatch.setattr(transport, "FIRST_CONTACT_SECONDS", 0.0)
+        monkeypatch.setattr(retry, "FIRST_CONTACT_SECONDS", 0.0)
         pauses: list[float] = []
         with ExitStack() as services:
 
@@ -308,15 +300,15 @@ class TestGivingUp:
     @pytest.mark.parametrize("last", [TimedOut("no answer"), Unreachable("no connection: timed out")], ids=str)
     def test_names_it_too_where_the_last_try_could_no_longer_connect(self, last: TransportFailure) -> None:
         before = Interrupted("the connection broke")
-        assert transport.root_failure(last, before, 0.0, Deadline(1e-9)) is before
-        assert transport.root_failure(last, before, 0.0, Deadline(60)) is last
+        assert retry.root_failure(last, before, 0.0, Deadline(1e-9)) is before
+        assert retry.root_failure(last, before, 0.0, Deadline(60)) is last
 
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reader = open_store(proxy.url, deadline=6.0)  # half of which the read after the pause has
         proxy.script += [faulty.hang_up]
-        monkeypatch.setattr(transport, "pause_before", lambda _: 60.0)
+        monkeypatch.setattr(retry, "pause_before", lambda _: 60.0)
         assert reader.read_sample(SAMPLE, COUNTS, seed=5)
         assert len(proxy.draws) == 2
 
@@ -335,7 +327,7 @@ class TestGivingUp:
     ) -> None:
         with FaultyProxy(service.url) as proxy:
             pass
-        monkeypatch.setattr(transport, "FIRST_CONTACT_SECONDS", 0.2)
+        monkeypatch.setattr(retry, "FIRST_CONTACT_SECONDS", 0.2)
         with pytest.raises(errors.ServiceUnavailable, match="is `drawpoint serve` running there") as caught:
             open_store(proxy.url)
         assert caught.value.store == "made"
