@@ -291,8 +291,8 @@ class TestGivingUp:
     def test_names_what_went_wrong_all_along_and_not_that_the_last_try_came_too_late(
         self, proxy: FaultyProxy, open_store: OpenStore
     ) -> None:
-        reader = open_store(proxy.url, deadline=1.4)
-        proxy.script += [faulty.with_answer(503, {"retry-after": "1"})]  # leaves the second try a quarter of the time
+        reader = open_store(proxy.url, deadline=2.0)
+        proxy.script += [faulty.with_answer(503, {"retry-after": "1"})]  # leaves the second try less than half of it
         proxy.always = faulty.stall
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
@@ -306,10 +306,14 @@ class TestGivingUp:
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        reader = open_store(proxy.url, deadline=6.0)  # half of which the read after the pause has
+        reader = open_store(proxy.url, deadline=60)
         proxy.script += [faulty.hang_up]
-        monkeypatch.setattr(retry, "pause_before", lambda _: 60.0)
+        monkeypatch.setattr(retry, "pause_before", lambda _: 90.0)
+        pauses: list[float] = []
+        monkeypatch.setattr(time, "sleep", pauses.append)
         assert reader.read_sample(SAMPLE, COUNTS, seed=5)
+        assert len(pauses) == 1
+        assert 0 < pauses[0] <= 30
         assert len(proxy.draws) == 2
 
     def test_comes_at_once_where_the_service_asks_for_more_patience_than_there_is(
