@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
 
     from drawpoint import RemoteReader
     from drawpoint_store import ZarrChunkReader
+
+SERVER = ("drawpoint_store", "drawpoint_service", "zarr", "numcodecs", "obstore", "fsspec", "fastapi", "uvicorn")
+HIDE_SERVER = f"""
+import importlib.abc, sys
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {SERVER!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+sys.path.insert(0, {str(Path(__file__).parents[1] / "client")!r})
+"""
+"""Code that leaves a program started with -I the client, and nothing of the server."""
 
 
 def tell_pid() -> int:

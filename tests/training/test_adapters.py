@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import shutil
-import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -206,15 +204,6 @@ class TestExport:
         with pytest.raises(ValueError, match="surface_extra has 3 rows, but surface_position has 4"):
             write_vtp(tmp_path / "a.vtp", drawn | {"surface_extra": torch.zeros(3)})
         assert not list(tmp_path.iterdir())
-
-    def test_names_the_extra_that_is_missing(self) -> None:
-        code = (
-            "import sys; sys.modules['pyvista'] = None\n"
-            "from drawpoint.export import write_vtp\n"
-            "try:\n    write_vtp('a.vtp', {})\nexcept ImportError as error:\n    print(repr(str(error)))\n"
-        )
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "pip install '.[viz]'" in json.dumps(result.stdout), result.stderr
 
 
 def test_a_blacklist_that_is_no_text_is_an_error(remote: drawpoint.RemoteReader, tmp_path: Path) -> None:

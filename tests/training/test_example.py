@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from children import HIDE_SERVER
 from conftest import AHMED, FILEMAP, REPOSITORY
 from drawpoint_store import ZarrStoreWriter, calculate_store_statistics
 from drawpoint_store.inspecting.statistics import statistics_json
@@ -19,15 +20,9 @@ from live import LiveService
 
 SCRIPT = REPOSITORY / "examples" / "train_surrogate.py"
 SHORT = ("--epochs", "4", "--seeds", "1")
-FORBIDDEN = ("drawpoint_store", "drawpoint_service", "zarr", "numcodecs", "obstore", "fastapi", "uvicorn")
-WITHOUT_SERVER = f"""
-import importlib.abc, runpy, sys
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {FORBIDDEN!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Absent())
-sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(REPOSITORY / "client")!r}]
+WITHOUT_SERVER = f"""{HIDE_SERVER}
+import runpy
+sys.path.insert(0, {str(SCRIPT.parent)!r})
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
