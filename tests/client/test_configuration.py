@@ -33,7 +33,7 @@ SAMPLE = "param0/run"
 
 
 def is_plain(url: str, **options: Any) -> bool:
-    engines = start_engines(ConnectionSettings(url, options=options))
+    engines = start_engines(ConnectionSettings(url, None, 300.0, None, options))
     for engine in engines.values():
         engine.close()
     return isinstance(engines["draws"], HttpEngine)

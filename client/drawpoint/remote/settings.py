@@ -22,10 +22,10 @@ class ConnectionSettings:
     """The arguments of `connect`; `options` are those of httpx.Client, `client` a ready one or a way to make it."""
 
     url: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-    deadline: float = 300.0
-    client: httpx.Client | Callable[[], httpx.Client] | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    token: str | None = field(repr=False)
+    deadline: float
+    client: httpx.Client | Callable[[], httpx.Client] | None = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
     pid: int = field(default_factory=os.getpid, repr=False)
 
     @property
