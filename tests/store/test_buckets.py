@@ -10,8 +10,16 @@ import obstore
 import pytest
 
 from conftest import FILEMAP, sample_arrays
-from drawpoint.errors import ChunkDamaged, ChunkMissing, StoreNotFound, StoreUnreadable
+from drawpoint.errors import (
+    ChunkDamaged,
+    ChunkMissing,
+    InvalidManifest,
+    MetadataDamaged,
+    StoreNotFound,
+    StoreUnreadable,
+)
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
+from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from s3 import Bucket
 
@@ -94,6 +102,14 @@ def test_a_deleted_object_is_missing(bucket_root: str) -> None:
     obstore.delete(open_client(bucket_root), "param1/run.zarr/surface/area/c/0/0")
     with pytest.raises(ChunkMissing, match="surface_area in sample 'param1/run' is missing"):
         ZarrChunkReader(bucket_root).read_sample("param1/run")
+
+
+def test_a_document_larger_than_is_to_be_read_is_refused(made_root: str, bucket_environment: None) -> None:
+    storage = open_storage(made_root, BucketAccess().model_copy(update={"document_bytes": 100}))  # less than may be set
+    with pytest.raises(InvalidManifest, match=r"manifest\.json is not read: .* 100 are read at most"):
+        ZarrChunkReader(storage)
+    with pytest.raises(MetadataDamaged, match=r"param0/run\.zarr/zarr\.json is not read: .* 100 are read at most"):
+        ZarrChunkReader(storage, StoreManifest.load(made_root)).read_sample("param0/run")
 
 
 def test_a_place_without_a_store_is_not_found(bucket: Bucket, bucket_environment: None) -> None:

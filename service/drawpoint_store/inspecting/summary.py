@@ -8,7 +8,7 @@ import numpy as np
 
 from drawpoint.draw.rows import draw_rows
 from drawpoint.errors import MetadataDamaged
-from drawpoint_store.reading.digests import has_tables
+from drawpoint_store.reading.digests import covers_tables
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
@@ -51,7 +51,7 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
         "compressor": manifest.compressor,
         "n_samples": len(manifest.samples),
         "n_digests": sum(entry.digest is not None for entry in manifest.samples.values()),
-        "n_tables": sum(has_tables(entry.digest) for entry in manifest.samples.values()),
+        "n_tables": sum(covers_tables(entry.digest) for entry in manifest.samples.values()),
         "logical_bytes": sum(
             domain["points"]["total"] * domain["bytes_per_point"] for domain in domains.values() if domain["points"]
         ),

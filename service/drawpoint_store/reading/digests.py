@@ -90,7 +90,7 @@ def _digest(plain: Mapping[str, Mapping[str, str]]) -> str:
     return _RULE + hashlib.sha256(packed.encode()).hexdigest()
 
 
-def has_tables(digest: str | None) -> bool:
+def covers_tables(digest: str | None) -> bool:
     """Tell whether a manifest's `digest` covers tables of checksums."""
     return digest is not None and digest.startswith(_RULE)
 

@@ -19,7 +19,7 @@ from drawpoint_store.reading.arrays import (
     parse_group,
 )
 from drawpoint_store.reading.codecs import UndecodableError
-from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, has_tables, table_digest
+from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, covers_tables, table_digest
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.byte_sources import ABSENT, Span
 
@@ -202,7 +202,7 @@ class OpenSample:
 
     def _check_digest(self) -> None:
         """Refuse a group that is not the one that the manifest means, as far as the two tell."""
-        if self._stored_digest is None and has_tables(self._digest):
+        if self._stored_digest is None and covers_tables(self._digest):
             reason = "it has none"
         elif self._stored_digest is not None and not self._stored_digest.agrees_with(self._digest):
             reason = "it is of another sample or revision"
