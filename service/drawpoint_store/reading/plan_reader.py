@@ -211,6 +211,8 @@ class PlanReader:
             yield
         except (DataDamaged, StoreUnreadable) as error:
             error.store = self.store_root
+            if isinstance(error, DataDamaged):
+                error.sample = sample.sample_id  # what refuses a file does not know whose it is
             sample.source.close()
             if isinstance(error, DataDamaged) or sample.source.was_replaced:
                 self._samples.drop(sample.relpath)
