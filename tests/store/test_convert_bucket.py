@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from obstore.fsspec import FsspecStore
 
 from drawpoint.errors import StoreExists, StoreUnreadable
@@ -94,6 +96,16 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
     assert report.resumed == 2
     convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
     assert_same_samples(f"{root}/again", tmp_path / "whole")
+
+
+def test_a_source_in_a_bucket_is_read_through_obstore_even_where_fsspec_has_a_driver(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(tmp_path / "runs", 1)
+    for name, data in files_below(tmp_path / "runs").items():
+        open_storage(f"{root}/driven").write(name, data)
+    monkeypatch.setitem(_registry, "s3", MemoryFileSystem)  # as s3fs would be, which has settings of its own
+    assert convert(f"{root}/driven", writer_at(tmp_path / "store")).converted == ["run_0"]
 
 
 def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

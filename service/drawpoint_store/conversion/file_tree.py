@@ -88,20 +88,13 @@ def _stamp(filesystem: Any, path: str) -> Stamp | None:
 
 
 def open_filesystem(location: str) -> tuple[Any, str]:
-    """Return the fsspec file system of `location`, and the path that it has there.
-
-    Buckets for which fsspec has no driver are read through obstore's.
-    """
+    """Return the fsspec file system of `location`, that of obstore for a bucket, and the path that it has there."""
     if not is_remote(location):
         return fsspec.filesystem("file"), str(local_path(location).absolute())
-    try:
+    if not is_bucket(location):
         filesystem, path = fsspec.core.url_to_fs(location)
-    except ImportError:
-        if not is_bucket(location):
-            raise
-        check_environment()
-    else:
         return filesystem, str(path)
+    check_environment()
     from obstore.fsspec import FsspecStore  # noqa: PLC0415  only sources in buckets need it
 
     driver: Any = FsspecStore  # typed by scheme, which is a literal only there
