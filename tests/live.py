@@ -72,8 +72,12 @@ class LiveService:
             raise RuntimeError("the service did not start within 30 s")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """End soon, as at SIGTERM; the `with` block waits for it."""
         self._server.should_exit = True
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
         self._thread.join(timeout=30)
         self._socket.close()
 

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 
 from drawpoint_store import FileMap, ZarrStoreWriter
-from live import wait_until_refused
+from live import LiveService, wait_until_refused
 from served import Served
 from waiting import wait_until
 
@@ -107,6 +108,34 @@ def test_neither_sighup_nor_sigterm_breaks_a_request(
     assert log.count("Finished server process") == (1 if workers == 1 else 2 * workers)
     assert "leaked" not in log
     assert "Traceback" not in log
+
+
+def test_what_was_sent_before_the_end_is_answered_though_it_was_accepted_later(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, all_sent, on_tick = threading.Event(), threading.Event(), uvicorn.Server.on_tick
+
+    async def wait_before_the_end(server: uvicorn.Server, counter: int) -> bool:
+        if is_over := await on_tick(server, counter):
+            ending.set()
+            assert all_sent.wait(60)
+        return is_over
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", wait_before_the_end)
+    with contextlib.ExitStack() as stack:
+        clients = []
+        with LiveService({"made": store_root}) as service:
+            service.end()
+            assert ending.wait(60)
+            for number in range(20):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+                client.sendall(f"GET {DRAW}{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                clients.append(client)
+            all_sent.set()
+        for client in clients:
+            head = client.recv(2**20).lower()
+            assert head.startswith(b"http/1.1 200 ")
+            assert b"\r\nconnection: close\r\n" in head
 
 
 def test_a_port_that_nobody_serves_refuses(serve: Callable[..., Served], tmp_path: Path) -> None:
