@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("drawpoint.service")
 
-_READS = re.compile(r"/stores/[^/]*/(samples/.|coords/|batch$|statistics$|splits)")
+READS = re.compile(r"/stores/[^/]*/(samples/.|coords/|batch$|statistics$|splits)")
 """Paths whose answers are read from the storage; what others are answered with is in memory."""
 
 QUEUE_SECONDS = 0.5
@@ -59,7 +59,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         connection = context_of(scope).connection
-        is_read = _READS.match(scope["path"]) is not None
+        is_read = READS.match(scope["path"]) is not None
         try:
             if connection is not None and connection.is_surplus:
                 await self._refusals.wait_turn()

@@ -58,7 +58,7 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     paths: dict[str, dict[str, Any]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            if path not in draws:
+            if "draws" not in operation["tags"]:
                 paths.setdefault(path, {})[method] = _for_stores(operation, ids)
             elif len(alike) == 1:
                 added = draws[path](stores[0].manifest)
