@@ -37,7 +37,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     deadline = time.monotonic() + ENDING_SECONDS
     while (left := living_descendants()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # nobody tells us when what is not our child ends
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

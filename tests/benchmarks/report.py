@@ -63,7 +63,7 @@ def plot(outputs: dict[str, str]) -> None:
     import matplotlib as mpl  # noqa: PLC0415  only the report needs it
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415  the figures alone need it
 
     level_5, _, _ = outputs["Served draws"].partition("level 0")
     figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))

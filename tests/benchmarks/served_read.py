@@ -74,7 +74,7 @@ def until_answered(url: str) -> None:
         with contextlib.suppress(OSError):
             fetch(url)
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # only an answer tells that it is there
     raise SystemExit(f"{url} was not answered within 30 s")
 
 

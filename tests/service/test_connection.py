@@ -17,6 +17,7 @@ from drawpoint.format.payload import content_digest
 from drawpoint_service.server.connection import MAX_HEAD_BYTES, count_connections
 from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
+from waiting import wait_until
 
 START = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
@@ -71,8 +72,7 @@ def write_big_store(root: Path) -> None:
     writer.save_manifest()
 
 
-def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)
+def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path) -> None:
     write_big_store(tmp_path)
     path = "/stores/big/samples/s"
     with LiveService({"big": tmp_path}, max_requests=1, send_seconds=0.3) as service, socket.socket() as stuck:
@@ -82,9 +82,7 @@ def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeypatch
         stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         stuck.recv(100)
         assert httpx.get(service.url + path).status_code == 503
-        while (status := httpx.get(service.url + path).status_code) == 503:
-            pass
-        assert status == 200
+        wait_until(lambda: httpx.get(service.url + path).status_code == 200)
         assert len(receive_all(stuck)) < 2**21 * 12
 
 
@@ -179,8 +177,7 @@ def begin_batch(client: socket.socket, path: str = "/stores/made/batch", headers
     client.sendall(f"{head}\r\n{{".encode())
 
 
-def test_a_body_that_drips_is_not_waited_for(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drawpoint_service.admission.admission.QUEUE_SECONDS", 0.05)
+def test_a_body_that_drips_is_not_waited_for(store_root: Path) -> None:
     with LiveService({"made": store_root}, body_seconds=0.3, max_requests=1) as service, connect(service) as client:
         begin_batch(client)
         assert httpx.get(f"{service.url}/stores/made/splits").status_code == 503  # it counts as a request
@@ -234,9 +231,7 @@ def test_beyond_max_connections_probes_are_answered_and_others_get_503(store_roo
                 assert answer.headers["connection"] == "close"
             assert answer.headers["Retry-After"] == "7"
             assert answer.json()["type"] == "urn:drawpoint:overloaded"
-        while (status := httpx.get(f"{service.url}/stores").status_code) == 503:
-            pass
-        assert status == 200
+        wait_until(lambda: httpx.get(f"{service.url}/stores").status_code == 200)
 
 
 def test_a_surplus_connection_that_says_nothing_is_closed(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import http.client
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -67,7 +66,7 @@ class Clients:
                 if is_new:
                     connection.connect()
             except OSError:
-                time.sleep(0.01)
+                self._over.wait(0.01)  # a port tells nobody that it is open again
                 continue
             try:
                 connection.request("GET", f"{DRAW}{number}")
@@ -166,9 +165,7 @@ def test_a_lack_of_descriptors_is_said_once_and_outlived(serve: Callable[..., Se
                 assert client.recv(1) == b""
         assert httpx.get(f"{served.url}/healthz").status_code == 200
         assert httpx.get(f"{served.url}/stores").status_code == 503
-    while (status := httpx.get(f"{served.url}{DRAW}2").status_code) == 503:
-        pass
-    assert status == 200
+    wait_until(lambda: httpx.get(f"{served.url}{DRAW}2").status_code == 200)
     lines = served.log.read_text().splitlines()
     assert len([line for line in lines if " WARNING " in line or " ERROR " in line]) <= 2
     assert "Traceback" not in served.log.read_text()
