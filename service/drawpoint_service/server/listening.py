@@ -80,7 +80,7 @@ class Listener:
         self._socket.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the last connections are their protocols' business."""
+        """Wait for connections that are being set up; uvicorn itself waits for the end of all others."""
         await asyncio.gather(*self._opening, return_exceptions=True)
 
     def _accept(self, most: int) -> None:
