@@ -51,7 +51,7 @@ def test_fresh_seeds_differ_and_are_seeds() -> None:
 
 def test_a_generator_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidDraw, match=r"torch\.Generator, not Generator"):
-        resolve_seed(None, np.random.default_rng())  # type: ignore[arg-type]
+        resolve_seed(None, np.random.default_rng())  # type: ignore[arg-type]  # what is refused
 
 
 def one_draw_on() -> torch.Tensor:

@@ -100,7 +100,7 @@ def _is_address(url: str) -> bool:
     except (httpx.InvalidURL, ValueError, TypeError):  # idna's errors are ValueErrors
         return False
     labels = parts.raw_host.removesuffix(b".").split(b".")
-    if not all(0 < len(label) < 64 for label in labels) or not 0 < (parts.port or 80) < 65_536:  # noqa: PLR2004  RFC 1035
+    if not all(0 < len(label) < 64 for label in labels) or not 0 < (parts.port or 80) < 65_536:  # noqa: PLR2004  bounds of RFC 1035 and of ports
         return False  # a socket would raise a UnicodeError of such a name, and take such a port for another
     return named and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
 
