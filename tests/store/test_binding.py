@@ -22,8 +22,8 @@ from conftest import REPOSITORY
 from drawpoint.errors import DataDamaged, DrawpointError
 from drawpoint_store import ZarrChunkReader, calculate_store_statistics, make_store
 from drawpoint_store.inspecting.blocks import read_block
-from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance.upgrade import upgrade_store
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.storage.bucket_access import open_client

@@ -18,7 +18,7 @@ from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import Difference, compare_fields, compare_samples
-from drawpoint_store.inspecting.upgrade import upgrade_store
+from drawpoint_store.maintenance.upgrade import upgrade_store
 from trees import SURFACE, run_tensors, write_run, write_runs
 from unbinding import unbind
 

@@ -38,8 +38,8 @@ from drawpoint_store import (
     ZarrStoreWriter,
     build_domain_layouts,
 )
-from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.summary import describe_store
+from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import BucketAccess, open_storage

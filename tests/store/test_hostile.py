@@ -17,8 +17,8 @@ from numcodecs import blosc, zstd
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import DataDamaged, MetadataDamaged, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance.upgrade import upgrade_store
 from drawpoint_store.reading.codecs import DECODES, Decoder, UndecodableError
 from small import small_arrays, small_writer
 

@@ -15,8 +15,8 @@ from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
-from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.storage import open_storage
 from s3 import Bucket
 from trees import run_tensors, write_run

@@ -13,9 +13,9 @@ import pytest
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import StoreExists, StoreNotFound
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.inspecting import prune
-from drawpoint_store.inspecting.prune import Leftover, find_leftovers, prune_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance import prune
+from drawpoint_store.maintenance.prune import Leftover, find_leftovers, prune_store
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.lock import lock_store
 

@@ -19,8 +19,8 @@ from conftest import REPOSITORY
 from drawpoint.errors import ChunkDamaged, DataDamaged, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, make_store
 from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_json
-from drawpoint_store.inspecting.upgrade import upgrade_store
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance.upgrade import upgrade_store
 from drawpoint_store.reading.digests import table_digest
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import LocalStorage
@@ -247,7 +247,7 @@ def test_nothing_is_published_over_somebody_elses_revision(old: Path, monkeypatc
         (old / "manifest.json").write_text(json.dumps({**document, "dataset_name": "other"}))
         return table_digest(table)
 
-    monkeypatch.setattr("drawpoint_store.inspecting.upgrade.table_digest", find_while_others_publish)
+    monkeypatch.setattr("drawpoint_store.maintenance.upgrade.table_digest", find_while_others_publish)
     with pytest.raises(RevisionChanged, match="run the same command again"):
         upgrade_store(old)
     assert StoreManifest.load(old).dataset_name == "other"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import Problem, verify_store
+from drawpoint_store.maintenance.prune import find_leftovers
 from foreign import write_small_foreign
 from unbinding import unbind
 

@@ -7,7 +7,7 @@ import re
 import sys
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
-from drawpoint_store.inspecting.prune import prune_store
+from drawpoint_store.maintenance.prune import prune_store
 from drawpoint_store.wording import count, printable
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers
-from drawpoint_store.inspecting.upgrade import upgrade_store
+from drawpoint_store.maintenance.upgrade import upgrade_store
 from drawpoint_store.wording import count, printable
 
 if TYPE_CHECKING:

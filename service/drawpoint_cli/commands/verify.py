@@ -13,8 +13,8 @@ from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import choose_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
-from drawpoint_store.inspecting.prune import find_leftovers
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.wording import count, first_few, printable
 

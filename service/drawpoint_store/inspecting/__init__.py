@@ -1,1 +1,1 @@
-"""Work on a store that exists: verify, compare, summarise, measure, upgrade and prune."""
+"""What a store holds, and whether it is whole: verify, compare, summarise, measure. Nothing here changes it."""
