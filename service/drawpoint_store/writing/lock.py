@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,11 +15,6 @@ from drawpoint_store.storage.locations import is_remote, local_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # msvcrt would be its equivalent
 
 JOURNAL_FOLDER = ".convert"
 """The folder below the root that holds the lock, and the journal of a conversion."""
@@ -32,7 +28,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the local store at `root` against other conversions; a store in a bucket is not held.
 
-    There are no locks in buckets, on Windows, and on file systems without flock; then nothing is held. The lock ends
+    There are no locks in buckets, and on file systems without flock; then nothing is held. The lock ends
     with the process, however that ends. Raises StoreExists where another process holds it.
     """
     if is_remote(root):
@@ -62,8 +58,7 @@ def _lock_file(folder: Path, root: str) -> TextIO:
                 raise
             continue  # the conversion that ended meanwhile has removed the folder
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file since it was opened here; others would then lock a new one.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
