@@ -22,6 +22,7 @@ from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource, read_tensor
 from drawpoint_store.conversion.source import SourceFile
 from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
 from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
@@ -210,11 +211,8 @@ def reason_of(tmp_path: Path, **changes: object) -> str:
     [
         (None, "lacks surface_pressure.pt (surface_pressure)"),
         ({"p": torch.zeros(SURFACE)}, "surface_pressure.pt holds a dict, not a tensor"),
-        (torch.zeros(SURFACE, dtype=torch.complex64), "surface_pressure.pt holds complex numbers; save real ones"),
-        (
-            torch.eye(SURFACE).to_sparse(),
-            "surface_pressure.pt holds a sparse tensor; save it as a dense one, with ",
-        ),
+        (torch.zeros(SURFACE, dtype=torch.complex64), "surface_pressure must hold real numbers, holds complex64"),
+        (torch.eye(SURFACE).to_sparse(), "surface_pressure.pt holds a sparse or quantized tensor; save it as a plain "),
         (torch.rand(1).expand(2**40), f"surface_pressure.pt claims {2**40} rows that its file does not hold; "),
         (torch.zeros(SURFACE, dtype=torch.bool), "surface_pressure must hold real numbers, holds bool"),
         (torch.zeros(SURFACE, 2), "surface_pressure must have shape (N,) or (N, 1), has (300, 2)"),
@@ -313,7 +311,7 @@ def test_column_vectors_parameters_views_and_files_of_old_torch_are_read(tmp_pat
 def test_changes_of_a_file_after_it_was_read_do_not_show(tmp_path: Path) -> None:
     write_run(tmp_path)
     path = tmp_path / "volume_position.pt"
-    values = read_tensor(fsspec.filesystem("file"), str(path))
+    values = read_tensor(open_storage(tmp_path), path.name)
     with path.open("r+b") as file:  # in place, as a mapping would show; cut short, it would be SIGBUS
         file.write(bytes(path.stat().st_size))
     assert np.array_equal(values, run_tensors()["volume_position.pt"].numpy())
@@ -437,8 +435,8 @@ def test_another_conversion_at_the_same_time_is_refused(tmp_path: Path, store: P
 
 def test_a_publication_meanwhile_is_not_lost(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Buckets cannot be locked; the other conversion publishes while this one works.
-    def add_and_publish(journal: Journal, sample_id: str, finished: Any) -> None:
-        original(journal, sample_id, finished)
+    def add_and_publish(journal: Journal, task: Any, finished: Any) -> None:
+        original(journal, task, finished)
         monkeypatch.undo()
         other = StoreManifest.load(store)
         other.dataset_name = "changed"
@@ -493,12 +491,12 @@ def rewrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
     def rewrite(reads: int) -> None:
         calls = []
 
-        def read(filesystem: Any, path: str) -> Any:
+        def read(storage: Storage, path: str) -> Any:
             calls.append(path)
             number, place = divmod(len(calls) - 1, 4)
             if place == 1 and number < reads:
                 write_run(tmp_path / "runs" / "run", number + 1)
-            return original(filesystem, path)
+            return original(storage, path)
 
         original = read_tensor
         monkeypatch.setattr("drawpoint_store.conversion.pt_source.read_tensor", read)
@@ -558,11 +556,12 @@ class NpySource:
     def files(self, sample_id: str) -> dict[str, SourceFile]:
         paths = sorted(Path(self.location).glob(f"{sample_id}_*.npy"))
         stats = {path.stem.partition("_")[2]: (path, path.stat()) for path in paths}
-        return {field: SourceFile(str(path), s.st_size, str(s.st_mtime_ns)) for field, (path, s) in stats.items()}
+        return {field: SourceFile(path.name, s.st_size, str(s.st_mtime_ns)) for field, (path, s) in stats.items()}
 
     def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
         files = self.files(sample_id).items()
-        return {field: np.load(file.path) for field, file in files if fields is None or field in fields}
+        folder = Path(self.location)
+        return {field: np.load(folder / file.path) for field, file in files if fields is None or field in fields}
 
 
 def test_any_source_is_converted_through_the_same_interface(tmp_path: Path) -> None:

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
-from obstore.fsspec import FsspecStore
 
 from drawpoint.errors import StoreExists, StoreUnreadable
 from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
@@ -91,7 +89,7 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
         patch.setattr(StoreManifest, "save", die)
         with pytest.raises(KeyboardInterrupt):
             convert(tmp_path / "runs", writer_at(f"{root}/again"))
-    assert Journal(f"{root}/again").has_samples()
+    assert len(open_storage(f"{root}/again").list(".convert/samples")[1]) == 2
     report = convert(tmp_path / "runs", writer_at(f"{root}/again"))
     assert report.resumed == 2
     convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
@@ -114,7 +112,6 @@ def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, mon
         open_storage(f"{root}/lost").write(name, data)
     source = PtSource.scan(f"{root}/lost", detect_filemap(run_tensors()))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")
-    FsspecStore.clear_instance_cache()  # it would go on with the right one
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):
         convert(source, writer_at(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
@@ -154,7 +151,6 @@ def proxied(proxy: BucketProxy, root: str, monkeypatch: pytest.MonkeyPatch) -> B
 @pytest.mark.parametrize(
     ("method", "where", "what"),
     [
-        ("GET", r"list-type.*\.convert", ".convert/samples cannot be listed"),
         ("GET", r"list-type.*run_0\.", ".zarr cannot be listed"),
         ("PUT", r"\.convert/samples/", "cannot be written"),
         ("PUT", r"report-", ".json cannot be written"),

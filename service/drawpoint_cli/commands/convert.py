@@ -35,7 +35,7 @@ from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import choose_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.reading.statistics_file import read_statistics
-from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter
@@ -146,7 +146,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and print the report; broken samples go to stderr, one a line."""
     existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
-    in_memory = any(location.startswith("memory:") for location in (args.source, args.store_root.root))
+    in_memory = any(is_in_memory(location) for location in (args.source, args.store_root))
     workers = args.workers or (1 if in_memory else default_workers())
     try:
         check_locations(args.source, args.store_root)

@@ -28,6 +28,7 @@ from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.server.listening import raise_file_limit
 from drawpoint_service.settings import Settings, check_store_id, load_settings
+from drawpoint_store.storage.locations import is_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +140,7 @@ def check_stores(settings: Settings) -> None:
             "there is no store to serve; name one with --store ID=ROOT, or as [stores.ID] in the --config file."
         )
     for store_id, store in settings.stores.items():
-        if settings.workers > 1 and store.root.startswith("memory:"):
+        if settings.workers > 1 and is_in_memory(store.root):
             raise InvalidSettings(
                 f"store {store_id!r} lies in the memory of one process ({store.root}), which {settings.workers} "
                 "workers cannot share; use --workers 1, or a store on disk or in a bucket."

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import StoreExists
+from drawpoint_store.writing.group import compression_level_of
 
 if TYPE_CHECKING:
     from drawpoint.format.manifest import StoreManifest
     from drawpoint_store.writing.writer import ZarrStoreWriter
-
-_COMPRESSOR = "blosc-zstd-"
-_NO_COMPRESSOR = "none"
 
 
 def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
@@ -38,11 +36,9 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
     capped = next((grid for grid in grids if grid.shard_points < grid.n_chunks * grid.chunk_points), None)
     if capped is not None:
         settings["shard_points"] = capped.shard_points
-    level = manifest.compressor.removeprefix(_COMPRESSOR)
-    if manifest.compressor == _NO_COMPRESSOR:
-        settings["compression_level"] = 0
-    elif level != manifest.compressor and level.isdecimal():
-        settings["compression_level"] = int(level)
+    level = compression_level_of(manifest.compressor)
+    if level is not None:
+        settings["compression_level"] = level
     return settings
 
 

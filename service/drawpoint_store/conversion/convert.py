@@ -24,10 +24,11 @@ from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
-from drawpoint_store.storage.locations import check_location, contains
+from drawpoint_store.storage.locations import check_location, contains, is_in_memory
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
+from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,8 +136,7 @@ def convert(
         converter = SampleConverter(
             source,
             {**writer.to_init_kwargs(), "store_root": storage},
-            published=frozenset() if old is None or storage.is_shared else _published_groups(old),
-            resume=journal.has_samples(),
+            published=frozenset() if old is None or storage.is_shared else named_groups(old),
         )
         new = [task for task in tasks if task.sample_id not in held]
         _convert_samples(new, converter, writer, report, workers=workers, progress=progress)
@@ -182,7 +182,7 @@ def check_workers(workers: int, *locations: str) -> None:
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
     for location in locations:
-        if workers > 1 and location.startswith("memory:"):
+        if workers > 1 and is_in_memory(location):
             raise ValueError(f"{location} lives in the memory of one process: use 1 worker, not {workers}.")
 
 
@@ -247,17 +247,14 @@ def _publish(
     stamp: str | None,
 ) -> None:
     """Publish the manifest unless another process has published since it was at `stamp`; raises RevisionChanged."""
+    manifest = writer.manifest
+    used = {entry.relpath for entry in manifest.samples.values()}
     if old is not None:
-        used = {entry.relpath for entry in writer.manifest.samples.values()}
         report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
-    writer.retire_groups()
-    report.revision = writer.manifest.revision
+    manifest.retired = sorted(named_groups(old) - used) if old is not None else []
+    report.revision = manifest.revision
     journal.write_report(name, report.model_dump_json())
-    writer.save_manifest(stamp)
-
-
-def _published_groups(manifest: StoreManifest) -> frozenset[str]:
-    return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
+    manifest.save(writer.storage, stamp)
 
 
 def _exists(store_root: str, manifest: StoreManifest) -> StoreExists:

@@ -160,7 +160,7 @@ def choose_filemap(filemap: FileMap | None, tree: FileTree) -> FileMap:
     else:
         remedy = "name its files with --filemap"
     reason = f"no file of {missing}" if missing else "no files that are named like fields"
-    raise InvalidSample(f"{tree.location} has {reason} (such as surface_position.pt); {remedy}.")
+    raise InvalidSample(f"{tree.storage} has {reason} (such as surface_position.pt); {remedy}.")
 
 
 def detect_filemap(file_names: Collection[str]) -> FileMap:

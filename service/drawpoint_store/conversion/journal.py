@@ -1,7 +1,7 @@
 """The journal of a conversion: its finished samples, so that an interrupted conversion goes on where it was.
 
-`<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. The digest is of the sample's id and the
-fingerprint of everything that its bytes depend on: sizes and times of its files, and the writer's settings.
+`<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. The digest is the fingerprint of all that
+its bytes depend on: its id, the sizes and times of its files, and the writer's settings.
 `<root>/.convert/report-<digest>.json` holds the report of a conversion that is about to publish; the digest is the
 fingerprint of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each
 other's records. The records are removed once the manifest is published, and no bytes of the store depend on them.
@@ -36,7 +36,6 @@ class FinishedSample(BaseModel):
     `underflows` are the values that were too small for their dtype, by field.
     """
 
-    fingerprint: str
     entry: SampleEntry
     nbytes: int
     underflows: dict[str, Underflow] = {}
@@ -48,28 +47,21 @@ class Journal:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.storage = open_storage(root)
 
-    def has_samples(self) -> bool:
-        """Tell whether a conversion was interrupted here after it had finished a sample."""
-        return any(name.endswith(".json") for name in self.storage.list(_SAMPLES)[1])
-
-    def add(self, sample_id: str, finished: FinishedSample) -> None:
+    def add(self, task: Task, finished: FinishedSample) -> None:
         """Record a finished sample."""
-        name = _record(sample_id, finished.fingerprint)
-        self.storage.write(name, finished.model_dump_json(exclude_none=True).encode())
+        self.storage.write(_record(task), finished.model_dump_json(exclude_none=True).encode())
 
-    def find(self, sample_id: str, fingerprint: str) -> FinishedSample | None:
-        """Return the record of the sample with the same fingerprint, None if there is none.
+    def find(self, task: Task) -> FinishedSample | None:
+        """Return the record of a sample that was finished with the same fingerprint, None if there is none.
 
         A group of another size does not count: a machine that lost its power may keep a record and lose files.
         """
-        data = self.storage.read(_record(sample_id, fingerprint))
+        data = self.storage.read(_record(task))
         if data is None:
             return None
         try:
             finished = FinishedSample.model_validate_json(data)
         except ValidationError:  # of another drawpoint
-            return None
-        if finished.fingerprint != fingerprint:
             return None
         return finished if self.storage.count_bytes(finished.entry.relpath) == finished.nbytes else None
 
@@ -93,7 +85,7 @@ class Journal:
         locked, the records of earlier conversions go too.
         """
         if self.storage.is_shared:
-            self.storage.delete([_record(task.sample_id, task.fingerprint) for task in tasks])
+            self.storage.delete([_record(task) for task in tasks])
             self.storage.delete([_report(conversion)])
         else:
             self.storage.delete_tree(_SAMPLES)
@@ -109,8 +101,8 @@ def fingerprint(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _record(sample_id: str, fingerprint: str) -> str:
-    return f"{_SAMPLES}/{hashlib.sha256(f'{fingerprint} {sample_id}'.encode()).hexdigest()[:32]}.json"
+def _record(task: Task) -> str:
+    return f"{_SAMPLES}/{task.fingerprint[:32]}.json"
 
 
 def _report(conversion: str) -> str:

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import fsspec.implementations.local
-
 from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
 from drawpoint.extras import how_to_install
-from drawpoint_store.conversion.file_tree import FileTree, open_filesystem
+from drawpoint_store.conversion.file_tree import FileTree
 from drawpoint_store.conversion.filemaps import is_unmapped_field, near_fields
-from drawpoint_store.storage.storage import translated_errors
+from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.layout import FileMap, filename_to_canonical
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection
+    from pathlib import Path
 
     import numpy as np
     import torch
 
     from drawpoint_store.conversion.source import SourceFile
+    from drawpoint_store.storage import Storage
 
 PREPROCESSED = "preprocessed/"
 """The folder that the preprocessing of some data sets writes to; no part of a sample's id."""
@@ -54,7 +54,7 @@ class PtSource:
 
     @property
     def location(self) -> str:
-        return self.tree.location
+        return self.tree.storage.root
 
     @property
     def sample_ids(self) -> list[str]:
@@ -103,9 +103,12 @@ class PtSource:
         return {field: found[name] for name, field in self._fields.items() if name in found}
 
     def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        filesystem = open_filesystem(self.location)[0]
         files = self.files(sample_id).items()
-        return {field: read_tensor(filesystem, file.path) for field, file in files if fields is None or field in fields}
+        return {
+            field: read_tensor(self.tree.storage, file.path)
+            for field, file in files
+            if fields is None or field in fields
+        }
 
     @cached_property
     def _fields(self) -> dict[str, str]:
@@ -133,8 +136,8 @@ def require_torch() -> None:
         raise ExtraMissing(f"torch, which reads the source's files, is not installed: {how_to_install('convert')}.")
 
 
-def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
-    """Return the tensor in a .pt file as an array of its dtype, bfloat16 and the like as float32.
+def read_tensor(storage: Storage, path: str) -> np.ndarray[Any, Any]:
+    """Return the tensor in the .pt file at `path` as an array of its dtype, bfloat16 and the like as float32.
 
     The array is a copy, which later changes of the file leave alone. Raises InvalidSample, naming the file, for one
     that cannot be read, claims more than it holds, or holds anything but a dense tensor of real numbers, and
@@ -142,7 +145,7 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
     """
     name = posixpath.basename(path)
     try:
-        tensor = _load(filesystem, path)
+        tensor = _load(storage, path)
         problem = _problem(tensor)
         if problem is None:
             return _as_array(tensor)
@@ -157,13 +160,16 @@ def read_tensor(filesystem: Any, path: str) -> np.ndarray[Any, Any]:
     raise InvalidSample(f"{name} {problem}")
 
 
-def _load(filesystem: Any, path: str) -> torch.Tensor:
+def _load(storage: Storage, path: str) -> torch.Tensor:
     import torch  # noqa: PLC0415  only conversion needs torch
 
-    file: str | io.BytesIO = path
-    if not isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
-        with translated_errors("read", path, may_be_missing=True):
-            file = io.BytesIO(filesystem.cat_file(path))
+    file: Path | io.BytesIO
+    if isinstance(storage, LocalStorage):
+        file = storage.path(path)  # a link may lead out of the tree
+    elif (data := storage.read(path)) is None:
+        raise FileNotFoundError(path)
+    else:
+        file = io.BytesIO(data)
     # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
     tensor: torch.Tensor = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     return tensor
@@ -174,12 +180,8 @@ def _problem(value: object) -> str | None:
 
     if not isinstance(value, torch.Tensor):
         return f"holds a {type(value).__name__}, not a tensor"
-    if value.layout != torch.strided:
-        return "holds a sparse tensor; save it as a dense one, with tensor.to_dense()"
-    if value.is_complex():
-        return "holds complex numbers; save real ones"
-    if value.is_quantized:
-        return "holds a quantized tensor; save it with tensor.dequantize()"
+    if value.layout != torch.strided or value.is_quantized:
+        return "holds a sparse or quantized tensor; save it as a plain one, with to_dense() or dequantize()"
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         # Strides of zero: a file of a few bytes may claim more rows than any memory holds.
         return f"claims {len(value)} rows that its file does not hold; save it with tensor.contiguous()"
@@ -191,7 +193,7 @@ def _as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
     if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.to(torch.float32)
-    return tensor.detach().resolve_neg().numpy()
+    return tensor.detach().resolve_conj().resolve_neg().numpy()
 
 
 def _first_line(error: Exception) -> str:

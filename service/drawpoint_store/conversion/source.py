@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file by the path its file system knows, its size in bytes, and a stamp that changes when it is rewritten."""
+    """A file by its path below the source's location, its size in bytes, and what changes when it is rewritten."""
 
     path: str
     size: int

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
-from drawpoint_store.conversion.file_tree import Stamp, stamp_files
+from drawpoint_store.conversion.file_tree import open_source
 from drawpoint_store.conversion.journal import FinishedSample, Journal
-from drawpoint_store.storage.locations import is_remote
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
@@ -61,13 +60,12 @@ class SampleConverter:
     """Converts one sample at a time: its files in, a group and its record in the journal out.
 
     It is pickled into each worker process. `writer_settings` are the arguments of ZarrStoreWriter, `published` the
-    paths of groups that readers may be reading; `resume` tells whether an interrupted run has left a journal.
+    paths of groups that readers may be reading.
     """
 
     source: Source
     writer_settings: dict[str, Any]
     published: frozenset[str]
-    resume: bool
 
     @cached_property
     def writer(self) -> ZarrStoreWriter:
@@ -81,7 +79,7 @@ class SampleConverter:
         """Convert one sample; raises StoreUnreadable where source or store do not answer."""
         sample_id = task.sample_id
         size = sum(file.size for file in self.source.files(sample_id).values())
-        finished = self.journal.find(sample_id, task.fingerprint) if self.resume else None
+        finished = self.journal.find(task)
         if finished is not None and finished.entry.relpath not in self.published:
             return Outcome(sample_id, size, finished, resumed=True)
         try:
@@ -97,8 +95,8 @@ class SampleConverter:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
         underflows = self.writer.underflows.pop(sample_id, {})
         nbytes = self.writer.storage.count_bytes(entry.relpath)
-        finished = FinishedSample(fingerprint=task.fingerprint, entry=entry, nbytes=nbytes, underflows=underflows)
-        self.journal.add(sample_id, finished)
+        finished = FinishedSample(entry=entry, nbytes=nbytes, underflows=underflows)
+        self.journal.add(task, finished)
         return Outcome(sample_id, size, finished)
 
     def _read_unchanged(self, sample_id: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -106,13 +104,11 @@ class SampleConverter:
 
         Raises InvalidSample for a sample that changes every time.
         """
-        location, files = self.source.location, self.source.files(sample_id).values()
-        before: dict[str, Stamp | None] = {file.path: (file.size, file.stamp) for file in files}
-        if is_remote(location):  # where a listing may give another stamp than the file itself
-            before = stamp_files(location, files)
+        storage, files = open_source(self.source.location), self.source.files(sample_id).values()
+        before = [storage.info(file.path) for file in files]
         for _ in range(_MOST_READS):
             fields = self.source.read(sample_id)
-            after = stamp_files(location, files)
+            after = [storage.info(file.path) for file in files]
             if after == before:
                 return fields
             before = after

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     import obstore.store
-    from obstore import GetOptions
+    from obstore import GetOptions, ObjectMeta
     from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
@@ -100,9 +100,6 @@ class BucketStorage(Storage):
         check_size(self.join(name), found.meta["size"], self.access.document_bytes)
         return bytes(found.bytes())
 
-    def _stamp(self, name: str) -> str | None:
-        return self.client(read_only=True).head(name)["e_tag"]
-
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
         del durable
         self.client(read_only=False).put(name, data)
@@ -125,9 +122,15 @@ class BucketStorage(Storage):
             yield entry["path"], False
 
     def _find(self, path: str) -> Iterator[ObjectInfo]:
-        for page in self.client(read_only=True).list(f"{path}/"):
-            for entry in page:
-                yield ObjectInfo(entry["size"], entry["last_modified"].timestamp())
+        for page in self.client(read_only=True).list(path and f"{path}/"):
+            yield from map(_object_info, page)
+
+    def _info(self, path: str) -> ObjectInfo:
+        return _object_info(self.client(read_only=True).head(path))
+
+
+def _object_info(entry: ObjectMeta) -> ObjectInfo:
+    return ObjectInfo(entry["path"], entry["size"], entry["last_modified"].timestamp(), entry["e_tag"] or "")
 
 
 class BucketSource(Source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import fsspec
 
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.byte_sources import ZarrSource
-from drawpoint_store.storage.locations import scheme_of
+from drawpoint_store.storage.locations import is_in_memory
 from drawpoint_store.storage.storage import ObjectInfo, Storage
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from drawpoint_store.storage.byte_sources import Source
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""The keys under which file systems list the time of a file's last change; `created` is all that memory:// has."""
+
+_STAMPS = ("ETag", "etag", *_TIMES)
 
 
 class FsspecStorage(Storage):
@@ -29,7 +33,7 @@ class FsspecStorage(Storage):
 
     def __init__(self, root: str, access: BucketAccess) -> None:
         super().__init__(root, access)
-        self.is_shared = scheme_of(root) != "memory"  # which is of one process
+        self.is_shared = not is_in_memory(root)
 
     def source(self, relpath: str) -> Source:
         return ZarrSource(self.open_zarr(relpath).store)
@@ -38,6 +42,10 @@ class FsspecStorage(Storage):
         from zarr.storage import FsspecStore, StorePath  # noqa: PLC0415  0.4 s, and only the fallback needs it
 
         return StorePath(FsspecStore.from_url(self.join(relpath), read_only=read_only))
+
+    def stamp(self, name: str) -> str | None:
+        data = self.read(name)  # what is listed may be a time in whole seconds
+        return None if data is None else hashlib.sha256(data).hexdigest()
 
     def _find_path(self, name: str) -> tuple[Any, str]:
         # Not held: fsspec keeps file systems itself, and drops those that a fork has made useless.
@@ -74,8 +82,19 @@ class FsspecStorage(Storage):
 
     def _find(self, path: str) -> Iterator[ObjectInfo]:
         filesystem, place = self._find_path(path)
-        for info in filesystem.find(place, detail=True).values():
-            yield ObjectInfo(int(info.get("size") or 0), _changed(info))
+        root = self._find_path("")[1].rstrip("/")
+        for found, info in filesystem.find(place, detail=True).items():
+            yield _object_info(found.removeprefix(root).lstrip("/"), info)
+
+    def _info(self, path: str) -> ObjectInfo:
+        filesystem, place = self._find_path(path)
+        filesystem.invalidate_cache(place.rpartition("/")[0])
+        return _object_info(path, filesystem.info(place))
+
+
+def _object_info(path: str, info: Mapping[str, Any]) -> ObjectInfo:
+    stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
+    return ObjectInfo(path, int(info.get("size") or 0), _changed(info), stamp)
 
 
 def _changed(info: Mapping[str, Any]) -> float | None:

@@ -76,10 +76,6 @@ class LocalStorage(Storage):
     def _get(self, name: str) -> bytes:
         return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
 
-    def _stamp(self, name: str) -> str:
-        status = self.path(name).stat()
-        return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
-
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
         # A temporary neighbour and a rename: a reader sees the old bytes or the new ones, after a crash too.
         path = self.path(name)
@@ -115,12 +111,22 @@ class LocalStorage(Storage):
                     yield entry.name, is_folder
 
     def _find(self, path: str) -> Iterator[ObjectInfo]:
-        top = self.path(path)
+        root, top = self.path(""), self.path(path)
         files = [Path(above, name) for above, _, names in os.walk(top) for name in names]
         for file in files or [top]:  # an empty folder has an age, too
             with contextlib.suppress(FileNotFoundError):
                 # The bytes are those that a read gives; a link is as old as itself.
-                yield ObjectInfo(file.stat().st_size if file.is_file() else 0, file.lstat().st_mtime)
+                found = file_info(str(file.relative_to(root)), file.lstat())
+                yield found._replace(nbytes=file.stat().st_size if file.is_file() else 0)
+
+    def _info(self, path: str) -> ObjectInfo:
+        return file_info(path, self.path(path).stat())
+
+
+def file_info(path: str, status: os.stat_result) -> ObjectInfo:
+    """Return what the status of the file at `path` below the root tells."""
+    stamp = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    return ObjectInfo(path, status.st_size, status.st_mtime, stamp)
 
 
 class OpenFiles:

@@ -27,6 +27,11 @@ def is_remote(location: str | os.PathLike[str]) -> bool:
     return scheme_of(location) not in ("", "file")
 
 
+def is_in_memory(location: str | os.PathLike[str]) -> bool:
+    """Tell whether `location` is in the memory of one process, which others do not share."""
+    return scheme_of(location) == "memory"
+
+
 def is_bucket(location: str | os.PathLike[str]) -> bool:
     """Tell whether `location` is in object storage that obstore reads, and obstore is installed."""
     return scheme_of(location) in BUCKET_SCHEMES and importlib.util.find_spec("obstore") is not None

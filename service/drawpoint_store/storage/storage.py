@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,10 +22,15 @@ if TYPE_CHECKING:
 
 
 class ObjectInfo(NamedTuple):
-    """An object below a folder: its size in bytes, and when it was changed last, in seconds since 1970."""
+    """An object: its path below the root, its size in bytes, and when it was changed last, in seconds since 1970.
 
+    `stamp` changes whenever the object is rewritten, as far as the storage tells.
+    """
+
+    path: str
     nbytes: int
     changed: float | None
+    stamp: str
 
 
 class Storage(os.PathLike[str]):
@@ -93,11 +97,8 @@ class Storage(os.PathLike[str]):
 
         The ETag in a bucket, inode, size and time of a file, elsewhere the sha256 of the bytes.
         """
-        try:
-            with translated_errors("read", self.join(name), may_be_missing=True):
-                return self._stamp(name)
-        except FileNotFoundError:
-            return None
+        found = self.info(name)
+        return None if found is None else found.stamp
 
     def write(self, name: str, data: bytes, *, durable: bool = True) -> str:
         """Write an object, whole or not at all, and return its path or URL.
@@ -146,18 +147,32 @@ class Storage(os.PathLike[str]):
             sorted(name for name, is_folder in found if not is_folder),
         )
 
+    def find(self, folder: str) -> Sequence[ObjectInfo]:
+        """Return all objects in `folder` (`""`: the root) and in the folders below it; links are not followed."""
+        try:
+            with translated_errors("listed", self.join(folder), may_be_missing=True):
+                return tuple(self._find(folder))
+        except FileNotFoundError:
+            return ()
+
+    def info(self, path: str) -> ObjectInfo | None:
+        """Return what is known of an object, None for one that is not there."""
+        try:
+            with translated_errors("read", self.join(path), may_be_missing=True):
+                return self._info(path)
+        except FileNotFoundError:
+            return None
+
     def count_bytes(self, path: str) -> int:
         """Return the bytes of all objects in the folder `path`."""
-        with translated_errors("listed", self.join(path)):
-            return sum(found.nbytes for found in self._find(path))
+        return sum(found.nbytes for found in self.find(path))
 
     def last_change(self, path: str) -> float | None:
         """Return when an object of the folder `path`, or the object `path`, was changed last, in seconds since 1970.
 
         None where the storage does not tell, and where there is nothing.
         """
-        with translated_errors("listed", self.join(path)):
-            return max((found.changed for found in self._find(path) if found.changed is not None), default=None)
+        return max((found.changed for found in self.find(path) if found.changed is not None), default=None)
 
     def holds(self, folder: str) -> bool:
         """Tell whether there is an object in a folder that is listed: some buckets keep empty ones for a while."""
@@ -181,9 +196,6 @@ class Storage(os.PathLike[str]):
     @abstractmethod
     def _get(self, name: str) -> bytes: ...
 
-    def _stamp(self, name: str) -> str | None:
-        return hashlib.sha256(self._get(name)).hexdigest()
-
     @abstractmethod
     def _put(self, name: str, data: bytes, *, durable: bool) -> None: ...
 
@@ -198,6 +210,9 @@ class Storage(os.PathLike[str]):
 
     @abstractmethod
     def _find(self, path: str) -> Iterable[ObjectInfo]: ...
+
+    @abstractmethod
+    def _info(self, path: str) -> ObjectInfo: ...
 
 
 @contextlib.contextmanager

@@ -17,13 +17,12 @@ from drawpoint.format.sample_table import MAX_CHUNKS, check_path
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
-from drawpoint_store.writing.group import ArrayContent, content_name, write_group
+from drawpoint_store.writing.group import ArrayContent, compressor_name, content_name, write_group
 from drawpoint_store.writing.layout import build_domain_layouts
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-    from types import EllipsisType
 
     from numpy.typing import ArrayLike
 
@@ -85,7 +84,7 @@ class ZarrStoreWriter:
             shuffle_seed=shuffle_seed,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
-            compressor=f"blosc-zstd-{compression_level}" if compression_level else "none",
+            compressor=compressor_name(compression_level),
             domains=self.layouts,
         )
         self.underflows: dict[str, dict[str, Underflow]] = {}
@@ -150,24 +149,17 @@ class ZarrStoreWriter:
             "compression_level": self.compression_level,
         }
 
-    def save_manifest(self, replacing: str | EllipsisType | None = ...) -> str:
+    def save_manifest(self) -> str:
         """Publish the manifest, whole or not at all, and return its path or URL.
 
-        With `replacing`, the stamp of the manifest that it replaces, as StoreManifest.save: raises RevisionChanged if
-        another one has been published.
+        It lists as retired the groups of published revisions that it no longer names.
         """
-        self.retire_groups()
-        place = self.manifest.save(self.storage, replacing)
-        with self._lock:
-            self._published = None
-        return place
-
-    def retire_groups(self) -> None:
-        """List in the manifest the groups of published revisions that it no longer names; saving does so, too."""
         with self._lock:
             self._published = None
             _, taken = self._load_published()
-        self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
+            self.manifest.retired = sorted(taken - {entry.relpath for entry in self.manifest.samples.values()})
+            self._published = None
+            return self.manifest.save(self.storage)
 
     def grid(self, n_points: int) -> DomainSample:
         """Return the chunks and shards that a domain of `n_points` rows is cut into."""
@@ -231,9 +223,13 @@ class ZarrStoreWriter:
             except StoreNotFound:
                 self._published = SampleTable(), frozenset()
             else:
-                relpaths = {entry.relpath for entry in manifest.samples.values()}
-                self._published = manifest.samples, frozenset(relpaths.union(manifest.retired))
+                self._published = manifest.samples, named_groups(manifest)
         return self._published
+
+
+def named_groups(manifest: StoreManifest) -> frozenset[str]:
+    """Return the groups that a manifest names, and those that it lists as retired."""
+    return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
 
 
 def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> np.ndarray[Any, Any]:
