@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -26,17 +28,9 @@ if TYPE_CHECKING:
 
 STATISTICS_VERSION = 1
 OnInvalid = Literal["error", "skip"]
-InvalidPoints = dict[str, dict[str, int]]
-"""How many points of a field hold NaN or inf, by sample id and field."""
 
-_NOETHER_NAMES = {
-    "mean": "mean",
-    "std": "std",
-    "min": "min",
-    "max": "max",
-    "logscale_mean": "logmean",
-    "logscale_std": "logstd",
-}
+COLUMNS = ("mean", "std", "min", "max", "logmean", "logstd")
+"""The statistics that a normalisation may need."""
 
 
 def calculate_store_statistics(
@@ -68,9 +62,6 @@ def calculate_store_statistics(
     """
     if on_invalid not in get_args(OnInvalid):
         raise ValueError(f'on_invalid must be "error" or "skip", not {on_invalid!r}.')
-    for name, value in (("max_workers", max_workers), ("read_concurrency", read_concurrency)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
     store = ZarrChunkReader(store_root, read_concurrency=read_concurrency)
     wanted = choose_fields(store.manifest, fields, exclude_fields)
     ids = choose_samples(store.manifest, sample_ids, limit)
@@ -86,24 +77,23 @@ def choose_fields(
     manifest: StoreManifest, fields: Iterable[str] | None = None, exclude_fields: Iterable[str] | None = None
 ) -> list[str]:
     """Return the fields to measure in manifest order; raises ValueError for unknown ones and where none is left."""
-    for name, given in (("fields", fields), ("exclude_fields", exclude_fields)):
+    known = manifest.fields
+    there = f"the store has: {', '.join(known)}"
+    selections = []
+    for name, given, problem in (
+        ("fields", fields, "Unknown fields"),
+        ("exclude_fields", exclude_fields, "exclude_fields names non-existent fields"),
+    ):
         if isinstance(given, str):
             raise ValueError(f"{name} is a list of field names, such as [{given!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
-    known = manifest.fields
-    chosen = known.keys() if fields is None else set(fields)
-    excluded = set(exclude_fields or ())
-    there = f"the store has: {', '.join(known)}"
-    if not chosen <= known.keys():
-        strange = sorted(chosen - known.keys())
-        near = {close: None for name in strange for close in difflib.get_close_matches(name, known)}
-        hint = f"near names: {', '.join(near)}; " if near else ""
-        error = UnknownField(f"Unknown fields {', '.join(strange)}; {hint}{there}.")
-        error.near = tuple(near)
-        raise error
-    if not excluded <= known.keys():
-        absent = ", ".join(sorted(excluded - known.keys()))
-        raise UnknownField(f"exclude_fields names non-existent fields {absent}; {there}.")
-    left = [field for field in known if field in chosen and field not in excluded]
+        selections.append(set(given or ()))
+        strange = sorted(selections[-1] - known.keys())
+        if strange:
+            near = [close for each in strange for close in difflib.get_close_matches(each, known)]
+            hint = f"near names: {', '.join(dict.fromkeys(near))}; " if near else ""
+            raise UnknownField(f"{problem} {', '.join(strange)}; {hint}{there}.")
+    chosen, excluded = selections
+    left = [field for field in known if (fields is None or field in chosen) and field not in excluded]
     if not left:
         raise ValueError(f"No fields are left to measure; {there}.")
     return left
@@ -142,25 +132,21 @@ def measure_fields(
     With them, a sentence on the points that `on_invalid="skip"` left out, or None. Raises InvalidSample for NaN or inf
     that are not to be left out, and ValueError where no sample holds any of the fields.
     """
-    manifest, totals = store.manifest, {field: RunningStats(field) for field in fields}
-    invalid: InvalidPoints = {}
-    blocks = (plan for sample_id in sample_ids for plan in plan_blocks(manifest, sample_id, totals))
+    totals = {field: RunningStats(field) for field in fields}
+    invalid: dict[str, Counter[str]] = {}  # points that hold NaN or inf, by sample id and field
+    blocks = (plan for sample_id in sample_ids for plan in plan_blocks(store.manifest, sample_id, totals))
     with sample_bar(sample_ids, progress=progress) as bar:
         # One thread merges, in the order of the blocks: which thread read which block does not show in the result.
         measured = map_in_order(lambda plan: (plan.sample_id, *_measure_block(store, plan)), blocks, max_workers)
-        done = sample_ids[0]
-        for sample_id, parts, poor in measured:
-            for field, part in parts.items():
-                totals[field].merge(part)
-            for field, points in poor.items():
-                found = invalid.setdefault(sample_id, {})
-                found[field] = found.get(field, 0) + points
-            if sample_id != done:
-                done = sample_id
-                bar.update()
-        bar.update(len(sample_ids) - bar.n)
-    where = _describe(invalid, len(sample_ids)) if invalid else None
-    if where is not None and on_invalid == "error":
+        for sample_id, of_sample in itertools.groupby(measured, key=lambda block: block[0]):
+            for _, parts, poor in of_sample:
+                for field, part in parts.items():
+                    totals[field].merge(part)
+                if poor:
+                    invalid.setdefault(sample_id, Counter()).update(poor)
+            bar.update()
+    where = _describe(invalid, len(sample_ids))
+    if invalid and on_invalid == "error":
         first = next(iter(invalid))
         raise InvalidSample(
             f'{where}; leave out those samples or fields, or only those points, with on_invalid="skip" '
@@ -172,7 +158,7 @@ def measure_fields(
     if not held:
         what = "finite values of " if invalid else ""
         raise ValueError(f"No samples hold {what}{', '.join(totals)}; choose other fields or samples.")
-    return held, where and f"{where}; the statistics of these fields are without these points."
+    return held, f"{where}; the statistics of these fields are without these points." if invalid else None
 
 
 def statistics_to_dict(running_stats: Mapping[str, RunningStats]) -> dict[str, list[float] | int]:
@@ -187,7 +173,8 @@ def statistics_to_dict(running_stats: Mapping[str, RunningStats]) -> dict[str, l
     lows, highs = [], []
     for field, stats in running_stats.items():
         values = stats.to_dict()
-        for name, column in _NOETHER_NAMES.items():
+        for column in COLUMNS:
+            name = column.replace("log", "logscale_")
             flat[f"{field}_{name}"] = [math.nan if value is None else value for value in values[column]]
         flat[f"{field}_count"] = values["count"]
         if field.endswith("_position"):
@@ -246,7 +233,7 @@ def _measure_block(store: ZarrChunkReader, plan: ReadPlan) -> tuple[dict[str, Ru
     return parts, invalid
 
 
-def _describe(invalid: InvalidPoints, n_samples: int) -> str:
+def _describe(invalid: Mapping[str, Mapping[str, int]], n_samples: int) -> str:
     samples = [
         f"{sample_id!r} ({', '.join(f'{field} in {points:,}' for field, points in fields.items())})"
         for sample_id, fields in invalid.items()
