@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,16 +11,18 @@ from drawpoint.errors import DataDamaged, InvalidSample
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
-from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, present_specs
+from drawpoint_store.writing.layout import filename_to_canonical, present_specs
 from drawpoint_store.writing.writer import shuffle_order
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from drawpoint.format.manifest import StoreManifest
+    from drawpoint.format.manifest import ArrayLayout, StoreManifest
     from drawpoint_store.conversion.pt_source import PtSource
     from drawpoint_store.writing.layout import FileMap
+
+Rows = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Difference:
     row: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SampleComparison:
     """How a sample of the store compares with that of the source: `n_values` were looked at.
 
@@ -41,25 +43,13 @@ class SampleComparison:
     """
 
     sample_id: str
-    n_values: int
-    order_known: bool
-    differences: tuple[Difference, ...]
+    n_values: int = 0
+    order_known: bool = True
+    differences: tuple[Difference, ...] = ()
 
-
-class _Domain(NamedTuple):
-    """The fields of one domain that both store and source have; the position comes first."""
-
-    sample_id: str
-    name: str
-    fields: list[str]
-
-
-class _Compared(NamedTuple):
-    """The result of one domain."""
-
-    n_values: int
-    order_known: bool
-    differences: list[Difference]
+    def add(self, message: str, field: str | None = None, row: int | None = None) -> None:
+        """Add a difference."""
+        self.differences += (Difference(self.sample_id, message, field, row),)
 
 
 def compare_fields(manifest: StoreManifest, filemap: FileMap) -> list[str]:
@@ -76,115 +66,111 @@ def compare_samples(
 ) -> Iterator[SampleComparison]:
     """Compare each sample of store and source, in the order of the ids, as a conversion would write it now.
 
-    Values of the source are cast as the store's layout says. `max_workers` threads each have one field of one sample
-    in memory. `progress` shows a bar on a terminal. Raises StoreNotFound, InvalidManifest, InvalidSample for a source
-    without samples, StoreUnreadable where store or source do not answer, and ValueError for `max_workers` below 1.
+    Values of the source are cast as the store's layout says. `max_workers` threads each compare a sample, with one
+    field of it in memory. `progress` shows a bar on a terminal. Raises StoreNotFound, InvalidManifest, InvalidSample
+    for a source without samples, StoreUnreadable where store or source do not answer, and ValueError for `max_workers`
+    below 1.
     """
-    comparison = _Comparison(ZarrChunkReader(store_root), source)
-    ids = sorted({*comparison.store.manifest.samples, *source.sample_ids, *source.broken})
-    plans = {sample_id: comparison.plan(sample_id) for sample_id in ids}
-    domains = (domain for sample_id in ids for domain in plans[sample_id][0])
-    compared = map_in_order(comparison.compare, domains, max_workers)
-    for sample_id in sample_bar(ids, progress=progress):
-        planned, differences = plans[sample_id]
-        found = [next(compared) for _ in planned]
-        yield SampleComparison(
-            sample_id,
-            sum(domain.n_values for domain in found),
-            all(domain.order_known for domain in found),
-            (*differences, *(difference for domain in found for difference in domain.differences)),
-        )
+    store = ZarrChunkReader(store_root)
+    ids = sorted({*store.manifest.samples, *source.sample_ids, *source.broken})
+    compared = map_in_order(lambda sample_id: _compare_sample(store, source, sample_id), ids, max_workers)
+    for _ in sample_bar(ids, progress=progress):
+        yield next(compared)
 
 
-class _Comparison:
-    """A store and the source that it is compared with."""
-
-    def __init__(self, store: ZarrChunkReader, source: PtSource) -> None:
-        self.store = store
-        self._source = source
-
-    def plan(self, sample_id: str) -> tuple[list[_Domain], list[Difference]]:
-        """Return the domains of a sample to compare, and what differs before any value is read."""
-        manifest, files = self.store.manifest, self._source.files(sample_id)
-        if sample_id not in manifest.samples:
-            return [], [Difference(sample_id, f"sample {sample_id!r} is in the source, and not in the store")]
-        if not files:
-            reason = self._source.broken.get(sample_id)
-            missing = f"sample {sample_id!r} is in the store, and not in the source"
-            return [], [Difference(sample_id, f"sample {sample_id!r}: {reason}" if reason else missing)]
-        planned, differences = [], []
+def _compare_sample(store: ZarrChunkReader, source: PtSource, sample_id: str) -> SampleComparison:
+    manifest, files = store.manifest, source.files(sample_id)
+    compared = SampleComparison(sample_id)
+    if sample_id not in manifest.samples:
+        compared.add(f"sample {sample_id!r} is in the source, and not in the store")
+    elif not files:
+        reason = source.broken.get(sample_id)
+        missing = f"sample {sample_id!r} is in the store, and not in the source"
+        compared.add(f"sample {sample_id!r}: {reason}" if reason else missing)
+    else:
+        names = {field: name for name, field in filename_to_canonical(source.filemap).items()}
         for domain, layout in manifest.domains.items():
-            held = domain in manifest.samples[sample_id].domains
-            found = []
+            held, found = domain in manifest.samples[sample_id].domains, []
             for field in sorted(layout.arrays, key=lambda field: field != layout.position):
-                spec = CANONICAL_TO_SPEC.get(field)
-                name = None if spec is None else getattr(self._source.filemap, spec.filemap_attr)
                 if field in files and held:
                     found.append(field)
-                elif name is not None and held:
-                    message = f"sample {sample_id!r} lacks {name} ({field}) in the source"
-                    differences.append(Difference(sample_id, message, field))
+                elif field in names and held:
+                    compared.add(f"sample {sample_id!r} lacks {names[field]} ({field}) in the source", field)
                 elif field in files:
-                    message = f"sample {sample_id!r} has no {field} in the store, and {name} in the source"
-                    differences.append(Difference(sample_id, message, field))
+                    message = f"sample {sample_id!r} has no {field} in the store, and {names[field]} in the source"
+                    compared.add(message, field)
             if found:
-                planned.append(_Domain(sample_id, domain, found))
-        return planned, differences
+                _compare_domain(store, source, domain, found, compared)
+    return compared
 
-    def compare(self, domain: _Domain) -> _Compared:
-        """Compare the values of a domain."""
-        manifest, sample_id = self.store.manifest, domain.sample_id
-        position = manifest.domains[domain.name].position
-        n_points = manifest.samples[sample_id].domains[domain.name].n_points
-        order = shuffle_order(manifest.shuffle_seed, sample_id, domain.name, n_points)
-        by_position: _ByPosition | None = None
-        n_values, differences = 0, []
-        for field in domain.fields:
-            try:
-                rows = self._read_source(sample_id, field, n_points)
-                stored = self._read_store(sample_id, field, n_points)
-            except (InvalidSample, DataDamaged) as error:
-                differences.append(Difference(sample_id, str(error).rstrip("."), field))
-                continue
-            n_values += rows.size
-            pairs = (np.arange(n_points), order) if by_position is None else by_position.pair(rows, stored)
-            differing = _find_differing(rows, stored, *pairs)
-            # In our own order few rows differ; in another writer's nearly all do.
-            if field == position and 2 * len(differing) > n_points:
-                by_position = _ByPosition(rows, stored)
-                lost = by_position.find_lost()
-                if len(lost):
-                    differences.append(_describe_lost(sample_id, field, rows, lost))
-                    break
-                continue
-            if len(differing):
-                differences.append(_describe(sample_id, field, rows, stored, differing))
-        return _Compared(n_values, by_position is None, differences)
 
-    def _read_source(self, sample_id: str, field: str, n_points: int) -> np.ndarray[Any, Any]:
-        """Return the rows of a field's file in the dtype they are stored in."""
-        layout = self.store.manifest.fields[field]
+def _compare_domain(
+    store: ZarrChunkReader, source: PtSource, domain: str, fields: list[str], compared: SampleComparison
+) -> None:
+    """Compare the values of the fields that store and source have, of which the position comes first."""
+    manifest, sample_id = store.manifest, compared.sample_id
+    n_points = manifest.samples[sample_id].domains[domain].n_points
+    order = shuffle_order(manifest.shuffle_seed, sample_id, domain, n_points)
+    by_position: _ByPosition | None = None
+    for field in fields:
         try:
-            values = self._source.read(sample_id, [field])[field]
-        except InvalidSample as error:
-            raise InvalidSample(f"sample {sample_id!r}: {error}") from error
-        rows = as_rows(sample_id, layout, values)
-        if len(rows) != n_points:
-            raise InvalidSample(
-                f"{field} of sample {sample_id!r} has {n_points:,} points in the store, and {len(rows):,} in the source"
+            rows = _read_source(source, sample_id, manifest.fields[field], n_points)
+            stored = _read_store(store, sample_id, field, n_points)
+        except (InvalidSample, DataDamaged) as error:
+            compared.add(str(error).rstrip("."), field)
+            continue
+        compared.n_values += rows.size
+        pairs = (np.arange(n_points), order) if by_position is None else by_position.pair(rows, stored)
+        differing = _find_differing(rows, stored, *pairs)
+        # In our own order few rows differ; in another writer's nearly all do.
+        if field == manifest.domains[domain].position and 2 * len(differing) > n_points:
+            by_position = _ByPosition(rows, stored)
+            compared.order_known = False
+            lost = by_position.find_lost()
+            if not len(lost):
+                continue
+            message = (
+                f"{field} of sample {sample_id!r}: {len(lost):,} of {n_points:,} rows of the source are nowhere in the "
+                f"store, the first is row {lost[0]}: {_show(rows[lost[0]])}; the other fields beside it are not "
+                "compared"
             )
-        with np.errstate(over="ignore"):
-            return rows.astype(layout.dtype, copy=False)
+            compared.add(message, field, int(lost[0]))
+            break
+        if len(differing):
+            here, there = differing[0]
+            message = (
+                f"{field} of sample {sample_id!r} differs in {len(differing):,} of {n_points:,} rows, the first is row "
+                f"{here} of the source: the store has {_show(stored[there])}, the source {_show(rows[here])} (as "
+                f"{rows.dtype})"
+            )
+            compared.add(message, field, int(here))
 
-    def _read_store(self, sample_id: str, field: str, n_points: int) -> np.ndarray[Any, Any]:
-        layout = self.store.manifest.fields[field]
-        stored = np.empty((n_points, layout.dim), layout.dtype)
-        first = 0
-        for block in plan_blocks(self.store.manifest, sample_id, [field]):
-            rows = read_block(self.store, block)[field]
-            stored[first : first + len(rows)] = rows
-            first += len(rows)
-        return stored
+
+def _read_source(source: PtSource, sample_id: str, layout: ArrayLayout, n_points: int) -> Rows:
+    """Return the rows of a field's file in the dtype they are stored in."""
+    try:
+        values = source.read(sample_id, [layout.field])[layout.field]
+    except InvalidSample as error:
+        raise InvalidSample(f"sample {sample_id!r}: {error}") from error
+    rows = as_rows(sample_id, layout, values)
+    if len(rows) != n_points:
+        raise InvalidSample(
+            f"{layout.field} of sample {sample_id!r} has {n_points:,} points in the store, and {len(rows):,} in the "
+            "source"
+        )
+    with np.errstate(over="ignore"):
+        return rows.astype(layout.dtype, copy=False)
+
+
+def _read_store(store: ZarrChunkReader, sample_id: str, field: str, n_points: int) -> Rows:
+    layout = store.manifest.fields[field]
+    stored = np.empty((n_points, layout.dim), layout.dtype)
+    first = 0
+    for block in plan_blocks(store.manifest, sample_id, [field]):
+        rows = read_block(store, block)[field]
+        stored[first : first + len(rows)] = rows
+        first += len(rows)
+    return stored
 
 
 class _ByPosition:
@@ -193,29 +179,22 @@ class _ByPosition:
     Rows at one position are interchangeable: within them, values are paired in ascending order.
     """
 
-    def __init__(self, rows: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> None:
+    def __init__(self, rows: Rows, stored: Rows) -> None:
         _, places = np.unique(np.concatenate([rows, stored]), axis=0, return_inverse=True)
         self._source, self._store = np.split(places.reshape(-1), [len(rows)])
 
-    def find_lost(self) -> np.ndarray[Any, Any]:
+    def find_lost(self) -> Rows:
         """Return the rows of the source whose position comes more often there than in the store."""
         size = 1 + max(self._source.max(), self._store.max())
         surplus = np.bincount(self._source, minlength=size) > np.bincount(self._store, minlength=size)
         return np.flatnonzero(surplus[self._source])
 
-    def pair(
-        self, rows: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def pair(self, rows: Rows, stored: Rows) -> tuple[Rows, Rows]:
         """Return the rows of the store, and of the source, that belong together in one field."""
         return np.lexsort((*stored.T, self._store)), np.lexsort((*rows.T, self._source))
 
 
-def _find_differing(
-    rows: np.ndarray[Any, Any],
-    stored: np.ndarray[Any, Any],
-    store_index: np.ndarray[Any, Any],
-    source_index: np.ndarray[Any, Any],
-) -> np.ndarray[Any, Any]:
+def _find_differing(rows: Rows, stored: Rows, store_index: Rows, source_index: Rows) -> Rows:
     """Return (source row, stored row) of those pairs that differ, in the order of the source; NaN equals NaN."""
     found = []
     for first in range(0, len(rows), BLOCK_POINTS):
@@ -227,29 +206,6 @@ def _find_differing(
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
 
 
-def _describe(
-    sample_id: str,
-    field: str,
-    rows: np.ndarray[Any, Any],
-    stored: np.ndarray[Any, Any],
-    differing: np.ndarray[Any, Any],
-) -> Difference:
-    here, there = differing[0]
-    message = (
-        f"{field} of sample {sample_id!r} differs in {len(differing):,} of {len(rows):,} rows, the first is row {here} "
-        f"of the source: the store has {_show(stored[there])}, the source {_show(rows[here])} (as {rows.dtype})"
-    )
-    return Difference(sample_id, message, field, int(here))
-
-
-def _describe_lost(sample_id: str, field: str, rows: np.ndarray[Any, Any], lost: np.ndarray[Any, Any]) -> Difference:
-    message = (
-        f"{field} of sample {sample_id!r}: {len(lost):,} of {len(rows):,} rows of the source are nowhere in the store, "
-        f"the first is row {lost[0]}: {_show(rows[lost[0]])}; the other fields beside it are not compared"
-    )
-    return Difference(sample_id, message, field, int(lost[0]))
-
-
-def _show(row: np.ndarray[Any, Any]) -> str:
+def _show(row: Rows) -> str:
     values = ", ".join(str(value) for value in row)
     return values if len(row) == 1 else f"({values})"
