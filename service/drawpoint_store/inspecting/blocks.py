@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from drawpoint.draw.rows import RowRange
     from drawpoint.format.manifest import StoreManifest
     from drawpoint_store.reading.plan import ReadPlan
     from drawpoint_store.reading.reader import ZarrChunkReader
@@ -40,7 +39,7 @@ def plan_blocks(
 ) -> Iterator[ReadPlan]:
     """Plan to read all rows of a sample in stored order, domain by domain, a run of whole chunks at a time.
 
-    Each plan is of one domain; fields of domains that the sample lacks are passed over.
+    Each plan is of one domain and at least one chunk; fields of domains that the sample lacks are passed over.
     """
     held = manifest.samples[sample_id].domains
     for domain, layout in manifest.domains.items():
@@ -48,17 +47,13 @@ def plan_blocks(
         if domain not in held or not wanted:
             continue
         whole = plan_sample(manifest, sample_id, None, seed=0, fields=wanted)
-        draw = whole.draws[domain]
-        chunks = max(1, block_points // draw.grid.chunk_points)
-        for first in range(0, len(draw.rows), chunks):
-            yield _restrict(whole, domain, draw.rows[first : first + chunks])
-
-
-def single_chunks(block: ReadPlan) -> Iterator[ReadPlan]:
-    """Plan to read a block chunk by chunk."""
-    for domain, draw in block.draws.items():
-        for rows in draw.rows:
-            yield _restrict(block, domain, (rows,))
+        grid, rows = held[domain], whole.draws[domain].rows
+        chunks = max(1, block_points // grid.chunk_points)
+        for first in range(0, len(rows), chunks):
+            block = rows[first : first + chunks]
+            draw = DomainDraw(grid, block, count_rows(block))
+            arrays = {field: ArrayDraw(array.layout, draw) for field, array in whole.arrays.items()}
+            yield replace(whole, draws={domain: draw}, arrays=arrays)
 
 
 def read_block(store: ZarrChunkReader, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
@@ -68,17 +63,10 @@ def read_block(store: ZarrChunkReader, plan: ReadPlan) -> dict[str, np.ndarray[A
     return {field: rows[field].reshape(-1, array.layout.dim) for field, array in plan.arrays.items()}
 
 
-def _restrict(plan: ReadPlan, domain: str, rows: tuple[RowRange, ...]) -> ReadPlan:
-    draw = DomainDraw(plan.draws[domain].grid, rows, count_rows(rows))
-    arrays = {field: ArrayDraw(array.layout, draw) for field, array in plan.arrays.items()}
-    return replace(plan, draws={domain: draw}, arrays=arrays)
-
-
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], max_workers: int) -> Iterator[Result]:
     """Yield `work(item)` for each item in order, with `max_workers` threads that run ahead only a little.
 
-    Unlike Executor.map, which takes all items at once and keeps every result until it is asked for. Raises ValueError
-    for `max_workers` below 1.
+    Executor.map would take all items at once, and keep every result. Raises ValueError for `max_workers` below 1.
     """
     if max_workers < 1:
         raise ValueError(f"max_workers must be at least 1, not {max_workers}.")

@@ -1,36 +1,70 @@
-"""Running statistics of one field: rows are pushed, statistics come out, two of them merge into one."""
+"""Running statistics of one field: rows are pushed, statistics come out, two of them merge into one.
+
+Blocks of rows are measured by the corrected two-pass rule and combined by the pairwise update, both of Chan, Golub and
+LeVeque, "Algorithms for computing the sample variance" (The American Statistician 37, 1983). float16 holds only 65,536
+values, so rows of float16 are counted instead, and measured by their counts.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from drawpoint.extras import importing
-from drawpoint_store.inspecting.moments import combine, count_halves, measure_counts, measure_values
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
-    from drawpoint_store.inspecting.moments import Counts, Floats, Moments
+_HALVES = np.arange(2**16, dtype=np.uint16).view(np.float16)
+_BLOCK_ROWS = 8_192  # so that the float64 copies of a block stay in a core's cache
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Moments(NamedTuple):
+    """Moments of `rows` > 0 rows in float64: `low` and `high` are (dim,), `mean` and `squares` (2, dim).
+
+    `squares` are sums of squared deviations from `mean`. Index 0 is of the values, 1 of sign(x) * log1p(abs(x)).
+    """
+
+    rows: int
+    mean: Floats
+    squares: Floats
+    low: Floats
+    high: Floats
+
+
+def _statistic(name: str) -> property:
+    return property(lambda self: self._tensor(name))
 
 
 class RunningStats:
     """Statistics per component of a field, accumulated in float64 and given as float64 tensors (dim,).
 
-    `var` and `std` are unbiased (divisor count - 1), and so NaN for a single row, as torch has it. `logmean` and
-    `logstd` are those of sign(x) * log1p(abs(x)). float16 rows are counted by value, so that their order and
+    `var` and `std` are unbiased (divisor count - 1), and so NaN for a single row, as torch has it. `logmean`, `logvar`
+    and `logstd` are those of sign(x) * log1p(abs(x)). float16 rows are counted by value, so that their order and
     their grouping cannot show. Before the first row every statistic raises ValueError; `count` is 0 then.
     """
 
+    mean = _statistic("mean")
+    var = _statistic("var")
+    std = _statistic("std")
+    min = _statistic("min")
+    max = _statistic("max")
+    logmean = _statistic("logmean")
+    logvar = _statistic("logvar")
+    logstd = _statistic("logstd")
+
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self._pushed: Moments | None = None
-        self._counts: Counts | None = None
-        self._total: Moments | None = None  # of both, computed when asked for
+        self._label = "RunningStats" if name is None else f"RunningStats of {name}"
         self._dim: int | None = None
+        self._moments: Moments | None = None  # of all rows but those of float16
+        self._counts: Counts | None = None  # of those
 
     def push_tensor(self, x: torch.Tensor | ArrayLike) -> None:
         """Add the rows of `x`, a torch tensor or array of real numbers: (N,), or (..., dim) with any axes before `dim`.
@@ -46,60 +80,25 @@ class RunningStats:
         self._check_dim(rows.shape[1])
         try:
             if rows.dtype == np.float16:
-                self._add_counts(count_halves(rows))
+                self._add(None, _count_halves(rows))
             else:
-                self._add_moments(measure_values(rows))
+                self._add(_measure_values(rows), None)
         except ValueError as error:
             raise ValueError(f"{self._label} cannot take these rows: {error}.") from error
         self._dim = rows.shape[1]
 
     def merge(self, other: RunningStats) -> None:
         """Add the rows that `other` has seen; raises ValueError if it has another dim."""
-        if other._dim is None:
-            return
-        self._check_dim(other._dim)
-        if other._counts is not None:
-            self._add_counts(other._counts)
-        self._add_moments(other._pushed)
-        self._dim = other._dim
+        if other._dim is not None:
+            self._check_dim(other._dim)
+            self._add(other._moments, other._counts)
+            self._dim = other._dim
 
     @property
     def count(self) -> int:
         """Number of rows."""
         counted = 0 if self._counts is None else int(self._counts[0].sum())
-        return counted + (0 if self._pushed is None else self._pushed.rows)
-
-    @property
-    def mean(self) -> torch.Tensor:
-        return self._tensor("mean")
-
-    @property
-    def var(self) -> torch.Tensor:
-        return self._tensor("var")
-
-    @property
-    def std(self) -> torch.Tensor:
-        return self._tensor("std")
-
-    @property
-    def min(self) -> torch.Tensor:
-        return self._tensor("min")
-
-    @property
-    def max(self) -> torch.Tensor:
-        return self._tensor("max")
-
-    @property
-    def logmean(self) -> torch.Tensor:
-        return self._tensor("logmean")
-
-    @property
-    def logvar(self) -> torch.Tensor:
-        return self._tensor("logvar")
-
-    @property
-    def logstd(self) -> torch.Tensor:
-        return self._tensor("logstd")
+        return counted + (0 if self._moments is None else self._moments.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return count and statistics as plain lists, None for NaN, without `logvar`; needs no torch."""
@@ -111,17 +110,21 @@ class RunningStats:
         return {"count": self.count, **lists}
 
     def __repr__(self) -> str:
-        head = f"RunningStats of {self.name or 'a field'}: {self.count:,} rows"
-        if not self.count:
-            return head
-        lines = (
-            f"  {name:<8}" + "  ".join(f"{value:.6g}" for value in column) for name, column in self._columns().items()
-        )
-        return "\n".join((head, *lines))
+        lines = [f"RunningStats of {self.name or 'a field'}: {self.count:,} rows"]
+        if self.count:
+            for name, column in self._columns().items():
+                lines.append(f"  {name:<8}" + "  ".join(f"{value:.6g}" for value in column))
+        return "\n".join(lines)
 
-    @property
-    def _label(self) -> str:
-        return "RunningStats" if self.name is None else f"RunningStats of {self.name}"
+    def _check_dim(self, dim: int) -> None:
+        if self._dim not in (None, dim):
+            raise ValueError(f"{self._label} has seen rows of {self._dim} components, not {dim}.")
+
+    def _add(self, moments: Moments | None, counts: Counts | None) -> None:
+        if moments is not None:
+            self._moments = moments if self._moments is None else _combine(self._moments, moments)
+        if counts is not None:
+            self._counts = counts if self._counts is None else self._counts + counts
 
     def _tensor(self, name: str) -> torch.Tensor:
         with importing("client", "statistics as tensors"):
@@ -130,43 +133,23 @@ class RunningStats:
         return torch.from_numpy(self._columns()[name].copy())
 
     def _columns(self) -> dict[str, Floats]:
-        moments = self._measure()
-        var, log_var = (_variance(moments.rows, squares) for squares in (moments.squares, moments.log_squares))
+        if not self.count:
+            raise ValueError(f"{self._label} has no statistics: no rows have been pushed yet.")
+        counted = None if self._counts is None else _measure_counts(self._counts)
+        both = [moments for moments in (self._moments, counted) if moments is not None]
+        rows, mean, squares, low, high = both[0] if len(both) == 1 else _combine(*both)
+        var = squares / (rows - 1) if rows > 1 else np.full_like(squares, np.nan)
+        std = np.sqrt(var)
         return {
-            "mean": moments.mean,
-            "std": np.sqrt(var),
-            "var": var,
-            "min": moments.low,
-            "max": moments.high,
-            "logmean": moments.log_mean,
-            "logstd": np.sqrt(log_var),
-            "logvar": log_var,
+            "mean": mean[0],
+            "std": std[0],
+            "var": var[0],
+            "min": low,
+            "max": high,
+            "logmean": mean[1],
+            "logstd": std[1],
+            "logvar": var[1],
         }
-
-    def _check_dim(self, dim: int) -> None:
-        if self._dim is not None and dim != self._dim:
-            raise ValueError(f"{self._label} has seen rows of {self._dim} components, not {dim}.")
-
-    def _add_counts(self, counts: Counts) -> None:
-        if self._counts is None:
-            self._counts = counts.copy()
-        else:
-            self._counts += counts
-        self._total = None
-
-    def _add_moments(self, moments: Moments | None) -> None:
-        if moments is not None:
-            self._pushed = moments if self._pushed is None else combine(self._pushed, moments)
-            self._total = None
-
-    def _measure(self) -> Moments:
-        if self._total is None:
-            counted = None if self._counts is None else measure_counts(self._counts)
-            both = [moments for moments in (self._pushed, counted) if moments is not None]
-            if not both:
-                raise ValueError(f"{self._label} has no statistics: no rows have been pushed yet.")
-            self._total = both[0] if len(both) == 1 else combine(*both)
-        return self._total
 
 
 def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
@@ -186,5 +169,82 @@ def _as_rows(x: torch.Tensor | ArrayLike) -> np.ndarray[Any, Any] | None:
     return rows
 
 
-def _variance(rows: int, squares: Floats) -> Floats:
-    return squares / (rows - 1) if rows > 1 else np.full_like(squares, np.nan)
+def _measure_values(values: np.ndarray[Any, Any]) -> Moments | None:
+    """Return the moments of (N, dim) real numbers, None for no rows.
+
+    Raises ValueError for NaN or inf, and for values whose squares leave the float64 range.
+    """
+    total = None
+    for first in range(0, len(values), _BLOCK_ROWS):
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = _with_logs(values[first : first + _BLOCK_ROWS].T)
+            rows = block.shape[-1]
+            # Adding zero turns -0.0 into 0.0, so that the order of the rows does not show.
+            low, high = block[0].min(axis=-1) + 0.0, block[0].max(axis=-1) + 0.0
+            part = _check_finite(Moments(rows, *_center(block, rows), low, high))
+        total = part if total is None else _combine(total, part)
+    return total
+
+
+def _count_halves(values: np.ndarray[Any, Any]) -> Counts:
+    """Return how often each float16 bit pattern occurs in each component of (N, dim): (dim, 65536) int64.
+
+    Raises ValueError for NaN or inf.
+    """
+    columns = values.view(np.uint16).T
+    counts = np.stack([np.bincount(column, minlength=len(_HALVES)) for column in columns])
+    if counts[:, ~np.isfinite(_HALVES)].any():
+        raise ValueError("they hold NaN or inf")
+    return counts
+
+
+def _measure_counts(counts: Counts) -> Moments | None:
+    """Return the moments of the float16 values that `_count_halves` counted, None for no rows."""
+    rows = int(counts[0].sum())
+    if not rows:
+        return None
+    components = []
+    for column in counts:
+        found = np.flatnonzero(column)
+        values = _with_logs(_HALVES[found])
+        components.append((*_center(values, rows, column[found]), values[0].min(), values[0].max()))
+    return Moments(rows, *(np.stack(each, axis=-1) + 0.0 for each in zip(*components, strict=True)))
+
+
+def _with_logs(values: np.ndarray[Any, Any]) -> Floats:
+    """Return float64 of shape (2, *values.shape): the values, and sign(x) * log1p(abs(x)) of them."""
+    both = np.empty((2, *values.shape))
+    both[0] = values
+    np.copysign(np.log1p(np.abs(both[0])), both[0], out=both[1])
+    return both
+
+
+def _center(values: Floats, rows: int, times: Counts | None = None) -> tuple[Floats, Floats]:
+    """Return mean and sum of squared deviations along the last axis, each value counted `times` times."""
+    guess = (values if times is None else values * times).sum(axis=-1) / rows
+    deviations = values - guess[..., None]
+    weighted = deviations if times is None else deviations * times
+    # The deviations would sum to 0 if the guess had no rounding error; what they sum to corrects it.
+    residue = weighted.sum(axis=-1)
+    squares = (weighted * deviations).sum(axis=-1) - residue * (residue / rows)
+    return guess + residue / rows, np.maximum(squares, 0.0)
+
+
+def _combine(first: Moments, second: Moments) -> Moments:
+    """Return the moments of the rows of both."""
+    rows = first.rows + second.rows
+    share, weight = second.rows / rows, first.rows * (second.rows / rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta = second.mean - first.mean
+        mean = first.mean + delta * share
+        squares = first.squares + second.squares + delta * delta * weight
+    low, high = np.minimum(first.low, second.low), np.maximum(first.high, second.high)
+    return _check_finite(Moments(rows, mean, squares, low, high))
+
+
+def _check_finite(moments: Moments) -> Moments:
+    if not (np.isfinite(moments.low).all() and np.isfinite(moments.high).all()):
+        raise ValueError("they hold NaN or inf")
+    if not (np.isfinite(moments.mean).all() and np.isfinite(moments.squares).all()):
+        raise ValueError("they are so large that their squares leave the float64 range")
+    return moments

@@ -17,7 +17,6 @@ from drawpoint_store.storage.locations import local_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     import drawpoint.format.manifest
     from drawpoint.format.manifest import DomainLayout, DomainSample
@@ -64,11 +63,8 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
 
 def draw_cost(grid: DomainSample, num_points: int) -> dict[str, Any]:
     """Return how many chunks a draw of `num_points` reads on average, and how many points it reads for one drawn."""
-    chunks = 0
-    for seed in range(_SEEDS):
-        rows = draw_rows(grid, num_points, seed=seed, sample_id="", domain="", stream="fields")
-        chunks += len({each.chunk for each in rows})
-    mean = chunks / _SEEDS
+    draws = (draw_rows(grid, num_points, seed=seed, sample_id="", domain="", stream="fields") for seed in range(_SEEDS))
+    mean = sum(len({each.chunk for each in rows}) for rows in draws) / _SEEDS
     amplification = round(mean * grid.chunk_points / num_points, 2)
     return {"num_points": num_points, "chunks": round(mean, 2), "amplification": amplification}
 
@@ -86,15 +82,15 @@ def _describe_domain(layout: DomainLayout, grids: list[DomainSample]) -> dict[st
     }
     if not grids:
         return described
-    counts = [grid.n_points for grid in grids]
+    by_size = sorted(grids, key=lambda grid: grid.n_points)
     # The lower median, so that it is the grid of a sample that exists.
-    typical = sorted(grids, key=lambda grid: grid.n_points)[(len(grids) - 1) // 2]
+    typical = by_size[(len(grids) - 1) // 2]
     return described | {
         "points": {
-            "min": min(counts),
+            "min": by_size[0].n_points,
             "median": typical.n_points,
-            "max": max(counts),
-            "total": sum(counts),
+            "max": by_size[-1].n_points,
+            "total": sum(grid.n_points for grid in grids),
         },
         "chunk_points": sorted({grid.chunk_points for grid in grids}),
         "shards_per_array": max(-(-grid.n_points // grid.shard_points) for grid in grids),
@@ -113,7 +109,7 @@ def _describe_splits(storage: Storage, manifest: drawpoint.format.manifest.Store
 def _describe_statistics(storage: Storage, revision: str) -> dict[str, Any]:
     """Return `state`: fresh, stale (of another revision), none or damaged; with the split and number of samples."""
     try:
-        found: Mapping[str, Any] | None = read_statistics(storage)
+        found = read_statistics(storage)
     except MetadataDamaged:
         return {"state": "damaged"}
     if found is None:

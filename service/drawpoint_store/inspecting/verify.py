@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drawpoint.errors import DataDamaged, DrawpointError, StoreUnreadable
-from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, sample_bar, single_chunks
-from drawpoint_store.inspecting.group_metadata import METADATA_NAME, consolidated_nodes, damage_reason, load_node
+from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.digests import (
     SampleDigest,
     array_digest,
@@ -18,7 +18,10 @@ from drawpoint_store.reading.digests import (
     values_digest,
     without_table,
 )
+from drawpoint_store.reading.open_sample import REMEDY
 from drawpoint_store.reading.reader import ZarrChunkReader
+from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
+from drawpoint_store.storage.locations import join
 from drawpoint_store.writing.field_arrays import NonFinite
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from drawpoint.format.manifest import SampleEntry, StoreManifest
-    from drawpoint_store.reading.plan import ReadPlan
+    from drawpoint.format.manifest import StoreManifest
+    from drawpoint_store.storage import Storage
+
+METADATA_NAME = "zarr.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class _ArrayCheck(NamedTuple):
     """The result of one array: the digest of its rows, what cannot be read, and values that are not finite."""
 
     digest: str
-    damage: list[Problem]
+    errors: list[DrawpointError]
     not_finite: NonFinite
 
 
@@ -78,9 +83,9 @@ def verify_store(
     store = ZarrChunkReader(store_root)
     ids = sorted(store.manifest.samples)
     arrays = ((sample_id, field) for sample_id in ids for field in _fields(store.manifest, sample_id))
-    digests = map_in_order(lambda array: _check_array(store, *array), arrays, max_workers)
+    checked = map_in_order(lambda array: _check_array(store, *array), arrays, max_workers)
     for sample_id in sample_bar(ids, progress=progress):
-        yield _check_sample(store, sample_id, digests)
+        yield _check_sample(store, sample_id, {field: next(checked) for field in _fields(store.manifest, sample_id)})
 
 
 def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
@@ -89,122 +94,66 @@ def _fields(manifest: StoreManifest, sample_id: str) -> dict[str, str]:
     return {field: domain for domain in manifest.domains if domain in held for field in manifest.domains[domain].arrays}
 
 
-def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Iterator[_ArrayCheck]) -> SampleCheck:
-    """Return the result of a sample, taking as many of `arrays` as it has fields."""
-    manifest, entry = store.manifest, store.manifest.samples[sample_id]
-    group, problems = _check_metadata(store, sample_id)
-    fields, checked = _fields(manifest, sample_id), {}
-    for field in fields:
-        checked[field] = next(arrays)
-        problems += checked[field].damage
-    if not problems:
-        problems += _check_digests(store, sample_id, group.digest, checked)
-    for field, array in checked.items():
-        if array.not_finite.first_row is not None:
-            message = f"{field} in sample {sample_id!r} holds {array.not_finite} in stored order"
-            problems.append(Problem(sample_id, field, None, message))
-    names = [manifest.fields[field].array_name for field in fields]
-    return SampleCheck(
-        sample_id,
-        sum(entry.domains[domain].n_chunks for domain in fields.values()),
-        all(_has_checksum(group.nodes.get(name)) or has_table(group.nodes.get(name)) for name in names),
-        is_known_digest(entry.digest),
-        all(has_table(group.nodes.get(name)) for name in names),
-        0 if entry.digest or group.digest else _count_absent(store, entry, fields),
-        tuple(dict.fromkeys(problems)),
-    )
-
-
-def _check_digests(
-    store: ZarrChunkReader, sample_id: str, stored: SampleDigest | None, checked: Mapping[str, _ArrayCheck]
-) -> Iterator[Problem]:
-    """Yield the problems of values that could all be read but differ from their digest."""
-    digest = store.manifest.samples[sample_id].digest
-    if stored is not None:
-        for field, array in checked.items():
-            own = stored.arrays.get(store.manifest.fields[field].array_name)
-            if own is not None and own.values != array.digest:
-                yield Problem(sample_id, field, None, values_replaced(f"{field} in sample {sample_id!r}"))
-    elif is_known_digest(digest) and digest != values_digest(array.digest for array in checked.values()):
-        yield Problem(sample_id, None, None, values_replaced(f"sample {sample_id!r}"))
-
-
-def _count_absent(store: ZarrChunkReader, entry: SampleEntry, fields: Mapping[str, str]) -> int:
-    """Return how many shards of a group's arrays have no object; `fields` are theirs, with their domains."""
-    import zarr  # noqa: PLC0415  zarr takes 0.4 s to import
-
-    absent, group = 0, store.group(entry.relpath)
-    for field, domain in fields.items():
-        layout = store.manifest.fields[field]
-        # zarr-python would open damaged metadata and count to any shape. Reads of the array report the damage.
-        if _load(store, entry.relpath, layout.array_name) is None:
-            continue
-        try:
-            array = zarr.open_array(group, path=layout.array_name, mode="r", zarr_format=3)
-        except Exception:  # noqa: BLE001, S112  zarr-python's errors have no common base
-            continue
-        if array.shape != (entry.domains[domain].n_points, layout.dim):
-            continue
-        outer = array.shards or array.chunks
-        shards = math.prod(-(-size // length) for size, length in zip(array.shape, outer, strict=True))
-        chunks_a_shard = math.prod(outer) // math.prod(array.chunks)
-        absent += shards - array.nchunks_initialized // chunks_a_shard
-    return absent
-
-
 def _check_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayCheck:
-    """Read all of an array that can be read."""
-    damage: list[Problem] = []
+    """Read all of an array that can be read, chunk by chunk where some of it is damaged."""
+    found = _read_array(store, sample_id, field, BLOCK_POINTS)
+    is_damaged = any(isinstance(error, DataDamaged) for error in found.errors)
+    return _read_array(store, sample_id, field, 1) if is_damaged else found
+
+
+def _read_array(store: ZarrChunkReader, sample_id: str, field: str, block_points: int) -> _ArrayCheck:
+    errors: list[DrawpointError] = []
     not_finite = NonFinite()
 
     def readable() -> Iterator[np.ndarray[Any, Any]]:
         nonlocal not_finite
         first = 0
-        for block in plan_blocks(store.manifest, sample_id, [field]):
-            rows, found = _read(store, block, field)
-            damage.extend(found)
-            if rows is not None:
+        for block in plan_blocks(store.manifest, sample_id, [field], block_points=block_points):
+            try:
+                rows = read_block(store, block)[field]
+            except DrawpointError as error:
+                errors.append(error)
+            else:
                 not_finite = not_finite.followed_by(NonFinite.among(rows), first)
                 yield rows
-            first += sum(draw.num_rows for draw in block.draws.values())
+            first += block.arrays[field].draw.num_rows
 
     digest = array_digest(store.manifest.fields[field], readable())
-    return _ArrayCheck(digest, damage, not_finite)
+    return _ArrayCheck(digest, errors, not_finite)
 
 
-def _read(store: ZarrChunkReader, block: ReadPlan, field: str) -> tuple[np.ndarray[Any, Any] | None, list[Problem]]:
-    """Return the rows of a block of one field, or None and the problems of its chunks."""
-    try:
-        return read_block(store, block)[field], []
-    except DataDamaged:
-        pass
-    except DrawpointError as error:
-        return None, [_problem(block, field, error)]
-    problems = []
-    for chunk in single_chunks(block):
-        try:
-            read_block(store, chunk)
-        except DrawpointError as error:
-            problems.append(_problem(block, field, error))
-    return None, problems
+def _check_sample(store: ZarrChunkReader, sample_id: str, arrays: Mapping[str, _ArrayCheck]) -> SampleCheck:
+    entry, fields = store.manifest.samples[sample_id], _fields(store.manifest, sample_id)
+    nodes, stored, problems = _check_metadata(store, sample_id)
+    for field, array in arrays.items():
+        for error in array.errors:
+            of_group = error.field is None and isinstance(error, DataDamaged)  # which all fields need
+            problems.append(Problem(sample_id, None if of_group else field, error.chunk, damage_reason(error)))
+    if not problems:
+        problems += _check_digests(store, sample_id, stored, arrays)
+    for field, array in arrays.items():
+        if array.not_finite.first_row is not None:
+            message = f"{field} in sample {sample_id!r} holds {array.not_finite} in stored order"
+            problems.append(Problem(sample_id, field, None, message))
+    described = [nodes.get(store.manifest.fields[field].array_name) for field in fields]
+    return SampleCheck(
+        sample_id,
+        sum(entry.domains[domain].n_chunks for domain in fields.values()),
+        all(has_table(node) or _has_checksum(node) for node in described),
+        is_known_digest(entry.digest),
+        all(has_table(node) for node in described),
+        0 if entry.digest or stored else _count_absent(store, sample_id),
+        tuple(dict.fromkeys(problems)),
+    )
 
 
-def _problem(block: ReadPlan, field: str, error: DrawpointError) -> Problem:
-    whole = error.field is None and isinstance(error, DataDamaged)  # of the group, which all fields need
-    return Problem(block.sample_id, None if whole else field, error.chunk, damage_reason(error))
+def _check_metadata(
+    store: ZarrChunkReader, sample_id: str
+) -> tuple[dict[str, Any], SampleDigest | None, list[Problem]]:
+    """Return the metadata of a group's arrays by name, the group's digest, and problems.
 
-
-class _Group(NamedTuple):
-    """The metadata of a group's arrays by name, and the digest in its attributes."""
-
-    nodes: dict[str, Any]
-    digest: SampleDigest | None
-
-
-def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, list[Problem]]:
-    """Return a group's metadata, and the nodes whose own `zarr.json` is gone or differs from the group's copy.
-
-    Our reads use the copies in the group's `zarr.json`, but other programs may not.
+    Those are the nodes whose own `zarr.json` is gone or differs from the copy in the group's. Our reads use the copies,
+    but other programs may not.
     """
     relpath = store.manifest.samples[sample_id].relpath
     root = _load(store, relpath) or {}
@@ -218,11 +167,44 @@ def _check_metadata(store: ZarrChunkReader, sample_id: str) -> tuple[_Group, lis
             reason = "is missing or damaged" if own is None else "disagrees with its copy in the group's"
             message = f"the {METADATA_NAME} of {name} in sample {sample_id!r} {reason}"
             problems.append(Problem(sample_id, arrays.get(name), None, message))
-    try:
+    stored = None
+    with contextlib.suppress(ValueError):  # every read of the sample reports it
         stored = SampleDigest.from_attributes(root.get("attributes"))
-    except ValueError:  # every read of the sample reports it
-        stored = None
-    return _Group(nodes, stored), problems
+    return nodes, stored, problems
+
+
+def _check_digests(
+    store: ZarrChunkReader, sample_id: str, stored: SampleDigest | None, arrays: Mapping[str, _ArrayCheck]
+) -> Iterator[Problem]:
+    """Yield the problems of values that could all be read but differ from their digest."""
+    digest = store.manifest.samples[sample_id].digest
+    if stored is not None:
+        for field, array in arrays.items():
+            own = stored.arrays.get(store.manifest.fields[field].array_name)
+            if own is not None and own.values != array.digest:
+                yield Problem(sample_id, field, None, values_replaced(f"{field} in sample {sample_id!r}"))
+    elif is_known_digest(digest) and digest != values_digest(array.digest for array in arrays.values()):
+        yield Problem(sample_id, None, None, values_replaced(f"sample {sample_id!r}"))
+
+
+def _count_absent(store: ZarrChunkReader, sample_id: str) -> int:
+    """Return how many shards of a sample's arrays have no object."""
+    import zarr  # noqa: PLC0415  zarr takes 0.4 s to import
+
+    entry, absent = store.manifest.samples[sample_id], 0
+    for field, domain in _fields(store.manifest, sample_id).items():
+        layout = store.manifest.fields[field]
+        # zarr-python would open damaged metadata and count to any shape. Reads of the array report the damage.
+        if _load(store, entry.relpath, layout.array_name) is None:
+            continue
+        with contextlib.suppress(Exception):  # zarr-python's errors have no common base
+            array = zarr.open_array(store.group(entry.relpath), path=layout.array_name, mode="r", zarr_format=3)
+            if array.shape == (entry.domains[domain].n_points, layout.dim):
+                outer = array.shards or array.chunks
+                shards = math.prod(-(-size // length) for size, length in zip(array.shape, outer, strict=True))
+                chunks_a_shard = math.prod(outer) // math.prod(array.chunks)
+                absent += shards - array.nchunks_initialized // chunks_a_shard
+    return absent
 
 
 def _load(store: ZarrChunkReader, relpath: str, name: str = "") -> dict[str, Any] | None:
@@ -232,10 +214,10 @@ def _load(store: ZarrChunkReader, relpath: str, name: str = "") -> dict[str, Any
         return None
 
 
-def _same_metadata(own: Any, copy: Any) -> bool:
+def _same_metadata(own: dict[str, Any], copy: Any) -> bool:
     # The copy of a group may or may not list the nodes below it, and an upgrade that was interrupted has written its
     # table to an array and not yet to the copy.
-    if not isinstance(own, dict) or not isinstance(copy, dict):
+    if not isinstance(copy, dict):
         return False
     plain = [{key: node[key] for key in node if key != "consolidated_metadata"} for node in (own, copy)]
     if not all(has_table(node) for node in plain):
@@ -244,14 +226,37 @@ def _same_metadata(own: Any, copy: Any) -> bool:
 
 
 def _has_checksum(node: Any) -> bool:
-    return "crc32c" in json.dumps(_inner_codecs(node))
+    """Tell whether an array's chunks have a checksum; that of a shard's index is none."""
+    codecs: Any = node.get("codecs") if isinstance(node, dict) else None
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        codecs = codecs[0]["configuration"]["codecs"]
+    return "crc32c" in json.dumps(codecs)
 
 
-def _inner_codecs(node: Any) -> Any:
+def load_node(storage: Storage, group: str, name: str = "") -> dict[str, Any] | None:
+    """Return the metadata of the group at path `group`, or of its node `name`; None where it is missing or damaged.
+
+    Raises StoreUnreadable: an outage says nothing of what is there.
+    """
     try:
-        return node["codecs"][0]["configuration"]["codecs"]
-    except (KeyError, IndexError, TypeError):
-        return node["codecs"] if isinstance(node, dict) and "codecs" in node else []
+        data = storage.read(f"{join(group, name)}/{METADATA_NAME}")
+        check_density(data or b"", METADATA_BYTES_A_VALUE)
+        found = None if data is None else json.loads(data)
+    except (DataDamaged, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def consolidated_nodes(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the copies of its nodes' metadata that a group's metadata holds, by name."""
+    consolidated = group.get("consolidated_metadata")
+    nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    return nodes if isinstance(nodes, dict) else {}
+
+
+def damage_reason(error: DrawpointError) -> str:
+    """Return the sentence of an error that reports damage, without the remedy."""
+    return str(error).removesuffix(".").removesuffix(f"; {REMEDY}")
 
 
 def values_replaced(what: str) -> str:

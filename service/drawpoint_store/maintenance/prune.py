@@ -40,8 +40,7 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.forma
     """
     storage = open_storage(store_root)
     referenced = {entry.relpath for entry in manifest.samples.values()}
-    leftovers = []
-    folders = [""]
+    leftovers, folders = [], [""]
     while folders:
         folder = folders.pop()
         above = f"{folder}/" if folder else ""
@@ -50,10 +49,12 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.forma
             continue
         leftovers += [above + name for name in names if name.endswith(".tmp")]
         for path in (above + name for name in inner):
-            if path.endswith(".zarr") and path not in referenced:
-                leftovers += [path] if storage.holds(path) else []
-            elif path not in referenced:
+            if path in referenced:
+                continue
+            if not path.endswith(".zarr"):
                 folders.append(path)
+            elif storage.holds(path):
+                leftovers.append(path)
     return sorted(leftovers)
 
 
@@ -74,31 +75,19 @@ def prune_store(
     with lock_store(storage) if delete else contextlib.nullcontext():
         if delete and storage.is_remote:
             _refuse_conversion(storage, older_than_seconds)
-        manifest = _PublishedGroups(storage)
+        read_at: str | None = None
         for path in leftovers:
             age = _age(storage, path)
             is_old = not older_than_seconds or (age is not None and age >= older_than_seconds)
             if delete and is_old:
-                if path in manifest.groups():
-                    continue  # published just now
+                stamp = storage.stamp(StoreManifest.MANIFEST_NAME)
+                if stamp is None or stamp != read_at:
+                    published = {entry.relpath for entry in StoreManifest.load(storage).samples.values()}
+                    read_at = stamp
+                if path in published:
+                    continue  # since just now
                 storage.delete_tree(path)
             yield Leftover(path, age, is_old)
-
-
-class _PublishedGroups:
-    """The groups that the store's manifest names; it is read again whenever it has changed."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._stamp: str | None = None
-        self._groups: frozenset[str] = frozenset()
-
-    def groups(self) -> frozenset[str]:
-        stamp = self._storage.stamp(StoreManifest.MANIFEST_NAME)
-        if stamp is None or stamp != self._stamp:
-            samples = StoreManifest.load(self._storage).samples.values()
-            self._stamp, self._groups = stamp, frozenset(entry.relpath for entry in samples)
-        return self._groups
 
 
 def _refuse_conversion(storage: Storage, older_than_seconds: float) -> None:

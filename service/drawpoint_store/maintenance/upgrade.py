@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, Field
 
 from drawpoint.errors import DataDamaged, MetadataDamaged, RevisionChanged, StoreNotFound
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
-from drawpoint_store.inspecting.group_metadata import METADATA_NAME, consolidated_nodes, damage_reason, load_node
-from drawpoint_store.inspecting.verify import values_replaced
+from drawpoint_store.inspecting.verify import (
+    METADATA_NAME,
+    consolidated_nodes,
+    damage_reason,
+    load_node,
+    values_replaced,
+)
 from drawpoint_store.reading.digests import (
     ABSENT_CHUNK_CRC,
     ArrayDigests,
@@ -43,25 +48,23 @@ if TYPE_CHECKING:
 
     from drawpoint_store.reading.arrays import ShardedArray
     from drawpoint_store.reading.open_sample import OpenSample
-    from drawpoint_store.reading.plan import ReadPlan
-    from drawpoint_store.storage import Storage
 
 
-class UpgradeReport(BaseModel):
+@dataclass
+class UpgradeReport:
     """The samples that an upgrade changed, those that had their checksums before, and damaged ones with the reason."""
 
-    upgraded: list[str] = Field(default_factory=list)
-    unchanged: list[str] = Field(default_factory=list)
-    damaged: dict[str, str] = Field(default_factory=dict)
     revision: str
+    upgraded: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
 
 
-class _ArrayScan(NamedTuple):
-    """The digest of an array's values, the checksums of its chunks, and what is wrong with it."""
+class _Scan(NamedTuple):
+    """The digest of an array's values, and the checksums of its chunks, None where it can have no table."""
 
-    values: str = ""
-    table: bytes | None = None
-    damage: str = ""
+    values: str
+    table: bytes | None
 
 
 def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, progress: bool = False) -> UpgradeReport:
@@ -69,8 +72,8 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
 
     Every chunk is read and checked; a damaged sample stays as it is, and the others are upgraded. Samples that have
     their digests are left alone, so that the same call goes on after an interruption. Statistics of the replaced
-    revision become those of the new one: the values are the same. `max_workers` threads each read an array; `progress`
-    shows a bar on a terminal.
+    revision become those of the new one: the values are the same. `max_workers` threads each read a sample;
+    `progress` shows a bar on a terminal.
 
     Raises StoreNotFound, InvalidManifest, StoreExists while a conversion writes to the store, RevisionChanged if
     another process published meanwhile, StoreUnreadable where the storage does not answer or refuses a write, and
@@ -80,67 +83,65 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
     StoreManifest.load(storage)  # before a lock is put where there is no store
     with lock_store(storage):
         stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before it is read
-        published = _read_manifest(storage)
+        published = storage.read_json(StoreManifest.MANIFEST_NAME)
+        if published is None:
+            raise StoreNotFound(f"the manifest of the store at {storage} is gone.", store=storage.root)
         origin = storage.join(StoreManifest.MANIFEST_NAME)
         store = ZarrChunkReader(storage, StoreManifest.from_json(published, origin=origin))
-        report = UpgradeReport(revision=store.manifest.revision)
+        report = UpgradeReport(store.manifest.revision)
         digests: dict[str, str] = {}
-        todo = []
         ids = sorted(store.manifest.samples)
-        looked_up = map_in_order(lambda sample_id: _find_digest(store, sample_id), ids, max_workers)
-        for sample_id in sample_bar(ids, "looked up", progress=progress):
-            found = next(looked_up)
-            if found is None:
-                todo.append(sample_id)
+        scans = map_in_order(lambda sample_id: _scan_sample(store, sample_id), ids, max_workers)
+        for sample_id in sample_bar(ids, progress=progress):
+            found = next(scans)
+            if isinstance(found, str):
+                report.damaged[sample_id] = found
             elif isinstance(found, SampleDigest):
                 digests[sample_id] = found.digest
                 report.unchanged.append(sample_id)
             else:
-                report.damaged[sample_id] = damage_reason(found)
-        arrays = ((sample_id, field) for sample_id in todo for field in _plan(store, sample_id).arrays)
-        scans = map_in_order(lambda array: _scan_array(store, *array), arrays, max_workers)
-        for sample_id in sample_bar(todo, "upgraded", progress=progress):
-            scanned = {field: next(scans) for field in _plan(store, sample_id).arrays}
-            damage = _find_damage(store, sample_id, scanned)
-            if damage:
-                report.damaged[sample_id] = damage
-            else:
-                digests[sample_id] = _write_digests(store, sample_id, scanned)
+                digests[sample_id] = _write_digests(store, sample_id, found)
                 report.upgraded.append(sample_id)
         report.revision = _publish(store, published, stamp, digests)
     return report
 
 
-def _plan(store: ZarrChunkReader, sample_id: str) -> ReadPlan:
-    return plan_sample(store.manifest, sample_id, None, seed=0)
+def _scan_sample(store: ZarrChunkReader, sample_id: str) -> SampleDigest | dict[str, _Scan] | str:
+    """Return the digest that binds all arrays of the sample, or else what its fields hold, or its damage in a sentence.
 
-
-def _find_digest(store: ZarrChunkReader, sample_id: str) -> SampleDigest | DataDamaged | None:
-    """Return the digest that the sample has, None if it lacks any array, or the damage that hides it."""
-    plan = _plan(store, sample_id)
+    All of the sample is read, unless it has its digest.
+    """
+    plan = plan_sample(store.manifest, sample_id, None, seed=0)
     try:
         stored = store.open_sample(plan).stored_digest
     except DataDamaged as error:
-        return error
-    names = {draw.layout.array_name for draw in plan.arrays.values()}
-    return stored if stored is not None and names <= stored.arrays.keys() else None
+        return damage_reason(error)
+    if stored is not None and {array.layout.array_name for array in plan.arrays.values()} <= stored.arrays.keys():
+        return stored
+    scans, damage = {}, []
+    for name in plan.arrays:
+        try:
+            scans[name] = _scan_array(store, sample_id, name)
+        except DataDamaged as error:
+            damage.append(damage_reason(error))
+    digest = store.manifest.samples[sample_id].digest
+    if not damage and is_known_digest(digest) and digest != values_digest(scan.values for scan in scans.values()):
+        damage.append(values_replaced(f"sample {sample_id!r}"))
+    return "; ".join(dict.fromkeys(damage)) or scans
 
 
-def _scan_array(store: ZarrChunkReader, sample_id: str, field: str) -> _ArrayScan:
-    """Read all of an array."""
-    plan = plan_sample(store.manifest, sample_id, None, seed=0, fields=[field])
-    layout = plan.arrays[field].layout
-    try:
-        sample = store.open_sample(plan)
-        array = sample.array(plan.arrays[field])
-        if array is None:
-            blocks = plan_blocks(store.manifest, sample_id, [field])
-            return _ArrayScan(array_digest(layout, (read_block(store, block)[field] for block in blocks)))
-        table = bytearray()
-        values = array_digest(layout, _read_chunks(sample, array, plan.arrays[field].draw.grid.n_points, field, table))
-        return _ArrayScan(values, bytes(table))
-    except DataDamaged as error:
-        return _ArrayScan(damage=damage_reason(error))
+def _scan_array(store: ZarrChunkReader, sample_id: str, name: str) -> _Scan:
+    """Read all of the array of field `name`."""
+    plan = plan_sample(store.manifest, sample_id, None, seed=0, fields=[name])
+    draw = plan.arrays[name]
+    sample = store.open_sample(plan)
+    array = sample.array(draw)
+    if array is None:
+        blocks = plan_blocks(store.manifest, sample_id, [name])
+        return _Scan(array_digest(draw.layout, (read_block(store, block)[name] for block in blocks)), None)
+    table = bytearray()
+    values = array_digest(draw.layout, _read_chunks(sample, array, draw.draw.grid.n_points, name, table))
+    return _Scan(values, bytes(table))
 
 
 def _read_chunks(
@@ -169,30 +170,20 @@ def _read_chunks(
             raise sample.shard_missing(array, field, lost) from error
 
 
-def _find_damage(store: ZarrChunkReader, sample_id: str, found: dict[str, _ArrayScan]) -> str:
-    """Return the damage of a sample in a sentence, an empty text for none."""
-    damage = dict.fromkeys(each.damage for each in found.values() if each.damage)
-    digest = store.manifest.samples[sample_id].digest
-    if not damage and is_known_digest(digest) and digest != values_digest(each.values for each in found.values()):
-        return values_replaced(f"sample {sample_id!r}")
-    return "; ".join(damage)
-
-
-def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _ArrayScan]) -> str:
+def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _Scan]) -> str:
     """Write tables and digest into the metadata of a sample, and return the digest."""
-    names = {field: store.manifest.fields[field].array_name for field in found}
+    scans = {store.manifest.fields[name].array_name: scan for name, scan in found.items()}
     storage, relpath = store.storage, store.manifest.samples[sample_id].relpath
     group = load_node(storage, relpath) or {}
     copies = consolidated_nodes(group)
-    for field, name in names.items():
-        table = found[field].table
-        if table is not None:
+    for name, scan in scans.items():
+        if scan.table is not None:
             own = load_node(storage, relpath, name) or copies[name]
             for node in (own, copies.get(name, {})):
-                node["attributes"] = {**_attributes(node), **table_attributes(table)}
+                node["attributes"] = {**_attributes(node), **table_attributes(scan.table)}
             storage.write(f"{relpath}/{name}/{METADATA_NAME}", to_json(own))
     stored = SampleDigest.of(
-        {names[field]: ArrayDigests(each.values, table_digest(each.table)) for field, each in found.items()}
+        {name: ArrayDigests(scan.values, table_digest(scan.table)) for name, scan in scans.items()}
     )
     group["attributes"] = {**_attributes(group), **stored.to_attributes()}
     storage.write(f"{relpath}/{METADATA_NAME}", to_json(group))
@@ -223,13 +214,6 @@ def _publish(store: ZarrChunkReader, published: bytes, stamp: str | None, digest
     if not storage.replace(StoreManifest.MANIFEST_NAME, data, stamp):
         raise changed
     return revision
-
-
-def _read_manifest(storage: Storage) -> bytes:
-    data = storage.read_json(StoreManifest.MANIFEST_NAME)
-    if data is None:
-        raise StoreNotFound(f"the manifest of the store at {storage} is gone.", store=storage.root)
-    return data
 
 
 def _dump(document: dict[str, Any]) -> bytes:
