@@ -11,6 +11,7 @@ from drawpoint_store.reading.digests import values_digest
 def unbind(root: Path) -> None:
     """Take the tables and what holds them from a store, which leaves what drawpoint 0.1 wrote."""
     document = json.loads((root / "manifest.json").read_text())
+    del document["shuffle"]
     for entry in document["samples"].values():
         held = json.loads((root / entry["relpath"] / "zarr.json").read_text())["attributes"]["drawpoint"]
         entry["digest"] = values_digest(array["values"] for array in held["arrays"].values())

@@ -10,6 +10,7 @@ from drawpoint.extras import importing
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 
 if TYPE_CHECKING:
+    from drawpoint.draw.order import source_rows
     from drawpoint.draw.parts import Part, iter_parts
     from drawpoint.format.saving import save
     from drawpoint.remote.connection import Connection, connect
@@ -42,6 +43,7 @@ __all__ = [
     "iter_parts",
     "prefetch",
     "save",
+    "source_rows",
 ]
 __version__ = "0.1.0"
 
@@ -60,6 +62,7 @@ _HOMES = {
     "iter_parts": "drawpoint.draw.parts",
     "prefetch": "drawpoint.training.prefetch",
     "save": "drawpoint.format.saving",
+    "source_rows": "drawpoint.draw.order",
 }
 
 

@@ -9,6 +9,7 @@
     |   +-- UnknownField
     |   +-- UnknownParameter
     +-- StatisticsNotFound (LookupError)        the store ships no statistics
+    +-- UnknownOrder (LookupError)              the source's rows are not known: no rule of the shuffle that is known
     +-- InvalidParameter (ValueError)           a parameter with an invalid value
     +-- InvalidDraw (ValueError)                an invalid count, seed, part or selection
     +-- InvalidSample (ValueError)              field arrays that cannot be stored as a sample
@@ -163,6 +164,10 @@ class UnknownParameter(UnknownName):
 
 class StatisticsNotFound(DrawpointError, LookupError):
     """The store has no statistics."""
+
+
+class UnknownOrder(DrawpointError, LookupError):
+    """The manifest names no known rule of the order in which points were stored, as that of another writer."""
 
 
 class InvalidParameter(DrawpointError, ValueError):

@@ -303,6 +303,7 @@ def test_every_error_that_a_request_can_meet_has_a_status() -> None:
         errors.InvalidSample,
         errors.InvalidManifest,
         errors.StoreExists,
+        errors.UnknownOrder,
         errors.InvalidSettings,
         errors.ExtraMissing,
     }

@@ -1,15 +1,24 @@
-"""Parts hold every point once, and scatter puts values back in stored order."""
+"""Parts hold every point once, and scatter puts values back in stored order, or in the source's."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from drawpoint import Part, iter_parts
-from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
-from drawpoint_store import ZarrChunkReader
+import drawpoint
+from conftest import AHMED, FILEMAP
+from drawpoint import Part, iter_parts, source_rows
+from drawpoint.errors import InvalidDraw, InvalidParameter, SampleNotFound, UnknownDomain, UnknownField, UnknownOrder
+from drawpoint_store import ZarrChunkReader, ZarrStoreWriter, build_domain_layouts
+from drawpoint_store.convert import convert
+from foreign import write_foreign
+from live import LiveService
+from small import SMALL, small_arrays
 
 from .conftest import Reader
 
@@ -100,3 +109,73 @@ def test_values_that_do_not_fit_are_refused(local: ZarrChunkReader) -> None:
     ):
         with pytest.raises(ValueError, match="part 0 has 4 of 17 points"):
             part.scatter(values, out)
+
+
+@pytest.mark.parametrize("num_points", [1, 5, 8, 100])
+def test_parts_scattered_in_source_order_equal_what_was_written(reader: Reader, num_points: int) -> None:
+    written = small_arrays(seed=3)
+    expected = source_rows(reader.manifest, SAMPLE, "volume")
+    out = None
+    for part in reader.iter_parts(SAMPLE, "volume", num_points, seed=6):
+        assert torch.equal(part.source_rows, torch.from_numpy(expected)[part.rows])
+        out = part.scatter(part["volume_position"], out, order="source")
+    assert out is not None
+    assert torch.equal(out, torch.from_numpy(written["volume_position"]))
+
+
+def test_scatter_in_source_order_takes_any_shape_and_dtype(local: ZarrChunkReader) -> None:
+    out = torch.full((10, 2, 3), -1, dtype=torch.float64)
+    for part in local.iter_parts(SAMPLE, "surface", 3):
+        values = part.source_rows[:, None, None].expand(-1, 2, 3)
+        assert part.scatter(values, out, "source") is out
+    assert out[:, 1, 2].tolist() == list(range(10))
+
+
+def test_a_part_that_was_sent_to_another_process_keeps_its_rows(local: ZarrChunkReader) -> None:
+    part = next(local.iter_parts(SAMPLE, "volume", 4))
+    rows = part.source_rows
+    again: Part = pickle.loads(pickle.dumps(part))
+    assert torch.equal(again.source_rows, rows)
+
+
+def test_an_order_that_there_is_not_is_refused(local: ZarrChunkReader) -> None:
+    part: Any = next(local.iter_parts(SAMPLE, "volume", 4))
+    with pytest.raises(InvalidParameter, match="order='sources' is refused: order is stored or source"):
+        part.scatter(torch.zeros(4), order="sources")
+
+
+def test_parts_of_another_writers_store_have_the_stored_order_alone(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path, {"a": small_arrays()}, build_domain_layouts(SMALL), chunk=4)
+    part = next(ZarrChunkReader(root).iter_parts("a", "volume", 4))
+    with pytest.raises(UnknownOrder, match=f"store '{root}' does not tell"):
+        _ = part.source_rows
+    out = torch.full((17,), -1.0)
+    with pytest.raises(UnknownOrder):
+        part.scatter(torch.zeros(4), out, order="source")
+    assert (out == -1).all()
+    part.scatter(torch.zeros(4), out)
+    assert (out == 0).sum() == 4
+
+
+@pytest.fixture(scope="module")
+def ahmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[drawpoint.RemoteReader]:
+    root = tmp_path_factory.mktemp("ahmed") / "store"
+    convert(AHMED, ZarrStoreWriter(root, FILEMAP, "ahmed"))
+    with LiveService({"ahmed": root}) as service, drawpoint.connect(service.url) as connection:
+        yield connection.store("ahmed")
+
+
+@pytest.mark.parametrize(("domain", "num_points"), [("surface", 1024), ("volume", 30_000)])
+def test_a_prediction_by_parts_of_a_served_run_lands_in_the_cells_of_its_files(
+    ahmed: drawpoint.RemoteReader, domain: str, num_points: int
+) -> None:
+    predicted: dict[str, torch.Tensor] = {}
+    for part in ahmed.iter_parts("slant_25", domain, num_points, seed=1):
+        for field, values in part.items():
+            predicted[field] = part.scatter(values, predicted.get(field), order="source")
+    assert len(predicted) == 5
+    for field, values in predicted.items():
+        name = "volume_distance_to_surface" if field == "volume_sdf" else field
+        truth = torch.load(AHMED / "slant_25" / f"{name}.pt").reshape(values.shape)
+        dtype = getattr(torch, ahmed.manifest.fields[field].dtype)
+        assert torch.equal(values, truth.to(dtype).float()), field

@@ -1,14 +1,15 @@
-"""A sample in tiles: its points in parts of bounded size, and the way back to stored order."""
+"""A sample in tiles: its points in parts of bounded size, and the way back to stored order or to the source's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from drawpoint.draw.order import SourceOrder
 from drawpoint.draw.rows import count_parts, count_rows, part_rows, row_indices
 from drawpoint.draw.seeds import check_count, check_seed
-from drawpoint.draw.selection import check_fields, find_sample, store_of
-from drawpoint.errors import UnknownDomain, UnknownField
+from drawpoint.draw.selection import check_fields, find_grid, store_of
+from drawpoint.errors import InvalidParameter, UnknownField
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,11 +42,18 @@ class Part(Mapping[str, "torch.Tensor"]):
     """One of the `count` parts of a domain: its tensors by canonical field, and where they lie."""
 
     def __init__(
-        self, index: int, count: int, grid: DomainSample, rows: tuple[RowRange, ...], tensors: dict[str, torch.Tensor]
+        self,
+        index: int,
+        count: int,
+        grid: DomainSample,
+        rows: tuple[RowRange, ...],
+        tensors: dict[str, torch.Tensor],
+        order: SourceOrder,
     ) -> None:
         self.index = index
         self.count = count
         self.n_points = grid.n_points
+        self._order = order
         self._chunk_points = grid.chunk_points
         self._rows = rows
         self._tensors = tensors
@@ -70,12 +78,32 @@ class Part(Mapping[str, "torch.Tensor"]):
 
         return torch.from_numpy(row_indices(self._rows, self._chunk_points))
 
-    def scatter(self, values: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Put `values`, (T, ...) in the order of this part, where they belong in stored order; returns `out`.
+    @property
+    def source_rows(self) -> torch.Tensor:
+        """The row of the source, such as the cell of a mesh, of each point of the part: int64 (T,).
 
-        `out` is (n_points, ...), of any dtype and device; without it a new one like `values` is made, to be passed
-        along with the next part. Raises ValueError for shapes that do not fit.
+        It takes the order of the whole domain, which is computed once for all parts of an iteration: 8 bytes a point.
+        Raises UnknownOrder for a store whose order is not known.
         """
+        import torch  # noqa: PLC0415  only who reads tensors needs torch
+
+        return torch.from_numpy(self._order.rows()[self.rows.numpy()])
+
+    def scatter(
+        self,
+        values: torch.Tensor,
+        out: torch.Tensor | None = None,
+        order: Literal["stored", "source"] = "stored",
+    ) -> torch.Tensor:
+        """Put `values`, (T, ...) in the order of this part, where they belong among all points; returns `out`.
+
+        `order` is `stored`, that of a full `read_sample`, or `source`, that of the files that were converted. `out` is
+        (n_points, ...), of any dtype and device; without it a new one like `values` is made, to be passed along with
+        the next part. Raises ValueError for shapes that do not fit, InvalidParameter for another order, and
+        UnknownOrder where the source's is not known.
+        """
+        if order not in ("stored", "source"):
+            raise InvalidParameter.of("order", str(order), "stored", "source")
         if out is None:
             out = values.new_empty((self.n_points, *values.shape[1:]))
         length = count_rows(self._rows)
@@ -84,6 +112,9 @@ class Part(Mapping[str, "torch.Tensor"]):
                 f"part {self.index} has {length} of {self.n_points} points: values of shape {tuple(values.shape)} do "
                 f"not go into an out of shape {tuple(out.shape)}."
             )
+        if order == "source":
+            out[self.source_rows.to(out.device)] = values.to(out)
+            return out
         begin = 0
         for each in self._rows:
             first, taken = each.chunk * self._chunk_points, each.stop - each.start
@@ -109,10 +140,7 @@ def iter_parts(
     Raises SampleNotFound, UnknownDomain, UnknownField and InvalidDraw, and while it goes on what read_sample raises.
     """
     store = store_of(reader)
-    entry = find_sample(reader.manifest, sample_id, store)
-    if domain not in entry.domains:
-        where = f"sample {sample_id!r}"
-        raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
+    grid = find_grid(reader.manifest, sample_id, domain, store)
     arrays = reader.manifest.domains[domain].arrays
     if fields is not None:
         check_fields(reader.manifest, fields, store)
@@ -121,9 +149,7 @@ def iter_parts(
         if field not in arrays:
             where = f"domain {domain!r}"
             raise UnknownField.among("field", field, arrays, where=where, store=store, sample=sample_id)
-    return _read_parts(
-        reader, sample_id, domain, check_count(domain, num_points), wanted, check_seed(seed), entry.domains[domain]
-    )
+    return _read_parts(reader, sample_id, domain, check_count(domain, num_points), wanted, check_seed(seed), grid)
 
 
 def _read_parts(
@@ -136,7 +162,8 @@ def _read_parts(
     grid: DomainSample,
 ) -> Iterator[Part]:
     count = count_parts(grid.n_points, num_points)
+    order = SourceOrder(reader.manifest, sample_id, domain, store=store_of(reader))
     for index in range(count):
         rows = part_rows(grid, num_points, seed=seed, part=index, sample_id=sample_id, domain=domain)
         tensors = reader.read_sample(sample_id, {domain: num_points}, fields=fields, seed=seed, part=index)
-        yield Part(index, count, grid, rows, tensors)
+        yield Part(index, count, grid, rows, tensors, order)

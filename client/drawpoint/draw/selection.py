@@ -115,11 +115,9 @@ def select_coords(
         )
     domains = {}
     for domain, count in counts.items():
-        if domain not in entry.domains:
-            where = f"sample {sample_id!r}"
-            raise UnknownDomain.among("domain", domain, entry.domains, where=where, store=store, sample=sample_id)
+        grid = find_grid(manifest, sample_id, domain, store)
         layout = manifest.domains[domain]
-        domains[domain] = _select(entry.domains[domain], (layout.arrays[layout.position],), count, None)
+        domains[domain] = _select(grid, (layout.arrays[layout.position],), count, None)
     return Selection(sample_id, entry.relpath, "coords", None, domains)
 
 
@@ -139,6 +137,15 @@ def find_sample(manifest: StoreManifest, sample_id: str, store: str | None = Non
         where = name_store(manifest, store)
         raise SampleNotFound.among("sample", sample_id, manifest.samples, where=where, store=store, sample=sample_id)
     return entry
+
+
+def find_grid(manifest: StoreManifest, sample_id: str, domain: str, store: str | None = None) -> DomainSample:
+    """Return the grid of a sample's domain; raises SampleNotFound, and UnknownDomain naming those that it has."""
+    domains = find_sample(manifest, sample_id, store).domains
+    if domain not in domains:
+        where = f"sample {sample_id!r}"
+        raise UnknownDomain.among("domain", domain, domains, where=where, store=store, sample=sample_id)
+    return domains[domain]
 
 
 def choose_held(

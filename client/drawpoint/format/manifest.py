@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -45,6 +46,8 @@ def _check_dtype(dtype: str) -> str:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 DtypeName = Annotated[str, AfterValidator(_check_dtype)]
+# Another writer may have a key of this name that means something else.
+ShuffleRule = Annotated[str | None, BeforeValidator(lambda rule: rule if isinstance(rule, str) else None)]
 
 
 class _Assignable(ManifestModel):
@@ -93,6 +96,8 @@ class StoreManifest(_Assignable):
     dataset_name: str
     format_version: int = FORMAT_VERSION
     shuffle_seed: int
+    shuffle: ShuffleRule = None
+    """The rule by which all samples were shuffled, see `drawpoint.source_rows`; None where it is not known."""
     coords_dtype: DtypeName = "float32"
     values_dtype: DtypeName = "float16"
     compressor: str = "blosc-zstd"
@@ -146,7 +151,7 @@ class StoreManifest(_Assignable):
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes: equal content gives equal bytes, whatever order it was added in."""
-        left_out = None if self.retired else {"retired"}
+        left_out = {name for name in ("shuffle", "retired") if not getattr(self, name)}
         return self.model_dump_json(indent=1, exclude=left_out).encode() + b"\n"
 
     @classmethod

@@ -52,6 +52,8 @@ def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> Non
         for name in ("dataset_name", "shuffle_seed", "coords_dtype", "values_dtype")
         if getattr(manifest, name) != getattr(writer.manifest, name)
     ]
+    if manifest.shuffle not in (None, writer.manifest.shuffle):
+        differences.append(f"its shuffle is {manifest.shuffle!r:.80}, not {writer.manifest.shuffle!r}")
     there, here = manifest.fields, writer.manifest.fields
     absent, surplus = sorted(there.keys() - here.keys()), sorted(here.keys() - there.keys())
     if absent:

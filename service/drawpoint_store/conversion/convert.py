@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from tqdm import tqdm
 
 import drawpoint
+from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.compatibility import check_compatibility
 from drawpoint_store.conversion.journal import Journal, fingerprint
@@ -123,9 +124,11 @@ def convert(
         if old is not None and existing == "refuse":
             raise _exists(root, old)
         writer.manifest.samples.clear()
+        writer.manifest.shuffle = SHUFFLE_RULE
         if old is not None and existing == "append":
             check_compatibility(old, writer)
             writer.manifest.samples.update(old.samples)
+            writer.manifest.shuffle = common_rule(old)
         # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
         held = {sample_id.removeprefix(PREPROCESSED) for sample_id in writer.manifest.samples}
         report = ConversionReport(

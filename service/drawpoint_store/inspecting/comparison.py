@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drawpoint.draw.order import shuffle_order
 from drawpoint.errors import DataDamaged, InvalidSample
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
 from drawpoint_store.writing.layout import filename_to_canonical, present_specs
-from drawpoint_store.writing.writer import shuffle_order
 
 if TYPE_CHECKING:
     import os

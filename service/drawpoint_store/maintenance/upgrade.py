@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from drawpoint.draw.order import common_rule
 from drawpoint.errors import DataDamaged, MetadataDamaged, RevisionChanged, StoreNotFound
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.inspecting.verify import (
@@ -197,6 +198,11 @@ def _publish(store: ZarrChunkReader, published: bytes, stamp: str | None, digest
     entries = document["samples"]
     if all(entries[sample_id].get("digest") == digest for sample_id, digest in digests.items()):
         return before
+    rule = common_rule(store.manifest)
+    if rule != store.manifest.shuffle:  # the digests of version 0.1, which are replaced, have told it so far
+        items = [*document.items()]
+        behind = [*document].index("shuffle_seed") + 1  # where the writer puts it
+        document = dict([*items[:behind], ("shuffle", rule), *items[behind:]])
     for sample_id, digest in digests.items():
         entries[sample_id]["digest"] = digest
     data = _dump(document)

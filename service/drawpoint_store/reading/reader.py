@@ -141,8 +141,8 @@ class ZarrChunkReader(PlanReader):
     ) -> Iterator[Part]:
         """Read one domain of a sample in parts of `num_points` points, each point exactly once.
 
-        One part, a mapping of tensors by canonical field that can `scatter` values back to stored order, is in memory
-        at a time. Raises what `drawpoint.iter_parts` raises.
+        One part, a mapping of tensors by canonical field that can `scatter` values back to stored order or to that of
+        the source, is in memory at a time. Raises what `drawpoint.iter_parts` raises.
         """
         return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
 

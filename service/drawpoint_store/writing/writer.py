@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drawpoint.draw.philox import PhiloxStream
+from drawpoint.draw.order import SHUFFLE_RULE, shuffle_order
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.format.sample_table import MAX_CHUNKS, check_path
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from drawpoint_store.writing.layout import FileMap
 
-_SHUFFLE_RULE = "shuffle/1"
 _REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
 """The suffix, before `.zarr`, of the group of a sample that was written again; no sample id may end with it."""
 
@@ -82,6 +81,7 @@ class ZarrStoreWriter:
         self.manifest = StoreManifest(
             dataset_name=dataset_name,
             shuffle_seed=shuffle_seed,
+            shuffle=SHUFFLE_RULE,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
             compressor=compressor_name(compression_level),
@@ -230,11 +230,6 @@ class ZarrStoreWriter:
 def named_groups(manifest: StoreManifest) -> frozenset[str]:
     """Return the groups that a manifest names, and those that it lists as retired."""
     return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
-
-
-def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> np.ndarray[Any, Any]:
-    """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source (int64)."""
-    return PhiloxStream(_SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
 
 
 def check_sample_id(sample_id: str) -> None:
