@@ -99,8 +99,9 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
         )
 
     guarded = document_problems(401, 403) if tokens else None
-    app.include_router(store_routes(catalog, pool), responses=guarded)
+    # Draws first: routes are tried in this order, and they are what is asked for most.
     app.include_router(draw_routes(catalog, settings, pool, memory), responses=guarded)
+    app.include_router(store_routes(catalog, pool), responses=guarded)
     app.include_router(batch_routes(catalog, settings, pool, memory), responses=guarded)
     app.include_router(health_routes(readiness, draining))
     app.include_router(docs_routes(lambda: document(tuple(store.revision for store in catalog.values()))))

@@ -14,6 +14,7 @@ from drawpoint_service.middleware.context import context_of
 from drawpoint_service.openapi.responses import document_draw, document_problems
 from drawpoint_service.requests import draw_payload, query, responses
 from drawpoint_service.requests.validation import numpy_dtype
+from drawpoint_service.routes.direct_route import DirectRoute
 from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PLANNED_AT_ONCE = 256
 
 def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: FairSemaphore) -> APIRouter:
     """Make the routes that send draws."""
-    router = APIRouter(tags=["draws"])
+    router = APIRouter(tags=["draws"], route_class=DirectRoute)
     sent = {**document_draw(), **document_problems(404, 409, 413, 422, 502, 503)}
 
     @router.get("/stores/{store_id}/samples/{sample_id:path}", response_class=Response, responses=sent)
