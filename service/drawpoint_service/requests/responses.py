@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SLICE_BYTES = 1 << 20
 """Bodies go to the transport in slices, so that a slow reader makes it buffer one slice and not all of them.
 
-The last one is a copy, and an empty message behind it waits until nearly all is with the kernel: nothing uses the body
-any more when the answer counts as sent.
+The last of several is a copy, and an empty message behind it waits until nearly all is with the kernel: nothing uses
+more than a slice of the body any more when the answer counts as sent.
 """
 
 
@@ -33,8 +33,9 @@ class BufferResponse(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for begin in range(0, len(self.body), SLICE_BYTES):
             piece = self.body[begin : begin + SLICE_BYTES]
-            is_last = begin + SLICE_BYTES >= len(self.body)
-            await send({"type": "http.response.body", "body": bytes(piece) if is_last else piece, "more_body": True})
+            is_last_of_several = begin > 0 and begin + SLICE_BYTES >= len(self.body)
+            data = bytes(piece) if is_last_of_several else piece
+            await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
