@@ -30,6 +30,8 @@ MAX_HEADER_BYTES = 100_000_000
 """The cap of the safetensors library itself (its `MAX_HEADER_SIZE`)."""
 
 _LENGTH_BYTES = 8
+_METADATA = "__metadata__"
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _MOST_DIMENSIONS = 64  # of a NumPy array
 _TAGS = {"float16": "F16", "float32": "F32", "float64": "F64"}
 _DTYPES = {tag: np.dtype(name).newbyteorder("<") for name, tag in _TAGS.items()}
@@ -45,10 +47,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        size = np.dtype(self.dtype).itemsize
-        for extent in self.shape:
-            size *= extent
-        return size
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +58,54 @@ class Payload:
     tensors: dict[str, np.ndarray[Any, Any]]
 
 
+class Layout:
+    """Where each of some tensors lies in a body; many bodies share one and differ in their metadata.
+
+    `nbytes` is the size of all tensors.
+    """
+
+    def __init__(self, tensors: Iterable[TensorSpec]) -> None:
+        self._views: list[tuple[str, tuple[int, ...], np.dtype[Any], int]] = []
+        members = {}
+        end = 0
+        for spec in sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name)):
+            tag, begin = _TAGS[spec.dtype], end
+            end += spec.nbytes
+            self._views.append((spec.name, spec.shape, _DTYPES[tag], begin))
+            members[spec.name] = {"data_offsets": [begin, end], "dtype": tag, "shape": spec.shape}
+        self.nbytes = end
+        before = {name: member for name, member in members.items() if name < _METADATA}
+        behind = {name: member for name, member in members.items() if name > _METADATA}
+        self._before = f"{_compact(before)[:-1]}{',' if before else ''}{_compact(_METADATA)}:"
+        self._behind = f"{',' if behind else ''}{_compact(behind)[1:]}"
+
+    def allocate(self, metadata: Mapping[str, str]) -> Payload:
+        """Make a body with its header; the tensors' bytes are zero until they are filled."""
+        head = self._head(metadata)
+        body = bytearray(len(head) + self.nbytes)
+        body[: len(head)] = head
+        views = {name: np.ndarray(shape, dtype, body, len(head) + at) for name, shape, dtype, at in self._views}
+        return Payload(body, views)
+
+    def measure(self, metadata: Mapping[str, str]) -> int:
+        """Return the length in bytes of the body that `allocate` would make, without making it."""
+        return len(self._head(metadata)) + self.nbytes
+
+    def _head(self, metadata: Mapping[str, str]) -> bytes:
+        """Return the body's bytes before the tensors."""
+        text = f"{self._before}{_compact(dict(metadata))}{self._behind}".encode()
+        text += b" " * (-len(text) % _LENGTH_BYTES)
+        return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
 def allocate(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Payload:
     """Lay out a body and write its header; the tensors' bytes are zero until they are filled."""
-    head, offsets, length = _lay_out(tensors, metadata)
-    body = bytearray(length)
-    body[: len(head)] = head
-    views = {
-        spec.name: np.ndarray(spec.shape, np.dtype(spec.dtype).newbyteorder("<"), body, len(head) + offsets[spec.name])
-        for spec in tensors
-    }
-    return Payload(body, views)
+    return Layout(tensors).allocate(metadata)
 
 
 def measure(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> int:
     """Return the length in bytes of the body that `allocate` would make, without making it."""
-    return _lay_out(tensors, metadata)[2]
-
-
-def _lay_out(tensors: Sequence[TensorSpec], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int], int]:
-    """Return the body's bytes before the tensors, the offset of each tensor behind them, and its length."""
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    offsets: dict[str, int] = {}
-    end = 0
-    for spec in sorted(tensors, key=lambda spec: (-np.dtype(spec.dtype).itemsize, spec.name)):
-        offsets[spec.name] = end
-        header[spec.name] = {
-            "data_offsets": [end, end + spec.nbytes],
-            "dtype": _TAGS[spec.dtype],
-            "shape": list(spec.shape),
-        }
-        end += spec.nbytes
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
-    return head, offsets, len(head) + end
+    return Layout(tensors).measure(metadata)
 
 
 def parse(body: bytearray) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
@@ -108,7 +121,7 @@ def parse(body: bytearray) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, s
         raise ResponseDamaged(f"the response's safetensors header claims {length} bytes of {len(body)}.")
     try:
         header: dict[str, Any] = json.loads(body[_LENGTH_BYTES:start].decode(), object_pairs_hook=_unique)
-        metadata = _texts(header.pop("__metadata__", {}))
+        metadata = _texts(header.pop(_METADATA, {}))
         extents = {name: _extent(spec) for name, spec in header.items()}
         _check_tiling(extents.values(), len(body) - start)
         tensors = {

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from drawpoint_service.requests.query import DrawQuery
     from drawpoint_store.reading.plan import ReadPlan
 
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
-def list_tensors(plan: ReadPlan, dtype: str | None) -> list[TensorSpec]:
+
+def list_tensors(plan: ReadPlan, dtype: str | None) -> tuple[TensorSpec, ...]:
     """Return the tensors of the answer: one a field, as `dtype` or as stored."""
-    return [TensorSpec(field, dtype or array.layout.dtype, array.shape) for field, array in plan.arrays.items()]
+    return tuple(TensorSpec(field, dtype or array.layout.dtype, array.shape) for field, array in plan.arrays.items())
 
 
 def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> dict[str, str]:
@@ -70,7 +72,3 @@ def check_revision(store_id: str, revision: str, asked: str | None) -> None:
             f"store {store_id!r} is at revision {revision}, not {asked[:200]!r}; fetch its manifest again, "
             "or leave revision= out."
         )
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

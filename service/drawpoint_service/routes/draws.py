@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 PLANNED_AT_ONCE = 256
 """Chunks whose plan the event loop makes itself, in less time than a thread takes to begin."""
 
+LAYOUTS = 256
+"""Kept for the next draws of as many rows and the same fields, which are most of a training's."""
+
 
 def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: FairSemaphore) -> APIRouter:
     """Make the routes that send draws."""
     router = APIRouter(tags=["draws"], route_class=DirectRoute)
+    lay_out = lru_cache(LAYOUTS)(payload.Layout)
     sent = {**document_draw(), **document_problems(404, 409, 413, 422, 502, 503)}
 
     @router.get("/stores/{store_id}/samples/{sample_id:path}", response_class=Response, responses=sent)
@@ -72,13 +77,13 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
         etag = headers.get("ETag")
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
             return responses.not_modified(headers)
-        tensors = draw_payload.list_tensors(plan, numpy_dtype(asked.dtype))
+        layout = lay_out(draw_payload.list_tensors(plan, numpy_dtype(asked.dtype)))
         metadata = draw_payload.describe_draw(store.id, store.revision, plan, asked)
         context = context_of(request.scope)
         if context.is_head:
-            return responses.head_response(payload.measure(tensors, metadata), payload.CONTENT_TYPE, headers)
-        context.exit_stack.callback(await memory.acquire(sum(tensor.nbytes for tensor in tensors), NO_MEMORY))
-        body, digest = await read_draw(store, plan, tensors, metadata, pool)
+            return responses.head_response(layout.measure(metadata), payload.CONTENT_TYPE, headers)
+        context.exit_stack.callback(await memory.acquire(layout.nbytes, NO_MEMORY))
+        body, digest = await read_draw(store, plan, layout, metadata, pool)
         return responses.BufferResponse(body, payload.CONTENT_TYPE, {**headers, "Content-Digest": digest})
 
     def cache_headers(store: ServedStore, asked: DrawQuery, plan: ReadPlan) -> dict[str, str]:
@@ -103,19 +108,19 @@ def resolve_seed(request: Request, asked: DrawQuery) -> int:
 async def read_draw(
     store: ServedStore,
     plan: ReadPlan,
-    tensors: list[payload.TensorSpec],
+    layout: payload.Layout,
     metadata: Mapping[str, str],
     pool: ReadPool,
 ) -> tuple[bytearray, str]:
     """Return the body of a draw, read from the store, and its Content-Digest."""
 
     def read_here() -> tuple[bytearray, str]:
-        filled = payload.allocate(tensors, metadata)
+        filled = layout.allocate(metadata)
         store.reader.read_into(plan, filled.tensors)
         return filled.body, payload.content_digest(filled.body)
 
     if not store.reader.is_remote:
         return await pool.run(read_here)
-    filled = payload.allocate(tensors, metadata)
+    filled = layout.allocate(metadata)
     await store.reader.read_into_async(plan, filled.tensors, pool.run)
     return filled.body, await pool.run(payload.content_digest, filled.body)
