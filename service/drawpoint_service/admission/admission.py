@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -79,14 +78,23 @@ class Admission:
             release()
 
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with contextlib.AsyncExitStack() as working:
-            await working.enter_async_context(self._working)
+        await self._working.acquire()
+        is_working = True
 
-            async def send_answer(message: Message) -> None:
-                await working.aclose()  # a client that reads slowly keeps nobody from working
-                await send(message)
+        def stop_working() -> None:
+            nonlocal is_working
+            if is_working:
+                is_working = False
+                self._working.release()
 
+        async def send_answer(message: Message) -> None:
+            stop_working()  # a client that reads slowly keeps nobody from working
+            await send(message)
+
+        try:
             await self._app(scope, receive, send_answer)
+        finally:
+            stop_working()
 
     async def _refuse(self, error: Overloaded, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)

@@ -119,8 +119,7 @@ def select_fields(
     Raises UnknownDomain for a domain that the store or the sample lacks, InvalidDraw if nothing is left. Fields
     are not checked here: the plan of the draw does that.
     """
-    entry = manifest.samples.get(sample_id)
-    if query.domains is None or entry is None:
+    if query.domains is None or (entry := manifest.samples.get(sample_id)) is None:
         return query.fields
     for domain in query.domains:
         if domain not in manifest.domains:
