@@ -133,16 +133,12 @@ class FaultyProxy:
 
 
 def _read_request(incoming: BufferedReader, connection: socket.socket) -> Seen | None:
-    lines = []
-    while line := incoming.readline().decode("latin-1").rstrip("\r\n"):
-        lines.append(line)
-    if not lines:
+    line = incoming.readline().decode("latin-1")
+    if not line.strip():
         return None
-    headers: dict[str, str] = {}
-    for name, _, value in (line.partition(":") for line in lines[1:]):
-        before = [headers[name.lower()]] if name.lower() in headers else []
-        headers[name.lower()] = ", ".join([*before, value.strip()])
-    method, target, _ = lines[0].split(" ")
+    found = http.client.parse_headers(incoming)
+    headers = {name.lower(): ", ".join(found.get_all(name, [])) for name in found}
+    method, target, _ = line.split(" ")
     body = incoming.read(int(headers.get("content-length", "0")))
     return Seen(target, headers, connection.getpeername()[1], method, body)
 
@@ -228,17 +224,20 @@ def flip(reply: Reply) -> bool:
 
 def chunk(reply: Reply) -> bool:
     """Send the body in chunks, as proxies do."""
-    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
     pieces = [reply.body[begin : begin + 10_000] for begin in range(0, len(reply.body), 10_000)]
     coded = b"".join(b"%x;note=1\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nTrailer: 1\r\n\r\n"
-    return send(replace(reply, headers={**headers, "transfer-encoding": "chunked"}, body=coded))
+    return send(replace(_without_length(reply, in_chunks=True), body=coded))
 
 
 def end_with_the_connection(reply: Reply) -> bool:
     """Send the body without saying how long it is."""
-    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-    send(replace(reply, headers=headers))
+    send(_without_length(reply))
     return False
+
+
+def _without_length(reply: Reply, *, in_chunks: bool = False) -> Reply:
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    return replace(reply, headers={**headers, **({"transfer-encoding": "chunked"} if in_chunks else {})})
 
 
 def say_more(reply: Reply) -> bool:
@@ -269,15 +268,12 @@ def with_answer(status: int, headers: dict[str, str] | None = None, body: bytes 
 
 def pour(reply: Reply) -> bool:
     """Send a body that never ends, and does not say so."""
-    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-    return _pour(replace(reply, headers=headers), bytes(65_536))
+    return _pour(_without_length(reply), bytes(65_536))
 
 
 def pour_chunks(reply: Reply) -> bool:
     """Send a body in chunks, and never the last one."""
-    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-    coded = b"10000\r\n" + bytes(65_536) + b"\r\n"
-    return _pour(replace(reply, headers={**headers, "transfer-encoding": "chunked"}), coded)
+    return _pour(_without_length(reply, in_chunks=True), b"10000\r\n" + bytes(65_536) + b"\r\n")
 
 
 def _pour(reply: Reply, data: bytes) -> bool:
@@ -289,13 +285,7 @@ def _pour(reply: Reply, data: bytes) -> bool:
 
 def with_chunks(coded: Callable[[bytes], bytes]) -> Fault:
     """Send the body as what `coded` makes of it, announced as chunks, and keep the connection open."""
-
-    def fault(reply: Reply) -> bool:
-        headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-        headers["transfer-encoding"] = "chunked"
-        return send(replace(reply, headers=headers, body=coded(reply.body)))
-
-    return fault
+    return lambda reply: send(replace(_without_length(reply, in_chunks=True), body=coded(reply.body)))
 
 
 def announce_chunk(size: bytes) -> Fault:

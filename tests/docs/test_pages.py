@@ -1,4 +1,4 @@
-"""The examples of docs/*.md run as they stand, page by page, against a served store."""
+"""The examples of docs/*.md and of examples/ run as they stand, against a served store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import AHMED, REPOSITORY, need_programs
+from conftest import AHMED, FILEMAP, REPOSITORY, need_programs, sample_arrays
 from drawpoint import errors
 from drawpoint_cli.__main__ import main
 from drawpoint_service.problems import Problem, status_of
+from drawpoint_store import ZarrStoreWriter
 from live import LiveService
 
 DOCS = REPOSITORY / "docs"
@@ -100,3 +101,19 @@ def test_the_page_on_http_names_each_path_parameter_and_problem(service: LiveSer
     problems = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower() for kind in sent}
     names = {*paths, *problems, *Problem.model_fields, *in_url}
     assert sorted(name for name in names if f"`{name}`" not in text) == []
+
+
+@pytest.mark.parametrize("change", [0, 1])
+def test_the_example_of_two_stores_tells_whether_they_are_equal(change: int, store_root: Path, tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, FILEMAP, "made", shuffle_seed=7, chunk_points=256)
+    other = sample_arrays(0)
+    other["volume_pressure"][:] += change
+    writer.write_sample("param0/run", other)
+    writer.save_manifest()
+    script = str(REPOSITORY / "examples" / "draw_from_two_stores.py")
+    with LiveService({"directory": store_root, "bucket": tmp_path}) as service:
+        command = [sys.executable, "-W", "error", script, service.url, "directory", "bucket"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == change, result.stderr
+    assert result.stdout.count("equal") == 10 - change
+    assert re.findall(r"^(\w+) .*DIFFERS$", result.stdout, flags=re.MULTILINE) == ["volume_pressure"] * change

@@ -76,13 +76,6 @@ def running(command: str, checkout: Path, environment: dict[str, str], url: str)
             process.terminate()
 
 
-def test_the_blocks_are_those_that_can_be_tested() -> None:
-    assert [kind for kind, _ in BLOCKS if kind not in {"bash", "python", "json"}] == []
-    order = ["make demo", "drawpoint convert", "drawpoint serve", "curl", "import drawpoint"]
-    places = [next(at for at, (_, text) in enumerate(BLOCKS) if word in text) for word in order]
-    assert places == sorted(places)
-
-
 def test_every_block_works(checkout: Path, environment: dict[str, str]) -> None:
     port = free_port()
     said = ""

@@ -24,43 +24,6 @@ def interpolated(text: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
-def faults(text: str, folder: Path) -> list[str]:
-    """What an engine would refuse: what is against the Compose specification's schema, and unmet references."""
-    file = folder / "compose.yaml"
-    file.write_text(interpolated(text), encoding="utf-8")
-    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        return [result.stdout + result.stderr]
-    compose = yaml.safe_load(file.read_text(encoding="utf-8"))
-    variables = re.findall(r"(?<!\$)\$(?!\$)[^\"]*", json.dumps(compose))
-    found = [f"{variable} has no default" for variable in variables]
-    for name, service in compose["services"].items():
-        needs = service.get("depends_on", {})
-        for needed in needs:
-            target = compose["services"].get(needed)
-            if target is None:
-                found.append(f"{name} depends on {needed}, which is no service")
-            elif (
-                isinstance(needs, dict)
-                and needs[needed]["condition"] == "service_healthy"
-                and "healthcheck" not in target
-            ):
-                found.append(f"{name} waits for the health of {needed}, which has no check")
-            elif not set(target.get("profiles", [])) <= set(service.get("profiles", [])):
-                found.append(f"{name} depends on {needed}, which its profiles leave out")
-        networks = {"default", *compose.get("networks", {})}
-        found.extend(
-            f"{name} is in {each}, which is no network" for each in service.get("networks", []) if each not in networks
-        )
-        for volume in service.get("volumes", []):
-            source, target, *_ = volume.split(":")
-            exists = (REPOSITORY / source).exists() if source.startswith(".") else source in compose["volumes"]
-            if not exists or not target.startswith("/"):
-                found.append(f"{name} mounts {volume}, which is not there")
-    return found
-
-
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """The services as compose understands them: anchors merged, variables replaced, all profiles."""
@@ -69,33 +32,22 @@ def services() -> dict[str, Any]:
 
 
 def test_the_compose_file_meets_the_compose_specification(tmp_path: Path) -> None:
-    assert faults(COMPOSE.read_text(encoding="utf-8"), tmp_path) == []
+    file = tmp_path / "compose.yaml"
+    file.write_text(interpolated(COMPOSE.read_text(encoding="utf-8")), encoding="utf-8")
+    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.findall(r"(?<!\$)\$(?!\$)", file.read_text(encoding="utf-8")) == []  # a variable without a default
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "told"),
-    [
-        ("    environment: *bucket", "    enviroment: *bucket", "'enviroment' was unexpected"),
-        ("retries: 30", "retries: [30]", "[30] is not"),
-        ("condition: service_healthy", "condition: healthy", "'healthy' is not one of"),
-        ("x-confined: &confined", "confined: &confined", "'confined' does not match"),
-        ("depends_on:\n      s3:", "depends_on:\n      s4:", "s4, which is no service"),
-        (
-            "      convert:\n        condition",
-            "      client:\n        condition",
-            "client, which its profiles leave out",
-        ),
-        ("    environment: *bucket", "    networks: [back]", "back, which is no network"),
-        ("- stores:/stores:ro", "- store:/stores:ro", "store:/stores:ro, which is not there"),
-        ("./examples/data/ahmed:", "./examples/data/ahmad:", "ahmad:/runs:ro, which is not there"),
-        ("${DRAWPOINT_PORT:-8000}", "${DRAWPOINT_PORT}", "${DRAWPOINT_PORT}:8000 has no default"),
-        ("    healthcheck:\n      test: [CMD, wget", "    x-healthcheck:\n      test: [CMD, wget", "has no check"),
-    ],
-)
-def test_a_slip_in_the_compose_file_is_found(right: str, wrong: str, told: str, tmp_path: Path) -> None:
-    text = COMPOSE.read_text(encoding="utf-8")
-    assert right in text
-    assert told in "; ".join(faults(text.replace(right, wrong), tmp_path))
+def test_what_compose_mounts_and_waits_for_is_there(services: dict[str, Any]) -> None:
+    volumes = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["volumes"]
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (REPOSITORY / source).exists() if source.startswith(".") else source in volumes, volume
+        for needed, how in service.get("depends_on", {}).items():
+            assert how["condition"] != "service_healthy" or "healthcheck" in services[needed], (name, needed)
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
@@ -133,13 +85,6 @@ def test_the_health_check_is_a_program_that_notices_a_dead_service() -> None:
     result = subprocess.run([sys.executable, *program], check=False, capture_output=True, text=True)
     assert result.returncode == 1
     assert "ConnectionRefusedError" in result.stderr
-
-
-def test_the_service_starts_when_both_stores_are_written(services: dict[str, Any]) -> None:
-    done = {"condition": "service_completed_successfully"}
-    assert services["service"]["depends_on"] == {"convert": done, "upload": done}
-    assert services["upload"]["depends_on"] == {"s3": {"condition": "service_healthy"}}
-    assert services["client"]["depends_on"] == {"service": {"condition": "service_healthy"}}
 
 
 def test_the_client_has_neither_the_data_nor_its_credentials(services: dict[str, Any]) -> None:

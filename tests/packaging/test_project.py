@@ -75,6 +75,7 @@ def test_no_file_names_a_package_index_or_a_path_of_someones_machine() -> None:
     forbidden = re.compile(
         r"--(extra-)?index-url[= ]+https?://"  # where packages come from is the business of who installs them
         r"|(?<![\w.])/(work|root|home|Users)/\w"
+        r"|pip install '?drawpoint"  # no index has it
     )
     found = [
         f"{path.relative_to(REPOSITORY)}: {match.group()}"
@@ -85,103 +86,70 @@ def test_no_file_names_a_package_index_or_a_path_of_someones_machine() -> None:
     assert not found
 
 
-def test_no_remedy_names_an_index_that_does_not_have_drawpoint() -> None:
-    named = re.compile(r"pip install '?drawpoint")
-    texts = {
-        path: path.read_text(encoding="utf-8", errors="replace") for path in text_files() if path != Path(__file__)
-    }
-    assert [path.name for path, text in texts.items() if named.search(text)] == []
-
-
 def test_ci_is_make_test() -> None:
     script = REPOSITORY / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text(encoding="utf-8").splitlines()[-1] == "exec make test"
 
 
-class TestMakeFindsAPython:
-    """What `make` takes as its Python on a machine whose PATH and folder are made here."""
-
-    @pytest.fixture
-    def machine(self, tmp_path: Path) -> Path:
-        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-            shutil.copy(REPOSITORY / name, tmp_path)
-        (tmp_path / "bin").mkdir()
-        for name in ("make", "sh"):
-            (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
-        return tmp_path
-
-    def add(self, machine: Path, name: str, *, version: tuple[int, int] | None) -> None:
-        # A name that a version manager puts on PATH without a Python behind it has no version.
-        ends = 1 if version is None or version < (3, 11) else 0
-        program = machine / "bin" / name
-        program.write_text(f"#!/bin/sh\nexit {ends}\n", encoding="utf-8")
-        program.chmod(0o755)
-
-    def make(self, machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["make", *arguments],
-            cwd=machine,
-            env={"PATH": str(machine / "bin")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def test_the_one_named_in_the_readme_first(self, machine: Path) -> None:
-        self.add(machine, "python3", version=(3, 13))
-        self.add(machine, "python3.11", version=(3, 11))
-        assert "python3.11 -m venv .venv" in self.make(machine, "-n", "install").stdout
-
-    def test_python3_where_that_one_does_not_run(self, machine: Path) -> None:
-        self.add(machine, "python3.11", version=None)
-        self.add(machine, "python3", version=(3, 12))
-        assert "python3 -m venv .venv" in self.make(machine, "-n", "install").stdout
-
-    def test_none_that_is_too_old(self, machine: Path) -> None:
-        self.add(machine, "python3", version=(3, 10))
-        result = self.make(machine, "install")
-        assert result.returncode == 2
-        assert "no Python 3.11 or newer on PATH" in result.stderr
-
-    def test_the_one_that_it_is_given(self, machine: Path) -> None:
-        assert "/opt/python -m venv .venv" in self.make(machine, "-n", "install", "PYTHON=/opt/python").stdout
-
-    def test_it_installs_once(self, machine: Path) -> None:
-        (machine / ".venv").mkdir()
-        (machine / ".venv" / ".ready").touch()
-        assert "Nothing to be done" in self.make(machine, "install").stdout
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A folder with what `make` reads, whose `bin` is all of PATH."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / "bin").mkdir()
+    for name in ("make", "sh"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    return tmp_path
 
 
-class TestSystemProgramsThatTestsDrive:
-    """What `.ci/system` does on a machine whose PATH is made here."""
+def add_programs(machine: Path, **programs: str) -> None:
+    for name, script in programs.items():
+        (machine / "bin" / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (machine / "bin" / name).chmod(0o755)
 
-    def run(self, bin_: Path, **programs: str) -> subprocess.CompletedProcess[str]:
-        bin_.mkdir()
-        for name, script in {"bash": "", "chromium": "", **programs}.items():
-            (bin_ / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-            (bin_ / name).chmod(0o755)
-        command = [str(shutil.which("sh")), str(REPOSITORY / ".ci" / "system")]
-        return subprocess.run(command, env={"PATH": str(bin_)}, capture_output=True, text=True, check=False)
 
-    def test_nothing_is_asked_for_where_all_are_there(self, tmp_path: Path) -> None:
-        result = self.run(tmp_path / "bin", curl="")
-        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+def run_on(machine: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    program = str(shutil.which(command[0]))
+    path = {"PATH": str(machine / "bin")}
+    return subprocess.run([program, *command[1:]], cwd=machine, env=path, capture_output=True, text=True, check=False)
 
-    def test_root_installs_those_that_are_missing(self, tmp_path: Path) -> None:
-        result = self.run(tmp_path / "bin", **{"id": "echo 0", "apt-get": 'echo "$@"'})
-        assert result.stdout.splitlines() == ["update -q", "install -y -q --no-install-recommends curl"]
-        assert (result.returncode, result.stderr) == (0, "")
 
-    @pytest.mark.parametrize(
-        "programs",
-        [
-            pytest.param({"id": "echo 1000", "apt-get": "echo asked"}, id="not root"),
-            pytest.param({"id": "echo 0"}, id="no apt"),
-            pytest.param({"id": "echo 0", "apt-get": "exit 100"}, id="no network"),
-        ],
-    )
-    def test_who_cannot_is_told_and_goes_on(self, programs: dict[str, str], tmp_path: Path) -> None:
-        result = self.run(tmp_path / "bin", **programs)
-        assert (result.returncode, result.stdout) == (0, "")
-        assert "skipped, or fail where CI is set: curl" in result.stderr
+@pytest.mark.parametrize(
+    ("pythons", "taken"),
+    [
+        pytest.param({"python3": "", "python3.11": ""}, "python3.11", id="the one named in the README first"),
+        pytest.param({"python3.11": "exit 1", "python3": ""}, "python3", id="that one does not run"),
+    ],
+)
+def test_make_takes_the_first_python_that_runs(machine: Path, pythons: dict[str, str], taken: str) -> None:
+    add_programs(machine, **pythons)
+    assert f"{taken} -m venv .venv" in run_on(machine, "make", "-n", "install").stdout
+
+
+def test_make_says_where_there_is_no_python_that_is_new_enough(machine: Path) -> None:
+    add_programs(machine, python3="exit 1")
+    result = run_on(machine, "make", "install")
+    assert result.returncode == 2
+    assert "no Python 3.11 or newer on PATH" in result.stderr
+
+
+def test_the_system_programs_that_tests_drive_are_installed_where_root_may(machine: Path) -> None:
+    add_programs(machine, bash="", chromium="", id="echo 0", **{"apt-get": 'echo "$@"'})
+    result = run_on(machine, "sh", str(REPOSITORY / ".ci" / "system"))
+    assert result.stdout.splitlines() == ["update -q", "install -y -q --no-install-recommends curl"]
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [
+        pytest.param({"id": "echo 1000", "apt-get": "echo asked"}, id="not root"),
+        pytest.param({"id": "echo 0", "apt-get": "exit 100"}, id="no network"),
+    ],
+)
+def test_who_may_not_install_is_told_what_is_missing_and_goes_on(machine: Path, programs: dict[str, str]) -> None:
+    add_programs(machine, bash="", chromium="", **programs)
+    result = run_on(machine, "sh", str(REPOSITORY / ".ci" / "system"))
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "skipped, or fail where CI is set: curl" in result.stderr
