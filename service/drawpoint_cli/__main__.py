@@ -6,7 +6,6 @@ import argparse
 import importlib
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import drawpoint
@@ -15,31 +14,23 @@ from drawpoint.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
 FAILED = 1
 INTERRUPTED = 130
 """What shells report for a process that SIGINT ended."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its line in `drawpoint --help`, and the extras that it needs."""
-
-    summary: str
-    extras: str
-
-
 COMMANDS = {
-    "convert": Command("write a store from a tree of per-field .pt files", "convert"),
-    "serve": Command("serve stores over HTTP", "service"),
-    "stats": Command("compute per-field statistics of a store for normalisation", "store"),
-    "verify": Command("read every chunk of a store and check it", "store"),
-    "upgrade": Command("add checksums to a store of drawpoint 0.1 or of another writer", "store"),
-    "prune": Command("remove groups and files that the manifest does not name", "store"),
-    "info": Command("show what a store holds", "store"),
-    "demo": Command("convert the shipped runs, serve them and draw one sample", "client,convert,service"),
+    "convert": ("write a store from a tree of per-field .pt files", "convert"),
+    "serve": ("serve stores over HTTP", "service"),
+    "stats": ("compute per-field statistics of a store for normalisation", "store"),
+    "verify": ("read every chunk of a store and check it", "store"),
+    "upgrade": ("add checksums to a store of drawpoint 0.1 or of another writer", "store"),
+    "prune": ("remove groups and files that the manifest does not name", "store"),
+    "info": ("show what a store holds", "store"),
+    "demo": ("convert the shipped runs, serve them and draw one sample", "client,convert,service"),
 }
+"""The line of each command in `drawpoint --help`, and the extras that it needs."""
 
 _DESCRIPTION = """\
 Random draws of huge CFD samples: convert a data set to a store, serve the store over HTTP, and draw training
@@ -83,16 +74,13 @@ def _run(name: str, words: list[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"drawpoint {drawpoint.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    module: ModuleType | None = None
-    for known, command in COMMANDS.items():
+    for known, (summary, _) in COMMANDS.items():
         if known == name:
-            module = importlib.import_module(f"drawpoint_cli.commands.{name}")
-            module.add_parser(subparsers)
+            importlib.import_module(f"drawpoint_cli.commands.{name}").add_parser(subparsers)
         else:
-            subparsers.add_parser(known, help=command.summary)
-    args = parser.parse_args(words)
-    assert module is not None  # argparse has refused any other word
-    status: int = module.run(args)
+            subparsers.add_parser(known, help=summary)
+    args = parser.parse_args(words)  # which ends the command for any other name
+    status: int = importlib.import_module(f"drawpoint_cli.commands.{name}").run(args)
     return status
 
 
@@ -102,7 +90,7 @@ def _explain(name: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         if name in COMMANDS and missing and not missing.startswith("drawpoint"):
-            return f"{missing} is not installed: {how_to_install(COMMANDS[name].extras)}."
+            return f"{missing} is not installed: {how_to_install(COMMANDS[name][1])}."
         if not isinstance(error, ExtraMissing):
             raise error
     if isinstance(error, OSError) and not isinstance(error, DrawpointError) and error.filename is not None:

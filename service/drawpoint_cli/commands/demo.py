@@ -102,8 +102,8 @@ def find_runs(named: Path | None) -> Path:
 
     Raises DrawpointError if there are none.
     """
-    checkout = Path(__file__).resolve().parents[3]
-    places = [named] if named is not None else [SHIPPED_RUNS, checkout / SHIPPED_RUNS]
+    shipped = (SHIPPED_RUNS, Path(__file__).resolve().parents[3] / SHIPPED_RUNS)
+    places = shipped if named is None else (named,)
     for place in places:
         if place.is_dir():
             return place
@@ -115,15 +115,15 @@ def find_runs(named: Path | None) -> Path:
 
 def choose_port(preferred: int) -> int:
     """Return `preferred`, or a free port where another program listens on it."""
-    for port in (preferred, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            chosen: int = probe.getsockname()[1]
-            if preferred and chosen != preferred:
-                say(f"Port {preferred} is taken; using {chosen}.")
-            return chosen
-    raise DrawpointError("no port of 127.0.0.1 is free.")
+    try:
+        probe = socket.create_server(("127.0.0.1", preferred))
+    except OSError:
+        probe = socket.create_server(("127.0.0.1", 0))
+    with probe:
+        chosen: int = probe.getsockname()[1]
+    if preferred and chosen != preferred:
+        say(f"Port {preferred} is taken; using {chosen}.")
+    return chosen
 
 
 @contextlib.contextmanager
@@ -161,8 +161,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> N
                 if client.get(f"{url}/readyz").status_code == HTTPStatus.OK:
                     return
             time.sleep(POLL_SECONDS)
-    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise DrawpointError(f"the service does not get ready: {said[-1] if said else 'it says nothing'} (all: {log}).")
+    raise DrawpointError(f"the service does not get ready; its log says why: {log}")
 
 
 def stay_up(service: subprocess.Popen[bytes], url: str, address: str) -> None:
@@ -173,10 +172,11 @@ def stay_up(service: subprocess.Popen[bytes], url: str, address: str) -> None:
     # The handler acts by itself: a KeyboardInterrupt that arrives within a destructor would be lost.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.terminate())
+    program = os.path.relpath(sys.executable)  # as one would type it here
     say(
         "Try, while the service is up:",
         f"  curl -o sample.safetensors '{address}'",
-        f"  {python()} -c \"from safetensors.torch import load_file; print(load_file('sample.safetensors'))\"",
+        f"  {program} -c \"from safetensors.torch import load_file; print(load_file('sample.safetensors'))\"",
         f"  {url}/docs",
         "Ctrl-C ends it.",
     )
@@ -198,18 +198,21 @@ def show_draw(url: str, root: Path | str) -> str:
         f'>>> reader = drawpoint.connect("{url}").store("{STORE_ID}")',
         f'>>> reader.read_sample("{sample_id}", {counts}, seed={SEED})'.replace("'", '"'),
     )
-    tensors, milliseconds = timed_read(reader, sample_id, counts, SEED)
-    later = [timed_read(reader, sample_id, counts, SEED + 1 + repeat)[1] for repeat in range(REPEATS)]
+    draws, milliseconds = [], []
+    for seed in range(SEED, SEED + 1 + REPEATS):
+        started = time.perf_counter()
+        draws.append(reader.read_sample(sample_id, counts, seed=seed))
+        milliseconds.append(1000 * (time.perf_counter() - started))
     query = "&".join(f"{domain}={count}" for domain, count in counts.items()) + f"&seed={SEED}"
     address = f"{reader.store_root}/samples/{quote(sample_id)}?{query}"
     on_the_wire = int(httpx.head(f"{address}&dtype=stored", trust_env=False).headers["content-length"])
     local = ZarrChunkReader(root).read_sample(sample_id, counts, seed=SEED)
-    same = tensors.keys() == local.keys() and all(tensor.equal(local[field]) for field, tensor in tensors.items())
+    same = draws[0].keys() == local.keys() and all(tensor.equal(local[field]) for field, tensor in draws[0].items())
     say(
-        *table(tensors),
+        *table(draws[0]),
         f"{sum(counts.values()):,} of {sum(grid.n_points for grid in entry.domains.values()):,} points, "
-        f"{on_the_wire:,} bytes over the wire, {milliseconds:.1f} ms; the median of {REPEATS} more draws is "
-        f"{statistics.median(later):.1f} ms",
+        f"{on_the_wire:,} bytes over the wire, {milliseconds[0]:.1f} ms; the median of {REPEATS} more draws is "
+        f"{statistics.median(milliseconds[1:]):.1f} ms",
         f"the local reader gives {'the same' if same else 'OTHER'} tensors for the same seed",
         "",
     )
@@ -218,22 +221,12 @@ def show_draw(url: str, root: Path | str) -> str:
     return address
 
 
-def timed_read(
-    reader: drawpoint.RemoteReader, sample_id: str, counts: Mapping[str, int], seed: int
-) -> tuple[dict[str, torch.Tensor], float]:
-    """Return the drawn tensors and how long they took, in ms."""
-    started = time.perf_counter()
-    tensors = reader.read_sample(sample_id, counts, seed=seed)
-    return tensors, 1000 * (time.perf_counter() - started)
-
-
 def table(tensors: Mapping[str, torch.Tensor]) -> list[str]:
     """Return lines that show each field's shape, dtype and range."""
     lines = ["", f"{'field':<20}{'shape':<14}{'dtype':<15}{'min':>12}{'mean':>12}{'max':>12}"]
     for field, tensor in tensors.items():
         low, mean, high = (f"{float(value):,.4g}" for value in (tensor.min(), tensor.mean(), tensor.max()))
-        shape = str(tuple(tensor.shape))
-        lines.append(f"{field:<20}{shape:<14}{tensor.dtype!s:<15}{low:>12}{mean:>12}{high:>12}")
+        lines.append(f"{field:<20}{tuple(tensor.shape)!s:<14}{tensor.dtype!s:<15}{low:>12}{mean:>12}{high:>12}")
     return [*lines, ""]
 
 
@@ -241,12 +234,6 @@ def announce(*arguments: str) -> list[str]:
     """Print a drawpoint command as a user would type it, and return its arguments."""
     say("", f"$ {shlex.join(['drawpoint', *arguments])}")
     return [*arguments]
-
-
-def python() -> str:
-    """Return this interpreter as one would type it here."""
-    program = Path(sys.executable)
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
 def say(*lines: Any) -> None:

@@ -71,19 +71,13 @@ def _domain(name: str, domain: dict[str, Any], n_samples: int) -> Iterator[str]:
     if points is None:
         yield f"{name}: no sample has it"
     else:
-        spread = f"{points['min']:,}"
-        if points["min"] < points["max"]:
-            spread += f" to {points['max']:,} points (median {points['median']:,})"
-        else:
-            spread += " points"
+        varies = points["min"] < points["max"]
+        spread = f" to {points['max']:,} points (median {points['median']:,})" if varies else " points"
         some = "" if domain["n_samples"] == n_samples else f"in {count(domain['n_samples'], 'sample')}, "
         chunks = " or ".join(f"{points:,}" for points in domain["chunk_points"][:3])
         more = ", ..." if len(domain["chunk_points"]) > 3 else ""  # noqa: PLR2004  small samples are one chunk each
-        shards = domain["shards_per_array"]
-        yield (
-            f"{name}: {some}{spread}, in chunks of {chunks}{more}, "
-            f"{'one shard' if shards == 1 else f'up to {shards} shards'} an array"
-        )
+        shards = "one shard" if domain["shards_per_array"] == 1 else f"up to {domain['shards_per_array']} shards"
+        yield f"{name}: {some}{points['min']:,}{spread}, in chunks of {chunks}{more}, {shards} an array"
     for field, array in domain["fields"].items():
         shape = array["dtype"] if array["dim"] == 1 else f"{array['dtype']} x {array['dim']}"
         yield f"  {field:<28} {shape:<12} {array['bytes_per_point']:>3} bytes a point"

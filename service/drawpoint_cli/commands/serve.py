@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from uvicorn.supervisors import Multiprocess
 from drawpoint.errors import DrawpointError, InvalidSettings
 from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.arguments import Subparsers, add_command, location
-from drawpoint_cli.lifeline import end_with
 from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.server.listening import raise_file_limit
@@ -42,7 +42,6 @@ WRONG_USAGE = 2
 WORKER_CANNOT_START = 3
 """The status that makes uvicorn stop instead of starting the worker again (its `STARTUP_FAILURE`)."""
 
-STDIN = 0
 LOG = logging.getLogger("drawpoint.service")
 
 BACKLOG = 2048
@@ -91,7 +90,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; returns 0 then, 1 if it could not, 2 for invalid settings."""
     if args.until_stdin_ends:
-        end_with(STDIN)
+        end_with(sys.stdin.fileno())
     try:
         settings = load_settings(args.config, chosen(args), os.environ)
         check_stores(settings)
@@ -111,6 +110,21 @@ def run(args: argparse.Namespace) -> int:
     return run_workers(settings, listener)
 
 
+def end_with(pipe: int) -> None:
+    """End this process as SIGTERM does once the other end of `pipe`, a descriptor to read from, is closed.
+
+    A pipe closes with the process that holds it, even if that is killed, on every POSIX system. Linux's
+    PR_SET_PDEATHSIG is for Linux alone, and fires when the thread that started the process ends.
+    """
+
+    def watch() -> None:
+        while os.read(pipe, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
 def parse_store(text: str) -> tuple[str, str]:
     """Return id and root of `ID=ROOT`; raises ArgumentTypeError."""
     store_id, separator, root = text.partition("=")
@@ -124,13 +138,13 @@ def parse_store(text: str) -> tuple[str, str]:
 
 def chosen(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line names; raises InvalidSettings for an id given twice."""
-    values = {name: getattr(args, name) for name in ("host", "port", "workers")}
     stores: dict[str, dict[str, str]] = {}
     for store_id, root in args.store:
         if store_id in stores:
             raise InvalidSettings(f"--store {store_id}= is given twice; give each store an id of its own.")
         stores[store_id] = {"root": root}
-    return {"stores": stores, **{name: value for name, value in values.items() if value is not None}}
+    named = {name: getattr(args, name) for name in ("host", "port", "workers") if getattr(args, name) is not None}
+    return {"stores": stores, **named}
 
 
 def check_stores(settings: Settings) -> None:
@@ -153,10 +167,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            reason = "is in use; choose another with --port, or 0 for any free one"
-        else:
-            reason = f"cannot be listened on: {error.strerror}"
+        is_taken = error.errno == errno.EADDRINUSE
+        taken = "is in use; choose another with --port, or 0 for any free one"
+        reason = taken if is_taken else f"cannot be listened on: {error.strerror}"
         raise OSError(f"port {port} of {host} {reason}.") from error
     # Head and body are written one after the other: without this the body of every answer on a connection that is
     # kept alive would wait 40 ms for the client's delayed acknowledgement. Connections inherit it.
@@ -171,20 +184,19 @@ def introduce(
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     lines = [f"drawpoint serves {len(manifests)} store(s) at {url} with {settings.workers} worker(s)"]
+    to_try: list[str] = []
     for store_id, manifest in manifests.items():
         lines.append(
             f"  {store_id}: {len(manifest.samples)} samples, {len(manifest.fields)} fields, revision "
             f"{manifest.revision[:12]}, from {settings.stores[store_id].root}"
         )
-    filled = next((store_id for store_id, manifest in manifests.items() if manifest.samples), None)
-    if filled is not None:
-        sample_id, entry = next(iter(manifests[filled].samples.items()))
-        counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
-        token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
-        sample = f"{url}/stores/{filled}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
-        lines.append(f"try: curl -o sample.safetensors{token} '{sample}'")
-        lines.append(f"all of it: {url}/docs")
-    return "\n".join([*lines, ""])
+        if manifest.samples and not to_try:
+            sample_id, entry = next(iter(manifest.samples.items()))
+            counts = [f"{name}={min(SHOWN_POINTS, grid.n_points)}" for name, grid in entry.domains.items()]
+            token = f' -H "Authorization: Bearer {token_to_show(settings)}"' if settings.token else ""
+            sample = f"{url}/stores/{store_id}/samples/{quote(sample_id)}?{'&'.join([*counts, 'seed=0'])}"
+            to_try = [f"try: curl -o sample.safetensors{token} '{sample}'", f"all of it: {url}/docs"]
+    return "\n".join([*lines, *to_try, ""])
 
 
 def token_to_show(settings: Settings) -> str:
@@ -199,7 +211,7 @@ def run_here(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
     warn_if_open(settings, listener)
     # uvicorn raises a signal that ended it early once more when it is done; by then it has been obeyed.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    ignore_hangup()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tune_garbage_collector()
     try:
         server.run(sockets=[listener])
@@ -231,7 +243,7 @@ def open_worker(settings: Settings) -> FastAPI:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:  # its sentinel is the reading end of a pipe that the supervisor holds
         end_with(supervisor.sentinel)
-    ignore_hangup()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor, which replaces one worker after another
     try:
         app = open_app(settings)
     except DrawpointError as error:
@@ -250,11 +262,6 @@ def warn_if_open(settings: Settings, listener: socket.socket) -> None:
         )
 
 
-def ignore_hangup() -> None:
-    """Outlive SIGHUP, which is for the supervisor of several workers: it replaces them one after the other."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
 def tune_garbage_collector() -> None:
     """Keep the garbage collector from scanning the objects of start-up, which stops the event loop for 0.1 s each time.
 
@@ -266,7 +273,11 @@ def tune_garbage_collector() -> None:
 
 
 def configure(app: Any, settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration for an application, or for workers that build theirs with `app()`."""
+    """Return uvicorn's configuration for an application, or for workers that build theirs with `app()`.
+
+    The logs of the service and of uvicorn go to stderr, a line each.
+    """
+    log = {"handlers": ["stderr"], "level": settings.log_level.upper(), "propagate": False}
     return uvicorn.Config(
         app,
         factory=settings.workers > 1,
@@ -276,22 +287,14 @@ def configure(app: Any, settings: Settings) -> uvicorn.Config:
         lifespan="on",
         access_log=False,
         server_header=False,
-        log_config=log_configuration(settings.log_level),
+        log_config={
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(message)s"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "loggers": {"drawpoint": log, "uvicorn": log},
+        },
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=WORKER_SECONDS,
     )
-
-
-def log_configuration(level: str) -> dict[str, Any]:
-    """Return where the logs of the service and of uvicorn go: to stderr, a line each."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {
-            name: {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
-            for name in ("drawpoint", "uvicorn")
-        },
-    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from drawpoint.errors import DrawpointError
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, integer, location
 from drawpoint_store.inspecting.statistics import (
+    COLUMNS,
     OnInvalid,
     choose_fields,
     choose_samples,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 FAILED = 1
 STDOUT = "-"
 NOETHER = "noether"
-COLUMNS = ("mean", "std", "min", "max", "logmean", "logstd")
 
 _DESCRIPTION = f"""\
 Measure each field of a store, component by component, over all points of all samples or of a split: mean, standard
@@ -140,12 +140,13 @@ def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[lis
             raise ValueError(f"split file {name!r} lists no sample ids; it takes one a line.")
     else:
         return None, ""
+    held = [sample_id for sample_id in ids if sample_id in store.manifest.samples]
     absent = [sample_id for sample_id in ids if sample_id not in store.manifest.samples]
     if absent:
         sys.stderr.write(
             f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {first_few(absent)}\n"
         )
-    return [sample_id for sample_id in ids if sample_id in store.manifest.samples], f" ({kind} {printable(name)})"
+    return held, f" ({kind} {printable(name)})"
 
 
 def _write(storage: Storage, output: str | None, document: bytes) -> str:
@@ -160,13 +161,14 @@ def _table(measured: Mapping[str, RunningStats]) -> str:
     lines: list[tuple[str, ...]] = [("field", "points", *COLUMNS)]
     for field, stats in measured.items():
         values = stats.to_dict()
-        for component in range(len(values["mean"])):
-            axis = f" {'xyz'[component]}" if len(values["mean"]) == len("xyz") else ""
+        dim = len(values["mean"])
+        for component in range(dim):
+            axis = f" {'xyz'[component]}" if dim == len("xyz") else ""
             cells = (values[column][component] for column in COLUMNS)
             lines.append((field + axis, f"{values['count']:,}", *("-" if x is None else f"{x:.5g}" for x in cells)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = ("  ".join((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:]))) for line in lines)
-    return "\n".join(rows) + "\n"
+    return "".join(f"{row}\n" for row in rows)
 
 
 def _names(text: str) -> list[str]:

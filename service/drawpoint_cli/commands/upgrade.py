@@ -45,17 +45,16 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(
             "interrupted; upgraded samples are kept: run the same command again to go on."
         ) from None
-    for reason in report.damaged.values():
-        sys.stderr.write(f"damaged: {printable(reason)}\n")
+    sys.stderr.writelines(f"damaged: {printable(reason)}\n" for reason in report.damaged.values())
     had = f", {len(report.unchanged):,} had been before" if report.unchanged else ""
     sys.stdout.write(
         f"{count(len(report.upgraded), 'sample')} upgraded{had}; the store is at revision {report.revision[:12]}\n"
     )
-    if report.damaged:
-        left = "left as it was" if len(report.damaged) == 1 else "left as they were"
-        sys.stderr.write(
-            f"drawpoint upgrade: {count(len(report.damaged), 'sample')} damaged and {left}; restore what is "
-            "damaged from a copy or convert it again, and run the same command again.\n"
-        )
-        return DAMAGED
-    return 0
+    if not report.damaged:
+        return 0
+    left = "left as it was" if len(report.damaged) == 1 else "left as they were"
+    sys.stderr.write(
+        f"drawpoint upgrade: {count(len(report.damaged), 'sample')} damaged and {left}; restore what is damaged from "
+        "a copy or convert it again, and run the same command again.\n"
+    )
+    return DAMAGED

@@ -66,34 +66,6 @@ def run(args: argparse.Namespace) -> int:
     return max(_verify(args), _compare(args, source))
 
 
-def _compare(args: argparse.Namespace, source: PtSource) -> int:
-    differences = compare_fields(StoreManifest.load(args.store_root), source.filemap)
-    for difference in differences:
-        sys.stdout.write(f"{difference}\n")
-    found, samples = len(differences), []
-    for compared in compare_samples(args.store_root, source, max_workers=args.workers, progress=True):
-        samples.append(compared)
-        found += len(compared.differences)
-        for each in compared.differences:
-            tqdm.write(printable(each.message), file=sys.stdout)
-    total = count(len(samples), "sample")
-    reordered = sum(not sample.order_known for sample in samples)
-    if reordered:
-        sys.stdout.write(
-            f"remark: {reordered} of {total} in the order of another writer: rows were matched by position\n"
-        )
-    if found:
-        differing = sum(bool(sample.differences) for sample in samples)
-        sys.stderr.write(
-            f"drawpoint verify: {count(found, 'difference')} from {args.source}, in {differing} of {total}; convert "
-            "again what differs, or name the source and the file map that the store was converted from.\n"
-        )
-        return DAMAGED
-    values = sum(sample.n_values for sample in samples)
-    sys.stdout.write(f"{total}, {count(values, 'value')}: as in {args.source}\n")
-    return 0
-
-
 def _verify(args: argparse.Namespace) -> int:
     checks = []
     for check in verify_store(args.store_root, max_workers=args.workers, progress=True):
@@ -125,13 +97,38 @@ def _verify(args: argparse.Namespace) -> int:
             f"remark: {count(len(leftovers), 'path')} that the manifest does not refer to, of a replaced revision or "
             f"of a conversion that has not ended: {first_few(leftovers, SHOWN)}\n"
         )
-    problems = sum(len(check.problems) for check in checks)
+    problems = [len(check.problems) for check in checks if check.problems]
     if problems:
-        damaged = sum(bool(check.problems) for check in checks)
         sys.stderr.write(
-            f"drawpoint verify: {count(problems, 'problem')} in {damaged} of {total}; restore what is damaged from a "
-            "copy or convert it again.\n"
+            f"drawpoint verify: {count(sum(problems), 'problem')} in {len(problems)} of {total}; restore what is "
+            "damaged from a copy or convert it again.\n"
         )
         return DAMAGED
     sys.stdout.write(f"{total}, {count(sum(check.n_chunks for check in checks), 'chunk')}: no problem\n")
+    return 0
+
+
+def _compare(args: argparse.Namespace, source: PtSource) -> int:
+    fields = compare_fields(StoreManifest.load(args.store_root), source.filemap)
+    sys.stdout.writelines(f"{difference}\n" for difference in fields)
+    samples = []
+    for sample in compare_samples(args.store_root, source, max_workers=args.workers, progress=True):
+        samples.append(sample)
+        for difference in sample.differences:
+            tqdm.write(printable(difference.message), file=sys.stdout)
+    total = count(len(samples), "sample")
+    reordered = sum(not sample.order_known for sample in samples)
+    if reordered:
+        sys.stdout.write(
+            f"remark: {reordered} of {total} in the order of another writer: rows were matched by position\n"
+        )
+    differences = [len(sample.differences) for sample in samples if sample.differences]
+    if fields or differences:
+        sys.stderr.write(
+            f"drawpoint verify: {count(len(fields) + sum(differences), 'difference')} from {args.source}, in "
+            f"{len(differences)} of {total}; convert again what differs, or name the source and the file map that the "
+            "store was converted from.\n"
+        )
+        return DAMAGED
+    sys.stdout.write(f"{total}, {count(sum(sample.n_values for sample in samples), 'value')}: as in {args.source}\n")
     return 0
