@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import socketserver
 import ssl
 import threading
@@ -21,10 +19,10 @@ from children import make_client
 from drawpoint import errors
 from drawpoint.remote import retry
 from drawpoint.remote.http import HttpEngine
-from drawpoint.remote.httpx_engine import start_engines
+from drawpoint.remote.httpx_engine import start_engine
 from drawpoint.remote.settings import ConnectionSettings
 from drawpoint_store import ZarrChunkReader
-from faulty import FaultyProxy, Reply, hang_up, send
+from faulty import FaultyProxy
 from live import LiveService
 
 from .conftest import OpenStore
@@ -33,10 +31,9 @@ SAMPLE = "param0/run"
 
 
 def is_plain(url: str, **options: Any) -> bool:
-    engines = start_engines(ConnectionSettings(url, None, 300.0, None, options))
-    for engine in engines.values():
-        engine.close()
-    return isinstance(engines["draws"], HttpEngine)
+    engine = start_engine(ConnectionSettings(url, None, 300.0, None, options))
+    engine.close()
+    return isinstance(engine, HttpEngine)
 
 
 @pytest.fixture(autouse=True)
@@ -264,70 +261,34 @@ class TestTls:
         assert caught.type is errors.RequestFailed
         assert "attempts" not in str(caught.value)
 
-    def test_refuses_it_for_draws_too(self, secure: FaultyProxy, open_unasked: OpenStore) -> None:
-        with pytest.raises(errors.RequestFailed, match="certificate"):
-            open_unasked(secure.url).read_sample(SAMPLE)
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answers as nginx does", "hangs up"])
+def test_http_to_a_service_of_tls_is_told_with_the_remedy(
+    open_unasked: OpenStore, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)  # what is unread when a socket closes makes a reset of it
+            body = b"<center>The plain HTTP request was sent to HTTPS port</center>"
+            if answers:
+                self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    monkeypatch.setattr(retry, "FIRST_CONTACT_SECONDS", 0.3)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        with pytest.raises(errors.RequestFailed, match=r"it speaks TLS.* write https:// in place of http://"):
+            open_unasked(f"http://127.0.0.1:{server.server_address[1]}").read_sample(SAMPLE)
+        server.shutdown()
+        thread.join()
 
 
-class TestTheWrongScheme:
-    """Is told at once, with the remedy, whoever finds it."""
-
-    @pytest.fixture(params=["hangs up", "resets", "answers as nginx does"])
-    def secure_address(self, request: pytest.FixtureRequest) -> Iterator[str]:
-        """Of a server of TLS that does this to who speaks plain HTTP to it."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                if self.request.recv(1, socket.MSG_PEEK) == b"\x16":
-                    with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as secure:
-                        secure.recv(1)
-                elif request.param == "answers as nginx does":
-                    self.request.recv(65_536)
-                    body = b"<center>The plain HTTP request was sent to HTTPS port</center>"
-                    self.request.sendall(
-                        b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-                    )
-                elif request.param == "hangs up":
-                    self.request.recv(65_536)  # what is unread when a socket closes makes a reset of it
-
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-            server.shutdown()
-            thread.join()
-
-    def tell(self, url: str, open_unasked: OpenStore) -> Iterator[str]:
-        """What is said by the engine of documents, and by that of draws."""
-        for call in (drawpoint.connect(url).stores, lambda: open_unasked(url).read_sample(SAMPLE)):
-            with pytest.raises(errors.RequestFailed) as caught:
-                call()
-            assert "attempts" not in str(caught.value)
-            yield str(caught.value)
-
-    def test_https_to_a_service_without_tls(self, service: LiveService, open_unasked: OpenStore) -> None:
-        for said in self.tell(service.url.replace("http:", "https:"), open_unasked):
-            assert "it speaks HTTP without TLS: write http:// in place of https:// in its address" in said
-
-    def test_http_to_a_service_behind_tls(self, secure_address: str, open_unasked: OpenStore) -> None:
-        for said in self.tell(secure_address, open_unasked):
-            assert "it speaks TLS: write https:// in place of http:// in its address" in said
-
-    def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(
-        self, service: LiveService, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(retry, "LOOK_SECONDS", 0.2)
-
-        def hang_up_once(reply: Reply) -> bool:
-            proxy.documents = send
-            return hang_up(reply)
-
-        with FaultyProxy(service.url) as proxy:
-            proxy.documents = hang_up_once
-            assert drawpoint.connect(proxy.url).stores()[0]["id"] == "made"
-            assert [seen.target for seen in proxy.seen].count("/stores") == 2
+def test_https_to_a_service_without_tls_is_told_at_once_with_the_remedy(
+    service: LiveService, open_store: OpenStore
+) -> None:
+    with pytest.raises(errors.RequestFailed, match="HTTP without TLS: write http:// in place of https://") as caught:
+        open_store(service.url.replace("http:", "https:"))
+    assert "attempts" not in str(caught.value)
 
 
 class TestTheTokenOfTheEnvironment:

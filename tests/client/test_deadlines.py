@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-import drawpoint
 from drawpoint import errors
 from drawpoint.remote import retry
 from drawpoint_store import ZarrChunkReader
@@ -29,18 +28,10 @@ PATIENCE = 30.0
 Resolve = Callable[[list[int]], None]
 
 
-@pytest.fixture(params=["documents", "draws over http.client", "draws over httpx"])
+@pytest.fixture(params=[{}, {"http2": False}], ids=["http.client", "httpx"])
 def call(request: pytest.FixtureRequest, open_unasked: OpenStore) -> Callable[..., object]:
-    """Ask the service at an address for something."""
-
-    def call(url: str, **options: Any) -> object:
-        if request.param == "draws over httpx":
-            options["http2"] = False
-        if request.param == "documents":
-            return drawpoint.connect(url, **options).stores()
-        return open_unasked(url, **options).read_sample(SAMPLE)
-
-    return call
+    """Ask the service at an address for a draw."""
+    return lambda url, **options: open_unasked(url, **{**request.param, **options}).read_sample(SAMPLE)
 
 
 @pytest.fixture

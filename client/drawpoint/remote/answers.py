@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 import zlib
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from drawpoint import errors
+from drawpoint.format.invalid_values import explain
 from drawpoint.format.payload import content_digest
 from drawpoint.remote.engine import MAX_DOCUMENT_BYTES, YEAR_SECONDS, Busy, check_length
-from drawpoint.remote.sockets import TLS
 
 if TYPE_CHECKING:
     from drawpoint.remote.engine import Answer, Request
+
+Document = TypeVar("Document")
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -69,7 +74,10 @@ def check_answer(answer: Answer, request: Request, request_id: str) -> None:
 
 
 def _read_problem(answer: Answer, request: Request, request_id: str) -> Exception:
-    problem = _parse_problem(answer)
+    problem: dict[str, Any] = {}
+    if answer.headers.get("content-type", "").startswith(PROBLEM_TYPE):
+        with contextlib.suppress(ValueError, RecursionError):
+            problem = check_problem(json.loads(answer.body))
     status = answer.status
     detail = (problem.get("detail") or problem.get("title") or f"the service answered {status}").rstrip(".")
     kind = name_error(status, problem)
@@ -83,7 +91,7 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
         detail += f", a redirection to {answer.headers.get('location')}; connect to that address"
     elif status == HTTPStatus.BAD_REQUEST and not problem and b"HTTPS" in answer.body:
         # As nginx, Apache and Go's servers answer who speaks plain HTTP to them.
-        detail += f"; {TLS}"
+        detail += "; it speaks TLS: write https:// in place of http:// in its address"
     elif status == HTTPStatus.NOT_FOUND and kind is errors.RequestFailed:
         detail += "; check the address given to connect()"
     elif kind is errors.AccessDenied:
@@ -128,17 +136,6 @@ def report_problem(
     if isinstance(error, errors.UnknownName):
         error.near = tuple(problem.get("near", ()))
     return error
-
-
-def _parse_problem(answer: Answer) -> dict[str, Any]:
-    """Return the problem of an answer, empty where it holds none."""
-    if not answer.headers.get("content-type", "").startswith(PROBLEM_TYPE):
-        return {}
-    try:
-        problem = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return check_problem(problem)
 
 
 def check_problem(document: Any) -> dict[str, Any]:
@@ -197,53 +194,31 @@ def decode_body(answer: Answer, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
     return body
 
 
-def read_json(answer: Answer) -> Any:
-    """Return the JSON document of an answer; raises ResponseDamaged if there is none.
+class Statistics(BaseModel, extra="allow"):
+    """The statistics of a store, of which only the revision is looked at here."""
 
-    So do those below for a document that is not what they read.
-    """
+    revision: str
+
+
+class SplitName(BaseModel):
+    name: str
+
+
+class Splits(BaseModel):
+    """The list of a store's splits."""
+
+    splits: list[SplitName]
+
+
+class Split(BaseModel):
+    """One split, by the ids of its samples."""
+
+    samples: list[str]
+
+
+def read_document(kind: type[Document], answer: Answer) -> Document:
+    """Return the JSON document of an answer as a `kind`; raises ResponseDamaged for another one."""
     try:
-        return json.loads(decode_body(answer))
-    except (ValueError, RecursionError) as error:
-        raise errors.ResponseDamaged(f"the body is no JSON: {error}.") from error
-
-
-def read_stores(answer: Answer) -> list[dict[str, Any]]:
-    """Return the list of stores of an answer."""
-    return _check_named(read_json(answer), "id")
-
-
-def read_statistics(answer: Answer) -> dict[str, Any]:
-    """Return the statistics of an answer."""
-    statistics = read_json(answer)
-    if not isinstance(statistics, dict) or not isinstance(statistics.get("revision"), str):
-        raise errors.ResponseDamaged("the body is no object with a revision.")
-    return statistics
-
-
-def read_splits(answer: Answer) -> list[str]:
-    """Return the names of the splits that an answer lists."""
-    return [split["name"] for split in _check_named(_member(read_json(answer), "splits"), "name")]
-
-
-def read_split(answer: Answer) -> list[str]:
-    """Return the sample ids of the split that an answer holds."""
-    ids = _member(read_json(answer), "samples")
-    if not isinstance(ids, list) or not all(isinstance(sample_id, str) for sample_id in ids):
-        raise errors.ResponseDamaged("the body holds no list of sample ids.")
-    return ids
-
-
-def _member(document: Any, name: str) -> Any:
-    if not isinstance(document, dict) or name not in document:
-        raise errors.ResponseDamaged(f"the body is no object with {name}.")
-    return document[name]
-
-
-def _check_named(entries: Any, name: str) -> list[dict[str, Any]]:
-    """Return a list of objects that each have a text `name`."""
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and isinstance(entry.get(name), str) for entry in entries
-    ):
-        raise errors.ResponseDamaged(f"the body holds no list of objects with {name}.")
-    return entries
+        return TypeAdapter(kind).validate_json(decode_body(answer), strict=True)
+    except ValidationError as error:
+        raise errors.ResponseDamaged(f"the body is another document than asked for: {explain(error)}.") from error

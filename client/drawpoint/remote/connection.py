@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import numbers
 import os
+import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from drawpoint.errors import ExtraMissing, ResponseDamaged
 from drawpoint.extras import how_to_install
 from drawpoint.format.manifest import StoreManifest
-from drawpoint.remote.answers import decode_body, read_stores
+from drawpoint.remote.answers import decode_body, read_document
 from drawpoint.remote.engine import YEAR_SECONDS, Request
 from drawpoint.remote.reader import RemoteReader
 from drawpoint.remote.retry import Transport
@@ -56,7 +58,7 @@ def connect(
         raise ValueError(f"{shown!r:.200} is not the address of a service, such as http://host:8000.")
     if token is None and client is None and not _brings_credentials(url, options):
         token = next(iter(tokens_in(os.environ)), None)  # the service takes any of them
-    if token is not None and not _is_token(token):
+    if token is not None and not (isinstance(token, str) and re.fullmatch("[!-~]+", token)):
         raise ValueError(f"token= or {TOKEN_VARIABLE} is not one or more printable ASCII characters without spaces.")
     if token is not None and "@" in urlsplit(url).netloc:
         raise ValueError("the address holds a name or password, and a token is given; leave one of them out.")
@@ -67,12 +69,8 @@ def connect(
     transport = Transport(
         ConnectionSettings(url.rstrip("/"), token, min(float(deadline), YEAR_SECONDS), client, options)
     )
-    transport.start()
+    transport.engine()  # so that an invalid option is told at once
     return Connection(transport)
-
-
-def _is_token(token: object) -> bool:
-    return isinstance(token, str) and bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def _is_duration(seconds: object) -> bool:
@@ -132,7 +130,9 @@ class Connection:
 
     def stores(self) -> list[dict[str, Any]]:
         """List the stores: id, dataset_name, revision, n_samples, domains, fields and links of each."""
-        return self._transport.ask(Request("/stores", "the list of stores"), read_stores)
+        return self._transport.ask(
+            Request("/stores", "the list of stores"), partial(read_document, list[dict[str, Any]])
+        )
 
     def store(self, store_id: str) -> RemoteReader:
         """Open a store at the revision that it has now; its manifest is fetched only if it has changed.

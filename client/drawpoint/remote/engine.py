@@ -1,14 +1,13 @@
-"""The seam between what the client asks and how the bytes travel: one request, its answer, and how it can fail.
+"""One request, its answer, its deadline, and how an attempt can fail: what both ways of sending share.
 
     TransportFailure
     +-- Unreachable     no connection: nothing is known of the service
-    +-- Untrusted       the service's certificate does not check out; asking again changes nothing
-    +-- Refused         the request cannot be carried on, by redirects without an end say; neither does it here
     +-- Interrupted     the connection broke, or spoke no HTTP
     +-- Truncated       the connection ended before the body did
-    +-- Oversized       the body is larger than any answer to the request; asking again changes nothing
     +-- TimedOut        a timeout of the attempt, or the total deadline
     +-- Busy            the service, or a proxy before it, says that it cannot answer now
+    +-- Hopeless        asking again changes nothing: an untrusted certificate, redirects without an end
+        +-- Oversized   the body is larger than any answer to the request
 
 These never leave the client: `Transport` retries them, and makes one of `drawpoint.errors` of the last one.
 """
@@ -19,7 +18,7 @@ import math
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from drawpoint.errors import DeadlineExceeded, DrawpointError, RequestFailed, ResponseDamaged, ServiceUnavailable
 
@@ -47,50 +46,36 @@ class TransportFailure(Exception):
 
 
 class Unreachable(TransportFailure):
-    """No connection could be made."""
-
-
-class Untrusted(TransportFailure):
-    """TLS refused the service's certificate."""
-
-    error = RequestFailed
-
-
-class Refused(TransportFailure):
-    """What the engine does not carry on with: redirects without an end, an address that is none."""
-
-    error = RequestFailed
+    pass
 
 
 class Interrupted(TransportFailure):
-    """The connection was reset or closed before an answer, or what came was not HTTP."""
+    pass
 
 
 class Truncated(TransportFailure):
-    """The body is shorter than announced."""
-
-    error = ResponseDamaged
-
-
-class Oversized(TransportFailure):
-    """The body is, or is announced to be, larger than what was asked for can be."""
-
     error = ResponseDamaged
 
 
 class TimedOut(TransportFailure):
-    """Nothing came in time."""
-
     error = DeadlineExceeded
 
 
 class Busy(TransportFailure):
-    """An answer that says only that there is none now; `retry_after` is how many seconds it asks to wait."""
+    """`retry_after` is how many seconds the answer asks to wait."""
 
     def __init__(self, cause: str, status: int, retry_after: float) -> None:
         super().__init__(cause)
         self.status = status
         self.retry_after = retry_after
+
+
+class Hopeless(TransportFailure):
+    error = RequestFailed
+
+
+class Oversized(Hopeless):
+    error = ResponseDamaged
 
 
 class Deadline:
@@ -166,27 +151,3 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytearray
-
-
-class Engine(Protocol):
-    """Sends a request and brings the whole answer, or raises a TransportFailure; safe to share between threads."""
-
-    def send(
-        self,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        deadline: Deadline,
-        limit: int,
-        *,
-        fresh_connection: bool,
-    ) -> Answer:
-        """GET `target`, a quoted path and query below the service's address, or POST `body` to it.
-
-        `fresh_connection` wants a new connection, because what came over the old ones made no sense.
-
-        Raises Oversized for an answer of more than `limit` bytes, before it is in memory.
-        """
-
-    def close(self) -> None:
-        """Close the connections that wait for reuse: nobody will, or they are a parent process's."""

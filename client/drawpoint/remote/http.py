@@ -1,4 +1,4 @@
-"""The engine for draws: http.client, with each body received straight into the memory that its tensors share.
+"""Sending over http.client, with each body received straight into the memory that its tensors share.
 
 For a body of 530 kB `httpx.Client.get` costs 1.1 ms of CPU, this 0.2 ms (tests/benchmarks/client_cpu.py).
 """
@@ -9,17 +9,13 @@ import contextlib
 import io
 import re
 import select
-from email.errors import (
-    FirstHeaderLineIsContinuationDefect,
-    InvalidHeaderDefect,
-    MisplacedEnvelopeHeaderDefect,
-    MissingHeaderBodySeparatorDefect,
-)
-from http.client import HTTPConnection, HTTPException, HTTPResponse, InvalidURL
+from email.errors import InvalidHeaderDefect, MissingHeaderBodySeparatorDefect
+from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.remote.engine import (
     Answer,
+    Hopeless,
     Interrupted,
     Oversized,
     TimedOut,
@@ -49,18 +45,13 @@ _PIECE_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
 """Of a line between chunks, as http.client has it for the lines of a head."""
 
+_MAX_HEAD_BYTES = 65_536
+"""Of a request, as the service has it."""
+
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?\r?\n")
 
-_OUT_OF_PLACE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What the value of a header may not hold: to another reader it could begin another line."""
-
-_DEFECTS = (
-    FirstHeaderLineIsContinuationDefect,
-    InvalidHeaderDefect,
-    MisplacedEnvelopeHeaderDefect,
-    MissingHeaderBodySeparatorDefect,
-)
-"""Of a head; http.client's parser of mails finds others in an answer whose type is that of a mail in parts."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no line of a head may hold: to another reader it could begin another line."""
 
 
 class HttpEngine:
@@ -83,156 +74,94 @@ class HttpEngine:
         self._timeout = timeout
         self._context = context
         # A list: its append and pop are atomic, and the last one used is the one most likely alive.
-        self._idle: list[_Exchanges] = []
+        self._idle: list[socket.socket] = []
 
     def send(
-        self,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        deadline: Deadline,
-        limit: int,
-        *,
-        fresh_connection: bool,
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
     ) -> Answer:
-        if fresh_connection:
-            self.close()
+        """Send a GET of `target`, or a POST of `body`, and return the whole answer, of `limit` bytes at most.
+
+        Raises a TransportFailure, and ValueError for headers that cannot be sent.
+        """
         sent = [header for header in self._headers if header[0] not in headers]  # one name may have several values
-        connection = self._take_idle() or _Exchanges(self._host, self._port, self._context, self._timeout)
+        request = _encode_request(self._prefix + target, [*sent, *headers.items()], body)
+        sock = self._take_idle()
+        if sock is None:
+            sock = open_socket(self._host, self._port, self._context, self._timeout.connect, deadline)
+        is_reusable = False
+        # Whatever interrupts it (a signal, too), the rest of that answer must never be read as the next one.
         try:
-            answer = connection.exchange(self._prefix + target, [*sent, *headers.items()], body, deadline, limit)
-        except BaseException:
-            # Whatever interrupted it (a signal, too), the rest of that answer must never be read as the next one.
-            connection.close()
-            raise
-        if connection.is_reusable and len(self._idle) < MAX_IDLE:
-            self._idle.append(connection)
-        else:
-            connection.close()
+            answer, is_reusable = self._exchange(sock, request, deadline, limit)
+        finally:
+            if is_reusable and len(self._idle) < MAX_IDLE:
+                self._idle.append(sock)
+            else:
+                sock.close()
         return answer
 
+    def close_idle(self) -> None:
+        """Close the connections that wait for reuse."""
+        while (sock := self._pop()) is not None:
+            sock.close()
+
     def close(self) -> None:
-        while self._idle:
-            with contextlib.suppress(IndexError):  # another thread may take the last one
-                self._idle.pop().close()
+        self.close_idle()
 
     def __del__(self) -> None:
         self.close()
 
-    def _take_idle(self) -> _Exchanges | None:
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:  # another thread took the last one
-                return None
-            if not connection.has_ended():
-                return connection
-            connection.close()
+    def _pop(self) -> socket.socket | None:
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
         return None
 
+    def _take_idle(self) -> socket.socket | None:
+        """Return a connection that the service has neither closed nor sent anything over that nobody asked for."""
+        while (sock := self._pop()) is not None:
+            if not _is_readable(sock):
+                return sock
+            sock.close()
+        return None
 
-class _Exchanges(HTTPConnection):
-    """A connection of http.client on which every step is bounded by its own timeout and by the total deadline."""
+    def _exchange(self, sock: socket.socket, request: bytes, deadline: Deadline, limit: int) -> tuple[Answer, bool]:
+        """Return the answer to `request`, and whether nothing follows it, so that the connection may go on."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout: httpx.Timeout) -> None:
-        super().__init__(host, port)
-        self._tls = context
-        self._timeouts = timeout
-        self._deadline: Deadline
-        self.is_reusable = False
+        def bound_read() -> None:
+            _set_timeout(sock, deadline.clip(self._timeout.read))
 
-    def exchange(
-        self, target: str, headers: Sequence[tuple[str, str]], body: bytes | None, deadline: Deadline, limit: int
-    ) -> Answer:
-        """Send a request and return the whole answer to it, of `limit` bytes of body at most."""
-        self._deadline = deadline
-        self.is_reusable = False
-        try:
-            self._send_request(target, headers, body)
-            response = self.getresponse()
-        except TimeoutError as error:
-            raise TimedOut("it did not answer in time") from error
-        except OSError as error:
-            raise Interrupted(f"the connection broke before an answer: {reason_of(error)}") from error
-        except HTTPException as error:
-            raise Interrupted(f"the answer is not HTTP/1.1: {reason_of(error)}") from error
-        with response:
-            if self._incoming.reads.has_ended:
+        with HTTPResponse(sock) as response:
+            reads = _BoundedReads(response.fp.detach(), bound_read)
+            incoming = response.fp = io.BufferedReader(reads)
+            try:
+                _set_timeout(sock, deadline.clip(self._timeout.write))
+                sock.sendall(request)
+                _read_head(response)
+            except TimeoutError as error:
+                raise TimedOut("it did not answer in time") from error
+            except OSError as error:
+                raise Interrupted(f"the connection broke before an answer: {reason_of(error)}") from error
+            except HTTPException as error:
+                raise Interrupted(f"the answer is not HTTP/1.1: {reason_of(error)}") from error
+            if reads.has_ended:
                 raise Interrupted("the connection broke before an answer: it was closed within the head")
-            answered = _read_headers(response)
+            headers = _check_headers(response)
             try:
                 content = _read_body(response, limit_body(response.status, limit))
             except TimeoutError as error:
                 raise TimedOut("the body stopped coming") from error
             except OSError as error:
                 raise Truncated(f"the connection broke in the body: {reason_of(error)}") from error
-        # Bytes beyond the answer belong to nothing that was asked for.
-        self.is_reusable = self.sock is not None and not self._incoming.has_more
-        return Answer(response.status, answered, content)
-
-    def has_ended(self) -> bool:
-        """Tell whether an idle connection was closed by the service, or brought what nobody asked for."""
-        if not hasattr(select, "poll"):
-            return bool(select.select([self.sock], [], [], 0)[0])  # Windows
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def connect(self) -> None:
-        """Open the socket of this connection."""
-        self.sock = open_socket(self.host, self.port, self._tls, self._timeouts.connect, self._deadline)
-
-    def send(self, data: Any) -> None:
-        """Send the head or the body of a request; http.client calls this."""
-        if self.sock is None:
-            self.connect()
-        self._bound(self.sock, self._timeouts.write)
-        super().send(data)
-
-    def _send_request(self, target: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> None:
-        try:
-            self.putrequest("GET" if body is None else "POST", target, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers:
-                self.putheader(name, value)
-        except (ValueError, InvalidURL) as error:  # characters that could begin another line
-            raise ValueError(f"the request cannot be sent: {reason_of(error)}.") from error
-        if body is not None:
-            self.putheader("content-length", str(len(body)))
-        self.endheaders(body)
-
-    def response_class(self, sock: socket.socket, method: str | None) -> _FinalResponse:  # type: ignore[override]  # a class in http.client
-        """Return a response that reads from `sock`; http.client calls this as the class that it is by default."""
-
-        def wait() -> None:
-            self._bound(sock, self._timeouts.read)
-
-        response = _FinalResponse(sock, method=method)
-        response.fp = self._incoming = _Incoming(_BoundedReads(response.fp.detach(), wait))
-        return response
-
-    def _bound(self, sock: socket.socket, timeout: float | None) -> None:
-        """Give the next step on `sock` its `timeout`, or what is left of the deadline."""
-        seconds = self._deadline.clip(timeout)
-        if seconds != sock.gettimeout():  # to set it is a system call
-            sock.settimeout(seconds)
-
-
-class _FinalResponse(HTTPResponse):
-    """The response that ends an exchange: http.client skips 100 before it, this skips 102 and 103 too."""
-
-    def begin(self) -> None:
-        super().begin()
-        while self.status < 200:  # noqa: PLR2004  the first status that is no interim one
-            self.headers = None  # type: ignore[assignment]  # as before the first head
-            super().begin()
+            reads.is_stopped = True  # peek shows what has been received, and waits for nothing
+            is_reusable = not response.will_close and not reads.has_ended and not incoming.peek()
+            return Answer(response.status, headers, content), is_reusable
 
 
 class _BoundedReads(io.RawIOBase):
-    """Calls `wait` before each read of `raw`: a timeout of the socket begins anew with each byte that drips in."""
+    """Calls `bound` before each read of `raw`: a timeout of the socket begins anew with each byte that drips in."""
 
-    def __init__(self, raw: Any, wait: Callable[[], None]) -> None:
+    def __init__(self, raw: Any, bound: Callable[[], None]) -> None:
         self._raw = raw
-        self._wait = wait
+        self._bound = bound
         self.has_ended = False
         self.is_stopped = False
 
@@ -242,7 +171,7 @@ class _BoundedReads(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         if self.is_stopped:
             return None
-        self._wait()
+        self._bound()
         count: int = self._raw.readinto(buffer)
         self.has_ended = not count
         return count
@@ -252,24 +181,40 @@ class _BoundedReads(io.RawIOBase):
         super().close()
 
 
-class _Incoming(io.BufferedReader):
-    """What comes over a connection until http.client has the whole answer, and whether there was more than that."""
-
-    def __init__(self, reads: _BoundedReads) -> None:
-        super().__init__(reads)
-        self.reads = reads
-        self.has_more = False
-
-    def close(self) -> None:
-        try:
-            if not self.closed:
-                self.reads.is_stopped = True  # peek shows what has been received, and waits for nothing
-                self.has_more = bool(self.peek())
-        finally:
-            super().close()
+def _is_readable(sock: socket.socket) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])  # Windows
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
-def _read_headers(response: HTTPResponse) -> dict[str, str]:
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    if seconds != sock.gettimeout():  # to set it is a system call
+        sock.settimeout(seconds)
+
+
+def _encode_request(target: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> bytes:
+    lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body is not None:
+        lines.append(f"content-length: {len(body)}")
+    if any(map(_CONTROL.search, lines)):
+        raise ValueError("the request cannot be sent: its address or a header holds a control character.")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    if len(head) > _MAX_HEAD_BYTES:
+        raise Hopeless(f"the request's head is longer than {_MAX_HEAD_BYTES:,} bytes; ask in fewer words")
+    return head + (body or b"")
+
+
+def _read_head(response: HTTPResponse) -> None:
+    response.begin()
+    while response.status < 200:  # noqa: PLR2004  http.client skips 100 alone of the interim answers
+        response.headers = None  # type: ignore[assignment]  # as before the first head
+        response.begin()
+
+
+def _check_headers(response: HTTPResponse) -> dict[str, str]:
     """Return the headers by name in lower case; raises Interrupted for a head that leaves room for guesses."""
     headers: dict[str, str] = {}
     for name, value in response.getheaders():
@@ -277,8 +222,9 @@ def _read_headers(response: HTTPResponse) -> dict[str, str]:
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     length, coding = headers.get("content-length"), headers.get("transfer-encoding")
     if (
-        any(isinstance(defect, _DEFECTS) for defect in response.headers.defects)
-        or any(map(_OUT_OF_PLACE.search, headers.values()))
+        # The parser is one of mails: it finds other defects in an answer whose type is that of a mail in parts.
+        any(isinstance(each, InvalidHeaderDefect | MissingHeaderBodySeparatorDefect) for each in response.msg.defects)
+        or any(map(_CONTROL.search, headers.values()))
         or (length is not None and (response.length is None or not (length.isascii() and length.isdigit())))
         or (coding is not None and (coding.lower() != "chunked" or length is not None))
     ):
@@ -288,48 +234,45 @@ def _read_headers(response: HTTPResponse) -> dict[str, str]:
 
 def _read_body(response: HTTPResponse, limit: int) -> bytearray:
     if response.length is not None:
-        return _read_exactly(response, response.length, limit)
+        return _read_exactly(response.fp, response.length, limit)
     if response.chunked:
         return _read_chunks(response.fp, limit)
     body = bytearray()
-    while piece := response.read1(_PIECE_BYTES):
+    while piece := response.fp.read1(_PIECE_BYTES):
         body += piece
         check_length(len(body), limit)
     return body
 
 
-def _read_chunks(incoming: io.BufferedReader, limit: int) -> bytearray:
-    """Return a body in chunks; http.client would take a size of -1, and what no chunk holds, for a part of it."""
-    body = bytearray()
-    while length := _read_chunk_size(incoming):
-        check_length(len(body) + length, limit)
-        body += incoming.read(length)
-        if incoming.readline(2) not in (b"\r\n", b"\n"):
-            raise Truncated("the body has a chunk that is cut, or longer than it says")
-    while (line := incoming.readline(_MAX_LINE_BYTES)) not in (b"\r\n", b"\n"):
-        if not line.endswith(b"\n"):
-            raise Truncated("the body ended within the lines after its last chunk")
-    return body
-
-
-def _read_chunk_size(incoming: io.BufferedReader) -> int:
-    line = incoming.readline(_MAX_LINE_BYTES)
-    match = _CHUNK_SIZE.fullmatch(line)
-    if match is None:
-        raise Truncated(
-            f"the body has a chunk of {line.strip()[:20]!r} bytes" if line else "the body ended within its chunks"
-        )
-    return int(match[1], 16)
-
-
-def _read_exactly(response: HTTPResponse, length: int, limit: int) -> bytearray:
+def _read_exactly(incoming: io.BufferedReader, length: int, limit: int) -> bytearray:
     check_length(length, limit)
     try:
         body = bytearray(length)
     except (MemoryError, OverflowError) as error:
         # A manifest may make the draw itself that large.
         raise Oversized(f"the answer has a body of {length} bytes, more than there is memory for") from error
-    filled = response.fp.readinto(body)  # what http.client adds is for chunks, which 204 may announce and not have
+    filled = incoming.readinto(body)
     if filled < length:
         raise Truncated(f"the body ended after {filled} of {length} bytes")
+    return body
+
+
+def _read_chunks(incoming: io.BufferedReader, limit: int) -> bytearray:
+    """Return a body in chunks; http.client would take a size of -1, and what no chunk holds, for a part of it."""
+    body = bytearray()
+    while True:
+        line = incoming.readline(_MAX_LINE_BYTES)
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise Truncated(f"the body has a chunk of {line.strip()[:20]!r} bytes")
+        size = int(match[1], 16)
+        if not size:
+            break
+        check_length(len(body) + size, limit)
+        body += incoming.read(size)
+        if incoming.readline(2) not in (b"\r\n", b"\n"):
+            raise Truncated("the body has a chunk that is cut, or longer than it says")
+    while (line := incoming.readline(_MAX_LINE_BYTES)) not in (b"\r\n", b"\n"):
+        if not line.endswith(b"\n"):
+            raise Truncated("the body ended within the lines after its last chunk")
     return body

@@ -1,7 +1,4 @@
-"""The engines that go through httpx, and the rule for what must: whatever can be configured there holds.
-
-Documents travel over httpx. Draws do as well wherever httpx was told of something that plain HTTP/1.1 lacks.
-"""
+"""Sending through httpx, and the rule for what must: whatever can be configured there holds."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import os
 import socket
 import threading
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 import httpx
@@ -19,8 +16,8 @@ import drawpoint
 from drawpoint.remote.engine import (
     Answer,
     Deadline,
+    Hopeless,
     Interrupted,
-    Refused,
     TimedOut,
     Truncated,
     Unreachable,
@@ -33,52 +30,37 @@ from drawpoint.remote.settings import NOT_SHARED
 from drawpoint.remote.sockets import name_connect_failure, run_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from drawpoint.remote.engine import Engine
     from drawpoint.remote.settings import ConnectionSettings
 
 PLAIN_OPTIONS = frozenset({"headers", "cookies", "timeout", "verify", "cert", "trust_env"})
-"""Options of httpx.Client that the engine for draws honours; any other one sends everything through httpx."""
+"""Options of httpx.Client that HttpEngine honours; any other one sends everything through httpx."""
 
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Of one step of one attempt, in seconds. A large read may keep the service busy before its first byte."""
 
 
-def start_engines(settings: ConnectionSettings) -> dict[str, Engine]:
-    """Return the engines of one process, for `documents` and `draws`: the same one unless all is plain."""
+def start_engine(settings: ConnectionSettings) -> HttpEngine | HttpxEngine:
+    """Return what sends the requests of this process: through httpx unless all that was told is plain."""
     address = httpx.URL(settings.url)
+    if isinstance(settings.client, httpx.Client):
+        if settings.pid != os.getpid():
+            raise RuntimeError(f"the httpx.Client that was given to connect() belongs to another process; {NOT_SHARED}")
+        return HttpxEngine(settings.client, address, owned=False)
     if settings.client is not None:
-        through = _engine_of(settings.client, settings.pid, address)
-        return {"documents": through, "draws": through}
-    options = _client_options(settings)
-    client = httpx.Client(**options)
-    through = HttpxEngine(client, address, client.timeout, owned=True)
-    if not _is_plain(address, settings.options):
-        return {"documents": through, "draws": through}
-    headers = client.build_request("GET", address).headers.raw
-    tls = options["verify"] if address.scheme == "https" else None
-    return {"documents": through, "draws": HttpEngine(address, headers, client.timeout, tls)}
-
-
-def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
-    """Return the options of the httpx client that the settings ask for."""
+        return HttpxEngine(settings.client(), address, owned=True)
     options = dict(settings.options)
     trust_env = options.get("trust_env", True)
-    options["verify"] = httpx.create_ssl_context(options.pop("verify", True), options.pop("cert", None), trust_env)
-    options["headers"] = httpx.Headers(options.get("headers"))
-    options["headers"].setdefault("user-agent", f"drawpoint/{drawpoint.__version__}")
-    options.setdefault("timeout", DEFAULT_TIMEOUT)
-    return options
-
-
-def _engine_of(client: httpx.Client | Callable[[], httpx.Client], pid: int, address: httpx.URL) -> HttpxEngine:
-    if isinstance(client, httpx.Client):
-        if pid != os.getpid():
-            raise RuntimeError(f"the httpx.Client that was given to connect() belongs to another process; {NOT_SHARED}")
-        return HttpxEngine(client, address, client.timeout, owned=False)
-    made = client()
-    return HttpxEngine(made, address, made.timeout, owned=True)
+    tls = httpx.create_ssl_context(options.pop("verify", True), options.pop("cert", None), trust_env)
+    headers = httpx.Headers(options.pop("headers", None))
+    headers.setdefault("user-agent", f"drawpoint/{drawpoint.__version__}")
+    client = httpx.Client(**{"timeout": DEFAULT_TIMEOUT, **options}, verify=tls, headers=headers)
+    if not _is_plain(address, settings.options):
+        return HttpxEngine(client, address, owned=True)
+    with client:
+        sent = client.build_request("GET", address).headers.raw
+    return HttpEngine(address, sent, client.timeout, tls if address.scheme == "https" else None)
 
 
 def _is_plain(address: httpx.URL, options: Mapping[str, object]) -> bool:
@@ -102,28 +84,22 @@ def _has_proxy(address: httpx.URL, proxies: Mapping[str, str]) -> bool:
 
 
 class HttpxEngine:
-    """Sends requests through `client`; `address` is the service's, `timeout` bounds the steps of an attempt.
+    """Sends requests to `address` through `client`; `owned` tells whether it is this engine's to close."""
 
-    `owned` tells whether the client is this engine's to close.
-    """
-
-    def __init__(self, client: httpx.Client, address: httpx.URL, timeout: httpx.Timeout, *, owned: bool) -> None:
+    def __init__(self, client: httpx.Client, address: httpx.URL, *, owned: bool) -> None:
         self._client = client
         self._address = address
-        self._timeout = timeout
+        self._timeout = client.timeout
         self._owned = owned
         self._pid = os.getpid()
 
     def send(
-        self,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        deadline: Deadline,
-        limit: int,
-        *,
-        fresh_connection: bool,  # noqa: ARG002  httpx reuses no connection that broke the rules
+        self, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, limit: int
     ) -> Answer:
+        """Send a GET of `target`, or a POST of `body`, and return the whole answer, of `limit` bytes at most.
+
+        Raises a TransportFailure, and ValueError for headers that cannot be sent.
+        """
         connecting = threading.Event()
         abandoned = threading.Event()
 
@@ -152,7 +128,9 @@ class HttpxEngine:
             ):
                 answered.set()
                 received = _read_body(response, limit, deadline, abandoned)
-                return Answer(response.status_code, _headers(response), received)
+                return Answer(
+                    response.status_code, {name.lower(): value for name, value in response.headers.items()}, received
+                )
 
         # httpx bounds no whole: each address of a name has a timeout of its own, resolving the name has none, and
         # that of reading begins anew with each byte. In a thread of its own it holds nobody.
@@ -168,6 +146,9 @@ class HttpxEngine:
         if connecting.is_set():
             raise Unreachable("no connection: timed out")
         raise TimedOut("the answer was not complete in time")
+
+    def close_idle(self) -> None:
+        """Do nothing: httpx reuses no connection that broke the rules."""
 
     def close(self) -> None:
         # In a forked child the client's lock may be held by a thread that exists in the parent only.
@@ -186,24 +167,24 @@ def _named_failures(host: str) -> Iterator[threading.Event]:
         yield answered
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         if _is_of_no_host(error) and error.request.url.host != host:
-            raise Refused(f"it redirects to {error.request.url.host!r}, a name that does not resolve") from error
+            raise Hopeless(f"it redirects to {error.request.url.host!r}, a name that does not resolve") from error
         raise name_connect_failure(error) from error
     except httpx.TimeoutException as error:
         raise TimedOut("the body stopped coming" if answered.is_set() else "it did not answer in time") from error
     except httpx.LocalProtocolError as error:
         raise ValueError(f"the request cannot be sent: {reason_of(error)}.") from error
     except httpx.TooManyRedirects as error:
-        raise Refused("it redirects again and again, without an end") from error
+        raise Hopeless("it redirects again and again, without an end") from error
     except httpx.TransportError as error:
         # To httpx a redirect to what is no address is the service's breach of HTTP, or a protocol that it lacks.
         if isinstance(error, httpx.UnsupportedProtocol) or "location header" in str(error):
-            raise Refused(f"the request cannot be carried on: {reason_of(error)}") from error
+            raise Hopeless(f"the request cannot be carried on: {reason_of(error)}") from error
         if answered.is_set():
             raise Truncated(f"the connection broke in the body: {reason_of(error)}") from error
         raise Interrupted(f"the connection broke before an answer: {reason_of(error)}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
         # What hooks, authentication and redirects raise; the last one is of a host that has no name.
-        raise Refused(f"the request cannot be carried on: {reason_of(error)}") from error
+        raise Hopeless(f"the request cannot be carried on: {reason_of(error)}") from error
 
 
 def _is_of_no_host(error: BaseException) -> bool:
@@ -216,7 +197,10 @@ def _is_of_no_host(error: BaseException) -> bool:
 
 def _read_body(response: httpx.Response, limit: int, deadline: Deadline, abandoned: threading.Event) -> bytearray:
     """Return the body as it was sent; it ends at the latest a chunk after it was abandoned."""
-    limit = _limit(response, limit)
+    limit = limit_body(response.status_code, limit)
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal():
+        check_length(int(announced), limit)
     body = bytearray()
     for chunk in response.iter_raw():
         check_length(len(body) + len(chunk), limit)
@@ -224,17 +208,3 @@ def _read_body(response: httpx.Response, limit: int, deadline: Deadline, abandon
         if abandoned.is_set() or deadline.remaining() <= 0:
             raise TimedOut("the answer was not complete in time")
     return body
-
-
-def _limit(response: httpx.Response, limit: int) -> int:
-    """Return how many bytes of body the response may have; raises Oversized if it announces more."""
-    most = limit_body(response.status_code, limit)
-    announced = response.headers.get("content-length", "")
-    # h11 has refused what is no number, and one of more than 20 digits.
-    if announced.isascii() and announced.isdigit():
-        check_length(int(announced), most)
-    return most
-
-
-def _headers(response: httpx.Response) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}

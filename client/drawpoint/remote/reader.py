@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from drawpoint.draw.batch import COORDS_PREFIX, MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection, list_items
+from drawpoint.draw.batch import MAX_BODY_BYTES, BatchSelection, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
 from drawpoint.draw.seeds import resolve_seed
 from drawpoint.draw.selection import select_coords, select_sample
@@ -18,23 +19,23 @@ from drawpoint.errors import (
     RevisionChanged,
     StoreUnreadable,
 )
-from drawpoint.remote.answers import read_split, read_splits, read_statistics
+from drawpoint.remote.answers import Split, Splits, Statistics, read_document
 from drawpoint.remote.engine import Request
 from drawpoint.remote.requests import BatchRequest, DrawRequest, ItemRequest
 from drawpoint.remote.retry import pause_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import torch
 
     from drawpoint.format.manifest import StoreManifest
-    from drawpoint.remote.engine import Answer, Deadline
+    from drawpoint.remote.engine import Deadline
     from drawpoint.remote.retry import Transport
 
     Outcomes = dict[int, dict[str, torch.Tensor] | DrawpointError]
 
-Result = TypeVar("Result")
+Document = TypeVar("Document")
 
 
 class RemoteReader:
@@ -131,7 +132,13 @@ class RemoteReader:
         waiting: dict[int, ItemRequest] = {}
         for index, item in enumerate(items):
             try:
-                waiting[index] = self._request_item(item, selection)
+                if isinstance(item, DrawpointError):
+                    raise item
+                waiting[index] = ItemRequest(
+                    item,
+                    self._request_sample(item.sample_id, selection.counts, item.seed, item.part, selection.fields),
+                    self._request_coords(item.sample_id, selection.coords, item.seed) if selection.coords else None,
+                )
             except DrawpointError as error:
                 outcomes[index] = error
         deadline = self._transport.begin()
@@ -177,22 +184,22 @@ class RemoteReader:
 
         Raises StatisticsNotFound if it ships none, RevisionChanged if they are of another revision.
         """
-        statistics = self._read_document("statistics", "the statistics", read_statistics)
-        if statistics["revision"] != self._revision:
+        statistics = self._read_document("statistics", "the statistics", Statistics)
+        if statistics.revision != self._revision:
             raise RevisionChanged(
-                f"the statistics of store {self.store_id!r} are of revision {statistics['revision']}, this reader is "
+                f"the statistics of store {self.store_id!r} are of revision {statistics.revision}, this reader is "
                 f"of {self._revision}; open it anew with connection.store({self.store_id!r}).",
                 store=self.store_id,
             )
-        return statistics
+        return statistics.model_dump()
 
     def splits(self) -> list[str]:
         """Return the names of the splits that the store ships; raises SplitNotFound if it ships none."""
-        return self._read_document("splits", "the splits", read_splits)
+        return [split.name for split in self._read_document("splits", "the splits", Splits).splits]
 
     def split(self, name: str) -> list[str]:
         """Return the sample ids of a split; raises SplitNotFound naming near ones."""
-        return self._read_document(f"splits/{quote(name, safe='')}", f"split {name!r}", read_split)
+        return self._read_document(f"splits/{quote(name, safe='')}", f"split {name!r}", Split).samples
 
     def _request_sample(
         self,
@@ -209,15 +216,6 @@ class RemoteReader:
         selection = select_coords(self.manifest, sample_id, num_points, store=self.store_id)
         return DrawRequest(self.store_id, self._revision, selection, seed)
 
-    def _request_item(self, item: BatchItem | DrawpointError, selection: BatchSelection) -> ItemRequest:
-        if isinstance(item, DrawpointError):
-            raise item
-        counts, fields, coords = selection
-        draws = {"": self._request_sample(item.sample_id, counts, item.seed, item.part, fields)}
-        if coords:
-            draws[COORDS_PREFIX] = self._request_coords(item.sample_id, coords, item.seed)
-        return ItemRequest(item, draws)
-
     def _draw(self, draw: DrawRequest) -> dict[str, torch.Tensor]:
         return self._transport.ask(draw.request, lambda answer: draw.read(answer.body))
 
@@ -229,24 +227,20 @@ class RemoteReader:
         groups = [list(waiting)]
         while groups:
             group = groups.pop()
+            halves = [group[len(group) // 2 :], group[: len(group) // 2]] if len(group) > 1 else []
             batch = BatchRequest(self.store_id, self._revision, selection, [waiting[index] for index in group])
+            request = batch.request
+            if halves and len(request.body or b"") > MAX_BODY_BYTES:
+                groups += halves
+                continue
             try:
-                found = self._ask_batch(batch, deadline)
+                found = self._transport.ask(request, batch.read, deadline=deadline)
                 outcomes |= dict(zip(group, found, strict=True))
             except ResponseTooLarge as error:
-                if len(group) == 1:
+                groups += halves
+                if not halves:
                     outcomes[group[0]] = self._name_parts(error, waiting[group[0]].item.sample_id)
-                else:
-                    half = len(group) // 2
-                    groups += [group[half:], group[:half]]
         return outcomes
-
-    def _ask_batch(self, batch: BatchRequest, deadline: Deadline) -> list[dict[str, torch.Tensor] | DrawpointError]:
-        request = batch.request
-        if len(request.body or b"") > MAX_BODY_BYTES:
-            message = f"{request.description}: the request is larger than the service takes."
-            raise ResponseTooLarge(message, store=self.store_id)
-        return self._transport.ask(request, batch.read, deadline=deadline)
 
     def _name_parts(self, error: ResponseTooLarge, sample_id: str) -> ResponseTooLarge:
         return ResponseTooLarge(
@@ -256,6 +250,7 @@ class RemoteReader:
             sample=sample_id,
         )
 
-    def _read_document(self, path: str, what: str, read: Callable[[Answer], Result]) -> Result:
+    def _read_document(self, path: str, what: str, kind: type[Document]) -> Document:
         target = f"/stores/{quote(self.store_id, safe='')}/{path}"
-        return self._transport.ask(Request(target, f"{what} of store {self.store_id!r}", store=self.store_id), read)
+        request = Request(target, f"{what} of store {self.store_id!r}", store=self.store_id)
+        return self._transport.ask(request, partial(read_document, kind))

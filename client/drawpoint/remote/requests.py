@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from drawpoint.draw.batch import COORDS_PREFIX
 from drawpoint.errors import ResponseDamaged
 from drawpoint.format.payload import parse
 from drawpoint.format.tensors import as_float32_each
@@ -77,7 +78,10 @@ class DrawRequest:
         Raises ResponseDamaged unless the body holds exactly this draw.
         """
         arrays, metadata = parse(body)
-        self._check(metadata)
+        asked = {"sample": self.selection.sample_id, "seed": str(self.seed)}
+        if self.selection.part is not None:
+            asked["part"] = str(self.selection.part)
+        _check_metadata(metadata, store=self.store, revision=self.revision, **asked)
         return self.take(arrays)
 
     def take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
@@ -95,26 +99,18 @@ class DrawRequest:
                 raise ResponseDamaged(f"{field} came as {array.dtype}{list(array.shape)}, not as {dtype}{list(shape)}.")
         return as_float32_each({field: arrays[field] for field in expected})
 
-    def _check(self, metadata: Mapping[str, str]) -> None:
-        asked = {
-            "store": self.store,
-            "revision": self.revision,
-            "sample": self.selection.sample_id,
-            "seed": str(self.seed),
-        }
-        if self.selection.part is not None:
-            asked["part"] = str(self.selection.part)
-        for name, value in asked.items():
-            if metadata.get(name) != value:
-                raise ResponseDamaged(f"the answer is for {name} {metadata.get(name)!r}, asked for was {value!r}.")
-
 
 @dataclass(frozen=True, slots=True)
 class ItemRequest:
-    """An item of a batch, and its draws by the prefix that their fields have in its answer."""
+    """An item of a batch: its draw, and that of its coordinates if any are asked for."""
 
     item: BatchItem
-    draws: Mapping[str, DrawRequest]
+    draw: DrawRequest
+    coords: DrawRequest | None
+
+    def nbytes(self) -> int:
+        """Return the bytes of the item's tensors as they are sent."""
+        return self.draw.selection.nbytes() + (0 if self.coords is None else self.coords.selection.nbytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +124,22 @@ class BatchRequest:
 
     @property
     def request(self) -> Request:
-        tensors = sum(draw.selection.nbytes() for item in self.items for draw in item.draws.values())
         return Request(
             f"/stores/{quote(self.store, safe='')}/batch?revision={self.revision}",
             f"{len(self.items)} samples of store {self.store!r}",
             store=self.store,
             revision=self.revision,
             require_digest=True,
-            body=self.body,
-            limit=tensors + HEADER_BYTES + ITEM_HEADER_BYTES * len(self.items),
+            body=self._body(),
+            limit=HEADER_BYTES + sum(ITEM_HEADER_BYTES + each.nbytes() for each in self.items),
         )
 
-    @property
-    def body(self) -> bytes:
-        """The request as JSON."""
+    def _body(self) -> bytes:
         counts, fields, coords = self.selection
         asked: dict[str, Any] = {
             "samples": [
                 {"id": item.sample_id, "seed": item.seed, **({} if item.part is None else {"part": item.part})}
-                for item in (asked.item for asked in self.items)
+                for item in (each.item for each in self.items)
             ],
             "num_points": counts,
             "coords": coords,
@@ -160,43 +153,41 @@ class BatchRequest:
         """Return what an answer holds for each item; raises ResponseDamaged unless it is exactly what was asked for."""
         arrays, metadata = parse(answer.body)
         problems = self._check(metadata)
-        by_item: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        groups: dict[str, dict[str, np.ndarray[Any, Any]]] = {}  # by item, `0`, and by its coordinates, `0/coords`
         for name, array in arrays.items():
-            index, _, key = name.partition("/")
-            by_item.setdefault(index, {})[key] = array
+            group, _, field = name.rpartition("/")
+            groups.setdefault(group, {})[field] = array
         outcomes: list[dict[str, torch.Tensor] | DrawpointError] = []
         for number, asked in enumerate(self.items):
-            held = by_item.pop(str(number), {})
             problem = problems.pop(str(number), None)
-            if problem is None:
-                outcomes.append(_take_tensors(asked, held))
-            else:
-                if held:
-                    raise ResponseDamaged(f"the answer holds both tensors and an error of item {number}.")
+            if problem is not None:
                 outcomes.append(self._report(problem, asked.item.sample_id, answer))
-        if by_item or problems:
-            raise ResponseDamaged(
-                f"the answer holds more than was asked for: {', '.join((*by_item, *problems))[:200]}."
-            )
+                continue
+            tensors = asked.draw.take(groups.pop(str(number), {}))
+            if asked.coords is not None:
+                drawn = asked.coords.take(groups.pop(f"{number}/coords", {}))
+                tensors |= {f"{COORDS_PREFIX}{field}": tensor for field, tensor in drawn.items()}
+            outcomes.append(tensors)
+        if groups or problems:
+            raise ResponseDamaged(f"the answer holds more than was asked for: {', '.join((*groups, *problems))[:200]}.")
         return outcomes
 
     def _check(self, metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         """Return the problems of a batch by index, if its metadata are those of this batch."""
-        items = [asked.item for asked in self.items]
-        asked = {
-            "store": self.store,
-            "revision": self.revision,
-            "samples": [item.sample_id for item in items],
-            "seeds": [item.seed for item in items],
-            "parts": [item.part for item in items],
-        }
-        for name, value in asked.items():
-            found: Any = metadata.get(name)
-            if not isinstance(value, str):
-                found = _parse_json(name, found)
-            if found != value:
-                raise ResponseDamaged(f"the answer is for {name} {str(found)[:200]!r}, not those asked for.")
-        problems = _parse_json("errors", metadata.get("errors"))
+        try:
+            found = {name: json.loads(metadata[name]) for name in ("samples", "seeds", "parts", "errors")}
+        except (KeyError, ValueError, RecursionError) as error:
+            raise ResponseDamaged(f"the metadata of the answer are none of a batch: {error}.") from error
+        items = [each.item for each in self.items]
+        _check_metadata(
+            {**metadata, **found},
+            store=self.store,
+            revision=self.revision,
+            samples=[item.sample_id for item in items],
+            seeds=[item.seed for item in items],
+            parts=[item.part for item in items],
+        )
+        problems = found["errors"]
         if not isinstance(problems, dict) or not all(isinstance(problem, dict) for problem in problems.values()):
             raise ResponseDamaged("the errors of the answer are no problem documents.")
         return {index: check_problem(problem) for index, problem in problems.items()}
@@ -212,18 +203,8 @@ class BatchRequest:
         )
 
 
-def _take_tensors(asked: ItemRequest, held: dict[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
-    tensors = {}
-    # The longest prefix first: every key begins with the empty one.
-    for prefix in sorted(asked.draws, key=len, reverse=True):
-        own = {key.removeprefix(prefix): held.pop(key) for key in list(held) if key.startswith(prefix)}
-        taken = asked.draws[prefix].take(own)
-        tensors[prefix] = {f"{prefix}{field}": tensor for field, tensor in taken.items()}
-    return {key: tensor for prefix in asked.draws for key, tensor in tensors[prefix].items()}
-
-
-def _parse_json(name: str, text: str | None) -> Any:
-    try:
-        return json.loads(text or "")
-    except (ValueError, RecursionError) as error:
-        raise ResponseDamaged(f"the {name} of the answer are no JSON: {error}.") from error
+def _check_metadata(metadata: Mapping[str, Any], **asked: Any) -> None:
+    for name, value in asked.items():
+        found = metadata.get(name)
+        if found != value:
+            raise ResponseDamaged(f"the answer is for {name} {found!r:.200}, asked for was {value!r:.200}.")

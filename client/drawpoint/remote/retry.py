@@ -10,7 +10,6 @@ import secrets
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from drawpoint.errors import DataDamaged, DrawpointError, RequestFailed, ResponseDamaged
 from drawpoint.remote.answers import check_answer
@@ -18,21 +17,20 @@ from drawpoint.remote.engine import (
     LAST_TRY_SECONDS,
     Busy,
     Deadline,
+    Hopeless,
     Interrupted,
-    Oversized,
-    Refused,
     TimedOut,
     TransportFailure,
     Unreachable,
-    Untrusted,
 )
 from drawpoint.remote.settings import NOT_SHARED
-from drawpoint.remote.sockets import TLS, speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drawpoint.remote.engine import Answer, Engine, Request
+    from drawpoint.remote.engine import Answer, Request
+    from drawpoint.remote.http import HttpEngine
+    from drawpoint.remote.httpx_engine import HttpxEngine
     from drawpoint.remote.settings import ConnectionSettings
 
 Result = TypeVar("Result")
@@ -43,16 +41,13 @@ FIRST_CONTACT_SECONDS = 15.0
 BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_CAP_SECONDS = 10.0
 
-LOOK_SECONDS = 2.0
-"""How long it may take to find out why a service hung up on the first request."""
-
 _log = logging.getLogger("drawpoint")
 # Not the global generator: it is the caller's to seed, and forked workers share its state.
 _jitter = random.SystemRandom()
 
 
 class Transport:
-    """Answers requests over the engines of this process.
+    """Answers requests over the engine of this process.
 
     Safe to share between threads. It pickles by its settings, and a forked child opens its own connections: one
     that two processes share would hand each the other's answers.
@@ -60,7 +55,7 @@ class Transport:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
-        self._engines: dict[int, dict[str, Engine]] = {}
+        self._engines: dict[int, HttpEngine | HttpxEngine] = {}
         self._reached = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,33 +76,32 @@ class Transport:
         """
         deadline = deadline or self.begin()
         attempts = 0
-        damaged = fresh_connection = False
+        damaged = False
         before: TransportFailure | None = None
         while True:
             attempts += 1
             begun = deadline.elapsed()
             request_id = secrets.token_hex(8)
             try:
-                answer = self._send(request, request_id, deadline, fresh_connection=fresh_connection)
+                headers = self._headers(request, request_id)
+                answer = self.engine().send(request.target, headers, request.body, deadline, request.limit)
                 self._reached = True
                 check_answer(answer, request, request_id)
                 return read(answer)
             except (ResponseDamaged, DataDamaged) as error:
                 if damaged and isinstance(error, ResponseDamaged):
-                    raise with_context(error, request, request_id) from error
+                    raise _with_context(error, request, request_id) from error
                 if damaged:
                     raise
-                damaged = fresh_connection = True
+                damaged = True
+                self.engine().close_idle()  # what came over the old connections made no sense
                 _log.info("%s: %s Asking again.", request.description, error)
-            except TransportFailure as failed:
-                fresh_connection = False
-                failure = self._name_tls(failed, deadline) if attempts == 1 else failed
+            except TransportFailure as failure:
                 remaining = self._patience(failure) - deadline.elapsed()
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
                 pause = max(wish, min(wish + pause_before(attempts + 1), remaining / 2))
-                hopeless = isinstance(failure, Untrusted | Refused | Oversized)
-                if hopeless or remaining < LAST_TRY_SECONDS or wish >= remaining:
+                if isinstance(failure, Hopeless) or remaining < LAST_TRY_SECONDS or wish >= remaining:
                     cause = root_failure(failure, before, deadline.seconds - begun, deadline)
                     raise self._give_up(cause, request, request_id, attempts, deadline) from failure
                 before = failure
@@ -119,40 +113,23 @@ class Transport:
         """Return the deadline of a call that begins now."""
         return Deadline(self.settings.deadline, math.inf if self._reached else FIRST_CONTACT_SECONDS)
 
-    def start(self) -> None:
-        """Make the engines of this process, so that an invalid option is told at once."""
-        self._start_engines()
+    def engine(self) -> HttpEngine | HttpxEngine:
+        """Return the engine of this process; the first call makes it, and raises for an invalid option."""
+        engine = self._engines.get(os.getpid())
+        if engine is None:
+            from drawpoint.remote.httpx_engine import start_engine  # noqa: PLC0415  httpx is loaded when it is needed
+
+            for inherited in tuple(self._engines.values()):
+                inherited.close()
+            # Of two threads that get here at once, the engine of one is kept.
+            engine = self._engines.setdefault(os.getpid(), start_engine(self.settings))
+        return engine
 
     def close(self) -> None:
         """Close this process's idle connections; another request opens new ones."""
-        for engine in self._engines.pop(os.getpid(), {}).values():
+        engine = self._engines.pop(os.getpid(), None)
+        if engine is not None:
             engine.close()
-
-    def _send(self, request: Request, request_id: str, deadline: Deadline, *, fresh_connection: bool) -> Answer:
-        engine = self._start_engines()["draws" if request.require_digest else "documents"]
-        headers = self._headers(request, request_id)
-        return engine.send(
-            request.target, headers, request.body, deadline, request.limit, fresh_connection=fresh_connection
-        )
-
-    def _start_engines(self) -> dict[str, Engine]:
-        engines = self._engines.get(os.getpid())
-        if engines is None:
-            from drawpoint.remote.httpx_engine import start_engines  # noqa: PLC0415  httpx is loaded when it is needed
-
-            for inherited in tuple(self._engines.values()):
-                for engine in inherited.values():
-                    engine.close()
-            # Of two threads that get here at once, the engines of one are kept.
-            engines = self._engines.setdefault(os.getpid(), start_engines(self.settings))
-        return engines
-
-    def _name_tls(self, failure: TransportFailure, deadline: Deadline) -> TransportFailure:
-        """Return the failure of a first attempt, or that `https://` is missing if that is why it failed."""
-        if self._reached or not isinstance(failure, Interrupted) or urlsplit(self.settings.url).scheme != "http":
-            return failure
-        seconds = min(LOOK_SECONDS, max(deadline.remaining(), LAST_TRY_SECONDS))
-        return Refused(TLS) if speaks_tls(self.settings.url, seconds) else failure
 
     def _headers(self, request: Request, request_id: str) -> dict[str, str]:
         # A coding for documents whose undoing can be bounded; none for draws, which are compact already.
@@ -166,7 +143,7 @@ class Transport:
         return headers
 
     def _patience(self, failure: TransportFailure) -> float:
-        if isinstance(failure, Unreachable) and not self._reached:
+        if isinstance(failure, Unreachable | Interrupted) and not self._reached:
             return min(self.settings.deadline, FIRST_CONTACT_SECONDS)
         return self.settings.deadline
 
@@ -178,6 +155,8 @@ class Transport:
             message += f"; {attempts} attempts in {deadline.elapsed():.1f} s"
         if isinstance(failure, Unreachable):
             message += "; is `drawpoint serve` running there?"
+        elif isinstance(failure, Interrupted) and not self._reached and self.settings.url.startswith("http:"):
+            message += "; if it speaks TLS, write https:// in place of http:// in its address"
         elif isinstance(failure, Busy) and failure.retry_after > deadline.remaining():
             message += f"; it asks to wait {failure.retry_after:.0f} s, longer than the deadline allows"
         elif isinstance(failure, TimedOut):
@@ -203,7 +182,7 @@ def root_failure(
     return before if late and before is not None else failure
 
 
-def with_context(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:
+def _with_context(error: ResponseDamaged, request: Request, request_id: str) -> ResponseDamaged:
     """Return the error with what it is about."""
     placed = ResponseDamaged(
         f"{request.description}: {str(error).rstrip('.')}, also when asked for again (request {request_id}).",

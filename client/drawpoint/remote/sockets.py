@@ -9,17 +9,15 @@ import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from drawpoint.remote.engine import Deadline, Refused, TransportFailure, Unreachable, Untrusted, reason_of
+from drawpoint.remote.engine import Hopeless, TransportFailure, Unreachable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Result = TypeVar("Result")
+    from drawpoint.remote.engine import Deadline
 
-NO_TLS = "it speaks HTTP without TLS: write http:// in place of https:// in its address"
-TLS = "it speaks TLS: write https:// in place of http:// in its address"
+Result = TypeVar("Result")
 
 _NO_RECORD = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """What OpenSSL, by version, makes of `HTTP/1.1 400` where a record of TLS should be."""
@@ -33,7 +31,7 @@ def open_socket(
     `timeout` and `deadline` bound the name resolution and all addresses of the host together. Each address gets an
     equal share of what is left, so that one that drops packets does not keep the next one from being tried.
 
-    Raises Unreachable, Untrusted for a certificate that does not check out, and Refused if no TLS is spoken there.
+    Raises Unreachable, and Hopeless for a certificate that does not check out or where no TLS is spoken.
     """
     end = time.monotonic() + deadline.clip_connect(timeout)
     plain = _connect(_resolve(host, port, end - time.monotonic()), end)
@@ -55,24 +53,11 @@ def name_connect_failure(error: BaseException) -> TransportFailure:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Untrusted(f"its certificate is refused: {cause.verify_message}")
+            return Hopeless(f"its certificate is refused: {cause.verify_message}")
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_RECORD:
-            return Refused(NO_TLS)
+            return Hopeless("it speaks HTTP without TLS: write http:// in place of https:// in its address")
         cause = cause.__cause__ or cause.__context__
     return Unreachable(f"no connection: {reason_of(error)}")
-
-
-def speaks_tls(url: str, seconds: float) -> bool:
-    """Tell whether a handshake succeeds at the `http://` address `url`, whose servers of TLS just hang up on HTTP."""
-    parts = urlsplit(url)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Nothing is sent to it, and whose certificate it is will be checked once the address says https.
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        open_socket(str(parts.hostname), parts.port or 80, context, None, Deadline(seconds)).close()
-    except (TransportFailure, ValueError):
-        return False
-    return True
 
 
 def run_in_thread(call: Callable[[], Result]) -> Future[Result]:
