@@ -47,7 +47,7 @@ class FileTree:
             if root.is_file():
                 raise NotADirectoryError(f"{location} is a file; give a directory of samples as SOURCE.")
             is_there = root.exists()
-            with translated_errors("listed", storage.root, may_be_missing=True):
+            with translated_errors("listed", storage.root):
                 files = tuple(_local_files(root)) if is_there else ()
         else:
             files = tuple(storage.find(""))

@@ -12,7 +12,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -113,9 +113,9 @@ def load_filemap(path: str | os.PathLike[str]) -> FileMap:
 
     Raises ValueError for anything else, naming the attributes there are.
     """
-    data = Path(path).read_bytes()
+    text, is_toml = Path(path).read_bytes(), Path(path).suffix.lower() == ".toml"
     try:
-        filemap = FileMap.model_validate(_parse(data, Path(path).suffix.lower()))
+        filemap = FileMap.model_validate(tomllib.loads(text.decode()) if is_toml else json.loads(text))
     except ValidationError as error:
         attributes = ", ".join(FileMap.model_fields)
         raise ValueError(
@@ -214,12 +214,6 @@ def _without_distances(filemap: FileMap) -> FileMap:
     if filemap != PRESETS["drivaerstar"]:
         return filemap
     return filemap.model_copy(update={"volume_distance_to_surface": None})
-
-
-def _parse(data: bytes, suffix: str) -> Any:
-    if suffix == ".toml":
-        return tomllib.loads(data.decode())
-    return json.loads(data)
 
 
 def _letters(name: str) -> str:

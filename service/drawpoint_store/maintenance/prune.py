@@ -53,7 +53,7 @@ def find_leftovers(store_root: str | os.PathLike[str], manifest: drawpoint.forma
                 continue
             if not path.endswith(".zarr"):
                 folders.append(path)
-            elif storage.holds(path):
+            elif storage.find(path):  # some buckets list empty folders for a while
                 leftovers.append(path)
     return sorted(leftovers)
 

@@ -44,15 +44,12 @@ def check_size(place: str, nbytes: int, limit: int) -> None:
         )
 
 
-class DenseDocument(ValueError):
-    """JSON that would take more memory than it is worth; the message is half a sentence."""
-
-
 def check_density(data: bytes, bytes_a_value: int) -> None:
-    """Raise DenseDocument for JSON that parses into many more values than a document of its size has.
+    """Raise ValueError for JSON that parses into many more values than a document of its size has.
 
-    A comma or a bracket stands before every value, so counting them gives a bound without parsing.
+    The message is half a sentence. A comma or a bracket stands before every value, so counting them gives a bound
+    without parsing.
     """
     values = data.count(b",") + data.count(b"[") + data.count(b"{")
     if values > _FREE_VALUES + len(data) // bytes_a_value:
-        raise DenseDocument(f"its {len(data):,} bytes hold up to {values:,} values, more than such a document has")
+        raise ValueError(f"its {len(data):,} bytes hold up to {values:,} values, more than such a document has")

@@ -91,10 +91,6 @@ class BucketStorage(Storage):
                 return super().replace(name, data, stamp)
         return True
 
-    def holds(self, folder: str) -> bool:
-        with translated_errors("listed", self.join(folder)):
-            return any(self.client(read_only=True).list(f"{folder}/", chunk_size=1))
-
     def _get(self, name: str) -> bytes:
         found = self.client(read_only=True).get(name)
         check_size(self.join(name), found.meta["size"], self.access.document_bytes)

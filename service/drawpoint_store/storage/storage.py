@@ -8,17 +8,20 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
-from drawpoint_store.storage.bounds import MANIFEST_BYTES_A_VALUE, DenseDocument, check_density
+from drawpoint_store.storage.bounds import MANIFEST_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.bucket_access import explain, is_missing_bucket
 from drawpoint_store.storage.locations import join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeVar
 
     from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
     from drawpoint_store.storage.byte_sources import Source
+
+    Result = TypeVar("Result")
 
 
 class ObjectInfo(NamedTuple):
@@ -75,10 +78,7 @@ class Storage(os.PathLike[str]):
         Raises DataDamaged for what is no regular file inside a local root, or larger than `access.document_bytes`.
         """
         try:
-            with translated_errors("read", self.join(name), may_be_missing=True):
-                return self._get(name)
-        except FileNotFoundError:
-            return None
+            return self._ask("read", name, self._get)
         except MetadataDamaged as error:
             error.store = self.root
             raise
@@ -88,7 +88,7 @@ class Storage(os.PathLike[str]):
         data = self.read(name)
         try:
             check_density(data or b"", MANIFEST_BYTES_A_VALUE)
-        except DenseDocument as error:
+        except ValueError as error:
             raise MetadataDamaged(f"{self.join(name)} is not read: {error}.", store=self.root) from None
         return data
 
@@ -136,32 +136,18 @@ class Storage(os.PathLike[str]):
 
         A link to a folder is neither.
         """
-        place = self.join(folder)
-        try:
-            with translated_errors("listed", place, may_be_missing=True):
-                found = [(path.rstrip("/").rsplit("/", 1)[-1], is_folder) for path, is_folder in self._list(folder)]
-        except FileNotFoundError:
-            return [], []
-        return (
-            sorted(name for name, is_folder in found if is_folder),
-            sorted(name for name, is_folder in found if not is_folder),
-        )
+        names: dict[bool, list[str]] = {True: [], False: []}
+        for path, is_folder in self._ask("listed", folder, lambda folder: tuple(self._list(folder))) or ():
+            names[is_folder].append(path.rstrip("/").rsplit("/", 1)[-1])
+        return sorted(names[True]), sorted(names[False])
 
     def find(self, folder: str) -> Sequence[ObjectInfo]:
         """Return all objects in `folder` (`""`: the root) and in the folders below it; links are not followed."""
-        try:
-            with translated_errors("listed", self.join(folder), may_be_missing=True):
-                return tuple(self._find(folder))
-        except FileNotFoundError:
-            return ()
+        return self._ask("listed", folder, lambda folder: tuple(self._find(folder))) or ()
 
     def info(self, path: str) -> ObjectInfo | None:
         """Return what is known of an object, None for one that is not there."""
-        try:
-            with translated_errors("read", self.join(path), may_be_missing=True):
-                return self._info(path)
-        except FileNotFoundError:
-            return None
+        return self._ask("read", path, self._info)
 
     def count_bytes(self, path: str) -> int:
         """Return the bytes of all objects in the folder `path`."""
@@ -173,11 +159,6 @@ class Storage(os.PathLike[str]):
         None where the storage does not tell, and where there is nothing.
         """
         return max((found.changed for found in self.find(path) if found.changed is not None), default=None)
-
-    def holds(self, folder: str) -> bool:
-        """Tell whether there is an object in a folder that is listed: some buckets keep empty ones for a while."""
-        del folder
-        return True
 
     def check_file(self, name: str, most_bytes: int | None) -> None:
         """Raise DataDamaged for what is there and is no regular file inside a local root, or larger than `most_bytes`.
@@ -192,6 +173,16 @@ class Storage(os.PathLike[str]):
     @abstractmethod
     def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> StorePath:
         """Return the place of the group at `relpath` in a zarr Store, whose root is that place or lies above it."""
+
+    def _ask(self, done: str, name: str, ask: Callable[[str], Result]) -> Result | None:
+        """Return what the storage says of an object or folder, None for one that is not there."""
+        with translated_errors(done, self.join(name)):
+            try:
+                return ask(name)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if is_missing_bucket(error):
+                    raise
+                return None
 
     @abstractmethod
     def _get(self, name: str) -> bytes: ...
@@ -216,14 +207,11 @@ class Storage(os.PathLike[str]):
 
 
 @contextlib.contextmanager
-def translated_errors(done: str, place: str, *, may_be_missing: bool = False) -> Iterator[None]:
-    """Raise StoreUnreadable for whatever the storage raises, but FileNotFoundError where `place` may be missing."""
+def translated_errors(done: str, place: str) -> Iterator[None]:
+    """Raise StoreUnreadable for whatever the storage raises."""
     try:
         yield
     except DrawpointError:
         raise
     except Exception as error:  # noqa: BLE001  obstore's, fsspec's and each driver's errors have no common base
-        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError) and not is_missing_bucket(error)
-        if may_be_missing and is_missing:
-            raise FileNotFoundError(place) from None
         raise StoreUnreadable(f"{place} cannot be {done}: {explain(error)}.") from None
