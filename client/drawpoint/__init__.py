@@ -10,6 +10,7 @@ from drawpoint.extras import importing
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 
 if TYPE_CHECKING:
+    from drawpoint import transforms
     from drawpoint.draw.order import source_rows
     from drawpoint.draw.parts import Part, iter_parts
     from drawpoint.format.saving import save
@@ -44,6 +45,7 @@ __all__ = [
     "prefetch",
     "save",
     "source_rows",
+    "transforms",
 ]
 __version__ = "0.1.0"
 
@@ -68,6 +70,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # The service imports this package too, and needs nothing of the client.
+    if name == "transforms":
+        return importlib.import_module("drawpoint.transforms")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with importing("client", f"drawpoint.{name}"):
@@ -75,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

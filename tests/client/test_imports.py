@@ -65,6 +65,7 @@ def test_the_public_names_are_pinned_and_there() -> None:
         "prefetch",
         "save",
         "source_rows",
+        "transforms",
     ]
     assert all(name in dir(drawpoint) and getattr(drawpoint, name) is not None for name in drawpoint.__all__)
     assert not hasattr(drawpoint, "conect")

@@ -37,7 +37,7 @@ ROOMS = {
     "drawpoint_store": ("storage", "reading", "writing", "conversion", "inspecting", "maintenance"),
 }
 SHARED = {
-    *("drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export"),
+    *("drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export", "drawpoint.transforms"),
     *("drawpoint_store", "drawpoint_store.convert", "drawpoint_store.wording"),
 }
 # What a training alone imports, and `import drawpoint` only when asked: they are kinds of torch's own.

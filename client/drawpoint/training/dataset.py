@@ -16,6 +16,7 @@ from drawpoint.draw.selection import check_counts, check_fields, choose_held, na
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
 from drawpoint.training.epoch import SharedEpoch
 from drawpoint.training.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
+from drawpoint.training.transforms import Augmentation, Compose
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,8 @@ class SampleDataset(Dataset[Any]):
     - `num_points`: Points to draw by domain, as in `read_sample`. A domain that is not named is read in full.
     - `fields`: Fields to read. By default all.
     - `num_geometry_points`: Adds `geometry_position`, an independent draw of surface positions, (T, 3).
+    - `augment`: One of `drawpoint.transforms`, or a list of them: maps the sample as a whole, in the units of the store
+      and so before it is normalised. Its random numbers depend on what the draw depends on.
     - `normalise`: True for the statistics that the store ships, or a Normaliser, or statistics.
     - `transform`: A function that is called last, with the item. Its result is the item.
     - `seed`: An integer in 0..2**63-1.
@@ -82,6 +85,7 @@ class SampleDataset(Dataset[Any]):
         num_points: Mapping[str, int | None] | None = None,
         fields: Collection[str] | None = None,
         num_geometry_points: int | None = None,
+        augment: Augmentation | Sequence[Augmentation] | None = None,
         normalise: Normaliser | Mapping[str, Any] | bool | None = None,
         transform: Transform | None = None,
         seed: int = 0,
@@ -112,7 +116,10 @@ class SampleDataset(Dataset[Any]):
         self.mode = mode
         self.on_error = on_error
         self.with_sample_id = with_sample_id
-        self.transform = transform
+        self.transform = _check_transform(transform)
+        self.augment = _make_augmentation(augment)
+        if self.augment is not None:
+            self.augment.check({field: reader.manifest.fields[field].dim for field in drawn})
         self.normaliser = _make_normaliser(reader, normalise)
         if self.normaliser is not None:
             geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
@@ -159,6 +166,8 @@ class SampleDataset(Dataset[Any]):
                 index = replacement
         if isinstance(found, DrawpointError):
             raise found
+        if self.augment is not None:
+            found = self.augment(found, seed=self._geometry_seed(self.sample_ids[index]))
         item: dict[str, Any] = dict(found) if self.normaliser is None else {**self.normaliser.normalise(found)}
         if self.with_sample_id:
             item["sample_id"] = self.sample_ids[index]
@@ -243,6 +252,22 @@ def _check_geometry(reader: Reader, count: int | None) -> int | None:
         where = name_store(reader.manifest, store)
         raise UnknownDomain.among("domain", GEOMETRY_DOMAIN, domains, where=where, store=store)
     return check_integer("num_geometry_points", count, 1)
+
+
+def _check_transform(transform: Transform | None) -> Transform | None:
+    if isinstance(transform, Augmentation):
+        name = type(transform).__name__
+        raise InvalidParameter(
+            f"transform is called after normalisation and without a seed, where {name} would be wrong; give it as "
+            f"augment={name}(...)."
+        )
+    return transform
+
+
+def _make_augmentation(augment: Augmentation | Sequence[Augmentation] | None) -> Augmentation | None:
+    if augment is None or isinstance(augment, Augmentation):
+        return augment
+    return Compose(augment if isinstance(augment, Sequence) else [augment])
 
 
 def _make_normaliser(reader: Reader, normalise: Normaliser | Mapping[str, Any] | bool | None) -> Normaliser | None:
