@@ -172,13 +172,13 @@ def test_a_concurrency_can_be_set_and_is_that_of_the_next_read(
     reader = ZarrChunkReader(store_root, read_concurrency=2)
     expected = {field: tensor.numpy() for field, tensor in reader.read_sample(SID, seed=0).items()}
     reader.read_concurrency = 4
-    together, read_runs = threading.Barrier(4, timeout=60), chunks.read_runs
+    together, read_local = threading.Barrier(4, timeout=60), chunks.read_local
 
     def meet(*arguments: Any) -> None:
         together.wait()
-        read_runs(*arguments)
+        read_local(*arguments)
 
-    monkeypatch.setattr("drawpoint_store.reading.plan_reader.read_runs", meet)
+    monkeypatch.setattr("drawpoint_store.reading.plan_reader.read_local", meet)
     assert_equal(reader.read_sample(SID, seed=0), expected)
     assert reader.read_concurrency == pickle.loads(pickle.dumps(reader)).read_concurrency == 4
 

@@ -26,6 +26,7 @@ from drawpoint_store.inspecting.verify import (
 )
 from drawpoint_store.reading.digests import (
     ABSENT_CHUNK_CRC,
+    CRC_BYTES,
     ArrayDigests,
     SampleDigest,
     array_digest,
@@ -150,10 +151,10 @@ def _read_chunks(
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yield an array's rows chunk by chunk in stored order, and append the checksum of each chunk to `table`."""
     n_shards = -(-array.n_chunks // array.chunks_per_shard)
-    run_sync(sample.read_indexes([(array, field, range(n_shards))]), sample.source)
+    run_sync(sample.read_indexes([(array, field, shard) for shard in range(n_shards)]), sample.source)
     step = max(1, BLOCK_POINTS // array.chunk_points)
     for first in range(0, array.n_chunks, step):
-        places = sample.places(array, field, range(first, min(first + step, array.n_chunks)))
+        places = [sample.place(array, field, chunk) for chunk in range(first, min(first + step, array.n_chunks))]
         stored = [place for place in places if place.nbytes]
         try:
             fetched = iter(sample.source.fetch([Span(place.key, place.offset, place.nbytes) for place in stored]))
@@ -161,14 +162,15 @@ def _read_chunks(
                 if place.nbytes:
                     encoded = next(fetched)
                     rows = sample.rows(array, field, place, encoded)
-                    table += array.decoder.checksum(encoded)
+                    checksum = array.decoder.checksum(encoded)
                 else:
                     rows = np.full((array.chunk_points, array.dim), array.fill_value, array.dtype)
-                    table += ABSENT_CHUNK_CRC
+                    checksum = ABSENT_CHUNK_CRC
+                table += checksum.to_bytes(CRC_BYTES, "little")
                 yield rows[: n_points - place.chunk * array.chunk_points]
         except FileNotFoundError as error:
             lost = next(place for place in stored if place.key == str(error))
-            raise sample.shard_missing(array, field, lost) from error
+            raise sample.chunk_missing(array, field, lost.chunk) from error
 
 
 def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _Scan]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from drawpoint_store.reading.codecs import DECODES, Decoder, most_encoded_bytes
-from drawpoint_store.reading.digests import CRC_BYTES, SampleDigest, parse_table
+from drawpoint_store.reading.digests import CRC_BYTES, SampleDigest, parse_table, table_digest
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 
 if TYPE_CHECKING:
@@ -28,11 +28,28 @@ MOST_CODECS = 8
 """Codecs of a chunk or an index; writers use two to four."""
 
 
-@dataclass(frozen=True, slots=True)
+MISPLACED = -1
+"""In the place of a chunk's size: the index gives it a place where none can be."""
+
+
+class Shard(NamedTuple):
+    """One shard of an array: the key of its object, and where in it the bytes of its chunks lie.
+
+    `offsets` and `sizes` (int64) begin with chunk `first`; the size of a chunk that the index declares absent is 0.
+    """
+
+    key: str
+    first: int
+    offsets: memoryview
+    sizes: memoryview
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ShardedArray:
     """An array that is read directly: rows of `dim` values in chunks, chunks in shards, shards in objects.
 
-    `table` holds the checksum of each chunk in order, None where the array has none.
+    `table` holds the checksum of each chunk (uint32), None where the array has none. `shards` are those whose indexes
+    were read.
     """
 
     name: str
@@ -46,25 +63,32 @@ class ShardedArray:
     index_at_start: bool
     index_has_crc: bool
     fill_value: float
-    table: bytes | None
-
-    def checksum(self, chunk: int) -> bytes | None:
-        """Return the checksum that the table holds for a chunk."""
-        return None if self.table is None else self.table[CRC_BYTES * chunk : CRC_BYTES * (chunk + 1)]
+    table: memoryview | None
+    table_digest: str | None
+    shards: dict[int, Shard] = field(default_factory=dict)
 
     @property
     def index_bytes(self) -> int:
         """Bytes of a shard's index, its checksum included."""
         return self.chunks_per_shard * INDEX_ENTRY_BYTES + (CRC_BYTES if self.index_has_crc else 0)
 
-    @property
-    def most_encoded_bytes(self) -> int:
-        """More than any codec makes of a chunk: what an index promises beyond that is damage."""
-        return most_encoded_bytes(self.decoder.nbytes)
-
     def shard_key(self, shard: int) -> str:
         """Return the key of a shard's object, below the sample's group."""
         return self.key_format.format(shard)
+
+    def keep_index(self, shard: int, entries: np.ndarray[Any, Any] | None) -> None:
+        """Keep what the index of a shard says: (offset, nbytes) of each chunk, uint64; None: no chunk is stored."""
+        key, first = self.shard_key(shard), shard * self.chunks_per_shard
+        if entries is None:
+            nothing = np.broadcast_to(np.int64(0), self.chunks_per_shard).data
+            self.shards[shard] = Shard(key, first, nothing, nothing)
+            return
+        offsets, sizes = entries.T
+        # More than any codec makes of a chunk is damage.
+        is_possible = (sizes > 0) & (sizes <= most_encoded_bytes(self.decoder.nbytes)) & (offsets < 2**63)
+        kept = np.where(is_possible, sizes, 0).astype(np.int64)
+        kept[~is_possible & ~((offsets == MISSING) & (sizes == MISSING))] = MISPLACED
+        self.shards[shard] = Shard(key, first, offsets.astype(np.int64).data, kept.data)
 
 
 class NeedsZarr(ValueError):
@@ -124,6 +148,7 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         or not isinstance(node["fill_value"], (int, float, str))
     ):
         raise NeedsZarr
+    table = parse_table(node.get("attributes"), grid.n_chunks)
     return ShardedArray(
         name=layout.array_name,
         key_format=_key_format(layout.array_name, node["chunk_key_encoding"]),
@@ -137,7 +162,8 @@ def parse_array(node: Mapping[str, Any], layout: ArrayLayout, grid: DomainSample
         index_at_start=sharding.get("index_location", "end") == "start",
         index_has_crc="crc32c" in index_names,
         fill_value=_fill_value(node["fill_value"], np.dtype(dtype)),
-        table=parse_table(node.get("attributes"), grid.n_chunks),
+        table=None if table is None else np.frombuffer(table, "<u4").astype(np.uint32).data,
+        table_digest=table_digest(table),
     )
 
 

@@ -1,9 +1,10 @@
-"""Chunks: what is to be fetched of them, and their rows, decoded and put where they belong."""
+"""Chunks: read, checked against their places, decoded, and their rows put where they belong."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import crc32c
 import numpy as np
 
 from drawpoint.errors import DataDamaged
@@ -11,158 +12,306 @@ from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.storage.byte_sources import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from drawpoint.errors import ChunkMissing
     from drawpoint_store.reading.arrays import ShardedArray
     from drawpoint_store.reading.open_sample import ChunkPlace, OpenSample
     from drawpoint_store.reading.plan import DomainDraw, ReadPlan
     from drawpoint_store.storage.byte_sources import Buffer, Fetching
+    from drawpoint_store.storage.local_storage import OpenFile
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
-"""Decoded chunks by OpenSample.chunk_key."""
+"""Decoded chunks by `Target.chunk_key`."""
 
+_READ_BYTES = 2**18
+"""Chunks that lie side by side are read in place in one call, up to so many bytes: what a core's cache holds."""
 
-class Destination(NamedTuple):
-    """Rows `start` to `stop` of a chunk belong at row `row` of the answer."""
+_READ_BUFFERS = 512
+"""The buffers of such a call; the system takes 1,024."""
 
-    row: int
-    start: int
-    stop: int
+Piece = tuple[int, int, int]
+"""(start, stop, row): rows `start` to `stop` of a chunk belong at row `row` of the answer."""
 
 
 class Target(NamedTuple):
-    """One array of a read: how it is stored, what it is called, and which chunks' rows belong where in `rows`."""
+    """One array of a read: where its rows go, (T, dim), which pieces of chunks they are, and the chunks to be read."""
 
+    sample: OpenSample
     array: ShardedArray
     field: str
     rows: np.ndarray[Any, Any]
-    destinations: dict[int, list[Destination]]
+    pieces: Mapping[int, Sequence[Piece]]
+    chunks: Sequence[int]
 
     def place(self, chunk: int, values: np.ndarray[Any, Any]) -> None:
         """Copy the drawn rows of a chunk to where they belong."""
-        for row, start, stop in self.destinations[chunk]:
+        for start, stop, row in self.pieces[chunk]:
             self.rows[row : row + stop - start] = values[start:stop]
+
+    def chunk_key(self, chunk: int) -> str:
+        """Return what names a chunk among all chunks of a store, in every revision of it."""
+        return f"{self.sample.relpath}/{self.array.name}/{chunk}"
+
+    def missing(self, chunk: int) -> ChunkMissing:
+        """Build the error for a chunk whose shard is gone."""
+        return self.sample.chunk_missing(self.array, self.field, chunk)
+
+
+def find_targets(
+    sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
+) -> Fetching[tuple[list[Target], list[str]]]:
+    """Return what is to be read of each array, and the fields that only zarr-python reads.
+
+    The sample's metadata has been read; its indexes are read here.
+    """
+    pieces = {id(draw): find_pieces(draw) for draw in plan.draws.values()}
+    targets = []
+    fallback_fields = []
+    missing = []
+    for field, draw in plan.arrays.items():
+        array = sample.array(draw)
+        if array is None:
+            fallback_fields.append(field)
+            continue
+        of_chunks = pieces[id(draw.draw)]
+        targets.append(Target(sample, array, field, out[field].reshape(-1, array.dim), of_chunks, list(of_chunks)))
+        shards = dict.fromkeys(chunk // array.chunks_per_shard for chunk in of_chunks)
+        missing += [(array, field, shard) for shard in shards if shard not in array.shards]
+    if missing:
+        yield from sample.read_indexes(missing)
+    return targets, fallback_fields
+
+
+def find_pieces(draw: DomainDraw) -> dict[int, list[Piece]]:
+    """Return the pieces that are drawn of each chunk, in the order of its rows."""
+    pieces: dict[int, list[Piece]] = {}
+    row = 0
+    for chunk, start, stop in draw.rows:
+        if chunk in pieces:
+            pieces[chunk] = sorted([*pieces[chunk], (start, stop, row)])
+        else:
+            pieces[chunk] = [(start, stop, row)]
+        row += stop - start
+    return pieces
+
+
+def split_targets(targets: Sequence[Target], count: int) -> list[list[Target]]:
+    """Return `count` shares of as many chunks, fewer where there are fewer chunks; neighbours stay together."""
+    total = sum(len(target.chunks) for target in targets)
+    count = min(count, total)
+    shares = []
+    for number in range(count):
+        share = []
+        begin, end = (total * each // count for each in (number, number + 1))
+        for target in targets:
+            chunks = target.chunks[max(begin, 0) : max(end, 0)]
+            if chunks:
+                share.append(target._replace(chunks=chunks))
+            begin, end = begin - len(target.chunks), end - len(target.chunks)
+        shares.append(share)
+    return shares
+
+
+def read_local(targets: Iterable[Target], cache: ChunkCache | None, *, wait: bool = True) -> bool:
+    """Read chunks from open files, and tell whether they all are in place; without `wait` some may have to wait."""
+    for target in targets:
+        rows = target.rows
+        left: Sequence[int] | None = target.chunks
+        is_plain = target.array.decoder.crc_bytes is not None
+        if cache is None and is_plain and rows.dtype == target.array.dtype and rows.flags.c_contiguous:
+            left = _read_in_place(target, wait=wait)
+        if left is None or not all(_read_aside(target, chunk, cache, wait=wait) for chunk in left):
+            return False
+    return True
+
+
+class _Read(NamedTuple):
+    """Bytes that lie side by side in a shard: the buffers for them, and for each chunk its rows and its checksum."""
+
+    shard: int
+    offset: int
+    nbytes: int
+    buffers: list[memoryview]
+    chunks: list[tuple[int, list[memoryview], memoryview]]
+
+
+def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
+    """Read the rows of chunks that are stored as they are to where they belong, and return the chunks that are left.
+
+    Left are those that are not stored, and those whose bytes are not what they should be. None if some would have to
+    be waited for, and must not.
+    """
+    array = target.array
+    reads, left = _find_reads(target)
+    for shard, offset, nbytes, buffers, chunks in reads:
+        file = _open_shard(target, shard, wait=wait)
+        if file is None or file.read_into(buffers, offset, nbytes, wait=wait) < nbytes:
+            if not wait:
+                return None
+            left += [chunk for chunk, _, _ in chunks]
+            continue
+        for chunk, views, stored in chunks:
+            checksum = 0
+            for view in views:
+                checksum = crc32c.crc32c(view, checksum)
+            is_right = not stored or checksum == int.from_bytes(stored, "little")
+            if not is_right or (array.table is not None and checksum != array.table[chunk]):
+                left.append(chunk)
+    return left
+
+
+def _find_reads(target: Target) -> tuple[list[_Read], list[int]]:
+    """Return how to read the chunks of an array in place, and those that are not stored, or not as they are."""
+    array = target.array
+    row_bytes = array.dim * array.dtype.itemsize
+    nbytes, crc_bytes = array.decoder.nbytes, array.decoder.crc_bytes or 0
+    rows = target.rows.data.cast("B")
+    checksums = memoryview(bytearray(crc_bytes * len(target.chunks)))
+    others = np.empty(nbytes, np.uint8).data
+    """Takes the rows of a chunk that are not drawn, of one chunk a read."""
+    reads: list[_Read] = []
+    left = []
+    joins = False
+    for number, chunk in enumerate(target.chunks):
+        shard = chunk // array.chunks_per_shard
+        _, first, offsets, sizes = array.shards[shard]
+        if sizes[chunk - first] != nbytes + crc_bytes:
+            left.append(chunk)
+            continue
+        views = []
+        at, is_whole = 0, True
+        for start, stop, row in target.pieces[chunk]:
+            if at < start:
+                views.append(others[at * row_bytes : start * row_bytes])
+                is_whole = False
+            views.append(rows[row * row_bytes : (row + stop - start) * row_bytes])
+            at = stop
+        if at < array.chunk_points:
+            views.append(others[at * row_bytes :])
+            is_whole = False
+        stored = checksums[crc_bytes * number : crc_bytes * (number + 1)]
+        buffers = [*views, stored] if crc_bytes else views
+        offset = offsets[chunk - first]
+        last = reads[-1] if joins else None
+        if (
+            last is not None
+            and last.shard == shard
+            and last.offset + last.nbytes == offset
+            and last.nbytes + nbytes <= _READ_BYTES
+            and len(last.buffers) + len(buffers) <= _READ_BUFFERS
+        ):
+            last.buffers.extend(buffers)
+            last.chunks.append((chunk, views, stored))
+            reads[-1] = last._replace(nbytes=last.nbytes + nbytes + crc_bytes)
+        else:
+            reads.append(_Read(shard, offset, nbytes + crc_bytes, buffers, [(chunk, views, stored)]))
+        joins = is_whole
+    return reads, left
+
+
+def _read_aside(target: Target, chunk: int, cache: ChunkCache | None, *, wait: bool) -> bool:
+    """Read a chunk from an open file, decode it and put its rows in place; tells what `read_local` tells."""
+    place = _settle(target, chunk, cache)
+    if place is None:
+        return True
+    file = _open_shard(target, chunk // target.array.chunks_per_shard, wait=wait)
+    if file is None:
+        return False
+    data = np.empty(place.nbytes, np.uint8).data
+    done = file.read_into([data], place.offset, place.nbytes, wait=wait)
+    if done < place.nbytes and not wait:
+        return False
+    _finish(target, place, data[:done], cache)
+    return True
+
+
+def _open_shard(target: Target, shard: int, *, wait: bool) -> OpenFile | None:
+    key, first, _, _ = target.array.shards[shard]
+    if not wait:
+        return target.sample.source.find_open(key)
+    try:
+        return target.sample.source.open(key)
+    except FileNotFoundError as error:
+        raise target.missing(max(first, target.chunks[0])) from error
+
+
+def _settle(target: Target, chunk: int, cache: ChunkCache | None) -> ChunkPlace | None:
+    """Return where the bytes of a chunk are to be read, None if nothing is: its rows are in place.
+
+    Nothing is to be read of a chunk that is still decoded, and of one of nothing but the fill value.
+    """
+    array = target.array
+    values = None if cache is None else cache.get(target.chunk_key(chunk))
+    if values is None:
+        place = target.sample.place(array, target.field, chunk)
+        if place.nbytes:
+            return place
+        fill_value = np.array(array.fill_value, array.dtype)
+        values = np.broadcast_to(fill_value, (array.chunk_points, array.dim))
+    target.place(chunk, values)
+    return None
+
+
+def _finish(target: Target, place: ChunkPlace, encoded: memoryview, cache: ChunkCache | None) -> None:
+    """Decode a chunk and put its rows where they belong. Raises ChunkDamaged."""
+    values = target.sample.rows(target.array, target.field, place, encoded)
+    target.place(place.chunk, values)
+    if cache is not None:
+        # A view would keep all that was fetched along with it in memory.
+        held = values.copy() if target.array.decoder.is_plain else values
+        cache.put(target.chunk_key(place.chunk), held, held.nbytes)
 
 
 class Run(NamedTuple):
-    """Chunks of one array that lie side by side in one object."""
+    """Chunks of one array that lie side by side in one object, to be fetched together."""
 
     target: Target
     span: Span
     places: list[ChunkPlace]
 
 
-def find_runs(
-    sample: OpenSample,
-    plan: ReadPlan,
-    out: Mapping[str, np.ndarray[Any, Any]],
-    cache: ChunkCache | None,
-    most_bytes: int,
-) -> Fetching[tuple[list[Run], list[str]]]:
-    """Return what is to be fetched of the chunks, in runs of `most_bytes`, and the fields that only zarr-python reads.
-
-    The sample's metadata has been read; its indexes are read here. What `cache` holds goes to its place in `out`.
-    """
-    direct: list[tuple[str, DomainDraw, ShardedArray, np.ndarray[Any, Any]]] = []
-    fallback_fields = []
-    for field, draw in plan.arrays.items():
-        array = sample.array(draw)
-        if array is None:
-            fallback_fields.append(field)
-        else:
-            direct.append((field, draw.draw, array, out[field]))
-    yield from sample.read_indexes(
-        [
-            (array, field, sorted({rows.chunk // array.chunks_per_shard for rows in draw.rows}))
-            for field, draw, array, _ in direct
-        ]
-    )
-    destinations = {id(draw): _find_destinations(draw) for draw in plan.draws.values()}
+def find_runs(targets: Iterable[Target], cache: ChunkCache | None, most_bytes: int) -> list[Run]:
+    """Return what is to be fetched: chunks that lie side by side together, up to `most_bytes`, and never a gap."""
     runs: list[Run] = []
-    for field, rows, array, filled in direct:
-        target = Target(array, field, filled.reshape(-1, array.dim), destinations[id(rows)])
-        wanted = target.destinations if cache is None else _place_cached(sample, target, cache)
-        runs += _join_chunks(sample, target, wanted, most_bytes)
-    return runs, fallback_fields
+    for target in targets:
+        settled = (_settle(target, chunk, cache) for chunk in target.chunks)
+        begin = len(runs)
+        for place in sorted((place for place in settled if place is not None), key=lambda place: place[1:]):
+            if len(runs) > begin:
+                (key, start, nbytes, _), places = runs[-1].span, runs[-1].places
+                assert nbytes is not None
+                if key == place.key and start + nbytes == place.offset and nbytes + place.nbytes <= most_bytes:
+                    places.append(place)
+                    runs[-1] = Run(target, Span(key, start, nbytes + place.nbytes), places)
+                    continue
+            runs.append(Run(target, Span(place.key, place.offset, place.nbytes), [place]))
+    return runs
 
 
-def _find_destinations(draw: DomainDraw) -> dict[int, list[Destination]]:
-    """Return where the drawn rows of each chunk belong in the answer."""
-    destinations: dict[int, list[Destination]] = {}
-    row = 0
-    for chunk, start, stop in draw.rows:
-        destinations.setdefault(chunk, []).append(Destination(row, start, stop))
-        row += stop - start
-    return destinations
-
-
-def _join_chunks(sample: OpenSample, target: Target, chunks: Iterable[int], most_bytes: int) -> Iterator[Run]:
-    """Return what to fetch of one array, chunks that lie side by side together; gaps are never fetched.
-
-    Chunks that the index declares absent are nothing but the fill value, and are put in place here.
-    """
-    array = target.array
-    run: Run | None = None
-    for place in sorted(sample.places(array, target.field, chunks), key=lambda place: place[1:]):
-        if place.nbytes == 0:
-            fill_value = np.array(array.fill_value, array.dtype)
-            target.place(place.chunk, np.broadcast_to(fill_value, (array.chunk_points, array.dim)))
-            continue
-        if run is not None and run.span.key == place.key:
-            _, start, nbytes, _ = run.span
-            assert nbytes is not None
-            if place.offset == start + nbytes and nbytes + place.nbytes <= most_bytes:
-                run.places.append(place)
-                run = run._replace(span=Span(place.key, start, nbytes + place.nbytes))
-                continue
-        if run is not None:
-            yield run
-        run = Run(target, Span(place.key, place.offset, place.nbytes), [place])
-    if run is not None:
-        yield run
-
-
-def _place_cached(sample: OpenSample, target: Target, cache: ChunkCache) -> list[int]:
-    """Put the rows of chunks that are still decoded where they belong, and return the chunks that are not."""
-    wanted = []
-    for chunk in target.destinations:
-        values = cache.get(sample.chunk_key(target.array, chunk))
-        if values is None:
-            wanted.append(chunk)
-        else:
-            target.place(chunk, values)
-    return wanted
-
-
-def read_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
+def fetch_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
     """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
     try:
-        place_runs(sample, runs, sample.source.fetch([run.span for run in runs]), cache)
+        place_runs(runs, sample.source.fetch([run.span for run in runs]), cache)
     except FileNotFoundError as error:
-        raise find_lost(sample, runs, error) from error
+        raise find_lost(runs, error) from error
 
 
-def place_runs(sample: OpenSample, runs: list[Run], fetched: Iterable[Buffer], cache: ChunkCache | None) -> None:
+def place_runs(runs: list[Run], fetched: Iterable[Buffer], cache: ChunkCache | None) -> None:
     """Decode the chunks of `runs` and put their rows where they belong."""
     for run, data in zip(runs, fetched, strict=True):
-        target, view = run.target, memoryview(data)
+        view = memoryview(data)
         for place in run.places:
             begin = place.offset - run.span.start
             try:
-                values = sample.rows(target.array, target.field, place, view[begin : begin + place.nbytes])
+                _finish(run.target, place, view[begin : begin + place.nbytes], cache)
             except DataDamaged:
-                sample.source.forget(run.span for run in runs)
+                run.target.sample.source.forget(run.span for run in runs)
                 raise
-            target.place(place.chunk, values)
-            if cache is not None:
-                # A view would keep all that was fetched along with it in memory.
-                held = values.copy() if target.array.decoder.is_plain else values
-                cache.put(sample.chunk_key(target.array, place.chunk), held, held.nbytes)
 
 
-def find_lost(sample: OpenSample, runs: list[Run], error: FileNotFoundError) -> ChunkMissing:
+def find_lost(runs: list[Run], error: FileNotFoundError) -> ChunkMissing:
     """Return the error for the object that is gone, which `error` names, whichever was being waited for."""
     lost = next(run for run in runs if run.span.key == str(error))
-    return sample.shard_missing(lost.target.array, lost.target.field, lost.places[0])
+    return lost.target.missing(lost.places[0].chunk)

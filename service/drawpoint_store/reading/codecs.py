@@ -37,12 +37,14 @@ class Decoder:
     """Undoes the codecs of one array's chunks, each of which decodes to `nbytes` bytes.
 
     `chain` has the codecs in the order of decoding. Where there is nothing but checksums, `is_plain`, what is decoded
-    is a view of the stored bytes.
+    is a view of the stored bytes. `crc_bytes` is then what follows the rows of a chunk, and None where that is not its
+    checksum or nothing.
     """
 
     def __init__(self, chain: Sequence[Decode], nbytes: int) -> None:
         self.nbytes = nbytes
         self.is_plain = all(decode is _strip_crc32c for decode in chain)
+        self.crc_bytes = CRC_BYTES * len(chain) if self.is_plain and len(chain) <= 1 else None
         self._ends_with_crc = bool(chain) and chain[0] is _strip_crc32c
         # The last one gives the chunk, those before it what other codecs have made of it.
         self._steps = [(decode, most_encoded_bytes(nbytes)) for decode in chain[:-1]]
@@ -57,11 +59,11 @@ class Decoder:
             raise UndecodableError(f"it holds {len(data)} bytes instead of {self.nbytes}")
         return data
 
-    def checksum(self, encoded: Buffer) -> bytes:
+    def checksum(self, encoded: Buffer) -> int:
         """Return the crc32c of a chunk: the last of its bytes where they are that, as `decode` has checked."""
         if self._ends_with_crc:
-            return bytes(encoded[-CRC_BYTES:])
-        return crc32c.crc32c(encoded).to_bytes(CRC_BYTES, "little")
+            return int.from_bytes(encoded[-CRC_BYTES:], "little")
+        return crc32c.crc32c(encoded)
 
 
 def _strip_crc32c(data: Buffer, _: int) -> Buffer:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drawpoint.format.manifest import ArrayLayout
 
 CRC_BYTES = 4
-ABSENT_CHUNK_CRC = bytes(CRC_BYTES)
+ABSENT_CHUNK_CRC = 0
 """The checksum in a table of a chunk that is not stored, since all of it is the fill value: the crc32c of no bytes."""
 
 _ATTRIBUTE = "drawpoint"

@@ -12,27 +12,25 @@ import numpy as np
 from drawpoint.errors import ChunkDamaged, ChunkMissing, MetadataDamaged
 from drawpoint_store.reading.arrays import (
     INDEX_ENTRY_BYTES,
-    MISSING,
+    MISPLACED,
     NeedsZarr,
     ShardedArray,
     parse_array,
     parse_group,
 )
 from drawpoint_store.reading.codecs import UndecodableError
-from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, covers_tables, table_digest
+from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, covers_tables
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.byte_sources import ABSENT, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Any
 
     from drawpoint.format.manifest import ArrayLayout, SampleEntry
     from drawpoint_store.reading.digests import SampleDigest
     from drawpoint_store.reading.plan import ArrayDraw
     from drawpoint_store.storage.byte_sources import Buffer, Fetching, Source
-
-ShardIndex = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 
 _METADATA = "zarr.json"
 
@@ -60,7 +58,6 @@ class OpenSample:
         self._stored_digest: SampleDigest | None = None
         self._nodes: dict[str, Any] | None = None
         self._arrays: dict[str, ShardedArray | None] = {}
-        self._indexes: dict[tuple[str, int], ShardIndex] = {}
         self._ahead: dict[Span, Buffer] = {}
         self._group_crc = 0
         self._n_chunks = sum(grid.n_chunks for grid in entry.domains.values())
@@ -109,56 +106,47 @@ class OpenSample:
         is_bound = self._digest is not None if bound is None else bound.chunks is not None
         if is_bound and (parsed is None or (bound is None and self._stored_digest is not None)):
             raise self._damaged(draw.layout.field, f"our own writer does not write {name} like this")
-        if bound is not None and bound.chunks != table_digest(parsed.table if parsed else None):
+        if bound is not None and bound.chunks != (parsed.table_digest if parsed else None):
             raise ValueError("its table of checksums is not the one that its group was written with")
         return parsed
 
-    def read_indexes(self, wanted: Sequence[tuple[ShardedArray, str, Iterable[int]]]) -> Fetching[None]:
-        """Read the indexes of (array, field, shards) that are not known yet, all in one fetch."""
-        missing = {
+    def read_indexes(self, missing: Sequence[tuple[ShardedArray, str, int]]) -> Fetching[None]:
+        """Read the indexes of (array, field, shard), all in one fetch. Raises ChunkMissing and MetadataDamaged."""
+        wanted = {
             Span(array.shard_key(shard), 0 if array.index_at_start else -array.index_bytes, array.index_bytes, True): (
                 array,
                 field,
                 shard,
             )
-            for array, field, shards in wanted
-            for shard in shards
-            if (array.name, shard) not in self._indexes
+            for array, field, shard in missing
         }
-        if not missing:
-            return
         ahead, self._ahead = self._ahead, {}
-        found = {span: ahead[span] for span in missing if span in ahead}
-        spans = [span for span in missing if span not in found]
+        found = {span: ahead[span] for span in wanted if span in ahead}
+        spans = [span for span in wanted if span not in found]
         try:
             found.update(zip(spans, (yield spans) if spans else (), strict=True))
         except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
-            array, field, shard = next(missing[span] for span in spans if span.key == str(error))
+            array, field, shard = next(wanted[span] for span in spans if span.key == str(error))
             raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
-        absent = [missing[span] for span, data in found.items() if data is ABSENT]
+        absent = [wanted[span] for span, data in found.items() if data is ABSENT]
         if absent:
             yield from self._check_absence(absent)
-        self._keep_indexes(missing, (found[span] for span in missing))
+        try:
+            for span, (array, field, shard) in wanted.items():
+                array.keep_index(shard, self._parse_index(array, field, shard, found[span]))
+        except MetadataDamaged:
+            self.source.forget(wanted)
+            raise
 
-    def places(self, array: ShardedArray, field: str, chunks: Iterable[int]) -> list[ChunkPlace]:
-        """Return where chunks lie; their shards' indexes must have been read. Raises ChunkMissing."""
-        by_shard: dict[int, list[int]] = {}
-        for chunk in chunks:
-            by_shard.setdefault(chunk // array.chunks_per_shard, []).append(chunk)
-        places = []
-        for shard, members in by_shard.items():
-            key, first = array.shard_key(shard), shard * array.chunks_per_shard
-            entries = self._indexes[array.name, shard][[chunk - first for chunk in members]].tolist()
-            for chunk, (offset, nbytes) in zip(members, entries, strict=True):
-                if offset == MISSING and nbytes == MISSING:
-                    if not self._may_omit(array, [chunk]):
-                        raise self._missing(field, chunk, key)
-                    places.append(ChunkPlace(chunk, key, 0, 0))
-                elif not 0 < nbytes <= array.most_encoded_bytes or offset >= 2**63:
-                    raise self._damaged(field, f"the index of {key} gives chunk {chunk} {nbytes} bytes at {offset}")
-                else:
-                    places.append(ChunkPlace(chunk, key, offset, nbytes))
-        return places
+    def place(self, array: ShardedArray, field: str, chunk: int) -> ChunkPlace:
+        """Return where a chunk lies; its shard's index must have been read. Raises ChunkMissing and MetadataDamaged."""
+        key, first, offsets, sizes = array.shards[chunk // array.chunks_per_shard]
+        nbytes = sizes[chunk - first]
+        if nbytes == MISPLACED:
+            raise self._damaged(field, f"the index of {key} gives chunk {chunk} a place where none can be")
+        if nbytes == 0 and not self._may_omit(array, [chunk]):
+            raise self._missing(field, chunk, key)
+        return ChunkPlace(chunk, key, offsets[chunk - first], nbytes)
 
     def rows(self, array: ShardedArray, field: str, place: ChunkPlace, encoded: Buffer) -> np.ndarray[Any, Any]:
         """Return a chunk's rows, (chunk_points, dim) in the stored dtype. Raises ChunkDamaged."""
@@ -166,7 +154,7 @@ class OpenSample:
             if len(encoded) != place.nbytes:
                 raise UndecodableError(f"{place.key} ends after {len(encoded)} of its {place.nbytes} bytes")  # noqa: TRY301  one way out
             data = array.decoder.decode(encoded)
-            if array.table is not None and array.decoder.checksum(encoded) != array.checksum(place.chunk):
+            if array.table is not None and array.decoder.checksum(encoded) != array.table[place.chunk]:
                 raise UndecodableError("it is another chunk: its crc32c is not that of its place")  # noqa: TRY301  as above
         except UndecodableError as error:
             raise ChunkDamaged(
@@ -177,13 +165,9 @@ class OpenSample:
             ) from error
         return np.frombuffer(data, array.dtype).reshape(array.chunk_points, array.dim)
 
-    def chunk_key(self, array: ShardedArray, chunk: int) -> str:
-        """Return what names a chunk among all chunks of a store, in every revision of it."""
-        return f"{self.relpath}/{array.name}/{chunk}"
-
-    def shard_missing(self, array: ShardedArray, field: str, place: ChunkPlace) -> ChunkMissing:
-        """Build the error for a shard whose object is gone."""
-        return self._missing(field, place.chunk, array.shard_key(place.chunk // array.chunks_per_shard))
+    def chunk_missing(self, array: ShardedArray, field: str, chunk: int) -> ChunkMissing:
+        """Build the error for a chunk whose shard is gone."""
+        return self._missing(field, chunk, array.shard_key(chunk // array.chunks_per_shard))
 
     def _read_group(self, ahead: list[Span]) -> Fetching[dict[str, Any]]:
         try:
@@ -225,14 +209,6 @@ class OpenSample:
             lost = next(layout for layout, span in zip(lacking, spans, strict=True) if span.key == str(error))
             raise self._damaged(lost.field, f"there is no array {lost.array_name}") from error
 
-    def _keep_indexes(self, read: Mapping[Span, tuple[ShardedArray, str, int]], found: Iterable[Buffer]) -> None:
-        for (array, field, shard), data in zip(read.values(), found, strict=True):
-            try:
-                self._indexes[array.name, shard] = self._parse_index(array, field, shard, data)
-            except MetadataDamaged:
-                self.source.forget(read)
-                raise
-
     def _may_omit(self, array: ShardedArray, chunks: Iterable[int]) -> bool:
         """Tell whether chunks that are not stored are nothing but the fill value, and no damage.
 
@@ -240,7 +216,7 @@ class OpenSample:
         tables, where they were given some, say which.
         """
         if array.table is not None:
-            return all(array.checksum(chunk) == ABSENT_CHUNK_CRC for chunk in chunks)
+            return all(array.table[chunk] == ABSENT_CHUNK_CRC for chunk in chunks)
         return self._digest is None and self._stored_digest is None
 
     def _check_absence(self, absent: Sequence[tuple[ShardedArray, str, int]]) -> Fetching[None]:
@@ -267,16 +243,16 @@ class OpenSample:
             self.source.was_replaced = True
             raise self._damaged(None, "its zarr.json was replaced while it was open, and shards are missing")
 
-    def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> ShardIndex:
+    def _parse_index(self, array: ShardedArray, field: str, shard: int, data: Buffer) -> np.ndarray[Any, Any] | None:
         if data is ABSENT:
-            return np.broadcast_to(np.uint64(MISSING), (array.chunks_per_shard, 2))
+            return None
         key = array.shard_key(shard)
         if len(data) != array.index_bytes:
             raise self._damaged(field, f"{key} is too short for its index")
         body = memoryview(data)[: array.chunks_per_shard * 16]
         if array.index_has_crc and crc32c.crc32c(body) != int.from_bytes(data[len(body) :], "little"):
             raise self._damaged(field, f"the index of {key} fails its checksum (crc32c)")
-        return np.frombuffer(bytes(body), "<u8").reshape(-1, 2)
+        return np.frombuffer(body, "<u8").reshape(-1, 2)
 
     def _damaged(self, field: str | None, reason: str) -> MetadataDamaged:
         return MetadataDamaged(

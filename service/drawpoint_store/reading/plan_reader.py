@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import drawpoint.format.manifest
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import DataDamaged, StoreUnreadable
-from drawpoint_store.reading.chunks import ChunkCache, Run, find_lost, find_runs, place_runs, read_runs
+from drawpoint_store.reading.chunks import (
+    ChunkCache,
+    Target,
+    fetch_runs,
+    find_lost,
+    find_runs,
+    find_targets,
+    place_runs,
+    read_local,
+    split_targets,
+)
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
@@ -136,14 +146,40 @@ class PlanReader:
 
     def _read(self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with self._dropping_damaged(sample):
-            runs, fallback_fields = run_sync(self._find_runs(sample, plan, out), sample.source)
+            targets, fallback_fields = run_sync(self._find_targets(sample, plan, out), sample.source)
             self._read_with_zarr(plan, fallback_fields, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
-            if threads == 1 or len(runs) <= 1 or sample.source.is_remote:
-                read_runs(sample, runs, self._chunks)
+            shares = [targets] if threads == 1 or sample.source.is_remote else split_targets(targets, threads)
+            if len(shares) <= 1:
+                self._read_targets(sample, targets)
             else:
-                groups = [runs[first::threads] for first in range(min(threads, len(runs)))]
-                list(self._threads(threads).map(lambda group: read_runs(sample, group, self._chunks), groups))
+                list(self._threads(threads).map(lambda share: self._read_targets(sample, share), shares))
+
+    def _read_targets(self, sample: OpenSample, targets: list[Target]) -> None:
+        if sample.source.is_local:
+            read_local(targets, self._chunks)
+        else:
+            fetch_runs(sample, find_runs(targets, self._chunks, self._most_run_bytes), self._chunks)
+
+    def read_into_nowait(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+        """Do what `read_into` does if nothing has to be waited for, and tell whether that is so.
+
+        Else what `out` holds is undefined: call `read_into` in a thread. It answers False for whatever is not a local
+        file, has not been opened by an earlier read, or is not in the page cache, and where the system or the file
+        system cannot tell (Linux can, on most local ones). It opens no file. Raises what `read_into` raises for damage.
+        """
+        sample = self._samples.get(plan.relpath)
+        if sample is None or not sample.source.is_local:
+            return False
+        with self._dropping_damaged(sample):
+            work = self._find_targets(sample, plan, out)
+            try:
+                next(work)
+            except StopIteration as done:
+                targets, fallback_fields = done.value
+                return not fallback_fields and read_local(targets, self._chunks, wait=False)
+            work.close()
+            return False
 
     async def read_into_async(
         self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]], run_blocking: Callable[..., Awaitable[None]]
@@ -172,14 +208,15 @@ class PlanReader:
         run_blocking: Callable[..., Awaitable[None]],
     ) -> None:
         with self._dropping_damaged(sample):
-            runs, fallback_fields = await run_async(self._find_runs(sample, plan, out), sample.source)
+            targets, fallback_fields = await run_async(self._find_targets(sample, plan, out), sample.source)
             if fallback_fields:
                 await run_blocking(self._read_with_zarr, plan, fallback_fields, out)
+            runs = find_runs(targets, self._chunks, self._most_run_bytes)
             try:
                 fetched = await sample.source.fetch_async([run.span for run in runs])
             except FileNotFoundError as error:
-                raise find_lost(sample, runs, error) from error
-            await run_blocking(place_runs, sample, runs, fetched, self._chunks)
+                raise find_lost(runs, error) from error
+            await run_blocking(place_runs, runs, fetched, self._chunks)
 
     def _was_upgraded(self, sample: OpenSample, plan: ReadPlan) -> bool:
         """Tell whether another group lies where `sample` was opened, and is bound to the same content.
@@ -220,15 +257,18 @@ class PlanReader:
                     self._chunks.drop_below(f"{sample.relpath}/")
             raise
 
-    def _find_runs(
+    def _find_targets(
         self, sample: OpenSample, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]
-    ) -> Fetching[tuple[list[Run], list[str]]]:
-        """Return what is to be fetched of the chunks, and the fields that only zarr-python reads."""
+    ) -> Fetching[tuple[list[Target], list[str]]]:
+        """Return what is to be read of the chunks, and the fields that only zarr-python reads."""
         if (yield from sample.read_metadata(plan.arrays.values())):
             self._samples.put(plan.relpath, sample, sample.nbytes)
+        return (yield from find_targets(sample, plan, out))
+
+    @property
+    def _most_run_bytes(self) -> int:
         # What is kept on disk is kept chunk by chunk.
-        most_bytes = 0 if self.disk_cache else _MOST_RUN_BYTES
-        return (yield from find_runs(sample, plan, out, self._chunks, most_bytes))
+        return 0 if self.disk_cache else _MOST_RUN_BYTES
 
     def _read_with_zarr(self, plan: ReadPlan, fields: list[str], out: Mapping[str, np.ndarray[Any, Any]]) -> None:
         if not fields:

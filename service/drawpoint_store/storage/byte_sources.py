@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest, Store
 
+    from drawpoint_store.storage.local_storage import OpenFile
+
     Result = TypeVar("Result")
     Fetching: TypeAlias = Generator[Sequence["Span"], Iterable["Buffer"], Result]
     """Work that yields what it needs fetched and is sent the bytes, so that threads and event loops share it."""
@@ -46,6 +48,9 @@ class Source:
     is_remote = False
     """Whether a fetch costs a round trip, which `fetch_async` can await."""
 
+    is_local = False
+    """Whether it opens files, which are read in place."""
+
     was_replaced = False
     """Whether another group turned out to lie where this one was opened."""
 
@@ -55,6 +60,14 @@ class Source:
 
     async def fetch_async(self, spans: Sequence[Span]) -> Sequence[Buffer]:
         """Return the bytes of each span, for tasks, whose event loop goes on meanwhile; remote sources have it."""
+        raise NotImplementedError
+
+    def open(self, key: str) -> OpenFile:
+        """Return an object as an open file; local sources have it. Raises what `fetch` raises."""
+        raise NotImplementedError
+
+    def find_open(self, key: str) -> OpenFile | None:
+        """Return what `open` does if it is open already; None, without waiting for anything, if not."""
         raise NotImplementedError
 
     def forget(self, spans: Iterable[Span]) -> None:

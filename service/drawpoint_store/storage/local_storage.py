@@ -34,6 +34,9 @@ _OPEN_FILES = 128
 
 _METADATA = "zarr.json"
 
+_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+"""Reads what the page cache holds; Linux has it, for some file systems (tmpfs, among others, refuses it)."""
+
 
 class LocalStorage(Storage):
     """The files below a folder."""
@@ -141,22 +144,23 @@ class OpenFiles:
         self._folder = str(folder)
         self._real = os.path.realpath(folder)
         self._limit = limit
-        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._files: OrderedDict[str, OpenFile] = OrderedDict()
 
-    def open(self, path: str) -> _File:
-        """Return the file at `path`; raises what open_once raises."""
+    def find(self, path: str) -> OpenFile | None:
+        """Return the file at `path` if it is open."""
         file = self._files.get(path)
-        if file is None:
-            file = self._files[path] = _File(self.open_once(path))
-        with contextlib.suppress(KeyError):  # another thread may have dropped it, or the last one, meanwhile
-            self._files.move_to_end(path)
+        if file is not None:
+            with contextlib.suppress(KeyError):  # another thread may have dropped it meanwhile
+                self._files.move_to_end(path)
+        return file
+
+    def open(self, path: str) -> OpenFile:
+        """Open the file at `path`, and keep it open; raises what open_once raises."""
+        file = self._files[path] = OpenFile(self.open_once(path), path)
+        with contextlib.suppress(KeyError):  # another thread may have dropped the last one meanwhile
             while len(self._files) > self._limit:
                 self._files.popitem(last=False)
         return file
-
-    def holds(self, path: str) -> bool:
-        """Tell whether the file at `path` is open."""
-        return path in self._files
 
     def drop(self, folder: str) -> None:
         """Let go of the files in `folder`, so that the next reads open what lies there then."""
@@ -209,18 +213,57 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
-class _File:
-    __slots__ = ("descriptor",)
+class OpenFile:
+    """A file that is open for reading, until the last who has it lets go of it."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        os.close(self._descriptor)
+
+    def count_bytes(self) -> int:
+        """Return how many bytes the file has."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_into(self, buffers: list[memoryview], offset: int, nbytes: int, *, wait: bool = True) -> int:
+        """Fill the buffers, of `nbytes` bytes together, from `offset` on, and return how many bytes were read.
+
+        Fewer means that the file ends there. Without `wait` it may as well mean that the others are not in memory, or
+        that the system or its file system cannot tell. Raises StoreUnreadable.
+        """
+        try:
+            if not wait:
+                return os.preadv(self._descriptor, buffers, offset, _NO_WAIT) if _NO_WAIT else 0
+            done = os.preadv(self._descriptor, buffers, offset)
+            while done < nbytes:  # the kernel may give less, and gives nothing at the end of the file
+                more = os.preadv(self._descriptor, _behind(buffers, done), offset + done)
+                if not more:
+                    break
+                done += more
+        except OSError as error:
+            if not wait:
+                return 0
+            raise StoreUnreadable(f"{self._path} cannot be read: {error.strerror}.") from error
+        return done
+
+
+def _behind(buffers: list[memoryview], nbytes: int) -> list[memoryview]:
+    """Return what of the buffers lies behind their first `nbytes` bytes."""
+    rest = []
+    for buffer in buffers:
+        rest.append(buffer[nbytes:])
+        nbytes = max(0, nbytes - len(buffer))
+    return rest
 
 
 class LocalSource(Source):
-    """Positioned reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
+    """Reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
+
+    is_local = True
 
     def __init__(self, group: Path, files: OpenFiles, document_bytes: int) -> None:
         self._group = str(group)
@@ -232,31 +275,55 @@ class LocalSource(Source):
         self._files.drop(self._group)
 
     def fetch(self, spans: Sequence[Span]) -> Iterator[Buffer]:
-        for key, start, nbytes, may_be_absent in spans:
-            path = f"{self._group}/{key}"
-            try:
-                if nbytes is None:
-                    data, status = self._files.read_document(path, self._document_bytes)
-                    if key == _METADATA:
-                        self._identity = self._identity or _identify(status)
-                        self._check_identity(status)
-                    yield data
-                    continue
-                is_open = self._files.holds(path)
-                opened = self._files.open(path)  # held while it is read: letting go of it may close it
-                if not is_open and self._identity is not None:
+        for span in spans:
+            yield self._read_document(span.key) if span.nbytes is None else self._read_range(span, span.nbytes)
+
+    def open(self, key: str) -> OpenFile:
+        path = f"{self._group}/{key}"
+        found = self._files.find(path)
+        if found is None:
+            with self._translated_errors(key):
+                found = self._files.open(path)
+                if self._identity is not None:
                     self._check_identity(os.stat(f"{self._group}/{_METADATA}"))  # noqa: PTH116  a Path would cost more
-                descriptor = opened.descriptor
-                first = start if start >= 0 else max(0, os.fstat(descriptor).st_size + start)
-                yield _read_span(descriptor, nbytes, first)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                if not may_be_absent or os.path.lexists(path):  # a link whose file is gone
-                    raise FileNotFoundError(key) from error
-                yield ABSENT
-            except DrawpointError:
+        return found
+
+    def find_open(self, key: str) -> OpenFile | None:
+        return self._files.find(f"{self._group}/{key}")
+
+    def _read_document(self, key: str) -> bytes:
+        with self._translated_errors(key):
+            data, status = self._files.read_document(f"{self._group}/{key}", self._document_bytes)
+            if key == _METADATA:
+                self._identity = self._identity or _identify(status)
+                self._check_identity(status)
+            return data
+
+    def _read_range(self, span: Span, nbytes: int) -> Buffer:
+        key, start, _, may_be_absent = span
+        try:
+            file = self.open(key)
+        except FileNotFoundError:
+            if not may_be_absent or os.path.lexists(f"{self._group}/{key}"):  # a link whose file is gone
                 raise
-            except OSError as error:
-                raise StoreUnreadable(f"{path} cannot be read: {error.strerror}.", store=self._group) from error
+            return ABSENT
+        with self._translated_errors(key):
+            size = file.count_bytes()
+        first = start if start >= 0 else max(0, size + start)
+        data = memoryview(bytearray(max(0, min(nbytes, size - first))))
+        return data[: file.read_into([data], first, len(data))]
+
+    @contextlib.contextmanager
+    def _translated_errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(key) from error
+        except DrawpointError:
+            raise
+        except OSError as error:
+            place = f"{self._group}/{key}"
+            raise StoreUnreadable(f"{place} cannot be read: {error.strerror}.", store=self._group) from error
 
     def _check_identity(self, status: os.stat_result) -> None:
         """Refuse a group that was put in the place of the one whose other files are open: their rows do not match."""
@@ -270,13 +337,3 @@ class LocalSource(Source):
 
 def _identify(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _read_span(descriptor: int, nbytes: int, first: int) -> bytes:
-    data = os.pread(descriptor, nbytes, first)
-    while len(data) < nbytes:  # the kernel may give less, and gives nothing at the end of the file
-        more = os.pread(descriptor, nbytes - len(data), first + len(data))
-        if not more:
-            break
-        data += more
-    return data
