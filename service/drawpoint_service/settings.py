@@ -48,10 +48,6 @@ def _check_token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _check_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if not tokens:
         raise ValueError("there is no token in it; name one, or leave it out to let everybody in")
@@ -59,7 +55,11 @@ def _check_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 StoreId = Annotated[str, AfterValidator(check_store_id)]
-Token = Annotated[SecretStr, AfterValidator(_check_token)]
+Tokens = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_check_token)], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    AfterValidator(_check_tokens),
+]
 
 
 class StoreSettings(BucketAccess):
@@ -100,7 +100,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
-    token: Annotated[tuple[Token, ...], BeforeValidator(_as_list), AfterValidator(_check_tokens)] = ()
+    token: Tokens = ()
     max_response_bytes: int = Field(default=2**30, ge=1)
     max_batch_samples: int = Field(default=256, ge=1)
     read_threads: int = Field(default=2, ge=1, le=1024)
@@ -137,7 +137,9 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
     value out of bounds.
     """
     values = {} if config is None else _read_toml(local_path(config))
-    stores = {**values.get("stores", {}), **overrides.get("stores", {})}
+    stores = values.get("stores", {})
+    if isinstance(stores, dict):
+        stores = {**stores, **overrides.get("stores", {})}
     values = {**values, **overrides, "stores": stores}
     if environment.get(TOKEN_VARIABLE):
         values["token"] = tokens_in(environment)
@@ -147,25 +149,21 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any], environment
         return Settings.model_validate(values)
     except ValidationError as error:
         # No cause, for it shows the values, secrets among them.
-        raise InvalidSettings(f"setting {explain(error, secret=_SECRET)}; see docs/configuration.md.") from None
+        raise InvalidSettings(f"{_explain(error)}; see docs/configuration.md.") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # tomllib lets both of the latter through
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidSettings(f"the configuration {path} cannot be read: {reason}.") from error
-    _check_keys(values, Settings, str(path))
-    stores = values.get("stores", {})
-    if not isinstance(stores, dict) or not all(isinstance(store, dict) for store in stores.values()):
-        raise InvalidSettings(f'{path}: stores are given as sections: [stores.ID] with root = "...".')
-    for store_id, store in stores.items():
-        _check_keys(store, StoreSettings, f"[stores.{store_id}] in {path}")
-    return values
 
 
-def _check_keys(values: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
-    for key in values:
-        if key not in model.model_fields:
-            raise InvalidSettings(str(UnknownName.among("setting", key, model.model_fields, where=where)))
+def _explain(error: ValidationError) -> str:
+    for found in error.errors(include_url=False):
+        *section, name = map(str, found["loc"])
+        if found["type"] == "extra_forbidden":
+            model, where = (StoreSettings, f"[{'.'.join(section)}]") if section else (Settings, "the service")
+            return str(UnknownName.among("setting", name, model.model_fields, where=where)).removesuffix(".")
+    return f"setting {explain(error, secret=_SECRET)}"

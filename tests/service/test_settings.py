@@ -30,16 +30,6 @@ def tokens_of(settings: Settings) -> list[str]:
     return [token.get_secret_value() for token in settings.token]
 
 
-def test_a_file_says_what_the_settings_are(tmp_path: Path) -> None:
-    settings = load(
-        tmp_path, 'port = 9000\ntoken = ["a", "b"]\n[stores.cars]\nroot = "s3://b/c"\n[stores."x.1"]\nroot = "x"\n'
-    )
-    assert settings.port == 9000
-    assert tokens_of(settings) == ["a", "b"]
-    assert {store_id: store.root for store_id, store in settings.stores.items()} == {"cars": "s3://b/c", "x.1": "x"}
-    assert settings.host == Settings().host
-
-
 def test_the_command_line_overrides_the_file_and_adds_to_its_stores(tmp_path: Path) -> None:
     toml = 'port = 9000\n[stores.a]\nroot = "old"\n[stores.b]\nroot = "kept"\n'
     settings = load(tmp_path, toml, port=1, stores={"a": {"root": "new"}, "c": {"root": "added"}})
@@ -76,30 +66,25 @@ def test_tokens_are_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "sentences"),
     [
-        ("prot = 1", ["has no setting 'prot'", "near names: port"]),
-        ('[stores.a]\nroot = "x"\nrot = "y"', ["[stores.a] in", "no setting 'rot'", "near names: root"]),
+        ("prot = 1", ["the service has no setting 'prot'", "near names: port"]),
+        ('[stores.a]\nroot = "x"\nrot = "y"', ["[stores.a] has no setting 'rot'", "near names: root"]),
         ("[stores.a]\n", ["stores.a.root", "required"]),
-        ('[stores]\na = "x"', ["sections", "[stores.ID]"]),
-        ('stores = "x"', ["sections", "[stores.ID]"]),
+        ('[stores]\na = "x"', ["setting stores.a: it must be named values"]),
+        ('stores = "x"', ["setting stores: it must be named values"]),
         ('[stores."a/b"]\nroot = "x"', ["store id 'a/b' is not made of letters"]),
         ("port = 70000", ["setting port: it must be at most 65535, not 70000; see docs/configuration.md."]),
-        ("port = -1", ["setting port: it must be at least 0, not -1;"]),
-        ("send_seconds = 0", ["setting send_seconds: it must be greater than 0, not 0;"]),
         ("[stores.a]\nroot = ''", ["setting stores.a.root: it must be of length 1 or more, not '';"]),
-        ("[stores.a]\nroot = 's3://b'\nanonymous = 'perhaps'", ["anonymous: it must be true or false, not 'perhaps';"]),
-        ("host = ['a']", ["setting host: it must be a string, not a list;"]),
-        ("host = true", ["setting host: it must be a string, not true;"]),
-        ("port = 'x'", ["setting port", "integer"]),
-        ("workers = 0", ["setting workers"]),
         ('token = ["a b"]', ["a token is one or more printable ASCII characters"]),
-        ("token = []", ["setting token", "no token in it", "leave it out"]),
         ('token = " "', ["a token is one or more printable ASCII characters"]),
-        ('token = [""]', ["a token is one or more printable ASCII characters"]),
-        ("read_threads = 0", ["read_threads"]),
+        ("token = []", ["setting token", "no token in it", "leave it out"]),
         ('log_level = "loud"', ["log_level", "'debug', 'info'"]),
         ("port = ", ["cannot be read", "Invalid value"]),
         (f"port = {'9' * 5000}", ["cannot be read", "4300 digits"]),
         (f"port = {'[' * 5000}", ["cannot be read"]),
+        ('[stores.a]\nroot = "s3:/b/c"', ["'s3:/b/c' is neither path nor URL; the URL is s3://b/c"]),
+        ('[stores.a]\nroot = "~nobody-here/c"', ["a user who is not known here"]),
+        ('[stores.a]\nroot = "s3:///b/c"', ["names no bucket; write s3://b/c"]),
+        ('[stores.a]\nroot = "s3://b/c"\ndisk_cache = "s3://b/cache"', ["a folder on this machine, and no URL"]),
     ],
 )
 def test_an_invalid_setting_is_refused_in_a_sentence(tmp_path: Path, toml: str, sentences: list[str]) -> None:
@@ -131,21 +116,14 @@ def test_whatever_is_refused_is_named_in_our_own_words(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["hun ter2", ["hun ter2"], [["hunter2"]], {"x": "hunter2"}, [1, "hun ter2"]], ids=repr
+    "value", [47112, "hun 47112", ["hun 47112"], [["hun47112"]], {"x": "hun47112"}, [1, "hun 47112"]], ids=repr
 )
 @pytest.mark.parametrize("name", ["token", "access_key_id", "secret_access_key", "session_token", "account_key"])
 def test_a_secret_that_is_refused_is_not_shown(name: str, value: Any) -> None:
     store = {"a": {"root": "s3://b/c"} | ({} if name == "token" else {name: value})}
     with pytest.raises(InvalidSettings, match="see docs") as caught:
         load_settings(None, {"stores": store} | ({"token": value} if name == "token" else {}), {})
-    assert "ter2" not in f"{caught.value} {caught.value.__cause__}"
-
-
-def test_a_number_in_the_place_of_a_secret_is_not_shown() -> None:
-    for overrides in ({"token": 1234}, {"stores": {"a": {"root": "s3://b/c", "access_key_id": 1234}}}):
-        with pytest.raises(InvalidSettings, match=r"it must be a (list|string);") as caught:
-            load_settings(None, overrides, {})
-        assert "1234" not in str(caught.value)
+    assert "47112" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -181,18 +159,3 @@ def test_roots_and_folders_below_home_are_found(
     assert len(StoreManifest.load(settings.stores["a"].open_storage()).samples) == 2
     assert settings.stores["b"].open_disk_cache() is not None
     assert (tmp_path / "cache").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("store", "reason"),
-    [
-        ('root = "s3:/b/c"', "'s3:/b/c' is neither path nor URL; the URL is s3://b/c"),
-        ('root = "~nobody-here/c"', "a user who is not known here"),
-        ('root = "s3:///b/c"', "names no bucket; write s3://b/c"),
-        ('root = "s3://b/c"\ndisk_cache = "s3://b/cache"', "a folder on this machine, and no URL"),
-        ('root = "s3://b/c"\ndisk_cache = "file:/cache"', "neither path nor URL"),
-    ],
-)
-def test_invalid_places_are_refused(tmp_path: Path, store: str, reason: str) -> None:
-    with pytest.raises(InvalidSettings, match=re.escape(reason)):
-        load(tmp_path, f"[stores.a]\n{store}\n")
