@@ -23,11 +23,10 @@ from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.docs import docs_routes
 from drawpoint_service.routes.draws import draw_routes
-from drawpoint_service.routes.health import health_routes
+from drawpoint_service.routes.health import Readiness, health_routes
 from drawpoint_service.routes.stores import store_routes
 from drawpoint_service.server.draining import Draining
 from drawpoint_service.stores.catalog import Catalog, serve_store
-from drawpoint_service.stores.readiness import Readiness
 from drawpoint_store.reading.reader import ZarrChunkReader
 
 if TYPE_CHECKING:
@@ -39,8 +38,9 @@ DESCRIPTION = """\
 Random subsamples of CFD samples, as safetensors.
 
 The same seed gives the same rows on every replica. `HEAD` answers like `GET` without the body: a draw is planned and
-not read, so its length, seed and ETag are known and its `Content-Digest` is not. What goes wrong is a problem document
-(RFC 9457) whose `type` is `urn:drawpoint:` and the name of the problem, such as `sample-not-found`.
+not read, so its length, seed and ETag are known and its `Content-Digest` is not. A request may name itself with
+`X-Request-ID`, and what it has already with `If-None-Match`. What goes wrong is a problem document (RFC 9457) whose
+`type` is `urn:drawpoint:` and the name of the problem, such as `sample-not-found`.
 """
 
 
@@ -67,7 +67,6 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
             yield
         finally:
             await catalog.close()
-            readiness.close()
             pool.close()
 
     tokens = [token.get_secret_value() for token in settings.token]

@@ -207,6 +207,26 @@ def test_a_request_whose_client_did_not_wait_is_not_read_for(held: HeldStore, mo
         assert not held.begun.acquire(blocking=False)
 
 
+def test_a_long_plan_blocks_nothing_and_takes_a_place(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def plan_slowly(*args: Any, **kwargs: Any) -> ReadPlan:
+        begun.set()
+        assert go.wait(30)
+        return plan_draw(*args, **kwargs)
+
+    monkeypatch.setattr("drawpoint_service.routes.draws.PLANNED_AT_ONCE", 8)
+    monkeypatch.setattr("drawpoint_service.routes.draws.plan_draw", plan_slowly)
+    with LiveService({"made": store_root}, max_requests=1) as service, ThreadPoolExecutor(1) as pool:
+        path = f"{service.url}/stores/made/samples/param0/run"
+        planned = pool.submit(httpx.head, f"{path}?volume=9000&seed=1", timeout=30)
+        assert begun.wait(30)
+        assert httpx.get(service.url + "/healthz").status_code == 200
+        assert httpx.get(f"{path}?volume=9").status_code == 503
+        go.set()
+        assert planned.result().status_code == 200
+
+
 def test_readiness_is_a_chunk_of_every_store_really_read(store_root: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(store_root, tmp_path / "store"))
     with LiveService({"good": store_root, "bad": root}, ready_cache_seconds=0) as service:

@@ -1,31 +1,41 @@
-"""Health: whether the service is alive, and whether it can read its stores."""
+"""Health: whether the service is alive, and whether a chunk of every store can really be read."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
+from drawpoint.errors import DrawpointError
 from drawpoint_service import problems
 from drawpoint_service.middleware.context import context_of
 from drawpoint_service.openapi.responses import document_json
 from drawpoint_service.requests import responses
+from drawpoint_store.reading.plan import plan_sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from drawpoint_service.server.draining import Draining
-    from drawpoint_service.stores.readiness import Readiness
+    from drawpoint_service.stores.catalog import ServedStore
+
+LOG = logging.getLogger("drawpoint.service")
 
 
 def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
     """Make the routes for supervisors, which need no token."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", responses=document_json(dict[str, str], of_store=False))
+    @router.get("/healthz", responses=document_json(dict[str, str]), openapi_extra={"security": []})
     async def healthz() -> Response:
         """Answer that the service is alive."""
         return responses.json_response(b'{"status":"ok"}', {"Cache-Control": "no-store"})
 
-    @router.get("/readyz", responses=document_json(dict[str, str], 503, of_store=False))
+    @router.get("/readyz", responses=document_json(dict[str, str], 503), openapi_extra={"security": []})
     async def readyz(request: Request) -> Response:
         """Answer whether a chunk of every store can be read."""
         if draining.begun:
@@ -38,3 +48,57 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
         return responses.problem_response(problem)
 
     return router
+
+
+class Readiness:
+    """Reads one chunk of each store when asked, at most once in `cache_seconds`, waiting `timeout` for each.
+
+    The reads have threads beside those of the read pool, so that a busy service makes no store look unreadable; of one
+    that hangs there is one read at a time.
+    """
+
+    def __init__(self, catalog: Mapping[str, ServedStore], timeout: float, cache_seconds: float) -> None:
+        self._catalog = catalog
+        self._timeout = timeout
+        self._cache_seconds = cache_seconds
+        self._reads: dict[str, asyncio.Task[str | None]] = {}
+        self._checked_at = -float("inf")
+        self._failures: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    async def check(self) -> dict[str, str]:
+        """Return why each store that cannot be read cannot; empty when all can."""
+        async with self._lock:
+            if time.monotonic() - self._checked_at >= self._cache_seconds:
+                stores = list(self._catalog.values())
+                answers = await asyncio.gather(*(self._read(store) for store in stores))
+                self._failures = {store.id: why for store, why in zip(stores, answers, strict=True) if why is not None}
+                self._checked_at = time.monotonic()
+            return self._failures
+
+    async def _read(self, store: ServedStore) -> str | None:
+        read = self._reads.get(store.id)
+        if read is None or read.done():
+            read = self._reads[store.id] = asyncio.create_task(asyncio.to_thread(read_canary, store))
+        try:
+            return await asyncio.wait_for(asyncio.shield(read), self._timeout)
+        except TimeoutError:
+            return f"no chunk was read within {self._timeout:g} s"
+
+
+def read_canary(store: ServedStore) -> str | None:
+    """Read one point of the store's first sample, and with it a chunk; return why that failed, or None."""
+    if not store.sample_ids:
+        return None
+    entry = store.manifest.samples[store.sample_ids[0]]
+    domain = next(iter(entry.domains), None)
+    if domain is None:
+        return None
+    field = store.manifest.domains[domain].position
+    plan = plan_sample(store.manifest, store.sample_ids[0], {domain: 1}, seed=0, fields=[field])
+    try:
+        store.reader.read_into(plan, {field: np.empty(plan.arrays[field].shape, np.float32)})
+    except (DrawpointError, OSError) as error:
+        LOG.warning("store %s is not ready: %s", store.id, error)
+        return problems.public_message(error)
+    return None

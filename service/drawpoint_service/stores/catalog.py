@@ -6,23 +6,20 @@ import asyncio
 import gzip
 import hashlib
 import logging
-import random
 import time
 from bisect import bisect_right
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from drawpoint.errors import DrawpointError, InvalidManifest, RevisionChanged, StoreNotFound
+from drawpoint.errors import InvalidManifest, RevisionChanged, StoreNotFound
 from drawpoint_service.middleware.context import context_of
 from drawpoint_service.requests.query import SampleQuery, parameters_of
 from drawpoint_service.stores.summaries import SamplePage, SampleSummary, StoreSummary, summarise
 from drawpoint_store.reading.manifest import StoreManifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from fastapi import Request
 
@@ -33,12 +30,6 @@ LOG = logging.getLogger("drawpoint.service")
 
 _LEAST_SECONDS = 1.0
 """Requests that pin another revision make the service look for it, but no more often than this for each store."""
-
-_JITTER = 0.1
-"""Workers and replicas do not all look at the same moment."""
-
-_random = random.SystemRandom()
-"""Not the global generator: it is the program's to seed."""
 
 
 @dataclass(frozen=True)
@@ -83,34 +74,24 @@ class ServedStore:
         return SamplePage(samples=page, next=ids[-1] if begin + limit < len(self.sample_ids) else None)
 
 
-def serve_store(store_id: str, reader: ZarrChunkReader, manifest_json: bytes | None = None) -> ServedStore:
-    """Prepare a store for serving; `manifest_json` is what its manifest was read from, if that is at hand.
+def serve_store(store_id: str, reader: ZarrChunkReader) -> ServedStore:
+    """Prepare a store for serving.
 
     Raises InvalidManifest if one of its domains has the name of a query parameter, RevisionChanged if its
     manifest has been rewritten since it was opened.
     """
     manifest = reader.manifest
-    taken = sorted(manifest.domains.keys() & {*parameters_of(SampleQuery)})
-    if taken:
-        raise InvalidManifest(
-            f"store {store_id!r} has a domain named {taken[0]!r}, which the service has a parameter of that name for; "
-            "rename the domain."
-        )
-    return ServedStore(
-        id=store_id,
-        reader=reader,
-        manifest_json=_manifest_bytes(store_id, reader) if manifest_json is None else manifest_json,
-        sample_ids=sorted(manifest.samples),
-        summary=summarise(store_id, manifest),
-    )
-
-
-def _manifest_bytes(store_id: str, reader: ZarrChunkReader) -> bytes:
-    # As stored, byte for byte, because their hash is the revision; a manifest made in memory has no others.
-    for data in (reader.storage.read(StoreManifest.MANIFEST_NAME), reader.manifest.to_json()):
-        if data is not None and hashlib.sha256(data).hexdigest() == reader.manifest.revision:
-            return data
-    raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")
+    for domain in manifest.domains:
+        if domain in parameters_of(SampleQuery):
+            raise InvalidManifest(
+                f"store {store_id!r} has a domain named {domain!r}, which the service has a parameter of that name "
+                "for; rename the domain."
+            )
+    # As stored, byte for byte, because their hash is the revision.
+    manifest_json = reader.storage.read_json(StoreManifest.MANIFEST_NAME) or b""
+    if hashlib.sha256(manifest_json).hexdigest() != manifest.revision:
+        raise RevisionChanged(f"the manifest of store {store_id!r} was rewritten while it was opened; start again.")
+    return ServedStore(store_id, reader, manifest_json, sorted(manifest.samples), summarise(store_id, manifest))
 
 
 def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, str | None]:
@@ -123,44 +104,31 @@ def find_revision(served: ServedStore, stamp: str | None) -> tuple[ServedStore, 
     present = storage.stamp(StoreManifest.MANIFEST_NAME)
     if present is not None and present == stamp:
         return served, stamp
-    data = storage.read_json(StoreManifest.MANIFEST_NAME)
-    if data is None:
-        raise StoreNotFound(f"its manifest at {storage} is gone.")
-    if hashlib.sha256(data).hexdigest() == served.revision:
+    data = storage.read(StoreManifest.MANIFEST_NAME) or b""
+    if hashlib.sha256(data).hexdigest() == served.revision:  # to parse it may take seconds
         return served, present
-    manifest = StoreManifest.from_json(data, origin=storage.join(StoreManifest.MANIFEST_NAME))
-    return serve_store(served.id, served.reader.at(manifest), data), present
+    return serve_store(served.id, served.reader.at(StoreManifest.load(storage))), present
 
 
-class Catalog(Mapping[str, "ServedStore"]):
+class Catalog(dict[str, ServedStore]):
     """The served stores by id, each at the revision that it was last seen at.
 
     Whoever has taken a store out of it keeps that revision: an answer is never of two. It belongs to one event loop.
     """
 
     def __init__(self, served: Iterable[ServedStore], revalidate_seconds: float) -> None:
-        self._stores = {store.id: store for store in served}
+        super().__init__({store.id: store for store in served})
         self._seconds = revalidate_seconds
-        self._stamps: dict[str, str | None] = dict.fromkeys(self._stores)
-        self._looked_at = dict.fromkeys(self._stores, -float("inf"))
-        self._complaints: dict[str, str] = {}
-        self._locks = {store_id: asyncio.Lock() for store_id in self._stores}
-        self._threads = ThreadPoolExecutor(max(1, len(self._stores)), thread_name_prefix="manifest")
+        self._stamps: dict[str, str | None] = dict.fromkeys(self)
+        self._looked_at = dict.fromkeys(self, -float("inf"))
+        self._complaints = dict.fromkeys(self, "")
+        self._locks = {store_id: asyncio.Lock() for store_id in self}
         self._watches: list[asyncio.Task[None]] = []
-
-    def __getitem__(self, store_id: str) -> ServedStore:
-        return self._stores[store_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stores)
-
-    def __len__(self) -> int:
-        return len(self._stores)
 
     def watch(self) -> None:
         """Look for new revisions from now on, in the background of the running loop; 0 seconds: only when asked."""
         if self._seconds:
-            self._watches = [asyncio.create_task(self._watch(store_id)) for store_id in self._stores]
+            self._watches = [asyncio.create_task(self._watch(store_id)) for store_id in self]
 
     async def enter(self, request: Request, store_id: str, pinned: str | None = None) -> ServedStore:
         """Return the store that a request asks, whose revision its answer will name; raises StoreNotFound.
@@ -172,47 +140,41 @@ class Catalog(Mapping[str, "ServedStore"]):
             raise StoreNotFound.among("store", store_id, self, where="this service")
         store = self[store_id]
         if (pinned or request.query_params.get("revision", store.revision)) != store.revision:
-            store = await self._renew(store_id)
+            await self._look(store_id, _LEAST_SECONDS)
+            store = self[store_id]
         context = context_of(request.scope)
         context.store = store
         context.headers["X-Drawpoint-Revision"] = store.revision
         return store
-
-    async def _renew(self, store_id: str) -> ServedStore:
-        async with self._locks[store_id]:
-            if time.monotonic() - self._looked_at[store_id] >= _LEAST_SECONDS:
-                await self._look(store_id)
-        return self._stores[store_id]
 
     async def close(self) -> None:
         """Look no more."""
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self, store_id: str) -> None:
         while True:
-            await asyncio.sleep(self._seconds * _random.uniform(1 - _JITTER, 1 + _JITTER))
-            async with self._locks[store_id]:
-                await self._look(store_id)
+            await asyncio.sleep(self._seconds)
+            await self._look(store_id)
 
-    async def _look(self, store_id: str) -> None:
-        served, stamp = self._stores[store_id], self._stamps[store_id]
-        loop = asyncio.get_running_loop()
+    async def _look(self, store_id: str, least_seconds: float = 0.0) -> None:
+        async with self._locks[store_id]:
+            if time.monotonic() - self._looked_at[store_id] >= least_seconds:
+                await self._find(store_id)
+                self._looked_at[store_id] = time.monotonic()
+
+    async def _find(self, store_id: str) -> None:
+        served, complaint = self[store_id], ""
+        found = served
         try:
-            found, self._stamps[store_id] = await loop.run_in_executor(self._threads, find_revision, served, stamp)
-            complaint = ""
-        except (DrawpointError, OSError) as error:
-            found, complaint = served, str(error)
-        except Exception:  # whatever it is, the next look may go well
-            LOG.exception("store %s: its manifest could not be looked at", store_id)
-            found, complaint = served, self._complaints.get(store_id, "")
-        if complaint != self._complaints.get(store_id, ""):  # once, not with every look
+            found, self._stamps[store_id] = await asyncio.to_thread(find_revision, served, self._stamps[store_id])
+        except Exception as error:  # noqa: BLE001  whatever it is, the next look may go well
+            complaint = str(error) or repr(error)
+        if complaint != self._complaints[store_id]:  # once, not with every look
             said = complaint or "its manifest can be read again."
             LOG.warning("store %s stays at revision %s: %s", store_id, served.revision[:12], said)
         self._complaints[store_id] = complaint
         if found is not served:
-            self._stores[store_id] = found
+            self[store_id] = found
             LOG.info("store %s goes from revision %s to %s", store_id, served.revision[:12], found.revision[:12])
-        self._looked_at[store_id] = time.monotonic()
