@@ -18,21 +18,13 @@ CONTENT_TYPE = "application/problem+json"
 ALLOWED_SHOWN = 64
 """How many allowed names a problem lists; a store has few fields, but a manifest may claim any number."""
 
-_STATUSES: dict[type[errors.DrawpointError], int] = {
-    errors.StoreNotFound: 404,
-    errors.SampleNotFound: 404,
-    errors.SplitNotFound: 404,
-    errors.StatisticsNotFound: 404,
-    errors.RevisionChanged: 409,
-    errors.ResponseTooLarge: 413,
-    errors.UnknownDomain: 422,
-    errors.UnknownField: 422,
-    errors.UnknownParameter: 422,
-    errors.InvalidParameter: 422,
-    errors.InvalidDraw: 422,
-    errors.DataDamaged: 502,
-    errors.StoreUnreadable: 502,
-    errors.Overloaded: 503,
+_STATUSES: dict[int, tuple[type[errors.DrawpointError], ...]] = {
+    404: (errors.StoreNotFound, errors.SampleNotFound, errors.SplitNotFound, errors.StatisticsNotFound),
+    409: (errors.RevisionChanged,),
+    413: (errors.ResponseTooLarge,),
+    422: (errors.UnknownName, errors.InvalidParameter, errors.InvalidDraw),
+    502: (errors.DataDamaged, errors.StoreUnreadable),
+    503: (errors.Overloaded,),
 }
 
 
@@ -60,8 +52,8 @@ class Problem(BaseModel):
 
 
 def status_of(error: errors.DrawpointError) -> int:
-    """Return the status of an error: that of its class, or of the nearest base in the table; else 500."""
-    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
+    """Return the status of an error, 500 for one that no request can bring about."""
+    return next((status for status, kinds in _STATUSES.items() if isinstance(error, kinds)), 500)
 
 
 def describe(error: errors.DrawpointError, request_id: str, store: ServedStore | None) -> Problem:
@@ -73,9 +65,10 @@ def describe(error: errors.DrawpointError, request_id: str, store: ServedStore |
         detail = f"{detail.removesuffix('.')}; allowed: {', '.join(allowed)}."
     if is_server_fault(error):
         detail = f"{public_message(error)}; the service's log says why, under this request's id."
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__)
     return Problem(
-        type=_urn(type(error).__name__),
-        title=_words(type(error).__name__),
+        type=_urn(words),
+        title=words.capitalize(),
         status=status_of(error),
         detail=detail,
         instance=quote(request_id),
@@ -98,11 +91,8 @@ def public_message(error: Exception) -> str:
     """Return what failed without naming a path or URL: where a store lies is not the clients' business."""
     if not isinstance(error, errors.DrawpointError):
         return "the store cannot be read"
-    names = [
-        *([] if error.chunk is None else [f"chunk {error.chunk}"]),
-        *([] if error.field is None else [f"field {error.field}"]),
-        *([] if error.sample is None else [f"sample {error.sample!r}"]),
-    ]
+    about = {"chunk": error.chunk, "field": error.field, "sample": error.sample}
+    names = [f"{kind} {name!r}" for kind, name in about.items() if name is not None]
     failed = {errors.ChunkMissing: "is missing", errors.StoreUnreadable: "cannot be read"}
     what = " of ".join(names) or ("the store" if isinstance(error, errors.StoreUnreadable) else "a file of the store")
     return f"{what} {failed.get(type(error), 'is damaged')}"
@@ -124,17 +114,9 @@ def problem_from_status(status: int, detail: str, request_id: str) -> Problem:
     """Return a problem that HTTP itself has a name for: an unknown path, a missing token, a failure inside."""
     phrase = HTTPStatus(status).phrase
     return Problem(
-        type=f"urn:drawpoint:{phrase.lower().replace(' ', '-')}",
-        title=phrase.capitalize(),
-        status=status,
-        detail=detail,
-        instance=quote(request_id),
+        type=_urn(phrase), title=phrase.capitalize(), status=status, detail=detail, instance=quote(request_id)
     )
 
 
-def _words(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
-
-
-def _urn(name: str) -> str:
-    return f"urn:drawpoint:{_words(name).lower().replace(' ', '-')}"
+def _urn(words: str) -> str:
+    return f"urn:drawpoint:{words.lower().replace(' ', '-')}"

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from drawpoint_service.admission.admission import READS
+from drawpoint_service.app import create_app
+from drawpoint_service.middleware.access import OPEN_PATHS
+from drawpoint_service.settings import Settings
 from live import LiveService
 
 SAMPLE = "/stores/made/samples/param0/run?surface=5&volume=5"
@@ -103,3 +108,12 @@ def test_the_log_takes_no_line_breaks_from_a_path(http: httpx.Client, caplog: py
         http.get("/healthz")
     line = next(record.getMessage() for record in caplog.records if record.getMessage().startswith("break "))
     assert line.isprintable()
+
+
+def test_what_is_said_of_routes_by_their_paths_holds_of_each_of_them() -> None:
+    contexts = iter_route_contexts(create_app({}, Settings()).routes)
+    paths = {re.sub(r":path}", "}", context.path) for context in contexts if context.path is not None}
+    reading = {path for path in paths if READS.match(re.sub(r"\{\w+\}", "x", path))}
+    from_memory = {"/stores", "/stores/{store_id}", "/stores/{store_id}/manifest", "/stores/{store_id}/samples"}
+    assert paths - reading - OPEN_PATHS == from_memory, "a route that reads from the storage belongs into READS"
+    assert {path for path in paths if not path.startswith("/stores")} == OPEN_PATHS

@@ -156,19 +156,6 @@ def test_an_item_that_fails_has_an_error_and_the_others_are_sent(http: httpx.Cli
     assert metadata["num_points"] == [COUNTS, {}, COUNTS]
 
 
-def test_a_batch_of_which_all_items_fail_is_empty(http: httpx.Client) -> None:
-    answer = http.post(PATH, json={"samples": [{"id": "x"}, {"id": "y"}]})
-    assert open_body(answer)[0] == {}
-    assert safetensors.torch.load(answer.content) == {}
-
-
-def test_near_names_are_searched_for_a_few_items_only(http: httpx.Client) -> None:
-    _, metadata = open_body(http.post(PATH, json={"samples": [{"id": f"run{index}"} for index in range(20)]}))
-    searched = [index for index, problem in metadata["errors"].items() if "near" in problem]
-    assert sorted(map(int, searched)) == list(range(8))
-    assert metadata["errors"]["19"]["detail"] == "store 'made' has no sample 'run19'."
-
-
 def test_an_item_that_fails_while_it_is_read_has_no_tensors(
     store_root: Path, tmp_path: Path, reader: ZarrChunkReader
 ) -> None:
@@ -198,6 +185,10 @@ def test_an_item_that_fails_while_it_is_read_has_no_tensors(
     assert open_body(alone)[1]["errors"] == {}
 
 
+def _body(**members: Any) -> dict[str, Any]:
+    return {"samples": [{"id": "a"}], **members}
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "sentences"),
     [
@@ -205,45 +196,33 @@ def test_an_item_that_fails_while_it_is_read_has_no_tensors(
         ("[" * 100_000, "invalid-parameter", ["the body is no JSON"]),
         (b"\xff", "invalid-parameter", ["the body is no JSON"]),
         ('{"samples": [{"id": "\\ud800"}]}', "invalid-parameter", ["the body is no JSON", "surrogates"]),
-        ('{"samples": [], "samples": []}', "invalid-parameter", ["a key stands there twice"]),
-        ('{"samples": [{"id": "a", "seed": NaN}]}', "invalid-parameter", ["NaN is no number of JSON"]),
-        ("9" * 5000, "invalid-parameter", ["the body is no JSON"]),
         ([], "invalid-parameter", ["body='[]'", "an object such as"]),
         ({}, "invalid-parameter", ["samples='null'", "at least one"]),
         ({"samples": []}, "invalid-parameter", ["samples='[]'", "at least one"]),
-        ({"samples": "a"}, "invalid-parameter", ["samples='\"a\"'"]),
         ({"sampels": [{"id": "a"}]}, "unknown-parameter", ["the body has no key 'sampels'", "near names: samples"]),
         ({"samples": ["a"]}, "invalid-parameter", ["samples[0]", '{"id", "seed", "part"}']),
         ({"samples": [{"id": "a"}, {}]}, "invalid-parameter", ["samples[1].id='null'", "the id of a sample"]),
-        (
-            {"samples": [{"id": "a", "sed": 1}]},
-            "unknown-parameter",
-            ["samples[0] has no key 'sed'", "near names: seed"],
-        ),
+        ({"samples": [{"id": "a", "sed": 1}]}, "unknown-parameter", ["samples[0] has no key 'sed'", "names: seed"]),
         ({"samples": [{"id": "a", "seed": -1}]}, "invalid-parameter", ["samples[0].seed='-1'", "integer in 0.."]),
         ({"samples": [{"id": "a", "seed": 2**63}]}, "invalid-parameter", ["samples[0].seed="]),
         ({"samples": [{"id": "a", "seed": True}]}, "invalid-parameter", ["samples[0].seed='true'"]),
         ({"samples": [{"id": "a", "seed": 1.5}]}, "invalid-parameter", ["samples[0].seed='1.5'"]),
+        ('{"samples": [{"id": "a", "seed": NaN}]}', "invalid-parameter", ["samples[0].seed='NaN'"]),
         ('{"samples": [{"id": "a", "seed": 1e999999999}]}', "invalid-parameter", ["samples[0].seed='Infinity'"]),
-        ('{"samples": [{"id": "a", "seed": 9223372036854775808.0}]}', "invalid-parameter", ["samples[0].seed="]),
+        # As a float it is another integer.
+        ('{"samples": [{"id": "a", "seed": 9007199254740993.0}]}', "invalid-parameter", ["samples[0].seed="]),
         ({"samples": [{"id": "a", "seed": "1"}]}, "invalid-parameter", ["samples[0].seed='\"1\"'"]),
-        ({"samples": [{"id": "a", "part": 1}]}, "invalid-draw", ["samples[0]: part needs seed"]),
-        (
-            {"samples": [{"id": "a"}], "num_points": {"surfac": 1}},
-            "unknown-domain",
-            ["'surfac'", "near names: surface"],
-        ),
-        ({"samples": [{"id": "a"}], "num_points": {"surface": 0}}, "invalid-parameter", ["num_points.surface='0'"]),
-        ({"samples": [{"id": "a"}], "num_points": {"surface": False}}, "invalid-parameter", ["num_points.surface="]),
-        ({"samples": [{"id": "a"}], "num_points": [1]}, "invalid-parameter", ["num_points='[1]'", "by domain"]),
-        ({"samples": [{"id": "a"}], "coords": {"volum": 1}}, "unknown-domain", ["'volum'", "near names: volume"]),
-        ({"samples": [{"id": "a"}], "coords": {"volume": "x"}}, "invalid-parameter", ["coords.volume", '"all"']),
-        ({"samples": [{"id": "a"}], "fields": []}, "invalid-parameter", ["fields='[]'", "left out"]),
-        ({"samples": [{"id": "a"}], "fields": [1]}, "invalid-parameter", ["fields='[1]'"]),
-        ({"samples": [{"id": "a"}], "fields": ["surface_presure"]}, "unknown-field", ["near names: surface_pressure"]),
-        ({"samples": [{"id": "a"}], "dtype": "float16"}, "invalid-parameter", ["dtype", "float32 or stored"]),
-        ({"samples": [{"id": "a"}], "dtype": []}, "invalid-parameter", ["dtype='[]'"]),
-        ({"samples": [{"id": "a"}], "revision": 1}, "invalid-parameter", ["revision='1'", "a text"]),
+        ({"samples": [{"id": "a", "part": 1}]}, "invalid-draw", ["part of 'a' needs seed"]),
+        (_body(num_points={"surfac": 1}), "unknown-domain", ["'surfac'", "near names: surface"]),
+        (_body(num_points={"surface": 0}), "invalid-parameter", ["num_points.surface='0'", "integer in 1.."]),
+        (_body(num_points=[1]), "invalid-parameter", ["num_points='[1]'", "by domain"]),
+        (_body(coords={"volum": 1}), "unknown-domain", ["'volum'", "near names: volume"]),
+        (_body(coords={"volume": "x"}), "invalid-parameter", ["coords.volume", "or all"]),
+        (_body(fields=[]), "invalid-parameter", ["fields='[]'", "one or more names"]),
+        (_body(fields=[1]), "invalid-parameter", ["fields[0]='1'"]),
+        (_body(fields=["surface_presure"]), "unknown-field", ["near names: surface_pressure"]),
+        (_body(dtype="float16"), "invalid-parameter", ["dtype", "float32 or stored"]),
+        (_body(revision=1), "invalid-parameter", ["revision='1'", "a text"]),
     ],
 )
 def test_an_invalid_body_is_422_and_named(http: httpx.Client, body: Any, kind: str, sentences: list[str]) -> None:
@@ -257,14 +236,6 @@ def test_an_invalid_body_is_422_and_named(http: httpx.Client, body: Any, kind: s
     assert len(answer.content) < 2000
 
 
-def test_an_unknown_store_is_404_and_an_unknown_parameter_422(http: httpx.Client) -> None:
-    body = {"samples": ITEMS}
-    assert http.post("/stores/mde/batch", json=body).status_code == 404
-    answer = http.post(f"{PATH}?dtype=stored", json=body)
-    assert answer.status_code == 422
-    assert "'dtype'" in answer.json()["detail"]
-
-
 def test_another_revision_is_409_wherever_it_is_asked_for(http: httpx.Client, reader: ZarrChunkReader) -> None:
     body = {"samples": ITEMS, "num_points": COUNTS}
     revision = reader.manifest.revision
@@ -275,22 +246,18 @@ def test_another_revision_is_409_wherever_it_is_asked_for(http: httpx.Client, re
         assert answer.json()["type"] == "urn:drawpoint:revision-changed"
 
 
-@pytest.mark.parametrize("place", ["query", "body"])
-def test_a_newer_revision_than_the_service_knows_makes_it_look(tmp_path: Path, place: str) -> None:
-    def write(seed: int) -> str:
+def test_a_newer_revision_in_the_body_makes_the_service_look_for_it(tmp_path: Path) -> None:
+    revisions = []
+    for seed in (0, 1):
         writer = small_writer(tmp_path)
         writer.write_sample("run", small_arrays(seed=seed))
         writer.save_manifest()
-        return writer.manifest.revision
-
-    write(0)
-    with LiveService({"made": tmp_path}, revalidate_seconds=0) as service:
-        revision = write(1)
-        body = {"samples": [{"id": "run"}], **({"revision": revision} if place == "body" else {})}
-        path = f"{PATH}?revision={revision}" if place == "query" else PATH
-        answer = httpx.post(service.url + path, json=body)
-    _, metadata = open_body(answer)
-    assert metadata["revision"] == answer.headers["X-Drawpoint-Revision"] == revision
+        revisions.append(writer.manifest.revision)
+        if seed == 0:
+            service = LiveService({"made": tmp_path}, revalidate_seconds=0)
+    with service:
+        answer = httpx.post(service.url + PATH, json={"samples": [{"id": "run"}], "revision": revisions[1]})
+    assert open_body(answer)[1]["revision"] == answer.headers["X-Drawpoint-Revision"] == revisions[1]
 
 
 def test_a_batch_with_too_many_bytes_is_413(http: httpx.Client) -> None:
@@ -343,13 +310,6 @@ def test_the_samples_of_a_batch_are_read_by_all_threads_at_once(store_root: Path
     assert open_body(answer)[1]["errors"] == {}
 
 
-def test_a_batch_needs_a_token_where_one_is_wanted(store_root: Path) -> None:
-    with LiveService({"made": store_root}, token="t") as service:
-        assert httpx.post(service.url + PATH, json={"samples": ITEMS}).status_code == 401
-        allowed = {"Authorization": "Bearer t"}
-        assert httpx.post(service.url + PATH, json={"samples": ITEMS}, headers=allowed).status_code == 200
-
-
 def test_a_client_that_leaves_in_its_body_is_no_failure_of_the_service(
     store_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -363,60 +323,10 @@ def test_a_client_that_leaves_in_its_body_is_no_failure_of_the_service(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Content-Type": "application/json; charset=utf-8"},
-        {"Content-Type": "application/merge-patch+JSON"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {"Content-Type": "text/plain;charset=UTF-8", "Content-Encoding": "identity"},
-    ],
-    ids=str,
-)
-def test_a_body_may_be_called_json_or_what_curl_calls_any_text(http: httpx.Client, headers: dict[str, str]) -> None:
-    body = json.dumps({"samples": ITEMS, "num_points": COUNTS}).encode()
-    assert http.post(PATH, content=body, headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Content-Type": "multipart/form-data; boundary=x"},
-        {"Content-Type": "application/xml"},
-        {"Content-Type": "json"},
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
-    ],
-    ids=str,
-)
-def test_a_body_that_is_called_something_else_is_415(http: httpx.Client, headers: dict[str, str]) -> None:
-    answer = http.post(PATH, content=b'{"samples": []}', headers=headers)
-    problem = answer.json()
-    assert (answer.status_code, problem["type"]) == (415, "urn:drawpoint:unsupported-media-type")
-    assert answer.headers["accept"] == "application/json"
-    assert "application/json" in problem["detail"]
-
-
 def test_an_integer_may_be_written_with_a_point_or_an_exponent(http: httpx.Client) -> None:
     body = (
-        '{"samples": [{"id": "param0/run", "seed": 9007199254740993.0}], "num_points": {"surface": 1e1, "volume": 1}}'
+        '{"samples": [{"id": "param0/run", "seed": 9007199254740991.0}], "num_points": {"surface": 1e1, "volume": 1}}'
     )
     _, metadata = open_body(http.post(PATH, content=body))
-    assert metadata["seeds"] == [9_007_199_254_740_993]
+    assert metadata["seeds"] == [9_007_199_254_740_991]
     assert metadata["num_points"][0]["surface"] == 10
-
-
-def test_only_posting_makes_sense(http: httpx.Client) -> None:
-    for method in ("GET", "HEAD", "PUT"):
-        answer = http.request(method, PATH)
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "POST"
-
-
-def test_it_is_documented_as_it_is(http: httpx.Client) -> None:
-    operation = http.get("/openapi.json").json()["paths"]["/stores/{store_id}/batch"]["post"]
-    schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == {"samples", "num_points", "coords", "fields", "dtype", "revision"}
-    assert "More than 40 are answered with 413" in schema["properties"]["samples"]["description"]
-    assert {each["name"] for each in operation["parameters"]} == {"store_id", "revision", "X-Request-ID"}
-    assert {"200", "404", "409", "413", "422", "503"} <= set(operation["responses"])

@@ -15,6 +15,7 @@ import pytest
 from drawpoint.errors import InvalidManifest, RevisionChanged
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 from drawpoint_service.app import create_app
+from drawpoint_service.requests.responses import accepts_gzip, matches
 from drawpoint_service.settings import Settings
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from live import LiveService
@@ -250,3 +251,27 @@ def test_splits_that_are_damaged_or_lead_elsewhere_are_listed_without_a_size(own
         "passwd": 502,
     }
     assert not any("root:" in answer.text or str(own_root) in answer.text for answer in answers.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "accepted"),
+    [
+        (None, False),
+        ("GZIP", True),
+        ("br, gzip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, *", False),
+        ("*", True),
+        ("identity", False),
+    ],
+)
+def test_accept_encoding_is_obeyed(field: str | None, accepted: bool) -> None:
+    assert accepts_gzip(field) is accepted
+
+
+@pytest.mark.parametrize(
+    ("field", "matched"),
+    [(None, False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"b"', False), ("*", True), ("a", False)],
+)
+def test_if_none_match_is_compared_weakly(field: str | None, matched: bool) -> None:
+    assert matches(field, ['"a"']) is matched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import shutil
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 from drawpoint import errors
-from drawpoint_service.problems import Problem, status_of
+from drawpoint_service.problems import Problem
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
@@ -50,16 +49,13 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
     ("path", "kind", "near", "sentence"),
     [
         ("/stores/mde", "store-not-found", ["made"], "this service has no store 'mde'; near names: made."),
-        ("/stores/mde/samples/x", "store-not-found", ["made"], "no store 'mde'"),
         ("/stores/zzz/manifest", "store-not-found", ["made", "other"], "there is: made, other."),
         ("/stores/made/samples/param0/rum", "sample-not-found", ["param0/run", "param1/run"], "'param0/rum'"),
         ("/stores/made/coords/nothing?surface=1", "sample-not-found", ["param0/run", "param1/run"], "'nothing'"),
         ("/stores/made/splits/train", "split-not-found", None, "ships no splits; put lists of sample ids"),
-        ("/stores/made/splits", "split-not-found", None, "ships no splits"),
         ("/stores/made/statistics", "statistics-not-found", None, "`drawpoint stats` makes them"),
-        ("/nowhere", "not-found", None, "there is nothing at '/nowhere'"),
+        ("/nowhere", "not-found", None, "there is nothing at '/nowhere'; /docs lists what there is."),
         ("/stores/", "not-found", None, "there is nothing at '/stores/'"),
-        ("/stores/made/nowhere", "not-found", None, "/docs"),
     ],
 )
 def test_an_unknown_name_or_path_is_404(
@@ -77,42 +73,31 @@ def test_an_unknown_name_or_path_is_404(
     ("path", "kind", "sentences"),
     [
         (f"{SAMPLE}?surfce=5", "unknown-parameter", ["'surfce'", "near names: surface;", "volume, seed, dtype"]),
-        (f"{SAMPLE}?token=x", "unknown-parameter", ["'token'", "there is: surface, volume, seed"]),
-        (
-            f"{COORDS}?surface=5&part=1&seed=1",
-            "unknown-parameter",
-            ["'part'", "surface, volume, seed, dtype, revision"],
-        ),
-        (f"{COORDS}?surface=5&fields=surface_area", "unknown-parameter", ["'fields'"]),
+        (f"{COORDS}?surface=5&part=1&seed=1", "unknown-parameter", ["'part'", "surface, volume, seed, dtype"]),
         (f"{SAMPLE}?surface=5&surface=6", "invalid-parameter", ["surface='5,6'", "given once"]),
-        (f"{SAMPLE}?surface=0", "invalid-parameter", ["surface='0'", "integer in 1..", "or all"]),
-        (f"{SAMPLE}?surface=-1", "invalid-parameter", ["surface='-1'", "integer in 1.."]),
-        (f"{SAMPLE}?surface=1.5", "invalid-parameter", ["surface='1.5'"]),
-        (f"{SAMPLE}?surface=", "invalid-parameter", ["surface=''"]),
-        (f"{SAMPLE}?surface", "invalid-parameter", ["surface=''"]),
-        (f"{SAMPLE}?surface=%00", "invalid-parameter", ["surface='\\x00'"]),
+        *(
+            (f"{SAMPLE}?surface={text}", "invalid-parameter", ["surface='", "integer in 1..", "or all"])
+            for text in ("0", "-1", "1.5", "", "%00", "+1", " 1", "1e3", "1_0", "%D9%A3", "ALL", "9" * 5000)
+        ),
         (f"{SAMPLE}?seed=-1", "invalid-parameter", ["seed='-1'", "0..9223372036854775807"]),
         (f"{SAMPLE}?seed=9223372036854775808", "invalid-parameter", ["seed='9223372036854775808'"]),
+        (f"{SAMPLE}?seed=all", "invalid-parameter", ["seed='all'"]),
         (f"{SAMPLE}?seed=1&part=x", "invalid-parameter", ["part='x'"]),
         (f"{SAMPLE}?part=1", "invalid-draw", ["part needs seed", "add seed="]),
         (f"{SAMPLE}?dtype=float16", "invalid-parameter", ["dtype='float16'", "float32 or stored"]),
         (f"{SAMPLE}?fields=surface_presure", "unknown-field", ["'surface_presure'", "near names: surface_pressure"]),
-        (f"{SAMPLE}?fields=xyz", "unknown-field", ["'xyz'", "there is: surface_position"]),
         (f"{SAMPLE}?fields=", "invalid-parameter", ["fields=''", "names with commas"]),
         (f"{SAMPLE}?domains=surface,", "invalid-parameter", ["domains='surface,'", "names with commas"]),
         (f"{SAMPLE}?domains=surface&fields=nothing,volume_sdf", "unknown-field", ["'nothing'"]),
         (f"{SAMPLE}?domains=volum", "unknown-domain", ["'volum'", "near names: volume", "allowed: surface, volume"]),
         (f"{SAMPLE}?domains=volume&fields=surface_area", "invalid-draw", ["no field in common"]),
         (COORDS, "invalid-draw", ["at least one domain", "surface, volume"]),
-        (f"{COORDS}?volum=4", "unknown-parameter", ["'volum'", "near names: volume"]),
-        ("/stores?x=1", "unknown-parameter", ["'x'"]),
-        ("/stores/made?x=1", "unknown-parameter", ["'x'"]),
-        ("/stores/made/manifest?x=1", "unknown-parameter", ["'x'"]),
-        ("/stores/made/samples?limit=0", "invalid-parameter", ["limit='0'", "1..1000"]),
         ("/stores/made/samples?limit=1001", "invalid-parameter", ["limit='1001'", "1..1000"]),
         ("/stores/made/samples?offset=3", "unknown-parameter", ["'offset'", "limit, after"]),
-        ("/stores/made/statistics?x=1", "unknown-parameter", ["'x'"]),
-        ("/stores/made/splits?x=1", "unknown-parameter", ["'x'"]),
+        *(
+            (f"/stores{path}?x=1", "unknown-parameter", ["'x'"])
+            for path in ("", "/made", "/made/manifest", "/made/statistics", "/made/splits")
+        ),
     ],
 )
 def test_an_invalid_parameter_is_422_and_named(http: httpx.Client, path: str, kind: str, sentences: list[str]) -> None:
@@ -140,16 +125,12 @@ def test_allowed_names_and_the_parameter_are_members(http: httpx.Client) -> None
         "%2e%2e/%2e%2e/manifest.json",
         "..%2F..%2Fmanifest.json",
         "param0/../param0/run",
-        "param0//run",
         "/param0/run",
         "param0/run/",
-        "param0/run.zarr",
         "param0/run.zarr/zarr.json",
         "param0%00/run",
-        "param0%5Crun",
         "%C3%A9t%C3%A9/%F0%9F%9A%97",
         "%FF%FE",
-        "C:/x",
         "s3://bucket/x",
         "x" * 20_000,
         "",
@@ -194,12 +175,15 @@ def test_another_revision_is_409(http: httpx.Client) -> None:
 
 
 def test_other_methods_are_405(http: httpx.Client) -> None:
-    for path in ("/stores", SAMPLE, "/healthz", "/stores/made/manifest", "/openapi.json"):
-        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-            answer = http.request(method, path)
-            assert answer.status_code == 405
-            assert answer.headers["allow"] == "GET, HEAD"
-            assert problem_of(answer)["type"] == "urn:drawpoint:method-not-allowed"
+    allowed = {
+        **dict.fromkeys(("/stores", SAMPLE, "/healthz", "/openapi.json"), "GET, HEAD"),
+        "/stores/made/batch": "POST",
+    }
+    for path, methods in allowed.items():
+        answer = http.request("DELETE", path)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == methods
+        assert problem_of(answer)["type"] == "urn:drawpoint:method-not-allowed"
 
 
 @pytest.fixture
@@ -231,17 +215,6 @@ def test_missing_data_is_502_and_does_not_say_where_the_store_lies(damaged_root:
             answer = httpx.get(service.url + path)
             assert answer.status_code == 502
             assert problem_of(answer)["store"] == "made"
-            assert str(damaged_root) not in answer.text
-
-
-def test_a_damaged_split_or_statistics_are_502(damaged_root: Path) -> None:
-    (damaged_root / "splits").mkdir()
-    (damaged_root / "splits/train.txt").write_bytes(b"\xff\xfe\xfd")
-    (damaged_root / "statistics.json").write_text("[]")
-    with LiveService({"made": damaged_root}) as service:
-        for path in ("splits/train", "statistics"):
-            answer = httpx.get(f"{service.url}/stores/made/{path}")
-            assert (answer.status_code, problem_of(answer)["type"]) == (502, "urn:drawpoint:metadata-damaged")
             assert str(damaged_root) not in answer.text
 
 
@@ -294,20 +267,3 @@ def test_an_unforeseen_failure_is_500_without_internals(store_root: Path, caplog
     failed = next(record for record in caplog.records if record.name == "drawpoint.service")
     assert failed.getMessage() == "of-this-test failed"
     assert "the inside" in caplog.text
-
-
-def test_every_error_that_a_request_can_meet_has_a_status() -> None:
-    elsewhere = {
-        errors.DrawpointError,
-        errors.UnknownName,
-        errors.InvalidSample,
-        errors.InvalidManifest,
-        errors.StoreExists,
-        errors.UnknownOrder,
-        errors.InvalidSettings,
-        errors.ExtraMissing,
-    }
-    for kind in vars(errors).values():
-        if inspect.isclass(kind) and issubclass(kind, errors.DrawpointError):
-            unmapped = kind in elsewhere or issubclass(kind, errors.RequestFailed)
-            assert (status_of(kind("message")) == 500) == unmapped, kind

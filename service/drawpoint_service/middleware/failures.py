@@ -30,9 +30,8 @@ def explain_errors(app: FastAPI, retry_after_seconds: int) -> None:
         context = context_of(request.scope)
         if problems.is_server_fault(error):
             LOG.warning("%s: %s", context.request_id, error)
-        problem = problems.describe(error, context.request_id, context.store)
-        is_overload = isinstance(error, Overloaded)
-        return problem_response(problem, {"Retry-After": str(retry_after_seconds)} if is_overload else None)
+        headers = {"Retry-After": str(retry_after_seconds)} if isinstance(error, Overloaded) else None
+        return problem_response(problems.describe(error, context.request_id, context.store), headers)
 
     async def explain_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -11,34 +11,20 @@ from fastapi.openapi.utils import get_openapi
 
 from drawpoint.draw.batch import MAX_BODY_BYTES
 from drawpoint_service import problems
-from drawpoint_service.middleware.access import OPEN_PATHS
-from drawpoint_service.openapi.parameters import in_query, properties_of, query_parameters
 from drawpoint_service.requests.batch_body import BatchBody
 from drawpoint_service.requests.query import DrawQuery, SampleQuery
 from drawpoint_service.requests.validation import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from fastapi import FastAPI
 
     import drawpoint.format.manifest
+    from drawpoint_service.requests.validation import RequestModel
     from drawpoint_service.stores.catalog import ServedStore
 
-EXAMPLE_COUNT = 4096
-_STORE = "/stores/{store_id}"
-_REQUEST_ID = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "Names the request in its answer and in the log, if it is printable ASCII of 1 to 128 characters.",
-    "schema": {"type": "string"},
-}
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "ETags of answers at hand; one that is still right is not sent again.",
-    "schema": {"type": "string"},
-}
+_EXAMPLE_COUNT = 4096
 
 
 def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: int, needs_token: bool) -> bytes:
@@ -48,27 +34,26 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     each: a path of many stores could only say what some of them refuse.
     """
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    draws: dict[str, Callable[[drawpoint.format.manifest.StoreManifest], dict[str, Any]]] = {
-        f"{_STORE}/samples/{{sample_id}}": lambda manifest: {"parameters": _sample_parameters(manifest)},
-        f"{_STORE}/coords/{{sample_id}}": lambda manifest: {"parameters": _coords_parameters(manifest)},
-        f"{_STORE}/batch": lambda manifest: {"requestBody": _batch_body(manifest, most_samples)},
-    }
-    alike = {str(_fields_of(store.manifest)) for store in stores}
-    ids = [store.id for store in stores]
+    are_alike = len({str(_fields_of(store.manifest)) for store in stores}) == 1
     paths: dict[str, dict[str, Any]] = {}
     for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            if "draws" not in operation["tags"]:
-                paths.setdefault(path, {})[method] = _for_stores(operation, ids)
-            elif len(alike) == 1:
-                added = draws[path](stores[0].manifest)
-                paths.setdefault(path, {})[method] = _with_draw(_for_stores(operation, ids), stores[0], added)
-            else:
-                for store in stores:
-                    own = _with_draw(_for_one(operation, store.id), store, draws[path](store.manifest))
-                    paths.setdefault(path.replace("{store_id}", store.id), {})[method] = own
-    for path, methods in paths.items():
-        _complete(methods, is_open=path in OPEN_PATHS or not needs_token)
+        (method, operation), *_ = methods.items()
+        if "draws" not in operation["tags"]:
+            paths[path] = methods
+        elif are_alike:
+            paths[path] = {method: _complete(path, operation, stores[0], most_samples)}
+        else:
+            for store in stores:
+                own = _complete(path, operation, store, most_samples)
+                own["operationId"] += f"_{store.id}"
+                own["tags"] = [store.id]
+                own["parameters"] = [each for each in own["parameters"] if each["name"] != "store_id"]
+                paths[path.replace("{store_id}", store.id)] = {method: own}
+    for methods in paths.values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] == "store_id" and stores:
+                    parameter["schema"] = {"type": "string", "enum": [store.id for store in stores]}
     document["paths"] = paths
     parts = document.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
@@ -80,59 +65,45 @@ def document_app(app: FastAPI, stores: Sequence[ServedStore], *, most_samples: i
     return json.dumps(document).encode()
 
 
-def _complete(methods: dict[str, Any], *, is_open: bool) -> None:
-    """Add what holds for every request: header fields, whether it needs a token, and HEAD."""
-    for operation in methods.values():
-        operation["parameters"] += [*([_IF_NONE_MATCH] if "304" in operation["responses"] else []), _REQUEST_ID]
-        if is_open:
-            operation["security"] = []
-    if "get" in methods:
-        methods["head"] = head = copy.deepcopy(methods["get"])
-        head["operationId"] += "_head"
-        head["tags"] = ["head"]
-        head["description"] = "Answers like GET, without the body."
-        for response in head["responses"].values():
-            response.pop("content", None)
-            response.get("headers", {}).pop("Content-Digest", None)
+def query_parameters(model: type[RequestModel], *names: str, **examples: Any) -> list[dict[str, Any]]:
+    """Return the parameters that a query's model has, or those of `names`."""
+    properties = _properties_of(model)
+    return [
+        _in_query(name, properties[name], properties[name]["description"], examples.get(name))
+        for name in names or properties
+    ]
 
 
-def _for_stores(operation: dict[str, Any], ids: list[str]) -> dict[str, Any]:
-    """Return an operation that says which stores there are."""
-    parameters = operation.setdefault("parameters", [])
-    for parameter in parameters:
-        if parameter["name"] == "store_id" and ids:
-            parameter["schema"] = {"type": "string", "enum": ids}
-    return operation
-
-
-def _for_one(operation: dict[str, Any], store_id: str) -> dict[str, Any]:
-    """Return the operation for one store, whose id stands in its path."""
+def _complete(path: str, operation: dict[str, Any], store: ServedStore, most_samples: int) -> dict[str, Any]:
+    """Return the operation of a draw with all that can be asked of `store`: parameters of the query, or a body."""
     own = copy.deepcopy(operation)
-    own["parameters"] = [each for each in own["parameters"] if each["name"] != "store_id"]
-    return {**own, "operationId": f"{own['operationId']}_{store_id}", "tags": [store_id]}
-
-
-def _with_draw(operation: dict[str, Any], store: ServedStore, added: dict[str, Any]) -> dict[str, Any]:
-    """Return an operation with what a draw can ask for: parameters of the query, or a body."""
-    for parameter in operation["parameters"]:
+    for parameter in own["parameters"]:
         if parameter["name"] == "sample_id" and store.sample_ids:
-            parameter["example"] = next(iter(store.manifest.samples))
-    return {**operation, **added, "parameters": [*operation["parameters"], *added.get("parameters", [])]}
+            parameter["example"] = store.sample_ids[0]
+    if path.endswith("/batch"):
+        own["requestBody"] = _batch_body(store.manifest, most_samples)
+    elif "/coords/" in path:
+        own["parameters"] += _coords_parameters(store.manifest)
+    else:
+        own["parameters"] += _sample_parameters(store.manifest)
+    return own
 
 
 def _sample_parameters(manifest: drawpoint.format.manifest.StoreManifest) -> list[dict[str, Any]]:
     """Document the counts and SampleQuery; members that depend on one another are one parameter."""
-    own = properties_of(SampleQuery)
+    own = _properties_of(SampleQuery)
     draw = {
         "type": "object",
         "properties": {name: own[name] for name in ("seed", "part")},
         "dependentRequired": {"part": ["seed"]},
         "additionalProperties": False,
     }
-    text = "`seed`, and with it `part`: one of the ceil(n / count) disjoint parts."
     return [
-        *({**in_query(name, counted), "example": EXAMPLE_COUNT} for name, counted in _counts(manifest).items()),
-        {**in_query("draw", draw, text), "example": {"seed": 0}},
+        *(
+            _in_query(domain, count, f"How many random points of {domain!r} to send, or `{ALL}`.", _EXAMPLE_COUNT)
+            for domain, count in _counts(manifest).items()
+        ),
+        _in_query("draw", draw, "`seed`, and with it `part`: one of the ceil(n / count) disjoint parts.", {"seed": 0}),
         _selection(manifest),
         *query_parameters(SampleQuery, "dtype", "revision", revision=manifest.revision),
     ]
@@ -145,35 +116,27 @@ def _coords_parameters(manifest: drawpoint.format.manifest.StoreManifest) -> lis
         "properties": _counts(manifest),
         "additionalProperties": False,
     }
-    text = (
-        f"How many points of each domain to send, or `{ALL}`; at least one domain. Naming one that the sample lacks is "
-        "422."
-    )
-    examples = dict.fromkeys(manifest.domains, EXAMPLE_COUNT)
+    text = f"How many points of each domain to send, or `{ALL}`; at least one domain, and none that the sample lacks."
     return [
-        {**in_query("num_points", counts, text), "required": True, "example": examples},
+        {**_in_query("num_points", counts, text, dict.fromkeys(manifest.domains, _EXAMPLE_COUNT)), "required": True},
         *query_parameters(DrawQuery, "seed", "dtype", "revision", seed=0, revision=manifest.revision),
     ]
 
 
 def _counts(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
-    count = properties_of(DrawQuery)["counts"]["additionalProperties"]
-    return {
-        domain: {**count, "description": f"How many random points of {domain!r} to send, or `{ALL}`."}
-        for domain in manifest.domains
-    }
+    return dict.fromkeys(manifest.domains, _properties_of(DrawQuery)["counts"]["additionalProperties"])
 
 
 def _selection(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, Any]:
     """Document `fields` and `domains`, lists of names that must leave something of one another."""
     by_domain = _fields_of(manifest)
-    fields = [field for fields in by_domain.values() for field in fields]
+    fields = [field for of_domain in by_domain.values() for field in of_domain]
     choices = [
         {
             "type": "object",
             "properties": {
                 "fields": {"type": "string", "pattern": _list_with(fields, of_domain)},
-                "domains": {"type": "string", "pattern": _list_with(list(by_domain), [domain])},
+                "domains": {"type": "string", "pattern": _list_with(by_domain, [domain])},
             },
             "additionalProperties": False,
         }
@@ -184,7 +147,7 @@ def _selection(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, A
         "given, at least one field is of one of the domains. Fields that the sample lacks are absent, and naming a "
         "domain that it lacks is 422."
     )
-    return {**in_query("selection", {"anyOf": choices}, text), "example": {"fields": ",".join(fields[:2])}}
+    return _in_query("selection", {"anyOf": choices}, text, {"fields": ",".join(fields[:2])})
 
 
 def _batch_body(manifest: drawpoint.format.manifest.StoreManifest, most_samples: int) -> dict[str, Any]:
@@ -209,11 +172,28 @@ def _fields_of(manifest: drawpoint.format.manifest.StoreManifest) -> dict[str, l
     return {domain: list(layout.arrays) for domain, layout in manifest.domains.items()}
 
 
-def _list_with(names: Sequence[str], some: Sequence[str]) -> str:
+def _list_with(names: Collection[str], some: Collection[str]) -> str:
     """Return the pattern of a list of `names` that holds one of `some`."""
-    any_name, one = ("|".join(map(_escape, each)) for each in (names, some))
+    any_name, one = ("|".join(map(re.escape, each)) for each in (names, some))
     return f"^(({any_name}),)*({one})(,({any_name}))*$"
 
 
-def _escape(name: str) -> str:
-    return re.sub(r"([\\^$.|?*+()\[\]{}/])", r"\\\1", name)
+def _properties_of(model: type[RequestModel]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each field of a query; a URL has no null, so what may be None may be left out."""
+    return {name: _without_null(each) for name, each in model.model_json_schema()["properties"].items()}
+
+
+def _in_query(name: str, schema: Mapping[str, Any], description: str, example: Any = None) -> dict[str, Any]:
+    """Return a parameter; an object is a parameter for each of its properties, under their own names."""
+    described = {"description": description} if example is None else {"description": description, "example": example}
+    return {"name": name, "in": "query", **described, "style": "form", "explode": True, "schema": schema}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if "additionalProperties" in schema and isinstance(schema["additionalProperties"], dict):
+        return {**schema, "additionalProperties": _without_null(schema["additionalProperties"])}
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    others = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    if not choices:
+        return schema
+    return {**others, "anyOf": choices} if len(choices) > 1 else {**others, **choices[0]}

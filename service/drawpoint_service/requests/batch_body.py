@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
-from decimal import Decimal
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from drawpoint.draw.batch import MAX_BODY_BYTES, BatchItem, BatchSelection, check_selection
-from drawpoint.draw.seeds import fresh_seed
-from drawpoint.draw.selection import check_counts
-from drawpoint.errors import InvalidDraw, InvalidParameter, ResponseTooLarge
+from drawpoint.draw.batch import MAX_BODY_BYTES
+from drawpoint.errors import DrawpointError, InvalidDraw, InvalidParameter, ResponseTooLarge
 from drawpoint_service.requests.validation import (
     SHOWN,
-    BodyCount,
+    Count,
     Dtype,
     RequestModel,
     Revision,
     Seed,
-    allowed,
+    path_of,
     refusal_of,
+    unknown_name,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
-    from drawpoint.format.manifest import StoreManifest
 
-BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain", "")
-"""What a body may call itself: JSON, or what `curl -d` and a browser's fetch say of any text."""
-
-_MOST_DIGITS = 20  # more than a seed has
-_COUNTS_FORM = 'an object of counts by domain, such as {"surface": 4096}'
-Counts = Annotated[dict[str, BodyCount] | None, allowed(_COUNTS_FORM, has_members=True)]
+_EXACT = 2**53
+"""Below it a float is the integer that was written with a point or an exponent."""
 
 
 class BatchSample(RequestModel):
@@ -54,46 +46,35 @@ class BatchSample(RequestModel):
         }
     )
 
-    id: Annotated[str, allowed("the id of a sample")]
+    id: str
     seed: Seed | None = None
     part: Seed | None = None
+
+    @model_validator(mode="after")
+    def _check_part(self) -> Self:
+        if self.part is not None and self.seed is None:
+            reason = "the parts of a cycle are disjoint only under one seed"
+            raise InvalidDraw(f"part of {self.id[:SHOWN]!r} needs seed: {reason}; add a seed.", sample=self.id)
+        return self
 
 
 class BatchBody(RequestModel):
     """What a batch says: its draws in order, and what they share."""
 
-    samples: Annotated[
-        list[Annotated[BatchSample, allowed('an object: {"id", "seed", "part"}', has_members=True)]],
-        Field(min_length=1, fail_fast=True),
-        allowed('a list of {"id", "seed", "part"}, at least one', has_members=True),
-    ]
-    num_points: Annotated[Counts, Field(description="By domain; a domain that is left out comes in full.")] = None
+    samples: Annotated[list[BatchSample], Field(min_length=1)]
+    num_points: Annotated[
+        dict[str, Count] | None, Field(description="By domain; a domain that is left out comes in full.")
+    ] = None
     coords: Annotated[
-        Counts, Field(description="By domain: positions to draw besides, independently, under the same seeds.")
+        dict[str, Count] | None,
+        Field(description="By domain: positions to draw besides, independently, under the same seeds."),
     ] = None
     fields: Annotated[
-        Annotated[list[str], Field(min_length=1, fail_fast=True)] | None,
+        Annotated[list[str], Field(min_length=1)] | None,
         Field(description="Canonical fields to send; all unless given. What a sample lacks is absent."),
-        allowed("a list of one or more names", "left out, for all fields"),
     ] = None
     dtype: Dtype = "float32"
     revision: Revision = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchQuery:
-    """The draws that a body asks for: `items` in order, and what they share."""
-
-    body: BatchBody
-    items: tuple[BatchItem, ...]
-    selection: BatchSelection
-
-
-def is_json(headers: Mapping[str, str]) -> bool:
-    """Return whether the headers of a request allow its body to be uncompressed JSON."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    return coding == "identity" and (kind in BODY_TYPES or kind.endswith("+json"))
 
 
 async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
@@ -120,70 +101,44 @@ async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
     return bytes(body)
 
 
-def parse_batch(body: bytes, manifest: StoreManifest, most_samples: int, store: str | None = None) -> BatchQuery:
-    """Return what a batch asks of `store`.
+def parse_batch(body: bytes, most_samples: int) -> BatchBody:
+    """Return what a batch asks for.
 
-    A sample without a seed gets a fresh one. Raises InvalidParameter for what is no JSON or has an invalid
-    value, UnknownParameter for a key that means nothing, UnknownDomain and UnknownField, InvalidDraw for a part
-    without a seed, and ResponseTooLarge for more than `most_samples`.
+    Raises InvalidParameter for what is no JSON or has an invalid value, UnknownParameter for a key that means nothing,
+    InvalidDraw for a part without a seed, and ResponseTooLarge for more than `most_samples`.
     """
-    members = _parse_json(body)
-    # First of all what bounds the number of errors that a model can find.
-    if isinstance(samples := members.get("samples"), list) and len(samples) > most_samples:
-        raise ResponseTooLarge(
-            f"the batch has {len(samples):,} samples and at most {most_samples:,} are sent at once; ask for them in "
-            "several batches."
-        )
-    for name in ("num_points", "coords"):
-        if isinstance(counts := members.get(name), dict):
-            check_counts(manifest, dict.fromkeys(counts), store, required=True)
     try:
-        asked = BatchBody.model_validate(members)
-    except ValidationError as error:
-        raise refusal_of(error, "body") from None
-    selection = check_selection(manifest, asked.num_points, asked.fields, asked.coords, store)
-    return BatchQuery(asked, tuple(_to_item(index, sample) for index, sample in enumerate(asked.samples)), selection)
-
-
-def _parse_json(body: bytes) -> dict[str, Any]:
-    try:
-        text = body.decode()
-        members = json.loads(
-            text, object_pairs_hook=_unique, parse_float=_parse_fraction, parse_constant=_refuse_constant
-        )
+        members = json.loads(body.decode(), parse_float=_parse_fraction)
         # Half of a surrogate pair can be written in JSON and stands for no character.
         json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # a body nested a thousand deep ends in RecursionError
         refused = InvalidParameter(f"the body is no JSON: {str(error)[:SHOWN]}.")
-        refused.parameter, refused.allowed = "body", ('{"samples": [{"id": "..."}]}',)
+        refused.parameter = "body"
         raise refused from None
     if not isinstance(members, dict):
         raise InvalidParameter.of("body", json.dumps(members), 'an object such as {"samples": [{"id": "..."}]}')
-    return members
-
-
-def _to_item(index: int, sample: BatchSample) -> BatchItem:
-    if sample.part is not None and sample.seed is None:
-        raise InvalidDraw(
-            f"samples[{index}]: part needs seed: the parts of a cycle are disjoint only under one seed; add a seed.",
-            sample=sample.id,
+    try:
+        asked = BatchBody.model_validate(members)
+    except ValidationError as error:
+        raise _refusal_of(error) from None
+    if len(asked.samples) > most_samples:
+        raise ResponseTooLarge(
+            f"the batch has {len(asked.samples):,} samples and at most {most_samples:,} are sent at once; ask for them "
+            "in several batches."
         )
-    return BatchItem(sample.id, fresh_seed() if sample.seed is None else sample.seed, sample.part)
+    return asked
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return members
+def _refusal_of(error: ValidationError) -> DrawpointError:
+    for found in error.errors(include_url=False):
+        *where, name = found["loc"]
+        if found["type"] == "extra_forbidden":
+            model = BatchSample if where else BatchBody
+            return unknown_name("key", str(name), model.model_fields, where=path_of(where) or "the body")
+    return refusal_of(error)
 
 
 def _parse_fraction(text: str) -> int | float:
     """Return a number that is written with a point or an exponent; 7.0 and 7e0 are integers to JSON Schema."""
-    number = Decimal(text)
-    is_integer = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
-    return int(number) if is_integer else float(text)  # by way of a float, a large one would become another
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number

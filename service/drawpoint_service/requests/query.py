@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -9,13 +10,12 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from drawpoint.draw.selection import name_store
 from drawpoint.errors import InvalidDraw, InvalidParameter, UnknownDomain
 from drawpoint_service.requests.validation import (
+    MAX_PAGE_SAMPLES,
+    Count,
     Dtype,
     RequestModel,
     Revision,
-    UrlCount,
-    UrlSeed,
-    allowed,
-    parse_digits,
+    Seed,
     refusal_of,
     unknown_name,
 )
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 
     from drawpoint.format.manifest import StoreManifest
 
-MAX_PAGE_SAMPLES = 1000
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_TEXTS = {"after", "dtype", "revision", "fields", "domains"}
+"""Parameters that stay text, though they may look like numbers."""
 
 Query = TypeVar("Query", bound=RequestModel)
-Names = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
-    BeforeValidator(lambda text: tuple(dict.fromkeys(text.split(",")))),
-    allowed("one or more names with commas between them"),
-]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if "" in names:
+        raise ValueError("a name is empty")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class NoQuery(RequestModel):
@@ -43,10 +50,7 @@ class PageQuery(RequestModel):
     """A page of sample ids."""
 
     limit: Annotated[
-        int,
-        Field(strict=True, ge=1, le=MAX_PAGE_SAMPLES, description="How many samples a page holds at most."),
-        BeforeValidator(parse_digits),
-        allowed(f"an integer in 1..{MAX_PAGE_SAMPLES}"),
+        int, Field(strict=True, ge=1, le=MAX_PAGE_SAMPLES, description="How many samples a page holds at most.")
     ] = 100
     after: Annotated[str, Field(description="The id behind which the page begins: `next` of the page before.")] = ""
 
@@ -60,11 +64,11 @@ class RevisionQuery(RequestModel):
 class DrawQuery(RequestModel):
     """A draw: `counts` by domain, None for all points. Coordinates take no more than this."""
 
-    counts: dict[str, UrlCount] = Field(default_factory=dict)
+    counts: dict[str, Count] = Field(default_factory=dict)
     """In the URL each stands under the name of its domain."""
 
     seed: Annotated[
-        UrlSeed | None,
+        Seed | None,
         Field(description="Names the draw: the same seed gives the same rows, and the answer may be cached."),
     ] = None
     dtype: Dtype = "float32"
@@ -74,7 +78,7 @@ class DrawQuery(RequestModel):
 class SampleQuery(DrawQuery):
     """A draw of a sample's fields."""
 
-    part: UrlSeed | None = None
+    part: Seed | None = None
     fields: Names | None = None
     domains: Names | None = None
 
@@ -103,12 +107,12 @@ def parse_query(model: type[Query], pairs: Iterable[tuple[str, str]], domains: C
             raise unknown_name("parameter", name, known, where="this request")
         if name in values:
             raise InvalidParameter.of(name, f"{values[name]},{value}", "given once")
-        values[name] = value
+        values[name] = int(value) if name not in _TEXTS and _DIGITS.fullmatch(value) else value
     counts = {domain: values.pop(domain) for domain in domains if domain in values}
     try:
         return model.model_validate({**values, "counts": counts} if counts else values)
     except ValidationError as error:
-        raise refusal_of(error) from None
+        raise refusal_of(error, str) from None
 
 
 def select_fields(

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from drawpoint.errors import DataDamaged, DrawpointError, MetadataDamaged, SplitNotFound, StatisticsNotFound
-from drawpoint_service.openapi.parameters import query_parameters
+from drawpoint.errors import DataDamaged, MetadataDamaged, SplitNotFound, StatisticsNotFound
+from drawpoint_service.openapi.document import query_parameters
 from drawpoint_service.openapi.responses import document_json, document_manifest, document_problems
 from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.requests import query, responses
@@ -52,7 +52,7 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:  # noqa: C901  
 
     Store = Annotated[ServedStore, Depends(enter)]  # noqa: N806  a type
 
-    @router.get("/stores", responses=document_json(list[StoreSummary], 422, 503, of_store=False))
+    @router.get("/stores", responses=document_json(list[StoreSummary], 422, 503))
     async def list_stores(request: Request) -> Response:
         """List the stores."""
         query.parse_query(query.NoQuery, request.query_params.multi_items())
@@ -109,26 +109,21 @@ def store_routes(catalog: Catalog, pool: ReadPool) -> APIRouter:  # noqa: C901  
 def read_current_statistics(store: ServedStore) -> bytes:
     """Return the store's statistics as JSON.
 
-    Raises StatisticsNotFound if it ships none of its present revision, MetadataDamaged for what is no JSON to others:
-    numbers that are not finite, values nested a thousand deep.
+    Raises StatisticsNotFound if it ships none of its present revision, MetadataDamaged for numbers that are not finite
+    and so no JSON to others.
     """
-    try:
-        statistics = read_statistics(store.reader.storage)
-        if statistics is None:
-            raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
-        encoded = json.dumps(statistics, allow_nan=False).encode()
-    except DrawpointError:  # some of which are ValueErrors too
-        raise
-    except (ValueError, RecursionError) as error:
-        raise MetadataDamaged(
-            f"the statistics of store {store.id!r} cannot be sent: {error}; write them again with `drawpoint stats`."
-        ) from None
+    statistics = read_statistics(store.reader.storage)
+    if statistics is None:
+        raise StatisticsNotFound(f"store {store.id!r} ships no statistics; `drawpoint stats` makes them.")
     if statistics["revision"] != store.revision:
         raise StatisticsNotFound(
             f"the statistics of store {store.id!r} are stale: they are of revision {statistics['revision'][:64]}, the "
             f"store is at {store.revision}; `drawpoint stats` renews them."
         )
-    return encoded
+    try:
+        return json.dumps(statistics, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise MetadataDamaged(f"the statistics of store {store.id!r} cannot be sent: {error}.") from None
 
 
 def read_splits(store: ServedStore) -> SplitList:
@@ -140,7 +135,7 @@ def read_one_split(store: ServedStore, name: str) -> Split:
     """Return a split; raises SplitNotFound with near names."""
     if name not in (names := _names(store)):
         raise SplitNotFound.among("split", name, names, where=f"store {store.id!r}")
-    return Split(name=name, samples=_read_ids(store, name))
+    return Split(name=name, samples=read_split(store.reader.storage, name))
 
 
 def _names(store: ServedStore) -> list[str]:
@@ -153,14 +148,7 @@ def _names(store: ServedStore) -> list[str]:
 
 def _count_ids(store: ServedStore, name: str) -> int | None:
     try:
-        return len(_read_ids(store, name))
+        return len(read_split(store.reader.storage, name))
     except DataDamaged as error:  # the others can be read all the same
         LOG.warning("store %s: %s", store.id, error)
         return None
-
-
-def _read_ids(store: ServedStore, name: str) -> list[str]:
-    try:
-        return read_split(store.reader.storage, name)
-    except SplitNotFound:  # whose message says where the store lies
-        raise SplitNotFound(f"split {name!r} of store {store.id!r} was removed just now; ask again.") from None
