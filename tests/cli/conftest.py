@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeAlias
 
 import pytest
 
 from drawpoint_cli.__main__ import main
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a command ended: its exit status and what it wrote."""
 
     status: int
@@ -24,16 +20,13 @@ class Ended:
     err: str
 
 
+Command: TypeAlias = Callable[..., Ended]
+
+
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """`command("info", root)` runs `drawpoint info ROOT`."""
-
-    def run(*words: object) -> Ended:
-        status = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Ended(status, captured.out, captured.err)
-
-    return run
+    return lambda *words: Ended(main([str(word) for word in words]), *capsys.readouterr())
 
 
 @pytest.fixture

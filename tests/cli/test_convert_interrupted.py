@@ -29,12 +29,9 @@ from trees import files_below, run_tensors, write_run, write_runs
 from waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from cli.conftest import Ended
-
-    Command = Callable[..., Ended]
+    from cli.conftest import Command, Ended
 
 RUNS = 6
 DEADLINE = 60

@@ -8,18 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 
 from conftest import FIELDS, REPOSITORY
-from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
 from drawpoint_store.reading.statistics_file import read_statistics
 from live import wait_until_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cli.conftest import Command
 
 DEMO = [sys.executable, "-m", "drawpoint_cli", "demo"]
 
@@ -94,7 +98,10 @@ def test_a_first_run_leaves_a_store_and_prints_every_field_and_the_cost_of_the_d
     assert "Try, while the service is up" not in output
 
 
-def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_ctrl_c(first: tuple[Path, str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_it_is_told_to_end(
+    first: tuple[Path, str], number: signal.Signals
+) -> None:
     folder, _ = first
     manifest = (folder / ".demo" / "ahmed" / "manifest.json").read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -107,19 +114,11 @@ def test_run_again_on_a_port_that_is_taken_it_serves_what_is_converted_until_ctr
             assert proposed.startswith(f"{url}/stores/ahmed/samples/slant_0?")
             with urlopen(proposed) as answer:
                 assert answer.status == 200
-            demo.send_signal(signal.SIGINT)
+            demo.send_signal(number)
             assert demo.wait(60) == 0
     assert (folder / ".demo" / "ahmed" / "manifest.json").read_bytes() == manifest
     with pytest.raises(OSError, match="refused"):
         urlopen(f"{url}/healthz")
-
-
-def test_ended_by_a_supervisor_it_leaves_no_service_behind(first: tuple[Path, str]) -> None:
-    with staying_up(first[0], "--port", "0") as (demo, lines):
-        demo.terminate()
-        assert demo.wait(60) == 0
-    with pytest.raises(OSError, match="refused"):
-        urlopen(f"{address(lines)}/healthz")
 
 
 def test_killed_the_demo_out_of_a_bucket_leaves_neither_service_nor_s3_server_behind(tmp_path: Path) -> None:
@@ -139,22 +138,17 @@ def test_a_service_that_dies_ends_the_demo_with_status_1(first: tuple[Path, str]
         assert "the service has ended with status -9" in demo.stdout.read()
 
 
-def test_without_runs_it_says_where_they_are(tmp_path: Path) -> None:
-    command = [*DEMO, "--runs", "nowhere"]
-    result = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "drawpoint demo: there are no runs at nowhere; call it in a clone of the project, which ships some, or name a "
-        "folder of runs with --runs.\n"
-    )
-
-
 @pytest.mark.parametrize(
-    ("given", "problem"),
-    [("s3:/bucket/runs", "the URL is s3://bucket/runs"), ("s3://bucket/runs", "give a local folder")],
+    ("given", "status", "problem"),
+    [
+        ("nowhere", 1, "drawpoint demo: there are no runs at nowhere; call it in a clone of the project, which ships"),
+        ("s3:/bucket/runs", 2, "the URL is s3://bucket/runs"),
+        ("s3://bucket/runs", 2, "give a local folder"),
+    ],
 )
 def test_runs_that_are_no_local_folder_are_refused_with_the_remedy(
-    capsys: pytest.CaptureFixture[str], given: str, problem: str
+    command: Command, given: str, status: int, problem: str
 ) -> None:
-    assert main(["demo", "--runs", given]) == 2
-    assert problem in capsys.readouterr().err
+    ended = command("demo", "--runs", given)
+    assert ended.status == status
+    assert problem in ended.err

@@ -13,12 +13,9 @@ import drawpoint
 from drawpoint_cli.__main__ import COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from cli.conftest import Ended
-
-    Command = Callable[..., Ended]
+    from cli.conftest import Command
 
 
 def test_help_lists_and_explains_every_command(command: Command) -> None:
@@ -35,19 +32,10 @@ def test_help_lists_and_explains_every_command(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        (),
-        ("nonsense",),
-        ("convert",),
-        ("convert", "a", "b", "--nonsense"),
-        ("verify",),
-        ("upgrade",),
-        ("upgrade", "a", "--workers", "0"),
-        ("demo", "--port", "65536"),
-    ],
+    ["", "nonsense", "convert", "convert a b --nonsense", "upgrade a --workers 0", "demo --port 65536"],
 )
-def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> None:
-    ended = command(*words)
+def test_wrong_usage_ends_with_2(command: Command, words: str) -> None:
+    ended = command(*words.split())
     assert ended.status == 2
     assert "usage: drawpoint" in ended.err
 
