@@ -103,17 +103,16 @@ def test_the_page_on_http_names_each_path_parameter_and_problem(service: LiveSer
     assert sorted(name for name in names if f"`{name}`" not in text) == []
 
 
-@pytest.mark.parametrize("change", [0, 1])
-def test_the_example_of_two_stores_tells_whether_they_are_equal(change: int, store_root: Path, tmp_path: Path) -> None:
+def test_the_example_of_two_stores_tells_which_tensors_differ(store_root: Path, tmp_path: Path) -> None:
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "made", shuffle_seed=7, chunk_points=256)
     other = sample_arrays(0)
-    other["volume_pressure"][:] += change
+    other["volume_pressure"][:] += 1
     writer.write_sample("param0/run", other)
     writer.save_manifest()
     script = str(REPOSITORY / "examples" / "draw_from_two_stores.py")
     with LiveService({"directory": store_root, "bucket": tmp_path}) as service:
         command = [sys.executable, "-W", "error", script, service.url, "directory", "bucket"]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert result.returncode == change, result.stderr
-    assert result.stdout.count("equal") == 10 - change
-    assert re.findall(r"^(\w+) .*DIFFERS$", result.stdout, flags=re.MULTILINE) == ["volume_pressure"] * change
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.count("equal") == 9
+    assert re.findall(r"^(\w+) .*DIFFERS$", result.stdout, flags=re.MULTILINE) == ["volume_pressure"]

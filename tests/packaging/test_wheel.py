@@ -15,7 +15,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import drawpoint
 from conftest import REPOSITORY
 
 if TYPE_CHECKING:
@@ -135,19 +134,9 @@ def test_the_wheel_carries_its_licence(wheel: Path) -> None:
     assert [name for name in names(wheel) if name.endswith(".dist-info/licenses/LICENSE")]
 
 
-def test_the_base_install_imports(install: Callable[[str], Installation]) -> None:
-    result = install("").run("python", "-Ic", "import drawpoint; print(drawpoint.__version__)")
-    assert (result.stdout.strip(), result.stderr) == (drawpoint.__version__, "")
-
-
-@pytest.mark.parametrize("extra", ["", "client"])
-def test_a_client_only_install_brings_no_server_and_no_storage(wheel: Path, extra: str) -> None:
-    assert not closure(wheel, extra).keys() & {"zarr", "numcodecs", "obstore", "fastapi", "starlette", "uvicorn"}
-
-
-@pytest.mark.parametrize("extra", ["store", "service"])
-def test_a_service_install_brings_no_torch(wheel: Path, extra: str) -> None:
-    assert not closure(wheel, extra).keys() & {"torch", "safetensors", "httpx"}
+def test_a_client_brings_no_server_and_no_storage_and_a_service_no_torch(wheel: Path) -> None:
+    assert not closure(wheel, "client").keys() & {"zarr", "numcodecs", "obstore", "fastapi", "starlette", "uvicorn"}
+    assert not closure(wheel, "service").keys() & {"torch", "safetensors", "httpx"}
 
 
 def test_the_client_extra_is_all_that_the_client_needs(install: Callable[[str], Installation]) -> None:

@@ -58,6 +58,12 @@ def _check_url(url: str | None) -> str | None:
     return url
 
 
+def _check_region(region: str | None) -> str | None:
+    if region is not None and not _REGION.fullmatch(region):
+        raise ValueError("a region is made of letters, digits and '-'")
+    return region
+
+
 class BucketAccess(BaseModel):
     """How a root is read: the bound of its documents, and how its bucket is reached.
 
@@ -68,7 +74,7 @@ class BucketAccess(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: Annotated[str | None, AfterValidator(_check_url)] = None
-    region: str | None = Field(default=None, pattern=f"^{_REGION.pattern}$")
+    region: Annotated[str | None, AfterValidator(_check_region)] = None
     access_key_id: SecretStr | None = None
     secret_access_key: SecretStr | None = None
     session_token: SecretStr | None = None

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import crc32c
 
 from drawpoint_store.storage.byte_sources import Source
+from drawpoint_store.storage.local_storage import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,16 +69,9 @@ class DiskCache:
 
     def put(self, key: str, data: Buffer) -> None:
         """Keep the bytes of `key`; a disk that does not take them is none of the reader's business."""
-        path = self._path(key)
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.write(_checksum(key, data))
-            temporary.replace(path)
+            replace_file(self._path(key), data, _checksum(key, data))
         except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             return
         self._written += _size(len(data) + _CRC_BYTES)
         if self._written > self._limit // _SHARE:

@@ -80,20 +80,9 @@ class LocalStorage(Storage):
         return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
 
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
-        # A temporary neighbour and a rename: a reader sees the old bytes or the new ones, after a crash too.
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, data, durable=durable)
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
@@ -124,6 +113,24 @@ class LocalStorage(Storage):
 
     def _info(self, path: str) -> ObjectInfo:
         return file_info(path, self.path(path).stat())
+
+
+def replace_file(path: Path, *parts: Buffer, durable: bool = False) -> None:
+    """Write a file by a temporary neighbour and a rename: a reader sees the old bytes or the new, after a crash too.
+
+    A `durable` one survives a loss of power from then on.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.writelines(parts)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def file_info(path: str, status: os.stat_result) -> ObjectInfo:
