@@ -59,12 +59,6 @@ class TestABatch:
         for item, outcome in zip(ITEMS, found, strict=True):
             assert_equal(outcome, read_alone(local, item))
 
-    def test_holds_the_fields_named(self, reader: Reader, local: ZarrChunkReader) -> None:
-        fields = ["volume_sdf", "surface_area"]
-        found = reader.read_batch(ITEMS, COUNTS, fields, coords=COORDS)
-        for item, outcome in zip(ITEMS, found, strict=True):
-            assert_equal(outcome, read_alone(local, item, fields))
-
     def test_without_counts_is_everything_in_stored_order(self, reader: Reader, local: ZarrChunkReader) -> None:
         (found,) = reader.read_batch(["param1/run"], {"volume": None}, coords={"surface": None})
         whole = local.read_sample("param1/run")
@@ -124,11 +118,6 @@ class TestOneRequest:
         (seen,) = proxy.draws
         assert (seen.method, seen.target) == ("POST", f"/stores/made/batch?revision={reader.manifest.revision}")
         assert json.loads(seen.body)["samples"] == ITEMS
-
-    def test_is_not_even_sent_where_no_item_names_a_draw(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
-        assert len(open_store(proxy.url).read_batch(["a", "b"])) == 2
-        assert open_store(proxy.url).read_batch([]) == []
-        assert proxy.draws == []
 
 
 @pytest.mark.parametrize("settings", [{"max_batch_samples": 2}, {"max_response_bytes": 200_000}], ids=str)
@@ -230,13 +219,6 @@ class TestABatchSurvives:
         with pytest.raises(kind, match="3 samples of store 'made' at http") as caught:
             reader.read_batch(ITEMS, COUNTS)
         assert not isinstance(caught.value, KeyError)
-
-    def test_not_that_the_store_was_written_anew(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
-        reader = open_store(proxy.url)
-        problem = b'{"type": "urn:drawpoint:revision-changed", "detail": "store \'made\' is at another."}'
-        proxy.script.append(faulty.with_answer(409, {"content-type": "application/problem+json"}, problem))
-        with pytest.raises(errors.RevisionChanged, match=r"connection.store\('made'\)"):
-            reader.read_batch(ITEMS, COUNTS)
 
 
 class TestADamagedSample:

@@ -117,16 +117,5 @@ def test_a_name_that_takes_its_time_to_resolve_ends_with_the_deadline(
     over.set()
 
 
-def test_a_name_without_an_address_is_named_as_such(
-    call: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def getaddrinfo(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with pytest.raises(errors.ServiceUnavailable, match=r"no connection: .*Name or service not known"):
-        call(f"http://{HOST}", deadline=1.0)
-
-
 def test_a_deadline_without_an_end_is_taken(proxy: FaultyProxy, call: Callable[..., object]) -> None:
     assert call(proxy.url, deadline=float("inf"))

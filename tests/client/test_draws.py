@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from drawpoint.draw.selection import DomainSelection, Selection
 from drawpoint.errors import ResponseDamaged
@@ -68,13 +66,6 @@ def test_an_answer_for_something_else_is_refused(name: str, value: str) -> None:
 def test_an_answer_with_other_tensors_is_refused(specs: list[TensorSpec]) -> None:
     with pytest.raises(ResponseDamaged):
         DRAW.read(make_body(specs))
-
-
-@given(st.data())
-def test_an_answer_that_is_cut_anywhere_is_refused(data: st.DataObject) -> None:
-    body = make_body()
-    with pytest.raises(ResponseDamaged):
-        DRAW.read(body[: data.draw(st.integers(0, len(body) - 1))])
 
 
 @pytest.mark.parametrize("points", [1, 10_000, 40_000, 1_500_000])

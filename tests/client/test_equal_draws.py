@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import torch
 
 import drawpoint
 from conftest import FILEMAP, sample_arrays
-from drawpoint.errors import DrawpointError, UnknownDomain
+from drawpoint.errors import DrawpointError
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from live import LiveService
 
@@ -67,11 +66,6 @@ def test_remote_coordinates_are_the_local_ones(
     assert torch.equal(remote, local.read_coords(SAMPLE, "volume", count, seed=8))
 
 
-def test_a_remote_draw_without_seed_and_generator_is_a_fresh_one(reader: drawpoint.RemoteReader) -> None:
-    first, second = (reader.read_coords(SAMPLE, "volume", 500) for _ in range(2))
-    assert not torch.equal(first, second)
-
-
 def test_remote_tensors_can_be_written_and_saved_alone(reader: drawpoint.RemoteReader) -> None:
     counts = {"surface": 300, "volume": 1000}
     (batched,) = reader.read_batch([{"id": SAMPLE, "seed": 1}], counts)
@@ -81,12 +75,6 @@ def test_remote_tensors_can_be_written_and_saved_alone(reader: drawpoint.RemoteR
             before = tensor.clone()
             assert torch.equal(tensor.add_(1), before + 1)
             assert tensor.untyped_storage().nbytes() == tensor.nbytes  # torch.save writes whole storages
-
-
-def test_the_remote_manifest_is_the_local_one(reader: drawpoint.RemoteReader, local: ZarrChunkReader) -> None:
-    assert isinstance(reader.manifest, drawpoint.StoreManifest)
-    assert reader.manifest.revision == local.manifest.revision
-    assert reader.manifest.model_dump() == local.manifest.model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -198,30 +186,9 @@ def test_a_selection_means_the_same_in_remote_samples_and_batches(
         assert_alike(found, expected)
 
 
-@pytest.mark.parametrize(("store", "sample"), [("odd", "flat"), ("one", "a")])
-def test_a_selection_means_the_same_in_remote_coordinates(
-    kinds: LiveService, roots: dict[str, Path], store: str, sample: str
-) -> None:
-    remote, local = drawpoint.connect(kinds.url).store(store), ZarrChunkReader(roots[store])
-    for domain in ("volume", "surface_stl", "inlet"):
-        found, expected = (outcome_of(reader.read_coords, sample, domain, 5) for reader in (remote, local))
-        assert_alike(found, expected)
-        assert isinstance(expected, UnknownDomain)
-
-
 def test_what_a_sample_lacks_is_absent_from_any_reader(kinds: LiveService, roots: dict[str, Path]) -> None:
     wanted = ["surface_pressure", "volume_sdf"]
     for reader in (drawpoint.connect(kinds.url).store("odd"), ZarrChunkReader(roots["odd"])):
         assert list(reader.read_sample("flat", {"volume": 5}, fields=wanted)) == ["surface_pressure"]
         assert reader.read_sample("flat", fields=["volume_sdf"]) == {}
         assert reader.read_batch(["flat"], fields=["volume_sdf"]) == [{}]
-
-
-def test_a_count_for_a_domain_that_the_store_lacks_is_refused_over_http(kinds: LiveService) -> None:
-    for path, body in (
-        ("samples/a?volume=5", None),
-        ("batch", {"samples": [{"id": "a"}], "num_points": {"volume": 5}}),
-    ):
-        answer = httpx.request("GET" if body is None else "POST", f"{kinds.url}/stores/one/{path}", json=body)
-        assert answer.status_code == 422
-        assert "'volume'" in answer.json()["detail"]

@@ -83,17 +83,6 @@ class TestWhatTheManifestForbids:
         assert str(ours.value) == str(theirs.value).replace(local.store_root, "made")
         assert not proxy.draws
 
-    def test_advances_the_generator_as_the_local_reader_does(
-        self, service: LiveService, local: ZarrChunkReader
-    ) -> None:
-        states = []
-        for reader in (drawpoint.connect(service.url).store("made"), local):
-            generator = torch.Generator().manual_seed(2)
-            with pytest.raises(errors.SampleNotFound):
-                reader.read_sample("nowhere", COUNTS, generator)
-            states.append(generator.get_state())
-        assert torch.equal(*states)
-
 
 class TestAStore:
     def test_that_is_not_served_is_named_with_near_ones(self, service: LiveService) -> None:
@@ -144,10 +133,6 @@ class TestAccess:
             open_store(guarded.url, token=token)
         assert caught.value.status == status
         assert isinstance(caught.value, PermissionError)
-
-    def test_comes_with_it(self, guarded: LiveService, open_store: OpenStore) -> None:
-        reader = open_store(guarded.url, token="open-sesame")
-        assert len(reader.read_coords(SAMPLE, "surface", 5)) == 5
 
     def test_leaves_no_token_behind(self, guarded: LiveService) -> None:
         connection = drawpoint.connect(guarded.url, token="open-sesame", headers={"x-key": "hidden"})
@@ -239,12 +224,6 @@ class TestWhatTheServiceReports:
         assert (caught.value.store, caught.value.sample) == ("made", SAMPLE)
         assert proxy.draws[0].headers["x-request-id"] in str(caught.value)
         assert len(proxy.draws) == 1
-
-    def test_names_where_a_redirection_leads(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
-        reader = open_store(proxy.url)
-        proxy.always = faulty.with_answer(307, {"location": "https://elsewhere/"})
-        with pytest.raises(errors.RequestFailed, match="https://elsewhere/"):
-            reader.read_sample(SAMPLE, COUNTS)
 
     def test_is_waited_out_where_the_storage_does_not_answer(
         self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore

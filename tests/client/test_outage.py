@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +26,8 @@ from drawpoint.remote import retry
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
+
+from .conftest import assert_equal
 
 COUNTS = {"surface": 200, "volume": 300}
 PATIENCE = 60.0
@@ -121,114 +123,40 @@ def draw_ahead(url: str) -> Draws:
         )
 
 
-CLIENTS: dict[str, Client] = {
-    "http.client": draw_one_by_one,
-    "httpx": draw_through_httpx,
-    "batch": draw_batches,
-    "prefetch": draw_ahead,
-}
+CLIENTS: tuple[Client, ...] = (draw_one_by_one, draw_through_httpx, draw_batches, draw_ahead)
 
 
-class Epochs(logging.Handler):
-    """Runs all CLIENTS at once, a thread each, and knows what each has drawn and when it met trouble."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(logging.INFO)
-        self.drawn: dict[str, list[Drawn]] = {name: [] for name in CLIENTS}
-        self.troubled: set[str] = set()
-        self._changed = threading.Condition()
-        self._over = threading.Event()
-        self._pool = ThreadPoolExecutor(len(CLIENTS))
-        self.ends = {name: self._pool.submit(self._run, name, draws(url)) for name, draws in CLIENTS.items()}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "trying again" not in record.getMessage():
-            return
-        # Reading ahead has threads of its own.
-        name = "prefetch" if "prefetch" in str(record.threadName) else str(record.threadName)
-        with self._changed:
-            self.troubled.add(name)
-            self._changed.notify_all()
-
-    def wait_for_draws(self, more: int) -> None:
-        """Wait until every client has drawn `more` samples than now."""
-        wanted = {name: len(drawn) + more for name, drawn in self.drawn.items()}
-        self._wait(lambda: all(len(self.drawn[name]) >= count for name, count in wanted.items()))
-
-    def wait_for_trouble(self) -> None:
-        """Wait until every client has met a failure since it was last waited for."""
-        self._wait(lambda: self.troubled >= CLIENTS.keys())
-        self.troubled.clear()
-
-    def end(self) -> None:
-        self._over.set()
-        self._pool.shutdown()
-
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        def may_go_on() -> bool:
-            return condition() or any(end.done() for end in self.ends.values())
-
-        with self._changed:
-            assert self._changed.wait_for(may_go_on, PATIENCE), (
-                self.troubled,
-                {k: len(v) for k, v in self.drawn.items()},
-            )
-
-    def _run(self, name: str, draws: Draws) -> None:
-        threading.current_thread().name = name
-        try:
-            for drawn in draws:
-                with self._changed:
-                    self.drawn[name].append(drawn)
-                    self._changed.notify_all()
-                if self._over.is_set():
-                    return
-        finally:
-            with self._changed:
-                self._changed.notify_all()
-
-
-@pytest.fixture(scope="module")
-def epochs(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Epochs:
-    """Epochs of all clients during which the service was killed and started again, stopped and continued."""
-    log = logging.getLogger("drawpoint")
-    level = log.level
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        ServeProcess(store_root, tmp_path_factory.mktemp("serve") / "log") as service,
-    ):
-        patch.setattr(retry, "BACKOFF_CAP_SECONDS", 0.2)
-        epochs = Epochs(service.url)
-        log.addHandler(epochs)
-        log.setLevel(logging.INFO)
-        try:
-            epochs.wait_for_draws(5)
-            service.kill()
-            epochs.wait_for_trouble()
-            service.start_again()
-            epochs.wait_for_draws(5)
-            service.process.send_signal(signal.SIGSTOP)
-            epochs.troubled.clear()
-            epochs.wait_for_trouble()
-            service.process.send_signal(signal.SIGCONT)
-            epochs.wait_for_draws(5)
-        finally:
-            epochs.end()
-            log.removeHandler(epochs)
-            log.setLevel(level)
-    return epochs
-
-
-@pytest.mark.parametrize("client", CLIENTS)
-def test_an_epoch_through_restart_and_outage_holds_every_sample_once_and_right(
-    client: str, epochs: Epochs, local: ZarrChunkReader
+def test_epochs_through_restart_and_outage_hold_every_sample_once_and_right(
+    store_root: Path, local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    epochs.ends[client].result()  # raises what the client has raised
-    assert len(epochs.drawn[client]) >= 15
-    for seed, drawn in enumerate(epochs.drawn[client]):
-        expected = local.read_sample(name_sample(seed), COUNTS, seed=seed)
-        assert list(drawn) == list(expected)
-        assert all(drawn[field].equal(tensor) for field, tensor in expected.items()), (client, seed)
+    monkeypatch.setattr(retry, "BACKOFF_CAP_SECONDS", 0.2)
+    begun = threading.Barrier(len(CLIENTS) + 1, timeout=PATIENCE)
+    over = threading.Event()
+
+    def train(client: Client) -> None:
+        last = None
+        for seed, drawn in enumerate(client(served.url)):
+            assert_equal(drawn, local.read_sample(name_sample(seed), COUNTS, seed=seed))
+            if seed == 5:
+                begun.wait()
+            if over.is_set():
+                last = last or seed + 5
+            if seed == last:
+                return
+
+    with ServeProcess(store_root, tmp_path / "log") as served, ThreadPoolExecutor(len(CLIENTS)) as pool:
+        trained = [pool.submit(train, client) for client in CLIENTS]
+        try:
+            begun.wait()
+            served.kill()
+            served.start_again()
+            served.process.send_signal(signal.SIGSTOP)
+            time.sleep(2)  # more than a client waits for an answer
+            served.process.send_signal(signal.SIGCONT)
+        finally:
+            over.set()
+        for each in trained:
+            each.result(PATIENCE)
 
 
 class Counting(ZarrChunkReader):
@@ -277,5 +205,4 @@ def test_four_times_as_many_clients_as_are_taken_on_all_get_what_they_ask_for(
     assert store.most == 2
     for client, drawn in enumerate(trained):
         for seed, sample in zip(range(client, 24, 8), drawn, strict=True):
-            expected = local.read_sample(name_sample(seed), COUNTS, seed=seed)
-            assert all(sample[field].equal(tensor) for field, tensor in expected.items())
+            assert_equal(sample, local.read_sample(name_sample(seed), COUNTS, seed=seed))

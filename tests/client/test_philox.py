@@ -62,19 +62,6 @@ def test_the_words_are_those_of_philox_keyed_by_blake2b_of_the_json_name() -> No
     assert [words.below(2**64) for _ in range(8)] == expected
 
 
-@given(st.integers(1, 2**64), st.integers(0, 2**63 - 1))
-def test_integers_are_below_their_bound(bound: int, seed: int) -> None:
-    words = PhiloxStream("test", seed)
-    assert all(0 <= words.below(bound) < bound for _ in range(8))
-
-
-@pytest.mark.parametrize("bound", [1, 2, 3, 7, 64, 100])
-def test_integers_are_uniform(bound: int) -> None:
-    words = PhiloxStream("uniform", bound)
-    counts = np.bincount([words.below(bound) for _ in range(100 * bound)], minlength=bound)
-    assert bound == 1 or chi_square_fits(counts, 100)
-
-
 @pytest.mark.parametrize("bound", [3 * 2**62, 2**64 - 2**62, 3 * 2**61, 5 * 2**61, 7 * 2**61])
 def test_integers_below_bounds_near_the_word_size_are_exact(bound: int) -> None:
     # Without rejection floor(word * bound / 2**64) hits some remainders twice as often as others.
@@ -93,11 +80,6 @@ def test_a_permutation_holds_every_number_once(count: int, seed: int) -> None:
     assert sorted(order.tolist()) == list(range(count))
 
 
-def test_permutations_are_uniform() -> None:
-    counts = Counter(tuple(PhiloxStream("orders", seed).permutation(4).tolist()) for seed in range(2400))
-    assert chi_square_fits(np.array([counts[order] for order in itertools.permutations(range(4))]), 100)
-
-
 @given(st.data(), st.integers(1, 2**40), st.integers(0, 2**63 - 1))
 def test_a_choice_is_of_distinct_numbers_in_range(data: st.DataObject, total: int, seed: int) -> None:
     count = data.draw(st.integers(0, min(total, 50)))
@@ -111,22 +93,6 @@ def test_a_choice_is_a_uniform_ordered_sample(count: int, total: int) -> None:
     orders = list(itertools.permutations(range(total), count))
     counts = Counter(tuple(PhiloxStream("choose", seed).choose(count, total)) for seed in range(50 * len(orders)))
     assert chi_square_fits(np.array([counts[order] for order in orders]), 50)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (("a", "b"), ("ab",)),
-        (("a", 1), ("a", "1")),
-        (("a", "b/c"), ("a/b", "c")),
-        (('a","b',), ("a", "b")),
-        (("draw/1", "fields", 1), ("draw/1", "coords", 1)),
-        (("é",), ("e\u0301",)),
-        ((1, 23), (12, 3)),
-    ],
-)
-def test_names_that_differ_have_words_that_differ(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
-    assert PhiloxStream(*one).below(2**64) != PhiloxStream(*other).below(2**64)
 
 
 def test_integers_below_bounds_of_more_than_a_word_are_uniform_and_come_to_an_end() -> None:

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import drawpoint
-import faulty
 from drawpoint import errors
 from drawpoint_store import ZarrChunkReader
-from faulty import FaultyProxy
 from live import LiveService
 
 from .conftest import OpenStore, assert_equal
@@ -35,14 +33,6 @@ class TestReadsAhead:
         found = drawpoint.prefetch(lambda seed: reader.read_sample(SAMPLE, COUNTS, seed=seed), seeds)
         for seed, drawn in zip(seeds, found, strict=True):
             assert_equal(drawn, local.read_sample(SAMPLE, COUNTS, seed=seed))
-
-    def test_of_batches_are_batches(self, service: LiveService, local: ZarrChunkReader) -> None:
-        with drawpoint.connect(service.url) as connection:
-            batches = [[{"id": SAMPLE, "seed": 2 * batch + item} for item in range(2)] for batch in range(5)]
-            found = drawpoint.prefetch(connection.store("made").read_batch, batches, in_flight=2)
-            drawn = [sample for batch in found for sample in batch]
-        for seed, sample in enumerate(drawn):
-            assert_equal(sample, local.read_sample(SAMPLE, seed=seed))
 
     @pytest.mark.parametrize("in_flight", [1, 3])
     def test_are_in_flight_as_many_as_allowed_and_no_more(self, in_flight: int) -> None:
@@ -91,14 +81,6 @@ class TestReadsAhead:
             if number == 10:
                 break
 
-    def test_end_with_the_exception_of_the_training(self) -> None:
-        def train() -> None:
-            for _ in drawpoint.prefetch(lambda number: number, itertools.count()):
-                raise RuntimeError("no convergence")
-
-        with pytest.raises(RuntimeError, match="no convergence"):
-            train()
-
     def test_raise_in_its_place_what_a_read_raises(self, service: LiveService) -> None:
         with drawpoint.connect(service.url) as connection:
             reader = connection.store("made")
@@ -110,18 +92,6 @@ class TestReadsAhead:
                 next(found)
             assert list(found) == []
 
-    @pytest.mark.usefixtures("short_pauses")
-    def test_wait_as_a_busy_service_asks(self, proxy: FaultyProxy) -> None:
-        proxy.script += [faulty.with_answer(503, {"retry-after": "0"})] * 6
-        with drawpoint.connect(proxy.url) as connection:
-            reader = connection.store("made")
-            found = drawpoint.prefetch(lambda seed: reader.read_coords(SAMPLE, "surface", 5, seed=seed), range(8))
-            drawn = [coords.tolist() for coords in found]
-            assert drawn == [reader.read_coords(SAMPLE, "surface", 5, seed=seed).tolist() for seed in range(8)]
-
     def test_need_at_least_one_in_flight(self) -> None:
         with pytest.raises(ValueError, match=">= 1, not 0"):
             drawpoint.prefetch(len, [], in_flight=0)
-
-    def test_of_nothing_are_nothing(self) -> None:
-        assert list(drawpoint.prefetch(len, [])) == []

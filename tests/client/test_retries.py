@@ -16,7 +16,6 @@ import drawpoint
 import faulty
 from drawpoint import errors
 from drawpoint.remote import retry
-from drawpoint.remote.engine import Deadline, Interrupted, TimedOut, TransportFailure, Unreachable
 from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService
@@ -39,6 +38,9 @@ PASSING: dict[str, Fault] = {
     "503": faulty.with_answer(503, {"retry-after": "0"}, b"busy"),
     "503 until a time that is past": faulty.with_answer(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
     "503 until nobody knows when": faulty.with_answer(503, {"retry-after": "soon"}),
+    "503 until a year that no clock knows": faulty.with_answer(
+        503, {"retry-after": f"Wed, 21 Oct {'9' * 30} 07:28:00 GMT"}
+    ),
     "429": faulty.with_answer(429),
     "a gateway's 502": faulty.with_answer(502, HTML, b"<h1>Bad Gateway</h1>"),
     "a gateway's 504": faulty.with_answer(504, HTML, b"<h1>Gateway Timeout</h1>"),
@@ -107,11 +109,6 @@ class TestADrawSurvives:
         assert_drawn(reader, local, 5)
         assert_drawn(reader, local, 6)
         assert len(proxy.draws) == 2
-
-    def test_a_service_that_stalls(self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore) -> None:
-        reader = open_store(proxy.url, timeout=0.3)
-        proxy.script.append(faulty.stall)
-        assert_drawn(reader, local)
 
     def test_bytes_that_nobody_asked_for(
         self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore
@@ -182,12 +179,6 @@ class TestAPause:
 
 
 class TestConnections:
-    def test_are_kept_for_the_next_draw(self, proxy: FaultyProxy, open_store: OpenStore) -> None:
-        reader = open_store(proxy.url)
-        for seed in range(5):
-            reader.read_coords(SAMPLE, "surface", 10, seed=seed)
-        assert len({seen.port for seen in proxy.draws}) == 1
-
     def test_are_never_shared_by_threads(
         self, proxy: FaultyProxy, local: ZarrChunkReader, open_store: OpenStore
     ) -> None:
@@ -292,12 +283,6 @@ class TestGivingUp:
         proxy.always = faulty.stall
         with pytest.raises(errors.ServiceUnavailable, match="2 attempts"):
             reader.read_sample(SAMPLE, COUNTS, seed=5)
-
-    @pytest.mark.parametrize("last", [TimedOut("no answer"), Unreachable("no connection: timed out")], ids=str)
-    def test_names_it_too_where_the_last_try_could_no_longer_connect(self, last: TransportFailure) -> None:
-        before = Interrupted("the connection broke")
-        assert retry.root_failure(last, before, 0.0, Deadline(1e-9)) is before
-        assert retry.root_failure(last, before, 0.0, Deadline(60)) is last
 
     def test_does_not_come_while_a_shorter_pause_still_fits(
         self, proxy: FaultyProxy, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch

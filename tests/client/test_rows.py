@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from chance import binomial_fits, chi_square_fits
 from drawpoint.draw.rows import (
-    RowRange,
     Stream,
     all_rows,
     count_parts,
@@ -97,14 +96,6 @@ def test_a_draw_of_all_rows_or_more_is_all_rows_in_stored_order(grid: DomainSamp
     assert row_indices(all_rows(grid), grid.chunk_points).tolist() == list(range(grid.n_points))
 
 
-@given(GRIDS, st.integers(1, 500), SEEDS, STREAMS)
-def test_a_draw_is_a_pure_function(grid: DomainSample, num_points: int, seed: int, stream: Stream) -> None:
-    np.random.seed(seed % 2**32)  # noqa: NPY002  the global state must not matter
-    first = rows_of(grid, num_points, seed=seed, stream=stream)
-    np.random.random()  # noqa: NPY002  as above
-    assert rows_of(grid, num_points, seed=seed, stream=stream) == first
-
-
 # What each claims, as counts of points of the sample, of a chunk and of the draw.
 INCLUSION = {
     "no short chunk": (12, 4, 5),
@@ -151,16 +142,6 @@ def test_every_point_is_drawn_with_the_same_probability(case: str, stream: Strea
     # independent counts, which are uniform just if inclusion is equal.
     assert binomial_fits(drawn, trials, num_points / n_points)
     assert chi_square_fits(picked, trials / n_points)
-
-
-@pytest.mark.parametrize(("n_points", "chunk_points", "num_points"), [(12, 4, 6), (14, 4, 7), (11, 8, 9), (15, 5, 11)])
-def test_every_pair_of_points_is_drawn_together_at_times(n_points: int, chunk_points: int, num_points: int) -> None:
-    grid = grid_of(n_points, chunk_points)
-    together = np.zeros((n_points, n_points), bool)
-    for seed in range(1500):
-        rows = rows_of(grid, num_points, seed=seed)
-        together[np.ix_(rows, rows)] = True
-    assert together.all()
 
 
 def test_every_full_chunk_goes_with_every_other_equally_often() -> None:
@@ -259,12 +240,6 @@ def test_each_cycle_groups_the_points_anew() -> None:
     assert len(set(cycles)) == 30
 
 
-def test_seeds_and_samples_have_parts_of_their_own() -> None:
-    grid = grid_of(1000, 10)
-    assert part_of(grid, 50, 0) != part_of(grid, 50, 0, seed=6)
-    assert part_of(grid, 50, 0) != part_of(grid, 50, 0, sample_id="run_2")
-
-
 def test_over_the_cycles_a_full_chunk_is_as_often_in_the_first_part_as_any_other() -> None:
     grid = grid_of(8 * 4 + 1, 4)
     counts = Counter(
@@ -295,10 +270,3 @@ def test_parts_of_version_1_are_golden(
     eleven = part_rows(grid_of(11, 2), 4, seed=5, part=part, sample_id="größe/ü", domain="surface")
     assert [(each.chunk, each.start, each.stop) for each in ten] == tens
     assert [(each.chunk, each.start, each.stop) for each in eleven] == elevens
-
-
-def test_rows_are_counted_and_listed_in_the_order_of_their_ranges() -> None:
-    ranges = (RowRange(3, 1, 3), RowRange(0, 0, 1))
-    assert row_indices(ranges, 10).tolist() == [31, 32, 0]
-    assert count_rows(ranges) == 3
-    assert row_indices((), 10).tolist() == []

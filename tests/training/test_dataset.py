@@ -160,16 +160,6 @@ class TestSamples:
         assert SampleDataset(reader).sample_ids == IDS
         assert SampleDataset(reader, split="train").sample_ids == SPLIT
 
-    def test_have_the_same_items_wherever_they_stand(self, reader: Reader) -> None:
-        whole, chosen = (SampleDataset(reader, ids, num_points=COUNTS, seed=1) for ids in (None, ["run/6", "run/2"]))
-        assert len(chosen) == 2
-        assert_equal(chosen[0], whole[6])
-        assert_equal(chosen[-1], whole[2])
-
-    def test_of_a_split_that_the_store_lacks_are_left_out_with_a_warning(self, reader: Reader) -> None:
-        with pytest.warns(UserWarning, match=r"1 samples of split 'torn' .* left out: run/99"):
-            assert SampleDataset(reader, split="torn").sample_ids == ["run/5"]
-
     def test_of_sample_ids_that_the_store_lacks_are_left_out_with_a_warning(self, reader: Reader) -> None:
         told = r"^1 samples of sample_ids are not in the store and left out: run/99\.$"
         with pytest.warns(UserWarning, match=told) as caught:
@@ -187,15 +177,6 @@ class TestSamples:
             SampleDataset(reader, split="gone")
         with pytest.raises(SplitNotFound):
             SampleDataset(reader, split="trian")
-
-
-def test_the_count_all_is_refused_with_none_as_the_remedy(reader: Reader) -> None:
-    counts: Any = {"surface": "all"}
-    told = r"^the point count of 'surface' must be an integer, or None for all points, not 'all'\.$"
-    with pytest.raises(InvalidDraw, match=told):
-        reader.read_sample("run/1", counts)
-    with pytest.raises(InvalidDraw, match=told):
-        reader.read_batch(["run/1"], counts)
 
 
 class TestItemsOfUnequalSize:
@@ -261,13 +242,6 @@ def test_invalid_arguments_are_refused_at_once(
         SampleDataset(local, **options)
 
 
-def test_a_reader_without_splits_or_statistics_is_an_error_when_they_are_needed(local: ZarrChunkReader) -> None:
-    with pytest.raises(ValueError, match="give sample_ids"):
-        SampleDataset(PlainReader(local), split="train")
-    with pytest.raises(ValueError, match="give them as normalise="):
-        SampleDataset(PlainReader(local), normalise=True)
-
-
 def test_an_epoch_is_an_integer_from_0_on(local: ZarrChunkReader) -> None:
     dataset = SampleDataset(local)
     dataset.set_epoch(3)
@@ -291,13 +265,6 @@ class TestNormalisedItems:
         statistics = reader.statistics() | {"revision": "0" * 64}
         with pytest.raises(RevisionChanged, match="drawpoint stats"):
             SampleDataset(reader, normalise=statistics)
-
-    def test_refuse_statistics_that_lack_a_field(self, reader: Reader) -> None:
-        statistics = reader.statistics()
-        del statistics["fields"]["volume_velocity"]
-        with pytest.raises(UnknownField, match="volume_velocity"):
-            SampleDataset(reader, normalise=statistics)
-        assert SampleDataset(reader, fields=["surface_pressure"], normalise=statistics)[0]
 
     def test_need_no_statistics_of_a_geometry_that_stays_as_it_is(self, reader: Reader) -> None:
         statistics = reader.statistics()

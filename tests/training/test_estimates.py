@@ -11,7 +11,7 @@ from drawpoint import SampleDataset, SampleLoader, estimate
 from drawpoint.errors import InvalidDraw, SampleNotFound, UnknownDomain, UnknownField
 from drawpoint_store import ZarrChunkReader
 
-from .conftest import IDS, Reader
+from .conftest import Reader
 
 COUNTS = {"surface": 4, "volume": 5}
 
@@ -25,11 +25,6 @@ def test_bytes_are_those_of_the_stored_dtypes(local: ZarrChunkReader) -> None:
     assert str(told) == "7 samples, 84 points, 14 requests, 0.00127 MB, time not measured"
 
 
-def test_domains_without_a_count_are_read_in_full(local: ZarrChunkReader) -> None:
-    told = estimate(local.manifest, {"surface": 100}, sample_ids=IDS[:2], fields=["volume_velocity"])
-    assert (told.samples, told.points, told.requests, told.nbytes) == (2, 34, 2, 2 * 17 * 6)
-
-
 def test_samples_that_the_store_lacks_are_left_out_with_a_warning(reader: Reader) -> None:
     with pytest.warns(UserWarning, match=r"^1 samples of sample_ids .* left out: run/99\.$"):
         assert estimate(reader, COUNTS, sample_ids=reader.split("torn"), probes=0).samples == 1
@@ -41,14 +36,6 @@ def test_a_loader_takes_what_was_estimated(reader: Reader) -> None:
     assert len(list(loader)) == told.requests == 3
     assert loader.report.samples == told.samples
     assert loader.report.nbytes == 7 * 4 * (4 * 4 + 5 * 6 + 3 * 3)  # as float32
-
-
-def test_draws_of_a_reader_are_timed(reader: Reader) -> None:
-    told = estimate(reader, COUNTS, num_geometry_points=3)
-    assert told.seconds is not None
-    assert told.seconds > 0
-    assert "about" in str(told)
-    assert estimate(reader, COUNTS, probes=0).seconds is None
 
 
 def test_concurrency_divides_the_time(local: ZarrChunkReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +58,4 @@ def test_invalid_draws_are_refused(
     local: ZarrChunkReader, options: dict[str, Any], error: type[drawpoint.errors.DrawpointError]
 ) -> None:
     with pytest.raises(error):
-        estimate(local.manifest, **options)
-
-
-@pytest.mark.parametrize("name", ["concurrency", "batch_size"])
-def test_an_invalid_number_is_refused_by_its_name(local: ZarrChunkReader, name: str) -> None:
-    options: dict[str, Any] = {name: 0}
-    with pytest.raises(InvalidDraw, match=rf"^{name} must be an integer in 1\.\."):
         estimate(local.manifest, **options)

@@ -19,7 +19,7 @@ from drawpoint_store.inspecting.statistics import statistics_json
 from live import LiveService
 
 SCRIPT = REPOSITORY / "examples" / "train_surrogate.py"
-SHORT = ("--epochs", "4", "--seeds", "1")
+SHORT = ("--epochs", "2", "--seeds", "1")
 WITHOUT_SERVER = f"""{HIDE_SERVER}
 import runpy
 sys.path.insert(0, {str(SCRIPT.parent)!r})
@@ -74,20 +74,7 @@ def test_a_training_on_a_served_store_needs_no_server_packages(url: str, tmp_pat
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--store", "cars"], "there is no store 'cars' on the service; --store is one of: ahmed.\n"),
-        (
-            ["--sample", "slant_52"],
-            "--sample: store 'ahmed' has no sample 'slant_52'; near names: slant_25, slant_0.\n",
-        ),
-        (["--url", "http://h/x?y"], "'http://h/x?y' is not the address of a service, such as http://host:8000.\n"),
-    ],
-)
-def test_an_unknown_store_sample_or_address_is_an_error_before_any_training(
-    url: str, tmp_path: Path, options: list[str], told: str
-) -> None:
-    result = run(str(SCRIPT), "--url", url, *options, cwd=tmp_path)
-    assert result.returncode == 1
-    assert (result.stdout, result.stderr) == ("", told)
+def test_an_unknown_sample_is_an_error_before_any_training(url: str, tmp_path: Path) -> None:
+    result = run(str(SCRIPT), "--url", url, "--sample", "slant_52", cwd=tmp_path)
+    told = "--sample: store 'ahmed' has no sample 'slant_52'; near names: slant_25, slant_0.\n"
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", told)

@@ -78,10 +78,6 @@ class TestLightning:
         rest = fit(make_loader(local), resume=checkpoints / f"step={step}.ckpt")
         assert_equal_batches(rest, train(make_loader(local))[step:])
 
-    def test_resumes_after_an_epoch(self, local: ZarrChunkReader, checkpoints: Path) -> None:
-        rest = fit(make_loader(local), resume=checkpoints / "epoch=0.ckpt")
-        assert_equal_batches(rest, train(make_loader(local))[BATCHES:])
-
     def test_resumes_with_workers_and_a_new_loader_each_epoch(self, local: ZarrChunkReader, checkpoints: Path) -> None:
         loaders = []
 

@@ -41,11 +41,6 @@ def test_scattered_parts_equal_a_full_read(reader: Reader, local: ZarrChunkReade
         assert torch.equal(out, whole[field])
 
 
-def test_another_seed_groups_the_points_anew(local: ZarrChunkReader) -> None:
-    groups = {tuple(next(local.iter_parts(SAMPLE, "volume", 4, seed=seed)).rows.tolist()) for seed in range(8)}
-    assert len(groups) > 1
-
-
 def test_scatter_takes_any_shape_and_dtype(local: ZarrChunkReader) -> None:
     out = torch.full((10, 2, 3), -1, dtype=torch.float64)
     for part in local.iter_parts(SAMPLE, "surface", 3):

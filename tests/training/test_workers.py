@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
 from typing import Any
 
 import pytest
@@ -48,12 +46,14 @@ def expected(local: ZarrChunkReader) -> dict[int, list[dict[str, torch.Tensor]]]
     return found
 
 
-@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1), ("forkserver", 1)])
+@pytest.mark.parametrize(
+    ("method", "workers", "reader"),
+    [("fork", 2, "local"), ("fork", 2, "remote"), ("spawn", 1, "remote")],
+    indirect=["reader"],
+)
 def test_workers_of_any_start_method_give_the_same_tensors(
     reader: Reader, method: str, workers: int, expected: dict[int, list[dict[str, torch.Tensor]]]
 ) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system has no {method}")
     dataset = make_dataset(reader)
     # Workers that persist hold a copy of the dataset from the first epoch on; set_epoch must reach it.
     options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": True}
@@ -61,18 +61,6 @@ def test_workers_of_any_start_method_give_the_same_tensors(
     for epoch in EPOCHS:
         dataset.set_epoch(epoch)
         assert_equal_batches(list(loader), expected[epoch])
-
-
-def test_workers_of_a_copy_follow_its_epoch(local: ZarrChunkReader, expected: dict[int, Any]) -> None:
-    dataset = make_dataset(local)
-    twin: SampleDataset = pickle.loads(pickle.dumps(dataset))
-    loader: DataLoader[Any] = DataLoader(
-        twin, 3, num_workers=1, multiprocessing_context="fork", persistent_workers=True
-    )
-    for epoch in EPOCHS:
-        twin.set_epoch(epoch)
-        assert_equal_batches(list(loader), expected[epoch])
-    assert dataset.epoch == 0
 
 
 def test_batches_read_ahead_do_not_reach_into_the_next_epoch(local: ZarrChunkReader, expected: dict[int, Any]) -> None:
