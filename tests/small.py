@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint_store import FileMap, ZarrStoreWriter
+
+if TYPE_CHECKING:
+    import torch
 
 SMALL = FileMap(surface_position="p.pt", surface_pressure="q.pt", volume_position="v.pt", volume_velocity="u.pt")
 
@@ -28,3 +32,8 @@ def small_writer(root: Path, **kwargs: Any) -> ZarrStoreWriter:
 
 def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
+    """Tell whether two reads gave the same fields with the same values."""
+    return found.keys() == expected.keys() and all(found[field].equal(tensor) for field, tensor in expected.items())

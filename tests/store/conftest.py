@@ -1,7 +1,9 @@
-"""Stores in a bucket of a real S3 server, and a proxy that makes faults of it."""
+"""Copies of the store, stores in a bucket of a real S3 server, and a proxy that makes faults of it."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +32,18 @@ def bucket_root(bucket: Bucket, bucket_environment: None, store_root: Path, tmp_
 def proxy(bucket: Bucket) -> Iterator[BucketProxy]:
     with BucketProxy(int(bucket.endpoint.rpartition(":")[2])) as running:
         yield running
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.fixture
+def copied_root(store_root: Path, tmp_path: Path) -> Path:
+    """A copy of the store of the fixtures, for the test to change."""
+    return Path(shutil.copytree(store_root, tmp_path / "store"))

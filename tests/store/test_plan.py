@@ -46,26 +46,25 @@ def plan(
     return plan_sample(manifest, sample_id, num_points, seed=seed, part=part, fields=fields)
 
 
-def test_an_unknown_sample_is_told_near_ones(manifest: StoreManifest) -> None:
+def test_an_unknown_name_is_told_near_ones(manifest: StoreManifest) -> None:
     expected = "store 'made' has no sample 'param0/rum'; near names: param0/run"
     with pytest.raises(SampleNotFound, match=expected) as caught:
         plan(manifest, sample_id="param0/rum")
     assert caught.value.sample == "param0/rum"
     with pytest.raises(SampleNotFound, match=expected):
         plan_coords(manifest, "param0/rum", {"surface": 1}, seed=0)
-
-
-@pytest.mark.parametrize("sample_id", ["", "/param0/run", "param0/run/", "param0//run", "./param0/run", "../x", "\0"])
-def test_sample_ids_are_looked_up_as_they_are(manifest: StoreManifest, sample_id: str) -> None:
-    with pytest.raises(SampleNotFound):
-        plan(manifest, sample_id=sample_id)
-
-
-def test_an_unknown_domain_is_told_near_ones(manifest: StoreManifest) -> None:
     with pytest.raises(UnknownDomain, match="no domain 'surfaces'; near names: surface"):
         plan(manifest, {"surfaces": 10})
     with pytest.raises(UnknownDomain, match="no domain 'surfaces'; near names: surface"):
         plan_coords(manifest, "param0/run", {"surfaces": 10}, seed=0)
+    with pytest.raises(UnknownField, match=r"no field 'surface_presure'; near names: surface_pressure"):
+        plan(manifest, fields=["surface_position", "surface_presure"])
+
+
+@pytest.mark.parametrize("sample_id", ["", "/param0/run", "param0/run/", "./param0/run", "../x", "\0"])
+def test_sample_ids_are_looked_up_as_they_are(manifest: StoreManifest, sample_id: str) -> None:
+    with pytest.raises(SampleNotFound):
+        plan(manifest, sample_id=sample_id)
 
 
 def test_a_count_for_a_usual_domain_that_the_store_lacks_means_nothing(manifest: StoreManifest) -> None:
@@ -81,12 +80,7 @@ def test_a_count_for_a_usual_domain_that_the_store_lacks_means_nothing(manifest:
             plan_coords(manifest, "param0/run", {domain: 7}, seed=0)
 
 
-def test_an_unknown_field_is_told_near_ones(manifest: StoreManifest) -> None:
-    with pytest.raises(UnknownField, match=r"no field 'surface_presure'; near names: surface_pressure"):
-        plan(manifest, fields=["surface_position", "surface_presure"])
-
-
-@pytest.mark.parametrize("count", [0, -1, True, False, 1.5, "3", [4], 2**64, np.float32(4), np.True_])
+@pytest.mark.parametrize("count", [0, True, "3"])
 def test_a_count_that_is_no_count_is_refused_with_its_domain(manifest: StoreManifest, count: Any) -> None:
     with pytest.raises(InvalidDraw, match="point count of 'volume' must be an integer"):
         plan(manifest, {"surface": 5, "volume": count})
@@ -98,27 +92,16 @@ def test_a_count_that_is_no_count_is_refused_with_its_domain(manifest: StoreMani
         plan(manifest, {"volume": count}, fields=["surface_area"])
 
 
-@pytest.mark.parametrize("count", [np.int64(7), np.uint8(7)])
-def test_integers_of_numpy_count(manifest: StoreManifest, count: Any) -> None:
-    assert plan(manifest, {"surface": count}) == plan(manifest, {"surface": 7})
-
-
-@pytest.mark.parametrize("num_points", [5, "surface", ["surface"], [("surface", 5)]])
+@pytest.mark.parametrize("num_points", [5, "surface", [("surface", 5)]])
 def test_counts_must_be_mapped_from_domains(manifest: StoreManifest, num_points: Any) -> None:
     with pytest.raises(InvalidDraw, match="num_points maps domains to counts"):
         plan(manifest, num_points)
 
 
-@pytest.mark.parametrize("fields", ["surface_pressure", "", [], (), set(), iter(["surface_pressure"]), 5])
+@pytest.mark.parametrize("fields", ["surface_pressure", [], iter(["surface_pressure"]), 5])
 def test_fields_must_be_a_collection_with_a_name_in_it(manifest: StoreManifest, fields: Any) -> None:
     with pytest.raises(InvalidDraw, match="fields is a collection of field names"):
         plan(manifest, fields=fields)
-
-
-@pytest.mark.parametrize("part", [-1, True, 1.0, 2**63])
-def test_a_part_that_is_none_is_refused(manifest: StoreManifest, part: Any) -> None:
-    with pytest.raises(InvalidDraw, match="part must be an integer"):
-        plan(manifest, {"surface": 10}, part=part)
 
 
 def test_a_domain_that_is_left_out_or_none_is_read_in_full(manifest: StoreManifest) -> None:
@@ -126,10 +109,6 @@ def test_a_domain_that_is_left_out_or_none_is_read_in_full(manifest: StoreManife
         assert made.draws["surface"].num_rows == 10
         assert made.draws["volume"].num_rows == COUNTS["volume"]
         assert made.draws["volume"].rows == all_rows(made.draws["volume"].grid)
-    assert plan(manifest).draws["surface"].num_rows == COUNTS["surface"]
-
-
-def test_no_more_is_planned_than_there_is(manifest: StoreManifest) -> None:
     assert plan(manifest, {"surface": 10**9}).draws["surface"].num_rows == COUNTS["surface"]
 
 
@@ -156,19 +135,15 @@ def test_fields_do_not_change_the_rows(manifest: StoreManifest) -> None:
 
 def test_arrays_come_in_the_order_of_the_store(manifest: StoreManifest) -> None:
     assert list(plan(manifest).arrays) == list(manifest.fields)
-    backwards = plan(manifest, fields=list(manifest.fields)[::-1])
-    assert list(backwards.arrays) == list(manifest.fields)
+    assert list(plan(manifest, fields=list(manifest.fields)[::-1]).arrays) == list(manifest.fields)
 
 
-def test_the_fields_of_a_domain_that_the_sample_lacks_are_absent(manifest: StoreManifest) -> None:
+def test_the_fields_of_a_domain_that_the_sample_lacks_are_absent_and_its_coordinates_are_an_error(
+    manifest: StoreManifest,
+) -> None:
     made = plan(manifest, {"surface": 10, "volume": 10}, sample_id="param1/shell")
     assert list(made.draws) == ["surface"]
     assert all(field.startswith("surface") for field in made.arrays)
-
-
-def test_a_field_of_a_domain_that_the_sample_lacks_is_absent_and_its_coordinates_are_an_error(
-    manifest: StoreManifest,
-) -> None:
     made = plan(manifest, sample_id="param1/shell", fields=["surface_area", "volume_pressure"])
     assert list(made.arrays) == ["surface_area"]
     assert plan(manifest, sample_id="param1/shell", fields=["volume_pressure"]).arrays == {}
@@ -181,10 +156,6 @@ def test_coordinates_are_the_positions_of_the_domains_named(manifest: StoreManif
     assert set(made.arrays) == {"volume_position", "surface_position"}
     assert made.draws["volume"].num_rows == 10
     assert made.draws["surface"].rows == all_rows(made.draws["surface"].grid)
-    assert made.stream == "coords"
-
-
-def test_coordinates_need_a_domain(manifest: StoreManifest) -> None:
     with pytest.raises(InvalidDraw, match="at least one domain; store 'made' has: surface, volume"):
         plan_coords(manifest, "param0/run", {}, seed=0)
 
@@ -205,8 +176,3 @@ def test_a_draw_has_the_shapes_and_the_bytes_that_were_told_before_it(
     made = plan(reader.manifest, counts)
     assert made.arrays["surface_pressure"].shape == (7 if counts else 1500,)
     assert made.arrays["volume_velocity"].shape == (300 if counts else 10_000, 3)
-
-
-def test_equal_requests_are_planned_equally(manifest: StoreManifest) -> None:
-    assert plan(manifest, {"surface": 9}) == plan(manifest, {"surface": 9})
-    assert plan(manifest, {"surface": 9}) != plan(manifest, {"surface": 9}, seed=4)

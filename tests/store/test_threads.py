@@ -1,26 +1,25 @@
-"""What several threads use for the first time at once is made once."""
+"""What several threads use for the first time at once is made once, and each reads what it asked for."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pytest
 
 from drawpoint_store import ZarrChunkReader
+from drawpoint_store.inspecting.blocks import map_in_order
 from drawpoint_store.reading import plan_reader
-from drawpoint_store.reading.memory_cache import ByteBoundedCache
-from drawpoint_store.reading.plan import plan_sample
+from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.forks import ForkSafeLock
+from drawpoint_store.storage.local_storage import LocalSource, OpenFiles
 
-Made = TypeVar("Made")
 THREADS = 8
 
 FIRST_USES = """
@@ -58,40 +57,16 @@ submit(asyncio.sleep(0)).result()
 """
 
 
-def meet(make: Callable[[], Made]) -> set[Made]:
-    """Return what threads get that call `make` at the same moment."""
-    meeting = threading.Barrier(THREADS)
-
-    def call(_: int) -> Made:
-        meeting.wait()
-        return make()
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        return set(threads.map(call, range(THREADS)))
-
-
-@pytest.fixture
-def eager_switches() -> object:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.parametrize("attempt", range(5))
-def test_a_process_has_one_event_loop_whoever_asks_first(attempt: int) -> None:
-    done = subprocess.run([sys.executable, "-c", FIRST_USES], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n", attempt
-
-
-def test_the_event_loop_ends_before_the_interpreter_does() -> None:
+def test_a_process_has_one_event_loop_that_ends_before_the_interpreter_does() -> None:
     # Else obstore's threads may run Python behind its end, which aborts the process.
-    done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True)
-    assert done.stdout == "['MainThread']\n"
+    for program, printed in ((FIRST_USES, "1\n"), (AT_EXIT, "['MainThread']\n")):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout == printed
 
 
+@pytest.mark.usefixtures("frequent_switches")
 def test_a_reader_has_one_pool_of_threads_whoever_reads_first(
-    store_root: Path, monkeypatch: pytest.MonkeyPatch, eager_switches: None
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
 
@@ -102,11 +77,16 @@ def test_a_reader_has_one_pool_of_threads_whoever_reads_first(
 
     monkeypatch.setattr(plan_reader, "ThreadPoolExecutor", Counted)
     manifest = ZarrChunkReader(store_root).manifest
-    plan = plan_sample(manifest, "param0/run", {"surface": 5, "volume": 5}, seed=0)
+
+    def read(_: int) -> None:
+        meeting.wait()
+        reader.read_sample("param0/run", {"surface": 5, "volume": 5}, seed=0)
+
     for _ in range(10):
         made.clear()
-        store = ZarrChunkReader(store_root, manifest, read_concurrency=2)
-        meet(lambda: store.read_into(plan, {field: np.empty(a.shape, np.float32) for field, a in plan.arrays.items()}))  # noqa: B023  called within the loop
+        reader, meeting = ZarrChunkReader(store_root, manifest, read_concurrency=2), threading.Barrier(THREADS)
+        with ThreadPoolExecutor(THREADS) as threads:
+            list(threads.map(read, range(THREADS)))
         assert len(made) == 1
 
 
@@ -120,11 +100,48 @@ def test_a_lock_that_a_thread_held_at_a_fork_is_free_in_the_child() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-def test_a_cache_lets_go_of_what_lies_below_a_key() -> None:
-    cache = ByteBoundedCache[int](10)
-    for key in ("a.zarr/x/0", "a.zarr/y/1", "ab.zarr/x/0"):
-        cache.put(key, 1, 4 if key.startswith("a.zarr") else 2)
-    cache.drop_below("a.zarr/")
-    assert [cache.get(key) for key in ("a.zarr/x/0", "a.zarr/y/1", "ab.zarr/x/0")] == [None, None, 1]
-    cache.put("c", 2, 8)  # what was let go of has made room
-    assert cache.get("ab.zarr/x/0") == 1
+@pytest.mark.usefixtures("frequent_switches")
+@pytest.mark.parametrize("limit", [1, 2])
+def test_threads_read_their_own_file_when_few_may_be_open(tmp_path: Path, limit: int) -> None:
+    for number in range(6):
+        (tmp_path / str(number)).write_bytes(bytes([number]) * 1000)
+    source = LocalSource(tmp_path, OpenFiles(tmp_path, limit), 2**20)
+
+    def read_in_turn(first: int) -> None:
+        for turn in range(1000):
+            number = (first + turn) % 6
+            (found,) = source.fetch([Span(str(number), 100, 500)])
+            assert found == bytes([number]) * 500
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(read_in_turn, range(THREADS)))
+
+
+def test_no_more_files_stay_open_than_may(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).write_bytes(b"x")
+    files = OpenFiles(tmp_path, 3)
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    for number in range(10):
+        files.open(str(tmp_path / str(number)))
+    assert len(list(descriptors.iterdir())) == before + 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_items_and_work_runs_ahead_of_them_only_a_little(workers: int) -> None:
+    taken = itertools.count()
+    second_is_done = threading.Event()
+
+    def work(item: int) -> int:
+        if workers > 1 and item == 0:
+            assert second_is_done.wait(30)  # the first ends last
+        second_is_done.set()
+        return 100 // (item - 30)
+
+    results = map_in_order(work, (next(taken) for _ in range(1_000_000)), workers)
+    assert [next(results) for _ in range(10)] == [100 // (item - 30) for item in range(10)]
+    assert next(taken) <= 10 + 2 * workers + 1
+    with pytest.raises(ZeroDivisionError):  # an error ends the work
+        list(results)
+    assert next(taken) < 50
