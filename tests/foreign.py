@@ -12,8 +12,10 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from drawpoint.draw.rows import row_indices
 from drawpoint.format.manifest import DomainLayout
 from drawpoint_store import build_domain_layouts
+from drawpoint_store.reading.plan import ReadPlan
 from small import SMALL, small_arrays
 
 
@@ -98,3 +100,11 @@ def write_small_foreign(
         compressors=[BloscCodec(), Crc32cCodec()] if checksums else BloscCodec(),
     )
     return arrays
+
+
+def read_planned(root: Path, plan: ReadPlan) -> dict[str, np.ndarray]:
+    """Read the planned rows through plain zarr-python, in the dtype that is stored."""
+    group = zarr.open_group(root / plan.relpath, mode="r")
+    rows = {field: row_indices(array.draw.rows, array.draw.grid.chunk_points) for field, array in plan.arrays.items()}
+    stored: dict[str, Any] = {field: group[array.layout.array_name] for field, array in plan.arrays.items()}
+    return {field: stored[field].oindex[rows[field]].reshape(array.shape) for field, array in plan.arrays.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -16,10 +15,10 @@ import numpy as np
 import pytest
 import zarr
 import zarr.codecs as zc
-from numcodecs import blosc, zstd
+from numcodecs import zstd
 from zarr.codecs.numcodecs import LZ4
 
-from conftest import FILEMAP, sample_arrays
+from conftest import FILEMAP
 from drawpoint.errors import (
     ChunkDamaged,
     DataDamaged,
@@ -39,7 +38,6 @@ from drawpoint_store import (
     build_domain_layouts,
 )
 from drawpoint_store.inspecting.summary import describe_store
-from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import BucketAccess, open_storage
@@ -67,8 +65,8 @@ READS: dict[str, Read] = {
 
 
 @pytest.fixture
-def root(store_root: Path, tmp_path: Path) -> Path:
-    root = Path(shutil.copytree(store_root, tmp_path / "store"))
+def root(copied_root: Path) -> Path:
+    root = copied_root
     (root / "splits").mkdir()
     for name in ("splits/train.txt", "val_design_ids.txt"):
         (root / name).write_text(f"{SAMPLE}\n")
@@ -76,28 +74,25 @@ def root(store_root: Path, tmp_path: Path) -> Path:
     return root
 
 
-IN_FOLDERS = [name for name in READS if "/" in name]
-
-
 @pytest.mark.parametrize("name", READS)
-def test_a_file_may_be_a_link_to_a_file_inside_the_store(root: Path, name: str) -> None:
+def test_a_file_may_be_a_link_to_a_file_inside_the_store_whose_root_is_a_link(
+    root: Path, tmp_path: Path, name: str
+) -> None:
     (root / name).rename(root / "moved")
     (root / name).symlink_to(root / "moved")
-    assert READS[name](root) is not None
-
-
-@pytest.mark.parametrize("name", READS)
-def test_a_file_may_be_reached_through_a_root_that_is_a_link(root: Path, tmp_path: Path, name: str) -> None:
+    (root / "circle").symlink_to(root)
     (tmp_path / "link").symlink_to(root)
     assert READS[name](tmp_path / "link") is not None
 
 
 @pytest.mark.parametrize("name", READS)
-@pytest.mark.parametrize("relative", [False, True])
-def test_a_file_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Path, name: str, relative: bool) -> None:
-    outside = tmp_path / "outside"
-    shutil.move(root / name, outside)
-    (root / name).symlink_to(os.path.relpath(outside, (root / name).parent) if relative else outside)
+@pytest.mark.parametrize("kind", ["a link", "a relative link", "a folder that is a link"])
+def test_a_file_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Path, name: str, kind: str) -> None:
+    linked, outside = root / name, tmp_path / "outside"
+    if kind == "a folder that is a link" and linked.parent != root:
+        linked = linked.parent
+    shutil.move(linked, outside)
+    linked.symlink_to(os.path.relpath(outside, linked.parent) if kind == "a relative link" else outside)
     with pytest.raises((DataDamaged, InvalidManifest), match=r"leads out of .* by a link"):
         READS[name](root)
 
@@ -122,41 +117,25 @@ def test_what_is_no_regular_file_is_refused_at_once(
         READS[name](root)
 
 
-@pytest.mark.parametrize("name", IN_FOLDERS)
-def test_a_file_in_a_folder_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Path, name: str) -> None:
-    folder = (root / name).parent
-    shutil.move(folder, tmp_path / "outside")
-    folder.symlink_to(tmp_path / "outside")
-    with pytest.raises(DataDamaged, match=r"leads out of .* by a link"):
-        READS[name](root)
-
-
 @pytest.mark.parametrize("name", [name for name in READS if name != SHARD])
-def test_a_document_larger_than_the_environment_says_is_refused_unread(
+def test_a_document_larger_than_the_environment_or_its_settings_say_is_refused_unread(
     root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", str(LEAST_DOCUMENT_BYTES))
     os.truncate(root / name, LARGE)  # a hole: reading it would be wrong in another way
-    with pytest.raises((DataDamaged, InvalidManifest), match=r"67,108,865 bytes, and 67,108,864 are read at most"):
+    refused = pytest.raises((DataDamaged, InvalidManifest), match="67,108,865 bytes, and 67,108,864 are read at most")
+    if name == "manifest.json":
+        with refused:
+            StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
+    monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", str(LEAST_DOCUMENT_BYTES))
+    with refused:
         READS[name](root)
+    for value in ("1", "many"):  # less than large samples need
+        monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", value)
+        with pytest.raises(InvalidSettings, match="DRAWPOINT_DOCUMENT_BYTES is a number of bytes, 67108864 or more"):
+            READS[name](root)
 
 
-def test_a_document_is_bounded_by_the_settings_of_its_store(root: Path) -> None:
-    os.truncate(root / "manifest.json", LARGE)
-    with pytest.raises(InvalidManifest, match="67,108,864 are read at most"):
-        StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))
-
-
-@pytest.mark.parametrize("value", ["1", "many", "-1", "1e9"])
-def test_documents_cannot_be_bounded_by_less_than_large_samples_need(
-    root: Path, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    monkeypatch.setenv("DRAWPOINT_DOCUMENT_BYTES", value)
-    with pytest.raises(InvalidSettings, match="DRAWPOINT_DOCUMENT_BYTES is a number of bytes, 67108864 or more"):
-        StoreManifest.load(root)
-
-
-@pytest.mark.parametrize("filler", [b"[],", b'"",', b"1,", b"{},"])
+@pytest.mark.parametrize("filler", [b"[],", b'"",', b"1,"])
 @pytest.mark.parametrize("name", ["manifest.json", "statistics.json", METADATA])
 def test_a_document_whose_values_would_fill_the_memory_is_refused_unparsed(
     root: Path, name: str, filler: bytes
@@ -168,14 +147,9 @@ def test_a_document_whose_values_would_fill_the_memory_is_refused_unparsed(
 
 def test_a_manifest_of_many_samples_with_scalars_is_far_from_that_bound(root: Path) -> None:
     document = json.loads((root / "manifest.json").read_text())
-    (entry,) = [document["samples"][SAMPLE]]
+    grids, scalars = document["samples"][SAMPLE]["domains"], {f"a{number}": 1 for number in range(20)}
     document["samples"] = {
-        f"r{number}": {
-            "relpath": f"r{number}.zarr",
-            "domains": entry["domains"],
-            "scalars": {f"a{scalar}": 1 for scalar in range(20)},
-        }
-        for number in range(60_000)
+        f"r{number}": {"relpath": f"r{number}.zarr", "domains": grids, "scalars": scalars} for number in range(60_000)
     }
     (root / "manifest.json").write_text(json.dumps(document, separators=(",", ":")))
     assert len(StoreManifest.load(root).samples) == 60_000
@@ -199,52 +173,16 @@ def test_a_root_that_is_a_link_may_lead_to_another_folder_later(root: Path, tmp_
     assert reader.read_sample("param1/run", fields=["surface_pressure"])["surface_pressure"].numel()
 
 
-def test_links_in_a_circle_do_not_keep_verify_from_ending(root: Path) -> None:
-    for name in ("one", "two", "three"):
-        (root / name).symlink_to(root)
-    assert find_leftovers(root, StoreManifest.load(root)) == []
-
-
-class TestMetadata:
-    @pytest.fixture
-    def change(self, tmp_path: Path) -> Callable[[str, Any], Path]:
-        writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "made", chunk_points=256)
-        writer.write_sample(SAMPLE, sample_arrays(0))
-        writer.save_manifest()
-
-        def change(key: str, value: Any) -> Path:
-            path = tmp_path / "store" / METADATA
-            document = json.loads(path.read_text())
-            node = document["consolidated_metadata"]["metadata"]["surface/pressure"]
-            node["codecs"][0]["configuration"][key] = value
-            path.write_text(json.dumps(document))
-            return tmp_path / "store"
-
-        return change
-
-    @pytest.mark.parametrize("key", ["codecs", "index_codecs"])
-    def test_that_chains_codecs_without_end_is_damaged(self, change: Callable[[str, Any], Path], key: str) -> None:
-        bytes_codec = {"name": "bytes", "configuration": {"endian": "little"}}
-        root = change(key, [bytes_codec, *[{"name": "crc32c"}] * 10_000])
-        with pytest.raises(MetadataDamaged, match="10001 codecs, and 8 are the most"):
-            read_everything(root)
-
-
-def test_a_group_that_is_a_link_out_of_the_store_is_not_weighed(root: Path, tmp_path: Path) -> None:
+def test_a_group_weighs_what_lies_in_the_store_also_behind_links(root: Path, tmp_path: Path) -> None:
     group = root / f"{SAMPLE}.zarr"
     whole = describe_store(root)["stored_bytes"]
     weight = sum(path.stat().st_size for path in group.rglob("*") if path.is_file())
+    (root / SHARD).rename(root / "shared")
+    (root / SHARD).symlink_to(root / "shared")
+    assert describe_store(root)["stored_bytes"] == whole
     shutil.move(group, tmp_path / "outside.zarr")
     group.symlink_to(tmp_path / "outside.zarr")
     assert describe_store(root)["stored_bytes"] == whole - weight
-
-
-def test_a_link_inside_a_store_weighs_what_the_file_weighs_that_it_leads_to(root: Path) -> None:
-    whole = describe_store(root)["stored_bytes"]
-    shard = next((root / f"{SAMPLE}.zarr").rglob("c/0/0"))
-    shard.rename(root / "shared")
-    shard.symlink_to(root / "shared")
-    assert describe_store(root)["stored_bytes"] == whole
 
 
 class TestAnArrayThatIsLeftToZarrPython:
@@ -285,30 +223,16 @@ class TestAnArrayThatIsLeftToZarrPython:
         ],
         ids=len,
     )
-    @pytest.mark.parametrize("filters", [None, [zc.TransposeCodec(order=(1, 0))]], ids=["plain", "transposed"])
-    def test_reads_as_it_was_written(self, tmp_path: Path, compressors: list[Any], filters: Any) -> None:
-        values = self.write(tmp_path, *compressors, filters=filters)
-        assert np.array_equal(ZarrChunkReader(tmp_path).read_sample("a")["surface_position"].numpy(), values)
+    def test_reads_as_it_was_written(self, tmp_path: Path, compressors: list[Any]) -> None:
+        for filters in (None, [zc.TransposeCodec(order=(1, 0))]):
+            root = tmp_path / str(bool(filters))
+            values = self.write(root, *compressors, filters=filters)
+            assert np.array_equal(ZarrChunkReader(root).read_sample("a")["surface_position"].numpy(), values)
 
-    @pytest.mark.parametrize(
-        ("codec", "pack", "message"),
-        [
-            (zc.GzipCodec(), gzip.compress, "its gzip stream does not end where it should"),
-            (zc.ZstdCodec(), zstd.compress, "its zstd frame promises 67108864 bytes"),
-            (
-                zc.BloscCodec(),
-                lambda data: blosc.compress(data, b"zstd", 5),
-                "its blosc header promises 67108864 bytes",
-            ),
-        ],
-        ids=["gzip", "zstd", "blosc"],
-    )
-    def test_whose_chunk_stands_for_more_than_a_chunk_is_damaged_before_it_is_decoded(
-        self, tmp_path: Path, codec: Any, pack: Callable[[bytes], bytes], message: str
-    ) -> None:
-        self.write(tmp_path, codec)
-        (tmp_path / "a.zarr/surface/position/c/1/0").write_bytes(pack(bytes(64 * 2**20)))
-        with pytest.raises(ChunkDamaged, match=message):
+    def test_whose_chunk_stands_for_more_than_a_chunk_is_damaged_before_it_is_decoded(self, tmp_path: Path) -> None:
+        self.write(tmp_path, zc.ZstdCodec())
+        (tmp_path / "a.zarr/surface/position/c/1/0").write_bytes(zstd.compress(bytes(64 * 2**20)))
+        with pytest.raises(ChunkDamaged, match="its zstd frame promises 67108864 bytes"):
             ZarrChunkReader(tmp_path).read_sample("a")
 
     def test_with_a_codec_that_cannot_be_bounded_is_refused_by_name(self, tmp_path: Path) -> None:
@@ -354,19 +278,14 @@ class TestAnArrayThatIsLeftToZarrPython:
         assert caught.value.sample == "a"
 
 
-@pytest.mark.parametrize("half", [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])
+@pytest.mark.parametrize("half", [rb"\ud800", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])
 @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
 def test_a_document_that_is_no_text_is_refused(root: Path, name: str, half: bytes) -> None:
     document = (root / name).read_bytes()
     (root / name).write_bytes(document.replace(b"{", b'{"note": "' + half + b'",', 1))
     with pytest.raises((InvalidManifest, MetadataDamaged)):
         READS[name](root)
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
-def test_a_character_that_is_escaped_as_a_pair_is_text(root: Path, name: str) -> None:
-    document = (root / name).read_bytes()
-    (root / name).write_bytes(document.replace(b"{", rb'{"note": "\ud83d\ude80",', 1))
+    (root / name).write_bytes(document.replace(b"{", rb'{"note": "\ud83d\ude80",', 1))  # an escaped pair is text
     assert READS[name](root) is not None
 
 

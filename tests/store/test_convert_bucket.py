@@ -19,13 +19,20 @@ from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
-from s3 import ACCESS_KEY, SECRET_KEY, Bucket
+from s3 import ACCESS_KEY, SECRET_KEY, Bucket, upload
 from trees import files_below, run_tensors, write_run, write_runs
 
 
 @pytest.fixture
-def root(bucket: Bucket, bucket_environment: None) -> str:
-    return f"s3://{bucket.name}"
+def root(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> str:
+    """A place in the bucket that is empty."""
+    return f"s3://{bucket.name}/{tmp_path.name}"
+
+
+def put_runs(folder: Path, root: str, count: int) -> str:
+    """Write runs into the folder and into the bucket, and return where they are there."""
+    write_runs(folder, count)
+    return upload(folder, f"{root}/runs")
 
 
 def writer_at(root: object) -> ZarrStoreWriter:
@@ -51,30 +58,22 @@ def assert_same_samples(bucket_root: str, local_root: Path) -> None:
     assert {f"{local[group]}/{name}": objects[whole] for whole, (group, name) in split.items()} == files
 
 
-def test_a_bucket_converts_into_a_bucket_like_a_disk_onto_a_disk(root: str, tmp_path: Path) -> None:
-    write_runs(tmp_path / "runs", 3)
-    for name, data in files_below(tmp_path / "runs").items():
-        open_storage(f"{root}/runs").write(name, data)
+def test_a_bucket_converts_into_a_bucket_like_a_disk_onto_a_disk(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(_registry, "s3", MemoryFileSystem)  # as s3fs would be; obstore is used all the same
+    runs = put_runs(tmp_path / "runs", root, 3)
     here = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
-    there = convert(f"{root}/runs", writer_at(f"{root}/store"), workers=2)
+    there = convert(runs, writer_at(f"{root}/store"), workers=2)
     assert there.model_dump(exclude={"seconds", "revision"}) == here.model_dump(exclude={"seconds", "revision"})
     assert_same_samples(f"{root}/store", tmp_path / "store")
     with pytest.raises(StoreExists, match="3 samples"):
-        convert(f"{root}/runs", writer_at(f"{root}/store"))
-
-
-def test_a_store_in_a_bucket_is_compared_with_its_source_in_one(
-    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_runs(tmp_path / "runs", 2)
-    for name, data in files_below(tmp_path / "runs").items():
-        open_storage(f"{root}/sources").write(name, data)
-    convert(tmp_path / "runs", writer_at(f"{root}/compared"))
-    assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 0
+        convert(runs, writer_at(f"{root}/store"))
+    assert main(["verify", f"{root}/store", "--source", runs]) == 0
     write_run(tmp_path / "runs" / "run_0", 5)
     name = "run_0/volume_distance_to_surface.pt"
-    open_storage(f"{root}/sources").write(name, (tmp_path / "runs" / name).read_bytes())
-    assert main(["verify", f"{root}/compared", "--source", f"{root}/sources"]) == 1
+    open_storage(runs).write(name, (tmp_path / "runs" / name).read_bytes())
+    assert main(["verify", f"{root}/store", "--source", runs]) == 1
     assert "volume_sdf of sample 'run_0' differs in" in capsys.readouterr().out
 
 
@@ -96,21 +95,8 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
     assert_same_samples(f"{root}/again", tmp_path / "whole")
 
 
-def test_a_source_in_a_bucket_is_read_through_obstore_even_where_fsspec_has_a_driver(
-    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_runs(tmp_path / "runs", 1)
-    for name, data in files_below(tmp_path / "runs").items():
-        open_storage(f"{root}/driven").write(name, data)
-    monkeypatch.setitem(_registry, "s3", MemoryFileSystem)  # as s3fs would be, which has settings of its own
-    assert convert(f"{root}/driven", writer_at(tmp_path / "store")).converted == ["run_0"]
-
-
 def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_runs(tmp_path / "runs", 1)
-    for name, data in files_below(tmp_path / "runs").items():
-        open_storage(f"{root}/lost").write(name, data)
-    source = PtSource.scan(f"{root}/lost", detect_filemap(run_tensors()))
+    source = PtSource.scan(put_runs(tmp_path / "runs", root, 1), detect_filemap(run_tensors()))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):
         convert(source, writer_at(tmp_path / "store"))
@@ -142,41 +128,35 @@ def test_a_command_opens_one_client_that_reads_and_one_that_writes(
         assert sorted(opened) == clients, command
 
 
-@pytest.fixture
-def proxied(proxy: BucketProxy, root: str, monkeypatch: pytest.MonkeyPatch) -> BucketProxy:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    return proxy
+REFUSALS = {
+    "cannot be listed": ("GET", r"list-type.*run_0\."),
+    "cannot be written": ("PUT", r"\.convert/samples/"),
+    "manifest.json cannot be written": ("PUT", r"manifest\.json"),
+    " cannot be deleted": ("(DELETE|POST)", ""),
+}
 
 
-@pytest.mark.parametrize(
-    ("method", "where", "what"),
-    [
-        ("GET", r"list-type.*run_0\.", ".zarr cannot be listed"),
-        ("PUT", r"\.convert/samples/", "cannot be written"),
-        ("PUT", r"report-", ".json cannot be written"),
-        ("PUT", r"manifest\.json", "manifest.json cannot be written"),
-        ("(DELETE|POST)", "", " cannot be deleted"),
-    ],
-)
+@pytest.mark.parametrize("what", REFUSALS)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_command_goes_on(
-    proxied: BucketProxy,
+    proxy: BucketProxy,
+    root: str,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    method: str,
-    where: str,
     what: str,
     processes: int,
 ) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     write_runs(tmp_path / "runs", 2)
-    store = f"s3://cars/{tmp_path.name}"
-    words = ["convert", str(tmp_path / "runs"), store, "--workers", str(processes)]
+    words = ["convert", str(tmp_path / "runs"), root, "--workers", str(processes)]
+    method, where = REFUSALS[what]
 
     def refuse(request: Passed) -> Fault | None:
         asked = re.fullmatch(method, request.method) and re.search(where, request.target)
         return status(403, "AccessDenied", "<StringToSign>its secret</StringToSign>") if asked else None
 
-    proxied.fault = refuse
+    proxy.fault = refuse
     assert main(words) == 1
     err = capsys.readouterr().err
     assert err.startswith("drawpoint convert: ")
@@ -185,22 +165,16 @@ def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_comm
     assert err.count("\n") == 1
     for secret in ("its secret", ACCESS_KEY + "/", SECRET_KEY, "127.0.0.1"):
         assert secret not in err
-    proxied.fault = lambda _: None
+    proxy.fault = lambda _: None
     assert main(words) == 0
     assert "converted 2 samples" in capsys.readouterr().out
-    assert not [name for name in objects_below(store) if name.startswith(".convert")]
+    assert not [name for name in objects_below(root) if name.startswith(".convert")]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("AWS_ENDPOINT_URL", "storage.example.org"),
-        ("AWS_ENDPOINT_URL_S3", "http://a b"),
-        ("AWS_REGION", "us east"),
-        ("AWS_DEFAULT_REGION", "eu-west-1;"),
-    ],
+    [("AWS_ENDPOINT_URL", "storage.example.org"), ("AWS_ENDPOINT_URL_S3", "http://a b"), ("AWS_REGION", "us east")],
 )
-@pytest.mark.parametrize("locations", [("runs", "s3://cars/never"), ("s3://cars/runs", "store")])
 def test_a_variable_that_is_malformed_is_named_instead_of_a_panic(
     root: str,
     tmp_path: Path,
@@ -208,12 +182,11 @@ def test_a_variable_that_is_malformed_is_named_instead_of_a_panic(
     capsys: pytest.CaptureFixture[str],
     name: str,
     value: str,
-    locations: tuple[str, str],
 ) -> None:
     write_runs(tmp_path / "runs", 1)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(name, value)
-    assert main(["convert", *locations]) == 1
-    err = capsys.readouterr().err
-    assert err.startswith(f"drawpoint convert: the environment's {name} is not ")
-    assert value not in err
+    for locations in ((str(tmp_path / "runs"), root), (root, str(tmp_path / "store"))):
+        assert main(["convert", *locations]) == 1
+        err = capsys.readouterr().err
+        assert err.startswith(f"drawpoint convert: the environment's {name} is not ")
+        assert value not in err

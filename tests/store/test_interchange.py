@@ -1,124 +1,252 @@
-"""Stores of the other implementation of the format are read here, and ours are read by plain zarr-python."""
+"""Stores of the other implementation of the format are read here, and ours are read by plain zarr-python.
+
+A shard of zeros has no object there: zarr-python, our readers and the service see zeros. What is there by our own
+writer's word stays damage when it is gone, and so does a group whose metadata is gone: an outage, a lost bucket or a
+lost folder is never read as zeros.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import zarr
 
+import drawpoint
 from conftest import REPOSITORY
 from drawpoint.draw.rows import row_indices
-from drawpoint.errors import MetadataDamaged
+from drawpoint.errors import ChunkMissing, DataDamaged, MetadataDamaged, StoreUnreadable
+from drawpoint_cli.__main__ import main
 from drawpoint_store import (
     FileMap,
+    StoreManifest,
     ZarrChunkReader,
     ZarrStoreWriter,
     build_domain_layouts,
+    calculate_store_statistics,
+    make_store,
 )
-from drawpoint_store.reading.plan import plan_sample
-from foreign import write_foreign
+from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.plan import plan_coords, plan_sample
+from drawpoint_store.storage import BucketAccess, bucket_storage, open_storage
+from drawpoint_store.storage.bucket_access import open_client
+from drawpoint_store.storage.disk_cache import DiskCache
+from foreign import read_planned, write_foreign
+from live import LiveService
+from s3 import Bucket, upload
+from small import same, small_arrays, small_writer
 
-FILEMAP = FileMap(
-    surface_position="surface_position.pt",
-    surface_pressure="surface_pressure.pt",
-    volume_position="volume_position.pt",
-    volume_vorticity="volume_vorticity.pt",
-)
-LAYOUTS = build_domain_layouts(FILEMAP, field_dtypes={"volume_vorticity": "float32"})
-CHUNK = 256
-COUNTS = {"param0/abc": {"surface": 900, "volume": 3000}, "param1/def": {"surface": 512, "volume": 256}}
-
-
-def foreign_values(sample_id: str) -> dict[str, np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(len(sample_id) + COUNTS[sample_id]["surface"])
-    values = {}
-    for domain, layout in LAYOUTS.items():
-        for field, array in layout.arrays.items():
-            made = rng.standard_normal((COUNTS[sample_id][domain], array.dim)).astype(array.dtype)
-            if field == layout.position:
-                made[:, 0] = np.arange(len(made))
-            values[field] = made
-    values["surface_pressure"][:CHUNK] = 0  # a chunk of the fill value, which zarr-python leaves out
-    return values
-
-
-def write(root: Path, *, consolidated: bool = True) -> Path:
-    samples = {sample_id: foreign_values(sample_id) for sample_id in COUNTS}
-    return write_foreign(root, samples, LAYOUTS, chunk=CHUNK, consolidated=consolidated)
-
-
-@pytest.fixture(scope="module")
-def foreign_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("foreign"))
-
-
+FILEMAP = FileMap(surface_position="p", surface_pressure="q", surface_friction="f", surface_area="a")
+LAYOUTS = build_domain_layouts(FILEMAP)
+POINTS, CHUNK, SHARD = 1000, 64, 256
+SAMPLE = "param0/run"
+SHARDS_ABSENT, CHUNKS_ABSENT = 6, 4 + 4 + 1 + 16
 DRAWS: list[dict[str, Any]] = [
-    {},
-    {"num_points": {"surface": 100, "volume": 1000}, "seed": 1},
-    {"num_points": {"surface": 511, "volume": 255}, "seed": 2},
-    {"num_points": {"surface": 300, "volume": 300}, "seed": 3, "part": 5},
+    {"seed": 0},
+    {"num_points": {"surface": 300}, "seed": 1},
+    {"num_points": {"surface": 1}, "seed": 2},
+    {"num_points": {"surface": 300}, "seed": 3, "part": 2},
 ]
 
 
-@pytest.mark.parametrize("arguments", DRAWS, ids=str)
-@pytest.mark.parametrize("sample_id", COUNTS)
-def test_a_foreign_store_is_read(foreign_root: Path, sample_id: str, arguments: dict[str, Any]) -> None:
-    reader = ZarrChunkReader(foreign_root)
-    read = reader.read_sample(sample_id, **{"seed": 0, **arguments})
-    values = foreign_values(sample_id)
-    plan = plan_sample(
-        reader.manifest,
-        sample_id,
-        arguments.get("num_points"),
-        seed=arguments.get("seed", 0),
-        part=arguments.get("part"),
-    )
-    assert read.keys() == values.keys()
-    for field, array in plan.arrays.items():
-        rows = row_indices(array.draw.rows, CHUNK)
-        expected = values[field][rows].reshape(array.shape).astype(np.float32)
-        np.testing.assert_array_equal(read[field].numpy(), expected)
+def values_of(fill: float) -> dict[str, np.ndarray[Any, Any]]:
+    """Return fields of which one is whole, one lacks its second and last shard, one chunks, and one everything."""
+    rng = np.random.default_rng(5)
+    values = {
+        field: rng.standard_normal((POINTS, layout.dim)).astype(layout.dtype)
+        for field, layout in LAYOUTS["surface"].arrays.items()
+    }
+    values["surface_pressure"][SHARD : 2 * SHARD] = fill
+    values["surface_pressure"][3 * SHARD :] = fill
+    values["surface_friction"][:CHUNK] = fill
+    values["surface_area"][:] = fill
+    return values
 
 
-def test_a_foreign_store_without_consolidated_metadata_is_read(tmp_path: Path) -> None:
-    read = ZarrChunkReader(write(tmp_path, consolidated=False)).read_sample("param0/abc")
-    for field, values in foreign_values("param0/abc").items():
-        np.testing.assert_array_equal(read[field].numpy(), values.reshape(read[field].shape).astype(np.float32))
+def write(root: Path, fill: float = 0.0, **options: Any) -> Path:
+    return write_foreign(root, {SAMPLE: values_of(fill)}, LAYOUTS, chunk=CHUNK, shard=SHARD, fill_value=fill, **options)
 
 
-def test_a_foreign_manifest_that_disagrees_with_its_arrays_is_damage_of_that_sample_alone(tmp_path: Path) -> None:
+def assert_reads(reader: Any, fill: float = 0.0) -> None:
+    """Check each draw against the rows that were written."""
+    values = values_of(fill)
+    for draw in DRAWS * 2:  # the second time with what the first one keeps in memory
+        plan = plan_sample(reader.manifest, SAMPLE, draw.get("num_points"), seed=draw["seed"], part=draw.get("part"))
+        found = reader.read_sample(SAMPLE, **draw)
+        assert found.keys() == values.keys()
+        for field, array in plan.arrays.items():
+            expected = values[field][row_indices(array.draw.rows, CHUNK)].reshape(array.shape)
+            np.testing.assert_array_equal(found[field].numpy(), expected.astype(np.float32))
+    plan = plan_coords(reader.manifest, SAMPLE, {"surface": 100}, seed=7)
+    rows = row_indices(plan.draws["surface"].rows, CHUNK)
+    coords = reader.read_coords(SAMPLE, "surface", 100, seed=7)
+    np.testing.assert_array_equal(coords.numpy(), values["surface_position"][rows])
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "as noether writes": {},
+    "without consolidated metadata": {"consolidated": False},
+    "with another fill value": {"fill": -2.5},
+    "filled with NaN": {"fill": float("nan")},
+    "filled with infinity": {"fill": float("inf")},
+    "without compression": {"compressors": None},
+    "unsharded, which zarr-python reads": {"sharded": False},
+    "unsharded, with another fill value": {"sharded": False, "fill": 3.0},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_what_was_left_out_reads_as_the_fill_value(tmp_path: Path, options: dict[str, Any]) -> None:
+    root, fill = write(tmp_path, **options), options.get("fill", 0.0)
+    array: Any = zarr.open_array(root / f"{SAMPLE}.zarr" / "surface/area", mode="r")
+    np.testing.assert_array_equal(array[...], values_of(fill)["surface_area"])
+    assert not list((root / f"{SAMPLE}.zarr" / "surface/area").glob("c/**/0"))
+    assert_reads(ZarrChunkReader(root), fill)
+    assert_reads(ZarrChunkReader(root, read_concurrency=4), fill)
+    assert_reads(ZarrChunkReader(root, store_factory=open_read_only), fill)
+
+
+def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None:
+    root = write(tmp_path, fill=-2.5, consolidated=False)
+    for path in root.rglob("zarr.json"):
+        path.write_text(
+            path.read_text().replace("-2.5", '"0xc100"' if "float16" in path.read_text() else '"0xc0200000"')
+        )
+    assert_reads(ZarrChunkReader(root), -2.5)
+
+
+def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
     root = write(tmp_path)
+    expected = ZarrChunkReader(root).read_sample(SAMPLE, {"surface": 300}, seed=1)
+    for chunk_cache_bytes in (0, 2**20):
+        with LiveService({"foreign": ZarrChunkReader(root, chunk_cache_bytes=chunk_cache_bytes)}) as service:
+            reader = drawpoint.connect(service.url).store("foreign")
+            assert_reads(reader)
+            (found,) = reader.read_batch([{"id": SAMPLE, "seed": 1}], {"surface": 300})
+            assert isinstance(found, dict)
+            assert same(found, expected)
+
+
+def test_statistics_count_it(tmp_path: Path) -> None:
+    found = calculate_store_statistics(write(tmp_path))
+    for field, values in values_of(0.0).items():
+        assert found[field].count == POINTS
+        np.testing.assert_allclose(found[field].mean, values.astype(np.float64).mean(axis=0))
+        np.testing.assert_array_equal(found[field].min, values.min(axis=0))
+    assert list(found["surface_area"].max) == [0.0]
+
+
+@pytest.mark.parametrize(("sharded", "absent"), [(True, SHARDS_ABSENT), (False, CHUNKS_ABSENT)])
+def test_verify_counts_it_and_says_that_it_cannot_be_told_from_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sharded: bool, absent: int
+) -> None:
+    root = write(tmp_path, sharded=sharded)
+    check = next(verify_store(root))
+    assert (check.n_absent, check.problems) == (absent, ())
+    assert main(["verify", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert f"remark: {absent} shards without an object, read as the fill value" in told
+    assert "a lost shard is not noticed there" in told
+
+
+# What stays damage
+
+
+def test_a_lost_shard_of_our_own_writer_is_missing(tmp_path: Path) -> None:
+    writer = small_writer(tmp_path, shard_points=4)
+    writer.write_sample(SAMPLE, small_arrays() | {"surface_pressure": np.zeros(10)})
+    writer.save_manifest()
+    shards = tmp_path / f"{SAMPLE}.zarr/surface/pressure/c"
+    assert sorted(path.name for path in shards.iterdir()) == ["0", "1", "2"]  # zeros are stored
+    assert next(verify_store(tmp_path)).n_absent == 0
+    shutil.rmtree(shards / "1")
+    with pytest.raises(ChunkMissing, match="surface_pressure"):
+        ZarrChunkReader(tmp_path).read_sample(SAMPLE)
+    check = next(verify_store(tmp_path))
+    assert (check.n_absent, len(check.problems)) == (0, 1)
+
+
+def open_read_only(path: str) -> Any:
+    return make_store(path, read_only=True)
+
+
+LOSSES: dict[str, Callable[[Path], Any]] = {
+    "its group": shutil.rmtree,
+    "the group's zarr.json": lambda group: (group / "zarr.json").unlink(),
+    "the folder of an array": lambda group: shutil.rmtree(group / "surface/area"),
+    "the zarr.json of an array": lambda group: (group / "surface/area/zarr.json").unlink(),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", ["as noether writes", "without consolidated metadata", "unsharded, which zarr-python reads"]
+)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
+@pytest.mark.parametrize("factory", [None, open_read_only], ids=["direct", "through a store"])
+def test_the_loss_of_what_describes_it_is_damage(
+    tmp_path: Path, kind: str, loss: str, is_open: bool, factory: Any
+) -> None:
+    root = write(tmp_path, **KINDS[kind])
+    reader = ZarrChunkReader(root) if factory is None else ZarrChunkReader(root, store_factory=factory)
+    if is_open:
+        reader.read_sample(SAMPLE, fields=["surface_position"])
+    LOSSES[loss](root / f"{SAMPLE}.zarr")
+    with pytest.raises(DataDamaged, match=SAMPLE):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+
+
+def test_a_link_whose_file_is_gone_is_no_absent_shard(tmp_path: Path) -> None:
+    root = write(tmp_path)
+    shard = root / f"{SAMPLE}.zarr/surface/area/c/0/0"
+    shard.parent.mkdir(parents=True)
+    shard.symlink_to(tmp_path / "annex")
+    with pytest.raises(DataDamaged, match="surface_area"):
+        ZarrChunkReader(root).read_sample(SAMPLE)
+
+
+def test_a_group_that_takes_the_place_of_an_open_one_is_noticed(tmp_path: Path) -> None:
+    root = write(tmp_path)
+    reader = ZarrChunkReader(root)
+    reader.read_sample(SAMPLE, fields=["surface_position"])
+    shutil.rmtree(root / f"{SAMPLE}.zarr")
+    write(root)
+    with pytest.raises(StoreUnreadable, match="replaced"):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+    assert_reads(reader)
+
+
+def test_a_manifest_that_disagrees_with_its_arrays_is_damage_of_that_sample_alone(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path, dict.fromkeys(("a", "b"), values_of(0.0)), LAYOUTS, chunk=CHUNK)
     content = json.loads((root / "manifest.json").read_text())
-    content["samples"]["param0/abc"]["domains"]["surface"]["n_points"] -= 1
+    content["samples"]["a"]["domains"]["surface"]["n_points"] -= 1
     (root / "manifest.json").write_text(json.dumps(content))
     reader = ZarrChunkReader(root)
-    with pytest.raises(MetadataDamaged, match="param0/abc") as caught:
-        reader.read_sample("param0/abc", {"surface": 10, "volume": 10}, seed=1)
-    assert caught.value.sample == "param0/abc"
-    assert reader.read_sample("param1/def", {"surface": 10, "volume": 10}, seed=1)
+    with pytest.raises(MetadataDamaged, match="sample 'a'") as caught:
+        reader.read_sample("a", {"surface": 10}, seed=1)
+    assert caught.value.sample == "a"
+    assert reader.read_sample("b", {"surface": 10}, seed=1)
 
 
-def test_a_sample_can_be_added_to_a_foreign_store_and_the_old_ones_stay(tmp_path: Path) -> None:
+def test_a_sample_can_be_added_and_the_old_ones_stay(tmp_path: Path) -> None:
     root = write(tmp_path)
     old = ZarrChunkReader(root)
-    writer = ZarrStoreWriter(root, FILEMAP, "foreign", chunk_points=CHUNK, field_dtypes={"volume_vorticity": "float32"})
+    writer = ZarrStoreWriter(root, FILEMAP, "foreign", chunk_points=CHUNK)
     writer.manifest.samples.update(old.manifest.samples)
-    for sample_id in ("param2/new", "param0/abc"):
-        writer.write_sample(sample_id, {**foreign_values("param1/def")})
+    fewer = {field: rows[: POINTS // 2] for field, rows in values_of(1.0).items()}
+    for sample_id in ("param2/new", SAMPLE):
+        writer.write_sample(sample_id, fewer)
     writer.save_manifest()
     new = ZarrChunkReader(root)
-    assert list(new.manifest.samples) == ["param0/abc", "param1/def", "param2/new"]
-    assert new.read_sample("param0/abc")["surface_pressure"].shape == (512,)
-    assert old.read_sample("param0/abc")["surface_pressure"].shape == (900,)
-    assert torch.equal(
-        new.read_sample("param1/def")["volume_vorticity"], old.read_sample("param1/def")["volume_vorticity"]
-    )
+    assert list(new.manifest.samples) == [SAMPLE, "param2/new"]
+    assert new.read_sample(SAMPLE)["surface_pressure"].shape == (POINTS // 2,)
+    assert_reads(old)
 
 
 def _real_foreign_store() -> Path:
@@ -135,17 +263,12 @@ def test_a_store_that_the_other_implementation_wrote_is_read() -> None:
     reader = ZarrChunkReader(root, read_concurrency=2)
     assert len(reader.manifest.samples) > 0
     for sample_id, entry in reader.manifest.samples.items():
-        counts = {domain: max(1, grid.n_points // 3) for domain, grid in entry.domains.items()}
-        for num_points in (None, counts):
-            plan = plan_sample(reader.manifest, sample_id, num_points, seed=5)
+        for num_points in (None, {domain: max(1, grid.n_points // 3) for domain, grid in entry.domains.items()}):
+            expected = read_planned(root, plan_sample(reader.manifest, sample_id, num_points, seed=5))
             read = reader.read_sample(sample_id, num_points, seed=5)
-            group = zarr.open_group(root / entry.relpath, mode="r")
-            assert read.keys() == plan.arrays.keys()
-            for field, array in plan.arrays.items():
-                stored: Any = group[array.layout.array_name]
-                rows = stored.oindex[row_indices(array.draw.rows, array.draw.grid.chunk_points)]
-                expected = rows.reshape(array.shape).astype(np.float32)
-                np.testing.assert_array_equal(read[field].numpy(), expected)
+            assert read.keys() == expected.keys()
+            for field, rows in expected.items():
+                np.testing.assert_array_equal(read[field].numpy(), rows.astype(np.float32))
 
 
 def test_our_store_opens_in_plain_zarr_with_identical_values(store_root: Path) -> None:
@@ -161,3 +284,80 @@ def test_our_store_opens_in_plain_zarr_with_identical_values(store_root: Path) -
             assert stored.dtype == layout.dtype
             values = stored[...].astype(np.float32).reshape(read[field].shape)
             np.testing.assert_array_equal(values, read[field].numpy())
+
+
+# In a bucket
+
+
+@pytest.fixture
+def bucket_root(bucket: Bucket, bucket_environment: None, tmp_path: Path) -> str:
+    return upload(write(tmp_path / "foreign"), f"s3://{bucket.name}/{tmp_path.name}")
+
+
+def test_a_bucket_holds_it_too(bucket_root: str, tmp_path: Path) -> None:
+    assert_reads(ZarrChunkReader(bucket_root))
+    assert_reads(ZarrChunkReader(bucket_root, store_factory=open_read_only))
+    for caches in ({"chunk_cache_bytes": 2**20}, {"disk_cache": DiskCache(tmp_path / "cache", 2**20)}):
+        for _ in range(2):
+            assert_reads(ZarrChunkReader(bucket_root, **caches))
+    assert next(verify_store(bucket_root)).n_absent == SHARDS_ABSENT
+    assert list(calculate_store_statistics(bucket_root)["surface_area"].max) == [0.0]
+    with LiveService({"foreign": bucket_root}) as service:
+        assert_reads(drawpoint.connect(service.url).store("foreign"))
+
+
+def test_what_zarr_python_reads_of_a_bucket_is_read_over_the_same_connections(
+    bucket: Bucket, bucket_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = upload(write(tmp_path / "foreign", sharded=False), f"s3://{bucket.name}/{tmp_path.name}")
+    opened: list[str] = []
+
+    def open_counted(root: str, *arguments: Any, **options: Any) -> Any:
+        opened.append(root)
+        return open_client(root, *arguments, **options)
+
+    monkeypatch.setattr(bucket_storage, "open_client", open_counted)
+    assert_reads(ZarrChunkReader(root))
+    assert opened == [root]
+    assert next(verify_store(root)).n_absent == CHUNKS_ABSENT
+    assert opened == [root] * 2
+
+
+def test_its_loss_is_no_absence_even_where_a_disk_remembers_it(bucket_root: str, tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache", 2**20)
+    opened = ZarrChunkReader(bucket_root, disk_cache=cache)
+    opened.read_sample(SAMPLE)
+    client = open_client(bucket_root)
+    client.delete([entry["path"] for page in client.list(f"{SAMPLE}.zarr") for entry in page])
+    for manifest in (opened.manifest, StoreManifest.load(bucket_root)):
+        again = ZarrChunkReader(bucket_root, manifest, disk_cache=cache)
+        with pytest.raises(MetadataDamaged, match=r"zarr\.json is missing"):
+            again.read_sample(SAMPLE, fields=["surface_area"])
+
+
+def test_an_outage_and_a_bucket_that_is_gone_are_no_absence(
+    bucket: Bucket, bucket_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = StoreManifest.load(bucket_root)
+    elsewhere = bucket_root.replace(f"s3://{bucket.name}", "s3://nowhere")
+    with pytest.raises(StoreUnreadable):
+        ZarrChunkReader(elsewhere, manifest).read_sample(SAMPLE, fields=["surface_area"])
+    opened = ZarrChunkReader(bucket_root)
+    opened.read_sample(SAMPLE, fields=["surface_position"])
+    access = BucketAccess(endpoint="http://127.0.0.1:9", retries=0, deadline_seconds=2)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    reader = ZarrChunkReader(open_storage(bucket_root, access), manifest)
+    with pytest.raises(StoreUnreadable):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+
+
+def test_a_group_in_a_bucket_that_is_rewritten_while_it_is_open_is_noticed(bucket_root: str) -> None:
+    reader = ZarrChunkReader(bucket_root)
+    reader.read_sample(SAMPLE, fields=["surface_position"])
+    client = open_client(bucket_root)
+    key = f"{SAMPLE}.zarr/zarr.json"
+    document = json.loads(bytes(client.get(key).bytes()))
+    client.put(key, json.dumps({**document, "attributes": {"rewritten": True}}).encode())
+    with pytest.raises(MetadataDamaged, match="replaced"):
+        reader.read_sample(SAMPLE, fields=["surface_area"])
+    assert_reads(reader)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import shutil
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 import zarr.codecs as zc
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from drawpoint.draw.rows import row_indices
+from attacks import write_store
 from drawpoint.errors import DataDamaged
 from drawpoint_store import FileMap, ZarrChunkReader, build_domain_layouts
+from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.reading.plan import plan_sample
-from foreign import write_foreign
+from foreign import read_planned, write_foreign
+from small import same
 
+SAMPLE = "param0/run"
 N_POINTS, CHUNK = 1000, 64
 
 COMPRESSORS: dict[str, Any] = {
@@ -33,7 +37,6 @@ COMPRESSORS: dict[str, Any] = {
     "zstd": zc.ZstdCodec(level=3),
     "zstd-checksum": zc.ZstdCodec(level=3, checksum=True),
     "gzip": zc.GzipCodec(level=5),
-    "none": None,
 }
 
 
@@ -60,22 +63,18 @@ def write(
 
 def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
     reader = ZarrChunkReader(root)
-    group = zarr.open_group(root / "s.zarr", mode="r")
     for seed, count in enumerate((1, 63, 64, 65, 500, 999, None)):
         plan = plan_sample(reader.manifest, "s", {"surface": count}, seed=seed)
-        rows = row_indices(plan.draws["surface"].rows, CHUNK)
         tensors = reader.read_sample("s", {"surface": count}, seed=seed)
         stored = {field: np.empty(array.shape, array.layout.dtype) for field, array in plan.arrays.items()}
         opened = ZarrChunkReader(root)
         opened.read_into(plan, stored)
-        for field, array in plan.arrays.items():
-            held: Any = group[array.layout.array_name]
-            oracle = np.asarray(held.oindex[rows]).reshape(array.shape)
+        for field, oracle in read_planned(root, plan).items():
             assert stored[field].tobytes() == oracle.astype(stored[field].dtype).tobytes()
             assert tensors[field].numpy().tobytes() == oracle.astype(np.float32).tobytes()
-            sample = opened._samples.get("s.zarr")  # noqa: SLF001  which way was taken shows nowhere else
-            assert isinstance(sample, OpenSample)
-            assert (sample.array(array) is not None) is direct
+        sample = opened._samples.get("s.zarr")  # noqa: SLF001  which way was taken shows nowhere else
+        assert isinstance(sample, OpenSample)
+        assert all((sample.array(array) is not None) is direct for array in plan.arrays.values())
 
 
 BLOSC = {"compressors": [zc.BloscCodec()]}
@@ -83,11 +82,11 @@ SPARSE = np.zeros((N_POINTS, 1), "float16")
 SPARSE[200:300] = 1
 FORMS: dict[str, dict[str, Any]] = {
     **{
-        f"{name}{' and crc32c' if crc else ''}": {
-            "compressors": [*([] if codec is None else [codec]), *([zc.Crc32cCodec()] if crc else [])]
-        }
-        for (name, codec), crc in itertools.product(COMPRESSORS.items(), (True, False))
+        f"{name}{' and crc32c' if crc else ''}": {"compressors": [codec, *([zc.Crc32cCodec()] if crc else [])]}
+        for (name, codec), crc in zip(COMPRESSORS.items(), itertools.cycle((True, False)))
     },
+    "no compressor": {"compressors": None},
+    "crc32c alone": {"compressors": [zc.Crc32cCodec()]},
     "crc32c before compression": {"compressors": [zc.Crc32cCodec(), zc.ZstdCodec()]},
     "two compressors": {"compressors": [zc.BloscCodec(cname="lz4"), zc.GzipCodec(), zc.Crc32cCodec()]},
     **{
@@ -120,91 +119,127 @@ def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: 
     assert_reads_like_zarr(tmp_path, direct=False)  # zeros: another writer may have left it out
 
 
-def open_counting(path: str) -> CountingStore:
-    return CountingStore(path, read_only=True)
+GETS: list[tuple[str, int]] = []
 
 
 class CountingStore(LocalStore):
-    """Counts the bytes that are read through `get`."""
-
-    read: int = 0
-    gets: int = 0
+    """Notes the key of each object that is read, and how many bytes of it."""
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         found = await super().get(key, prototype, byte_range)
-        if found is not None and "/c/" in key:
-            type(self).read += len(found)
-            type(self).gets += 1
+        GETS.append((key, 0 if found is None else len(found)))
         return found
 
 
-def test_a_draw_reads_the_chunks_drawn_and_hardly_more(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=open_counting)
+@pytest.fixture
+def counting_reader(store_root: Path) -> Callable[..., ZarrChunkReader]:
+    """Return what opens a reader of the shared store whose reads are noted in GETS."""
+    GETS.clear()
+    return partial(ZarrChunkReader, store_root, store_factory=lambda path: CountingStore(path, read_only=True))
+
+
+DRAWS: list[dict[str, Any]] = [
+    {},
+    {"num_points": {"volume": 2000}, "part": 2},
+    {"fields": ["volume_sdf"]},
+]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_every_byte_comes_through_the_store_that_was_given(
+    store_root: Path, counting_reader: Callable[..., ZarrChunkReader], concurrency: int
+) -> None:
+    reader, plain = counting_reader(read_concurrency=concurrency), ZarrChunkReader(store_root)
+    for draw in DRAWS:
+        GETS.clear()
+        read, expected = (each.read_sample(SAMPLE, seed=1, **draw) for each in (reader, plain))
+        assert same(read, expected)
+        assert {key.rsplit("/c/", 1)[0] for key, _ in GETS} - {"zarr.json"} == {
+            reader.manifest.fields[field].array_name for field in expected
+        }
+
+
+def test_the_first_read_of_a_sample_gets_one_zarr_json_and_the_indexes(
+    counting_reader: Callable[..., ZarrChunkReader],
+) -> None:
+    reader = counting_reader()
+    reader.read_sample(SAMPLE, {"volume": 256}, fields=["volume_velocity"], seed=1)
+    shard = "volume/velocity/c/0/0"
+    assert [key for key, _ in GETS[:2]] == ["zarr.json", shard]  # metadata, then the index, then chunks
+    assert {key for key, _ in GETS[2:]} == {shard}
+    GETS.clear()
+    reader.read_coords(SAMPLE, "surface", 10)
+    assert {key for key, _ in GETS} == {"surface/position/c/0/0"}
+    reader.read_sample("param1/run", {"surface": 10})
+    assert Counter(key for key, _ in GETS)["zarr.json"] == 1
+
+
+def test_a_draw_reads_the_chunks_drawn_and_those_that_lie_side_by_side_at_once(
+    store_root: Path, counting_reader: Callable[..., ZarrChunkReader]
+) -> None:
+    reader = counting_reader()
     counts = {"surface": 256, "volume": 1024}
-    reader.read_sample("param0/run", counts, seed=0)
+    reader.read_sample(SAMPLE, counts, seed=0)
     for seed in range(1, 20):
-        plan = plan_sample(reader.manifest, "param0/run", counts, seed=seed)
+        plan = plan_sample(reader.manifest, SAMPLE, counts, seed=seed)
         needed = 0
         for array in plan.arrays.values():
             slots = array.draw.grid.shard_points // array.draw.grid.chunk_points
             shard = store_root / plan.relpath / array.layout.array_name / "c/0/0"
             index = np.frombuffer(shard.read_bytes()[-16 * slots - 4 : -4], "<u8").reshape(-1, 2)
             needed += int(sum(index[chunk, 1] for chunk in {rows.chunk for rows in array.draw.rows}))
-        CountingStore.read = 0
-        reader.read_sample("param0/run", counts, seed=seed)
-        assert CountingStore.read == needed
+        GETS.clear()
+        reader.read_sample(SAMPLE, counts, seed=seed)
+        assert sum(nbytes for _, nbytes in GETS) == needed
+    GETS.clear()
+    reader.read_sample(SAMPLE, fields=["volume_pressure"])
+    assert len(GETS) == 1
 
 
-def test_chunks_that_lie_side_by_side_are_one_read(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=open_counting)
-    reader.read_sample("param0/run", fields=["volume_pressure"])
-    CountingStore.gets = 0
-    reader.read_sample("param0/run", fields=["volume_pressure"])
-    assert CountingStore.gets == 1
-
-
-def test_a_reader_goes_on_when_more_shards_are_in_use_than_files_may_be_open(
-    store_root: Path, monkeypatch: pytest.MonkeyPatch
+def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(
+    store_root: Path, counting_reader: Callable[..., ZarrChunkReader]
 ) -> None:
-    monkeypatch.setattr("drawpoint_store.storage.local_storage._OPEN_FILES", 1)
-    few = ZarrChunkReader(store_root, read_concurrency=4)
-    monkeypatch.undo()
-    many = ZarrChunkReader(store_root)
-    for seed in range(3):
-        for sample_id in many.manifest.samples:
-            expected = many.read_sample(sample_id, {"surface": 300, "volume": 300}, seed=seed)
-            found = few.read_sample(sample_id, {"surface": 300, "volume": 300}, seed=seed)
-            assert all(found[field].equal(tensor) for field, tensor in expected.items())
-
-
-def test_decoded_chunks_that_are_kept_change_nothing_and_are_not_read_again(store_root: Path) -> None:
     plain = ZarrChunkReader(store_root)
     for budget in (10**9, 20_000):  # everything fits, or hardly anything
-        caching = ZarrChunkReader(store_root, store_factory=open_counting, chunk_cache_bytes=budget)
+        caching = counting_reader(chunk_cache_bytes=budget)
         for seed in (*range(10), 0):
-            plan = plan_sample(plain.manifest, "param0/run", {"surface": 300, "volume": 700}, seed=seed)
-            expected, found = (
-                {field: np.zeros(array.shape, np.float32) for field, array in plan.arrays.items()} for _ in range(2)
+            GETS.clear()
+            found, expected = (
+                each.read_sample(SAMPLE, {"surface": 300, "volume": 700}, seed=seed) for each in (caching, plain)
             )
-            plain.read_into(plan, expected)
-            CountingStore.gets = 0
-            caching.read_into(plan, found)
-            assert all(np.array_equal(found[field], expected[field]) for field in expected)
-        assert (CountingStore.gets == 0) is (budget == 10**9)
+            assert same(found, expected)
+        assert (GETS == []) is (budget == 10**9)
 
 
-def test_damage_of_one_sample_costs_no_other_its_decoded_chunks(store_root: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(store_root, tmp_path / "store"))
-    store = ZarrChunkReader(root, store_factory=open_counting, chunk_cache_bytes=10**9)
-    plans = [plan_sample(store.manifest, sample_id, {}, seed=0) for sample_id in store.manifest.samples]
-    out = {field: np.zeros(array.shape, np.float32) for field, array in plans[0].arrays.items()}
-    store.read_into(plans[1], out)
-    shard = next((root / plans[0].relpath).rglob("c/0/0"))
+def test_damage_of_one_sample_costs_no_other_its_decoded_chunks(copied_root: Path) -> None:
+    store = ZarrChunkReader(copied_root, store_factory=CountingStore, chunk_cache_bytes=10**9)
+    store.read_sample("param1/run")
+    shard = next((copied_root / f"{SAMPLE}.zarr").rglob("c/0/0"))
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DataDamaged):
-        store.read_into(plans[0], out)
-    CountingStore.gets = 0
-    store.read_into(plans[1], out)
-    assert CountingStore.gets == 0
+        store.read_sample(SAMPLE)
+    GETS.clear()
+    store.read_sample("param1/run")
+    assert GETS == []
+
+
+LEVELS = (0, 3)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_decoded_chunk_that_is_kept_holds_no_more_than_itself_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(ByteBoundedCache, "put", lambda _, __, value, ___: kept.append(value))
+    store = ZarrChunkReader(str(write_store(tmp_path, level)), chunk_cache_bytes=2**26)
+    store.read_sample(SAMPLE, fields=["volume_velocity"])
+    chunks = [each for each in kept if isinstance(each, np.ndarray)]
+    assert len(chunks) == store.manifest.samples[SAMPLE].domains["volume"].n_chunks
+    for chunk in chunks:
+        owner: Any = chunk
+        while isinstance(owner, np.ndarray) and owner.base is not None:
+            owner = owner.base
+        assert memoryview(owner).nbytes == chunk.nbytes

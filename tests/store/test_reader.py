@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -17,21 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore
 
 from children import draw_lists
 from conftest import FILEMAP, sample_arrays
-from drawpoint.draw.rows import row_indices
 from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
 from drawpoint_store.reading import chunks
-from drawpoint_store.reading.plan import ReadPlan, plan_coords, plan_sample
+from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import open_read_only
+from foreign import read_planned
+from small import same
 
 SID = "param0/run"
 DRAWS: dict[str, dict[str, Any]] = {
@@ -48,53 +44,30 @@ DRAWS: dict[str, dict[str, Any]] = {
 }
 
 
-def oracle(root: Path, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:
-    """Read the planned rows through plain zarr-python."""
-    group = zarr.open_group(root / plan.relpath, mode="r")
-    values = {}
-    for field, array in plan.arrays.items():
-        stored: Any = group[array.layout.array_name]
-        rows = stored.oindex[row_indices(array.draw.rows, array.draw.grid.chunk_points)]
-        values[field] = rows.reshape(array.shape).astype(np.float32)
-    return values
-
-
 def assert_equal(read: dict[str, torch.Tensor], expected: dict[str, np.ndarray[Any, Any]]) -> None:
     assert list(read) == list(expected)
     for field, values in expected.items():
         assert read[field].dtype == torch.float32
         assert tuple(read[field].shape) == values.shape
         assert read[field].is_contiguous()
-        assert read[field].numpy().tobytes() == values.tobytes()
+        assert read[field].numpy().tobytes() == values.astype(np.float32).tobytes()
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-@pytest.mark.parametrize("concurrency", [1, 8, 2**62])
+@pytest.mark.parametrize("concurrency", [1, 8])
 def test_what_is_read_is_what_zarr_python_reads(store_root: Path, draw: str, concurrency: int) -> None:
     reader = ZarrChunkReader(store_root, read_concurrency=concurrency)
-    arguments = DRAWS[draw]
-    plan = plan_sample(
-        reader.manifest,
-        SID,
-        arguments.get("num_points"),
-        seed=arguments.get("seed", 0),
-        part=arguments.get("part"),
-        fields=arguments.get("fields"),
-    )
-    expected = oracle(store_root, plan)
+    arguments = {"num_points": None, "seed": 0, **DRAWS[draw]}
+    expected = read_planned(store_root, plan_sample(reader.manifest, SID, **arguments))
     for _ in range(2):  # the second time with whatever the first one keeps in memory
         assert_equal(reader.read_sample(SID, **arguments), expected)
+    for count in (arguments["num_points"] or {}).values():
+        coords = reader.read_coords(SID, "surface", count, seed=3)
+        plan = plan_coords(reader.manifest, SID, {"surface": count}, seed=3)
+        assert_equal({"surface_position": coords}, read_planned(store_root, plan))
 
 
-@pytest.mark.parametrize("count", [None, 1, 100, 1499, 10**6])
-def test_coordinates_are_what_zarr_python_reads(store_root: Path, count: int | None) -> None:
-    reader = ZarrChunkReader(store_root)
-    plan = plan_coords(reader.manifest, SID, {"surface": count}, seed=3)
-    read = reader.read_coords(SID, "surface", count, seed=3)
-    assert_equal({"surface_position": read}, oracle(store_root, plan))
-
-
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 1600), st.integers(1, 11_000), st.integers(0, 2**63 - 1), st.none() | st.integers(0, 2**63 - 1))
 def test_any_draw_is_what_zarr_python_reads(
     store_root: Path, surface: int, volume: int, seed: int, part: int | None
@@ -103,7 +76,7 @@ def test_any_draw_is_what_zarr_python_reads(
     counts, fields = {"surface": surface, "volume": volume}, ["surface_area", "volume_velocity"]
     plan = plan_sample(reader.manifest, SID, counts, seed=seed, part=part, fields=fields)
     read = reader.read_sample(SID, counts, fields=fields, seed=seed, part=part)
-    assert_equal(read, oracle(store_root, plan))
+    assert_equal(read, read_planned(store_root, plan))
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -127,8 +100,7 @@ def test_what_was_read_is_the_callers_to_change(store_root: Path) -> None:
     kept = {field: values.clone() for field, values in first.items()}
     for values in first.values():
         values.zero_()
-    again = reader.read_sample(SID, {"surface": 100}, seed=1)
-    assert all(torch.equal(again[field], kept[field]) for field in kept)
+    assert same(reader.read_sample(SID, {"surface": 100}, seed=1), kept)
 
 
 def test_draws_without_a_seed_differ(store_root: Path) -> None:
@@ -137,14 +109,7 @@ def test_draws_without_a_seed_differ(store_root: Path) -> None:
     assert len(draws) > 15
 
 
-def test_a_part_without_a_seed_is_refused(store_root: Path) -> None:
-    reader = ZarrChunkReader(store_root)
-    for generator in (None, torch.Generator()):
-        with pytest.raises(InvalidDraw, match="part needs seed"):
-            reader.read_sample(SID, {"surface": 10}, generator, part=0)
-
-
-def test_what_is_not_there_is_named(store_root: Path) -> None:
+def test_what_is_not_there_or_needs_more_is_named(store_root: Path) -> None:
     reader = ZarrChunkReader(store_root)
     with pytest.raises(SampleNotFound, match="param0/run"):
         reader.read_sample("param0/runs")
@@ -154,9 +119,12 @@ def test_what_is_not_there_is_named(store_root: Path) -> None:
         reader.splits()
     with pytest.raises(StoreNotFound, match="there is no store at"):
         ZarrChunkReader(store_root / "nowhere")
+    for generator in (None, torch.Generator()):
+        with pytest.raises(InvalidDraw, match="part needs seed"):
+            reader.read_sample(SID, {"surface": 10}, generator, part=0)
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "2"])
+@pytest.mark.parametrize("concurrency", [0, True, 1.5, "2"])
 def test_a_concurrency_that_is_none_is_refused(store_root: Path, concurrency: Any) -> None:
     with pytest.raises(ValueError, match=r"^read_concurrency must be an integer in 1\.\."):
         ZarrChunkReader(store_root, read_concurrency=concurrency)
@@ -191,74 +159,18 @@ def test_a_reader_tells_what_it_was_made_of(store_root: Path) -> None:
     assert ZarrChunkReader(store_root).manifest.samples == manifest.samples
 
 
-# Where the bytes come from
-
-GETS: list[tuple[str, int]] = []
-
-
-class CountingLocalStore(LocalStore):
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        found = await super().get(key, prototype, byte_range)
-        GETS.append((key, 0 if found is None else len(found)))
-        return found
-
-
-def count_bytes(path: str) -> CountingLocalStore:
-    return CountingLocalStore(path, read_only=True)
-
-
-@pytest.fixture
-def gets() -> list[tuple[str, int]]:
-    GETS.clear()
-    return GETS
-
-
-@pytest.mark.parametrize("concurrency", [1, 8])
-def test_every_byte_comes_through_the_store_that_was_given(
-    store_root: Path, gets: list[tuple[str, int]], concurrency: int
-) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=count_bytes, read_concurrency=concurrency)
-    plain = ZarrChunkReader(store_root)
-    for arguments in DRAWS.values():
-        before = len(gets)
-        read = reader.read_sample(SID, **{"seed": 1, **arguments})
-        expected = plain.read_sample(SID, **{"seed": 1, **arguments})
-        assert all(torch.equal(read[field], expected[field]) for field in expected)
-        assert {key.rsplit("/c/", 1)[0] for key, _ in gets[before:]} - {"zarr.json"} == {
-            reader.manifest.fields[field].array_name for field in expected
-        }
-
-
-def test_the_first_read_of_a_sample_gets_one_zarr_json(store_root: Path, gets: list[tuple[str, int]]) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=count_bytes)
-    reader.read_sample(SID, {"surface": 10, "volume": 10})
-    assert Counter(key for key, _ in gets if key.endswith("zarr.json")) == {"zarr.json": 1}
-    reader.read_sample(SID, {"surface": 10, "volume": 10})
-    before = len(gets)
-    reader.read_coords(SID, "surface", 10)
-    assert {key.rsplit("/c/", 1)[0] for key, _ in gets[before:]} == {"surface/position"}
-    assert Counter(key for key, _ in gets if key.endswith("zarr.json")) == {"zarr.json": 1}
-    reader.read_sample("param1/run", {"surface": 10})
-    assert Counter(key for key, _ in gets if key.endswith("zarr.json")) == {"zarr.json": 2}
-
-
 # Readers that travel
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("used", [False, True])
-def test_a_reader_pickles(store_root: Path, concurrency: int, used: bool) -> None:
-    reader = ZarrChunkReader(store_root, store_factory=count_bytes, read_concurrency=concurrency)
+def test_a_reader_pickles(store_root: Path, used: bool) -> None:
+    reader = ZarrChunkReader(store_root, store_factory=make_store, read_concurrency=4)
     if used:
         draw_lists(reader)
     other = pickle.loads(pickle.dumps(reader))
     assert other.manifest.revision == reader.manifest.revision
-    assert other.read_concurrency == concurrency
-    GETS.clear()
+    assert (other.read_concurrency, other.store_factory) == (4, make_store)
     assert draw_lists(other) == draw_lists(ZarrChunkReader(store_root))
-    assert GETS  # the factory travelled too
 
 
 # Python 3.12 and later warn of what these tests are about.
@@ -266,9 +178,9 @@ FORKS_WITH_THREADS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarnin
 
 
 @FORKS_WITH_THREADS
-@pytest.mark.parametrize(("method", "concurrency"), [("fork", 1), ("fork", 4), ("spawn", 4), ("forkserver", 4)])
-def test_a_reader_in_use_survives_a_new_process(store_root: Path, method: str, concurrency: int) -> None:
-    reader = ZarrChunkReader(store_root, read_concurrency=concurrency)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_reader_in_use_survives_a_new_process(store_root: Path, method: str) -> None:
+    reader = ZarrChunkReader(store_root, read_concurrency=4)
     expected = draw_lists(reader)  # its threads, files and caches are there
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
         assert [*pool.map(draw_lists, [reader] * 2, timeout=60)] == [expected] * 2
@@ -286,7 +198,7 @@ INHERITED: list[ZarrChunkReader] = []
 @pytest.mark.parametrize("through_zarr", [False, True])
 def test_a_reader_in_use_is_inherited_by_a_fork(store_root: Path, through_zarr: bool) -> None:
     # As a DataLoader does: nothing is pickled, and the parent's threads are gone.
-    factory = count_bytes if through_zarr else open_read_only
+    factory = make_store if through_zarr else open_read_only
     reader = ZarrChunkReader(store_root, store_factory=factory, read_concurrency=4)
     expected = draw_lists(reader)
     INHERITED[:] = [reader]
@@ -302,23 +214,15 @@ def test_a_reader_in_use_is_inherited_by_a_fork(store_root: Path, through_zarr: 
     assert draw_lists(reader) == expected
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
-def test_threads_share_a_reader(store_root: Path, concurrency: int) -> None:
-    reader = ZarrChunkReader(store_root, read_concurrency=concurrency)
-    calls = [(f"param{seed % 2}/run", seed) for seed in range(40)]
+def test_threads_share_a_reader(store_root: Path) -> None:
+    reader = ZarrChunkReader(store_root, read_concurrency=3)
 
-    def draw(call: tuple[str, int]) -> list[float]:
-        sample_id, seed = call
-        values: list[float] = (
-            reader.read_sample(sample_id, {"surface": 99, "volume": 99}, seed=seed)["volume_velocity"]
-            .flatten()
-            .tolist()
-        )
-        return values
+    def draw(seed: int) -> dict[str, torch.Tensor]:
+        return reader.read_sample(f"param{seed % 2}/run", {"surface": 99, "volume": 99}, seed=seed)
 
     with ThreadPoolExecutor(8) as pool:
-        drawn = list(pool.map(draw, calls))
-    assert drawn == [draw(call) for call in calls]
+        drawn = list(pool.map(draw, range(40)))
+    assert all(same(found, draw(seed)) for seed, found in enumerate(drawn))
 
 
 def test_numpy_is_read_without_torch(store_root: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import FILEMAP, sample_arrays
+from conftest import FILEMAP
 from drawpoint.errors import InvalidSample, StoreUnreadable
 from drawpoint.format.sample_table import check_path
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
@@ -36,21 +36,19 @@ BAD_DOMAINS: dict[str, tuple[Change, str]] = {
 BAD_POSITIONS: dict[str, tuple[Any, str]] = {
     "in the plane": (np.zeros((10, 2)), r"surface_position must have shape \(N, 3\), has \(10, 2\)"),
     "across": (np.zeros((3, 10)), r"\(N, 3\), has \(3, 10\)"),
-    "flat": (np.zeros(30), r"\(N, 3\), has \(30,\)"),
     "of three axes": (np.zeros((10, 3, 1)), r"\(N, 3\), has \(10, 3, 1\)"),
 }
 BAD_SCALARS: dict[str, tuple[Any, str]] = {
     "of two components": (np.zeros((10, 2)), r"surface_pressure must have shape \(N,\) or \(N, 1\), has \(10, 2\)"),
     "in a row": (np.zeros((1, 10)), r"\(N,\) or \(N, 1\), has \(1, 10\)"),
-    "of three axes": (np.zeros((10, 1, 1)), r"has \(10, 1, 1\)"),
     "a single number": (np.float32(3), r"has \(\)"),
-    "words": (np.array(["a"] * 10), "surface_pressure must hold real numbers"),
     "bools": (np.zeros(10, bool), "must hold real numbers, holds bool"),
     "complex numbers": (np.zeros(10, complex), "must hold real numbers, holds complex128"),
     "objects": (np.array([None] * 10), "must hold real numbers, holds object"),
     "a ragged list": ([[1], [2, 3]], "surface_pressure is no array"),
     "a tensor that needs its gradient": (torch.zeros(10, requires_grad=True), "surface_pressure is no array"),
     "a tensor of bfloat16": (torch.zeros(10, dtype=torch.bfloat16), r"give one .* as tensor\.detach\(\)\.float\(\)"),
+    "masked, which would be lost": (np.ma.masked_less(np.arange(10.0), 3), "surface_pressure is masked"),
 }
 BAD_ARRAYS: dict[str, tuple[Change, str]] = {
     **BAD_DOMAINS,
@@ -97,34 +95,31 @@ def test_every_id_that_is_taken_names_a_path_that_a_manifest_may_hold(sample_id:
     assert Path("/root", f"{sample_id}.zarr").resolve().is_relative_to("/root")
 
 
-@pytest.mark.parametrize(
-    "sample_id", ["a", "param1/<hash>", "größe/läuft ✓", "run 1", "...", "a.b", "100%", "a#b?c", "2024/01:02"]
-)
-def test_other_ids_are_written_and_read(tmp_path: Path, sample_id: str) -> None:
+OTHER_IDS = ["a", "param1/<hash>", "größe/läuft ✓", "run 1", "...", "a.b", "100%", "a#b?c", "2024/01:02"]
+
+
+def test_other_ids_are_written_and_read(tmp_path: Path) -> None:
     writer = small_writer(tmp_path)
-    writer.write_sample(sample_id, small_arrays())
+    for sample_id in OTHER_IDS:
+        writer.write_sample(sample_id, small_arrays())
     writer.save_manifest()
-    assert (tmp_path / f"{sample_id}.zarr" / "zarr.json").is_file()
-    assert ZarrChunkReader(tmp_path).read_sample(sample_id, {"surface": 3})["surface_pressure"].shape == (3,)
+    for sample_id in OTHER_IDS:
+        assert (tmp_path / f"{sample_id}.zarr" / "zarr.json").is_file()
+        assert ZarrChunkReader(tmp_path).read_sample(sample_id, {"surface": 3})["surface_pressure"].shape == (3,)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
         ({"chunk_points": 0}, "chunk_points must be a whole number of at least 1, not 0"),
-        ({"chunk_points": -4}, "chunk_points .* not -4"),
         ({"chunk_points": 1.5}, "chunk_points .* not 1.5"),
-        ({"chunk_points": "4"}, "chunk_points .* not '4'"),
         ({"chunk_points": True}, "chunk_points .* not True"),
         ({"shard_points": 0}, "shard_points .* not 0"),
-        ({"shard_points": 2.0}, "shard_points .* not 2.0"),
         ({"compression_level": 10}, "compression_level .* not 10"),
-        ({"compression_level": -1}, "compression_level .* not -1"),
         ({"compression_level": 2.5}, "compression_level .* not 2.5"),
-        ({"coords_dtype": "int8"}, "'int8' cannot be stored"),
+        ({"coords_dtype": "int8"}, "'int8' cannot be stored; choose one of float16, float32, float64"),
         ({"values_dtype": "bfloat16"}, "'bfloat16' cannot be stored"),
         ({"field_dtypes": {"volume_velocity": "half"}}, "'half' cannot be stored"),
-        ({"field_dtypes": {"volume_speed": "float32"}}, "not stored: volume_speed"),
         ({"field_dtypes": {"velocity": "float32"}}, "not stored: velocity; there is: surface_position"),
     ],
 )
@@ -138,14 +133,6 @@ def test_a_root_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreUnreadable, match="file"):
         small_writer(tmp_path / "file").write_group("run", small_arrays())
-
-
-def test_a_masked_array_is_refused_because_its_mask_would_be_lost(tmp_path: Path) -> None:
-    arrays = sample_arrays()
-    arrays["surface_pressure"] = np.ma.masked_less(arrays["surface_pressure"], 0)
-    with pytest.raises(InvalidSample, match="surface_pressure is masked"):
-        ZarrStoreWriter(tmp_path, FILEMAP, "masked").write_group("run", arrays)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_more_chunks_than_a_draw_can_permute_are_refused_with_the_size_to_choose(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""Splits that a store ships, and files of ids that a user names."""
+
 from __future__ import annotations
 
 import os
@@ -33,39 +35,35 @@ def put(root: str) -> Put:
     return write
 
 
-def test_a_store_without_splits_lists_none(root: str) -> None:
-    assert list_splits(root) == []
-
-
 def test_splits_are_listed_by_name_from_the_folder_and_the_root(root: str, put: Put) -> None:
-    put("splits/tiny.txt", b"a\n")
-    put("splits/train.txt", b"a\n")
+    assert list_splits(root) == []
+    put("splits/tiny.txt", b"")  # an empty split is a split
+    put("splits/train.txt", b"folder\n")
     put("splits/README.md", b"no split\n")
     put("splits/.txt", b"nameless\n")
     put("test_design_ids.txt", b"a\n")
-    put("train_design_ids.txt", b"a\n")
+    put("train_design_ids.txt", b"root\n")
     put("blacklist.txt", b"a\n")
     assert list_splits(root) == ["test", "tiny", "train"]
+    assert read_split(root, "tiny") == []
+    assert read_split(root, "train") == ["folder"]
+    assert read_split(root, "train_design_ids") == ["root"]
+
+
+LINES = b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n   \nwith space/\xc3\xbc\xe2\x80\xa8x"
+IDS = ["param1/b", "param0/a", "param1/b", "with space/ü\u2028x"]
 
 
 def test_ids_keep_their_order_without_blank_lines_and_whitespace(root: str, put: Put) -> None:
-    put(
-        "splits/train.txt",
-        b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n   \nwith space/\xc3\xbc\xe2\x80\xa8x",
-    )
-    assert read_split(root, "train") == ["param1/b", "param0/a", "param1/b", "with space/ü\u2028x"]
-
-
-def test_files_at_the_root_are_read_under_both_their_names(root: str, put: Put) -> None:
-    put("val_design_ids.txt", b"v\n")
-    assert read_split(root, "val") == read_split(root, "val_design_ids") == ["v"]
-
-
-def test_the_folder_wins_over_the_root(root: str, put: Put) -> None:
-    put("train_design_ids.txt", b"root\n")
-    put("splits/train.txt", b"folder\n")
-    assert read_split(root, "train") == ["folder"]
-    assert read_split(root, "train_design_ids") == ["root"]
+    put("splits/train.txt", LINES)
+    assert read_split(root, "train") == read_split_ids(root, "splits/train.txt") == IDS
+    path = f"{root}/splits/train.txt"
+    assert read_split_ids("memory://other", path) == read_split_ids(path) == IDS
+    put("splits/train.txt", b"\xff\xfe\x00")
+    with pytest.raises(MetadataDamaged, match=r"splits/train\.txt is not UTF-8"):
+        read_split(root, "train")
+    with pytest.raises(MetadataDamaged, match=r"splits/train\.txt is not UTF-8"):
+        read_split_ids(root, "splits/train.txt")
 
 
 def test_what_a_blacklist_names_is_in_no_split(root: str, put: Put) -> None:
@@ -77,74 +75,31 @@ def test_what_a_blacklist_names_is_in_no_split(root: str, put: Put) -> None:
     assert read_split(root, "train") == ["F_4"]
 
 
-def test_an_empty_split_is_a_split(root: str, put: Put) -> None:
-    put("splits/none.txt", b"")
-    assert list_splits(root) == ["none"]
-    assert read_split(root, "none") == []
+NOT_LISTED = [
+    "../secret",
+    "/etc/passwd",
+    "..",
+    "",
+    "a/b",
+    "../splits/train",
+    "train\n",
+    "\0",
+    "secret",
+    "train.txt",
+    "x" * 9999,
+]
 
 
-def test_an_unknown_split_names_the_near_ones(root: str, put: Put) -> None:
-    put("splits/train_small.txt", b"a\n")
-    put("val_design_ids.txt", b"a\n")
-    with pytest.raises(SplitNotFound, match="train_small") as caught:
-        read_split(root, "train_smal")
-    assert caught.value.near == ("train_small",)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../secret",
-        "/etc/passwd",
-        "..",
-        ".",
-        "",
-        "a/b",
-        "../splits/train",
-        "train\n",
-        "\x00",
-        "secret",
-        "train.txt",
-        "x" * 9999,
-    ],
-)
+@pytest.mark.parametrize("name", NOT_LISTED)
 def test_names_that_are_not_listed_are_not_found_wherever_they_would_lead(root: str, put: Put, name: str) -> None:
     put("secret.txt", b"hidden\n")
     put("splits/train.txt", b"a\n")
     put("splits/a/b.txt", b"a\n")
     with pytest.raises(SplitNotFound):
         read_split(root, name)
-
-
-def test_a_split_that_is_no_text_is_reported_as_damaged(root: str, put: Put) -> None:
-    put("splits/train.txt", b"\xff\xfe\x00")
-    with pytest.raises(MetadataDamaged, match=r"splits/train\.txt is not UTF-8"):
-        read_split(root, "train")
-
-
-def test_what_is_no_file_is_no_missing_split(tmp_path: Path) -> None:
-    (tmp_path / "splits").mkdir()
-    (tmp_path / "splits" / "train.txt").mkdir()
-    (tmp_path / "train_design_ids.txt").mkdir()
-    with pytest.raises(StoreUnreadable, match="cannot be read"):
-        read_split(tmp_path, "train")
-
-
-LINES = b"\xef\xbb\xbfparam1/b\r\n\n  param0/a \t\nparam1/b\n"
-IDS = ("param1/b", "param0/a", "param1/b")
-
-
-def test_a_split_file_is_read_by_its_name_below_the_store(root: str, put: Put) -> None:
-    put("train_design_ids.txt", LINES)
-    put("splits/tiny.txt", b"a\n")
-    assert read_split_ids(root, "train_design_ids.txt") == list(IDS)
-    assert read_split_ids(root, "splits/tiny.txt") == ["a"]
-
-
-def test_a_split_file_is_read_by_path_or_url_with_or_without_a_store(root: str, put: Put) -> None:
-    put("some.txt", LINES)
-    for ids in (read_split_ids("memory://other", f"{root}/some.txt"), read_split_ids(f"{root}/some.txt")):
-        assert ids == list(IDS)
+    with pytest.raises(SplitNotFound, match="near names: train") as caught:
+        read_split(root, "trian")
+    assert caught.value.near == ("train",)
 
 
 def test_a_split_file_is_read_from_here_where_the_store_has_none_of_that_name(
@@ -154,10 +109,10 @@ def test_a_split_file_is_read_from_here_where_the_store_has_none_of_that_name(
     (tmp_path / "here" / "mine.txt").write_bytes(LINES)
     monkeypatch.chdir(tmp_path / "here")
     for name in ("mine.txt", "./mine.txt", "../here/mine.txt"):
-        assert read_split_ids(root, name) == read_split_ids(name) == list(IDS)
+        assert read_split_ids(root, name) == read_split_ids(name) == IDS
     put("mine.txt", b"of the store\n")
     assert read_split_ids(root, "mine.txt") == ["of the store"]
-    assert read_split_ids(root, "./mine.txt") == list(IDS)
+    assert read_split_ids(root, "./mine.txt") == IDS
 
 
 def test_a_missing_split_file_is_named_with_all_places(root: str) -> None:
@@ -167,27 +122,24 @@ def test_a_missing_split_file_is_named_with_all_places(root: str) -> None:
         read_split_ids(root, "/nowhere/gone.txt")
 
 
-def test_a_split_file_that_is_no_text_is_reported_as_damaged(root: str, put: Put) -> None:
-    put("train.txt", b"\xff\xfe\x00")
-    with pytest.raises(MetadataDamaged, match=r"train\.txt is not UTF-8"):
-        read_split_ids(root, "train.txt")
-
-
 def test_a_split_file_of_the_user_may_be_a_link_or_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "ids.txt").write_bytes(LINES)
     (tmp_path / "here" / "link.txt").symlink_to(tmp_path / "ids.txt")
-    assert read_split_ids("memory://other", tmp_path / "here" / "link.txt") == list(IDS)
+    assert read_split_ids("memory://other", tmp_path / "here" / "link.txt") == IDS
     reading, writing = os.pipe()
     with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
         pipe.write(LINES)
         pipe.close()
-        assert read_split_ids("memory://other", f"/dev/fd/{reading}") == list(IDS)
+        assert read_split_ids("memory://other", f"/dev/fd/{reading}") == IDS
 
 
-def test_a_folder_is_no_missing_split_file(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
+def test_a_folder_is_no_missing_split(tmp_path: Path) -> None:
+    (tmp_path / "splits" / "train.txt").mkdir(parents=True)
+    (tmp_path / "train_design_ids.txt").mkdir()
     with pytest.raises(StoreUnreadable, match="cannot be read"):
-        read_split_ids(tmp_path, "folder")
+        read_split(tmp_path, "train")
+    with pytest.raises(StoreUnreadable, match="cannot be read"):
+        read_split_ids(tmp_path, "splits")
     with pytest.raises(IsADirectoryError):
-        read_split_ids(tmp_path / "folder")
+        read_split_ids(tmp_path / "splits")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import FIELDS, FILEMAP, sample_arrays
@@ -23,6 +23,7 @@ from drawpoint_store import (
     calculate_store_statistics,
     statistics_to_dict,
 )
+from drawpoint_store.inspecting.blocks import plan_blocks, read_block
 from drawpoint_store.inspecting.statistics import choose_samples, statistics_json, statistics_yaml
 from drawpoint_store.reading.statistics_file import read_statistics
 
@@ -55,22 +56,40 @@ finite64 = st.floats(-1e100, 1e100)
 halves = st.integers(0, 65_535).map(lambda bits: float(np.uint16(bits).view(np.float16))).filter(math.isfinite)
 
 
-@given(st.lists(finite64, min_size=2, max_size=40), st.integers(0, 40))
-def test_statistics_of_any_float64_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
-    check_against_exact_arithmetic(np.array(values), cut)
+around_a_large_mean = st.builds(
+    lambda mean, steps: mean + np.array(steps) * np.spacing(mean),
+    st.floats(1e3, 1e9),
+    st.lists(st.integers(-5, 5), min_size=2, max_size=100),
+)
+values_of_any_kind = (
+    st.lists(finite64, min_size=2, max_size=40).map(np.array)
+    | st.lists(halves, min_size=2, max_size=40).map(lambda values: np.array(values, np.float16))
+    | around_a_large_mean
+)
 
 
-@given(st.lists(halves, min_size=2, max_size=40), st.integers(0, 40))
-def test_statistics_of_any_float16_values_in_any_two_batches_are_exact(values: list[float], cut: int) -> None:
-    check_against_exact_arithmetic(np.array(values, np.float16), cut)
-
-
-@given(st.floats(1e3, 1e9), st.integers(1, 5), st.integers(2, 200), st.integers(0, 2**32 - 1), st.integers(0, 200))
-def test_statistics_of_a_large_mean_with_a_tiny_variance_are_exact(
-    mean: float, ulps: int, rows: int, seed: int, cut: int
-) -> None:
-    steps = np.random.default_rng(seed).integers(-ulps, ulps + 1, rows)
-    check_against_exact_arithmetic(mean + steps * np.spacing(mean), cut)
+@settings(max_examples=200)
+@given(values_of_any_kind, st.integers(0, 40))
+def test_statistics_of_any_values_in_any_two_batches_are_exact(values: np.ndarray, cut: int) -> None:
+    stats = pushed(values[:cut], values[cut:])
+    exact = [Fraction(float(value)) for value in values]
+    mean = sum(exact) / len(exact)
+    var = float(sum((value - mean) ** 2 for value in exact) / (len(exact) - 1))
+    size = max(abs(float(value)) for value in values)
+    assert stats.count == len(values)
+    assert_near(stats.mean.item(), float(mean), scale=size)
+    # Rounding of the mean itself, eps * size, is all that may blur a deviation.
+    assert math.isclose(stats.var.item(), var, rel_tol=1e-12, abs_tol=(1e-15 * size) ** 2)
+    assert math.isclose(stats.std.item(), math.sqrt(stats.var.item()), rel_tol=1e-15)
+    assert stats.min.item() == min(values)
+    assert stats.max.item() == max(values)
+    logs = [math.copysign(math.log1p(abs(float(value))), float(value)) for value in values]
+    logmean = math.fsum(logs) / len(logs)
+    logvar = math.fsum((value - logmean) ** 2 for value in logs) / (len(logs) - 1)
+    largest = max(map(abs, logs))
+    assert_near(stats.logmean.item(), logmean, scale=largest)
+    assert math.isclose(stats.logstd.item(), math.sqrt(logvar), rel_tol=1e-6, abs_tol=2e-15 * largest)
+    assert math.isclose(stats.logstd.item(), math.sqrt(stats.logvar.item()), rel_tol=1e-15)
 
 
 @given(st.floats(1e-90, 1e90), st.integers(2, 20_000), st.sampled_from([np.float64, np.float16]))
@@ -93,51 +112,23 @@ def test_statistics_of_many_float32_rows_are_those_of_long_doubles() -> None:
     np.testing.assert_array_equal(stats.max, values.max(axis=0))
 
 
-def check_against_exact_arithmetic(values: np.ndarray, cut: int) -> None:
-    stats = pushed(values[:cut], values[cut:])
-    exact = [Fraction(float(value)) for value in values]
-    mean = sum(exact) / len(exact)
-    var = float(sum((value - mean) ** 2 for value in exact) / (len(exact) - 1))
-    size = max(abs(float(value)) for value in values)
-    assert stats.count == len(values)
-    assert_near(stats.mean.item(), float(mean), scale=size)
-    # Rounding of the mean itself, eps * size, is all that may blur a deviation.
-    assert math.isclose(stats.var.item(), var, rel_tol=1e-12, abs_tol=(1e-15 * size) ** 2)
-    assert math.isclose(stats.std.item(), math.sqrt(stats.var.item()), rel_tol=1e-15)
-    assert stats.min.item() == min(values)
-    assert stats.max.item() == max(values)
-    logs = [math.copysign(math.log1p(abs(float(value))), float(value)) for value in values]
-    logmean = math.fsum(logs) / len(logs)
-    logvar = math.fsum((value - logmean) ** 2 for value in logs) / (len(logs) - 1)
-    largest = max(map(abs, logs))
-    assert_near(stats.logmean.item(), logmean, scale=largest)
-    assert math.isclose(stats.logstd.item(), math.sqrt(logvar), rel_tol=1e-6, abs_tol=2e-15 * largest)
-    assert math.isclose(stats.logstd.item(), math.sqrt(stats.logvar.item()), rel_tol=1e-15)
+REAL = [
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.int32,
+]
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        torch.float8_e4m3fn,
-        torch.float8_e5m2,
-        torch.float16,
-        torch.bfloat16,
-        torch.float32,
-        torch.float64,
-        torch.int32,
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("dtype", REAL, ids=str)
 def test_rows_may_have_any_real_dtype(dtype: torch.dtype) -> None:
     tensor = torch.tensor([1.0, 2.0, 5.0], dtype=dtype)
     for stats in (pushed(tensor), pushed(tensor.double().numpy()), pushed(tensor.double().requires_grad_())):
         assert stats.mean.tolist() == pytest.approx([8 / 3], rel=1e-15)
         assert stats.var.tolist() == pytest.approx([13 / 3], rel=1e-15)
-
-
-def test_float16_rows_need_not_be_contiguous() -> None:
-    values = np.arange(24, dtype=np.float16).reshape(4, 6)[::2, ::3]
-    assert pushed(values).mean.tolist() == [6.0, 9.0]
 
 
 def test_there_are_no_statistics_before_the_first_row() -> None:
@@ -165,11 +156,6 @@ def test_nan_and_inf_are_refused_and_nothing_is_added(dtype: type, bad: float) -
         stats.push_tensor(np.array([0.0] * 9_000 + [bad], dtype))
     assert stats.count == 2
     assert stats.max.tolist() == [2.0]
-
-
-def test_values_whose_squares_overflow_are_refused() -> None:
-    with pytest.raises(ValueError, match="so large that their squares"):
-        pushed([1e300, -1e300])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 0, 4), (1, 2, 3, 4)])
@@ -215,31 +201,21 @@ def test_rows_may_be_added_after_statistics_were_read(dtype: type) -> None:
     assert stats.max.tolist() == [9]
 
 
-def test_running_statistics_pickle() -> None:
-    stats = pushed(np.array([1, 2, 4], np.float16), [0.5])
-    assert columns(pickle.loads(pickle.dumps(stats))) == columns(stats)
-
-
-@given(
-    st.lists(st.tuples(finite64, halves), max_size=20),
-    st.lists(st.tuples(finite64, halves), max_size=20),
-)
+@settings(max_examples=30)
+@given(*[st.lists(st.tuples(finite64, halves), max_size=20)] * 2)
 def test_merging_equals_pushing_both(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
-    parts = [
-        pushed(np.array([row[0] for row in rows]), np.array([row[1] for row in rows], np.float16))
-        for rows in (first, second)
-    ]
     merged, together = pushed(), pushed()
-    for part, rows in zip(parts, (first, second), strict=True):
-        merged.merge(part)
-        together.push_tensor(np.array([row[0] for row in rows]))
-        together.push_tensor(np.array([row[1] for row in rows], np.float16))
+    for rows in (first, second):
+        batches = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], np.float16)
+        merged.merge(pushed(*batches))
+        for batch in batches:
+            together.push_tensor(batch)
     assert merged.count == together.count == 2 * len(first + second)
     if merged.count:
         assert merged.to_dict() == together.to_dict()
 
 
-def test_merging_leaves_the_other_as_it_was() -> None:
+def test_merging_leaves_the_other_as_it_was_and_takes_itself() -> None:
     other = pushed(np.array([1, 2], np.float16), [7.0])
     before = columns(other)
     merged = pushed()
@@ -248,6 +224,8 @@ def test_merging_leaves_the_other_as_it_was() -> None:
     merged.push_tensor(np.array([60_000], np.float16))
     assert columns(pickle.loads(pickle.dumps(other))) == columns(other) == before
     assert (other.count, merged.count) == (3, 7)
+    other.merge(other)
+    assert columns(other) == columns(pushed(np.array([1, 2, 1, 2], np.float16), [7.0, 7.0]))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -265,13 +243,9 @@ def test_empty_statistics_merge(dtype: type) -> None:
         full.merge(pushed(np.empty((0, 1), dtype)))
 
 
-def test_statistics_merge_with_themselves() -> None:
-    stats = pushed(np.array([1, 2], np.float16), [7.0, 8.0])
-    stats.merge(stats)
-    assert columns(stats) == columns(pushed(np.array([1, 2, 1, 2], np.float16), [7.0, 8.0, 7.0, 8.0]))
-
-
-def test_store_statistics_are_those_of_the_stored_values(store_root: Path) -> None:
+def test_store_statistics_are_those_of_the_stored_values_and_the_same_bits_for_any_threads_and_order(
+    store_root: Path,
+) -> None:
     measured = calculate_store_statistics(store_root)
     assert list(measured) == CANONICAL
     samples = [sample_arrays(number) for number in range(2)]
@@ -287,18 +261,25 @@ def test_store_statistics_are_those_of_the_stored_values(store_root: Path) -> No
         np.testing.assert_allclose(stats.logstd, logs.std(axis=0, ddof=1), rtol=1e-12)
         np.testing.assert_array_equal(stats.min, values.min(axis=0))
         np.testing.assert_array_equal(stats.max, values.max(axis=0))
-
-
-def test_store_statistics_are_the_same_bits_for_any_threads_and_any_order_of_ids(store_root: Path) -> None:
-    ids = ["param1/run", "param0/run", "param1/run"]
-    base = calculate_store_statistics(store_root)
-    for other in (
-        calculate_store_statistics(store_root, max_workers=3, read_concurrency=2),
-        calculate_store_statistics(store_root, sample_ids=ids),
+    expected = {field: stats.to_dict() for field, stats in measured.items()}
+    for options in (
+        {"max_workers": 3, "read_concurrency": 2},
+        {"sample_ids": ["param1/run", "param0/run", "param1/run"]},
     ):
-        assert {field: stats.to_dict() for field, stats in other.items()} == {
-            field: stats.to_dict() for field, stats in base.items()
-        }
+        other = calculate_store_statistics(store_root, **options)
+        assert {field: stats.to_dict() for field, stats in other.items()} == expected
+
+
+@pytest.mark.parametrize(("block_points", "most"), [(1, 256), (1_000, 768), (4_096, 4_096), (10**6, 10_000)])
+def test_blocks_are_of_bounded_size_and_hold_each_row_once_in_stored_order(
+    store_root: Path, block_points: int, most: int
+) -> None:
+    reader = ZarrChunkReader(store_root)
+    plans = plan_blocks(reader.manifest, "param0/run", block_points=block_points)
+    rows = [block["volume_sdf"] for block in (read_block(reader, plan) for plan in plans) if "volume_sdf" in block]
+    assert max(map(len, rows)) == most
+    whole = reader.read_sample("param0/run", fields=["volume_sdf"])["volume_sdf"]
+    np.testing.assert_array_equal(np.concatenate(rows).reshape(whole.shape), whole.numpy())
 
 
 def test_store_statistics_are_of_the_chosen_fields_and_samples_in_manifest_order(store_root: Path) -> None:
@@ -324,13 +305,10 @@ def test_ids_that_are_not_in_the_store_are_a_warning(store_root: Path) -> None:
         ({"fields": {"nope"}}, "Unknown fields nope; the store has: surface_position, "),
         ({"exclude_fields": {"nope"}}, "non-existent fields nope; the store has: surface_position, "),
         ({"fields": "volume_sdf"}, r"\['volume_sdf'\], not one string"),
-        ({"fields": []}, "No fields"),
         ({"fields": ["volume_sdf"], "exclude_fields": ["volume_sdf"]}, "No fields"),
         ({"sample_ids": []}, "No samples are left to measure, of the 2 in the store"),
         ({"sample_ids": "param0/run"}, r"\['param0/run'\], not one string"),
         ({"limit": 0}, "No samples"),
-        ({"limit": -1}, "limit must be an integer in 0"),
-        ({"limit": "3"}, "limit must be an integer in 0"),
         ({"limit": 1.5}, "limit must be an integer in 0"),
         ({"on_invalid": "ignore"}, 'on_invalid must be "error" or "skip", not \'ignore\''),
         ({"max_workers": 0}, "max_workers must be at least 1"),
@@ -463,49 +441,13 @@ def test_noethers_statistics_are_flat_and_hold_the_bounds_of_all_positions(store
     assert flat["raw_pos_max"] == [max(float(each.max()) for each in positions)] == [9_999.0]
 
 
-def test_noethers_statistics_have_no_bounds_without_positions() -> None:
-    flat = statistics_to_dict({"surface_pressure": pushed([1.0])})
-    assert "raw_pos_min" not in flat
-    assert np.isnan(flat["surface_pressure_std"]).all()
-    assert statistics_to_dict({}) == {}
-
-
+@settings(max_examples=30)
 @given(st.lists(finite64, min_size=2, max_size=4))
 def test_noethers_statistics_come_back_from_the_file_to_the_last_bit_as_floats(values: list[float]) -> None:
     stats = {"volume_position": pushed([values, [1e-5] * len(values)])}
     loaded = yaml.safe_load(statistics_yaml(stats, remark="made"))
     assert loaded == statistics_to_dict(stats)
     assert all(type(value) is float for key in loaded if not key.endswith("_count") for value in loaded[key])
-
-
-def test_noethers_normalisers_take_the_statistics_of_the_file(store_root: Path) -> None:
-    # Looked up, checked and applied as noether's FieldNormalizer does, whose tensors are of float32.
-    loaded = yaml.safe_load(statistics_yaml(calculate_store_statistics(store_root), remark="two samples"))
-    reader = ZarrChunkReader(store_root)
-    samples = [reader.read_sample(sample_id) for sample_id in reader.manifest.samples]
-    drawn = {field: torch.cat([sample[field] for sample in samples]) for field in samples[0]}
-
-    def look_up(*keys: str) -> tuple[torch.Tensor, torch.Tensor]:
-        first, second = (torch.tensor(loaded[key]) for key in keys)
-        assert first.dtype == second.dtype == torch.float32
-        return first, second
-
-    logarithms = drawn["volume_vorticity"].sign() * drawn["volume_vorticity"].abs().log1p()
-    for prefix, values in {**drawn, "volume_vorticity_logscale": logarithms}.items():
-        if not prefix.endswith(("position", "_sdf", "_area")):
-            mean, std = look_up(f"{prefix}_mean", f"{prefix}_std")
-            normalised = (values - mean) / std.clamp(min=1e-6)
-            assert normalised.mean(dim=0).abs().max() < 1e-4, prefix
-            assert (normalised.std(dim=0) - 1).abs().max() < 1e-4, prefix
-    for domain in ("surface", "volume"):
-        position = drawn[f"{domain}_position"]
-        low, high = look_up("raw_pos_min", "raw_pos_max")
-        together = (position - low) * (1000 / (high - low))
-        assert -1e-3 < together.min() < together.max() < 1000 + 1e-3
-        low, high = look_up(f"{domain}_position_min", f"{domain}_position_max")
-        alone = (position - low) * (1000 / (high - low))
-        assert alone.amax(dim=0).tolist() == pytest.approx([1000] * 3)
-        assert alone.amin(dim=0).tolist() == pytest.approx([0] * 3, abs=1e-3)
 
 
 def test_a_statistics_file_reads_back_with_its_revision(tmp_path: Path) -> None:
@@ -519,17 +461,7 @@ def test_a_statistics_file_reads_back_with_its_revision(tmp_path: Path) -> None:
     assert document["fields"]["surface_pressure"]["std"] == [None]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff",
-        b"[]",
-        b"{}",
-        b'{"revision": 1, "fields": {}}',
-        b'{"revision": ""}',
-    ],
-)
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"{}", b'{"revision": 1, "fields": {}}', b'{"revision": ""}'])
 def test_an_invalid_statistics_file_is_reported_as_damaged(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "statistics.json").write_bytes(data)
     with pytest.raises(MetadataDamaged, match=r"statistics\.json holds no statistics"):

@@ -27,7 +27,7 @@ def stored(root: Path, entry: SampleEntry, array: str) -> np.ndarray[Any, Any]:
     return np.asarray(found[...])
 
 
-@pytest.mark.parametrize("chunk_points", [1, 3, 4, 10, 17, 100])
+@pytest.mark.parametrize("chunk_points", [1, 3, 4, 17, 100])
 @pytest.mark.parametrize("shard_points", [None, 1, 8])
 def test_plain_zarr_reads_the_shuffled_input(tmp_path: Path, chunk_points: int, shard_points: int | None) -> None:
     writer = small_writer(tmp_path, chunk_points=chunk_points, shard_points=shard_points, shuffle_seed=5)
@@ -42,18 +42,17 @@ def test_plain_zarr_reads_the_shuffled_input(tmp_path: Path, chunk_points: int, 
 
 
 def test_the_shuffle_depends_on_seed_sample_and_domain_alone(tmp_path: Path) -> None:
+    arrays = small_arrays(17)
+    arrays["surface_position"] = arrays["volume_position"] = np.arange(51, dtype=np.float32).reshape(-1, 3)
+    arrays["volume_velocity"] = np.zeros((17, 3))
     orders = set()
-    for seed, sample_id, count in itertools.product((0, 1), ("a", "b"), (17,)):
-        arrays = small_arrays()
-        arrays["surface_position"] = arrays["volume_position"] = np.arange(count * 3, dtype=np.float32).reshape(-1, 3)
-        arrays["surface_pressure"], arrays["volume_velocity"] = np.zeros(count), np.zeros((count, 3))
-        writer = small_writer(tmp_path / str(seed), shuffle_seed=seed)
-        entry = writer.write_group(sample_id, arrays)
-        for array in ("surface/position", "volume/position"):
-            orders.add(tuple(stored(tmp_path / str(seed), entry, array)[:, 0]))
+    for seed, sample_id in itertools.product((0, 1), ("a", "b")):
+        root = tmp_path / str(seed)
+        entry = small_writer(root, shuffle_seed=seed).write_group(sample_id, arrays)
+        orders |= {tuple(stored(root, entry, f"{domain}/position")[:, 0]) for domain in ("surface", "volume")}
         coarse = small_writer(tmp_path / "coarse", shuffle_seed=seed, chunk_points=100, coords_dtype="float64")
         again = stored(tmp_path / "coarse", coarse.write_group(sample_id, arrays), "surface/position")
-        np.testing.assert_array_equal(again, stored(tmp_path / str(seed), entry, "surface/position"))
+        np.testing.assert_array_equal(again, stored(root, entry, "surface/position"))
     assert len(orders) == 8
 
 
@@ -96,12 +95,9 @@ def test_the_bytes_of_a_sample_and_what_binds_them_are_golden(tmp_path: Path) ->
     [
         (4, None, (4, 12, 3)),
         (100, None, (10, 10, 1)),
-        (10, None, (10, 10, 1)),
-        (4, 8, (4, 8, 3)),
         (4, 11, (4, 8, 3)),
         (4, 3, (4, 4, 3)),
         (4, 1000, (4, 12, 3)),
-        (1, 4, (1, 4, 10)),
         (np.int64(4), np.int32(8), (4, 8, 3)),
     ],
 )
@@ -113,53 +109,34 @@ def test_chunks_and_shards_are_cut_as_told(
     cut = entry.domains["surface"]
     assert (cut.chunk_points, cut.shard_points, cut.n_chunks) == grid
     array: Any = zarr.open_group(tmp_path / entry.relpath, mode="r")["surface/position"]
-    assert array.chunks == (grid[0], 3)
-    assert array.shards == (grid[1], 3)
-    shards = [path for path in (tmp_path / entry.relpath / "surface/position/c").rglob("*") if path.is_file()]
-    assert len(shards) == -(-10 // grid[1])
+    assert (array.chunks, array.shards) == ((grid[0], 3), (grid[1], 3))
+    assert len(files_of(tmp_path / entry.relpath / "surface/position/c")) == -(-10 // grid[1])
 
 
-def test_arrays_are_described_as_the_format_says(tmp_path: Path) -> None:
-    entry = small_writer(tmp_path, compression_level=3).write_group("run", small_arrays())
-    array: Any = zarr.open_group(tmp_path / entry.relpath, mode="r")["volume/velocity"]
+def test_arrays_are_described_as_the_format_says_in_consolidated_metadata(tmp_path: Path) -> None:
+    place = tmp_path / small_writer(tmp_path, compression_level=3).write_group("run", small_arrays()).relpath
+    array: Any = zarr.open_group(place, mode="r")["volume/velocity"]
     assert array.metadata.zarr_format == 3
     assert array.metadata.dimension_names == ("point", "component")
     (sharding,) = array.metadata.to_dict()["codecs"]
     inner = sharding["configuration"]["codecs"]
     assert [codec["name"] for codec in inner] == ["bytes", "blosc", "crc32c"]
-    assert inner[1]["configuration"]["cname"] == "zstd"
-    assert inner[1]["configuration"]["clevel"] == 3
-
-
-def test_the_metadata_of_a_sample_is_consolidated(tmp_path: Path) -> None:
-    entry = small_writer(tmp_path).write_group("run", small_arrays())
-    place = tmp_path / entry.relpath
+    assert (inner[1]["configuration"]["cname"], inner[1]["configuration"]["clevel"]) == ("zstd", 3)
+    assert zarr.open_consolidated(place).metadata.consolidated_metadata is not None
     described = json.loads((place / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
-    assert set(described) == {
-        "surface", "volume", "surface/position", "surface/pressure", "volume/position", "volume/velocity",
-    }  # fmt: skip
+    arrays = {"surface/position", "surface/pressure", "volume/position", "volume/velocity"}
+    assert set(described) == {"surface", "volume", *arrays}
     for name, node in described.items():
         node.pop("consolidated_metadata", None)
         assert node == json.loads((place / name / "zarr.json").read_text())
-    group = zarr.open_consolidated(place)
-    assert group.metadata.consolidated_metadata is not None
 
 
-def test_a_chunk_of_zeros_is_stored_too(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    arrays["surface_pressure"] = np.zeros(10)
-    entry = small_writer(tmp_path).write_group("run", arrays)
-    index = (tmp_path / entry.relpath / "surface/pressure/c/0/0").read_bytes()[-4 - 3 * 16 : -4]
-    assert (np.frombuffer(index, "<u8") < 2**63).all()
-
-
-@pytest.mark.parametrize("level", range(10))
-def test_every_level_of_compression_keeps_the_values(tmp_path: Path, level: int) -> None:
-    entry = small_writer(tmp_path, compression_level=level).write_group("run", small_arrays())
-    reference = small_writer(tmp_path / "reference").write_group("run", small_arrays())
-    np.testing.assert_array_equal(
-        stored(tmp_path, entry, "volume/velocity"), stored(tmp_path / "reference", reference, "volume/velocity")
-    )
+def test_every_level_of_compression_keeps_the_values(tmp_path: Path) -> None:
+    found = []
+    for level in range(10):
+        entry = small_writer(tmp_path, compression_level=level).write_group("run", small_arrays())
+        found.append(stored(tmp_path, entry, "volume/velocity").tobytes())
+    assert found == found[:1] * 10
 
 
 def test_the_dtype_of_each_field_can_be_chosen(tmp_path: Path) -> None:
@@ -231,14 +208,9 @@ def test_nan_and_infinity_are_refused_with_sample_field_and_counts(
         writer.write_sample("run", arrays)
     assert (refused.value.sample, refused.value.field) == ("run", "surface_pressure")
     assert "run" not in writer.manifest.samples
-    assert not (tmp_path / "run.zarr").exists()
-
-
-def test_nan_in_a_position_is_refused_with_its_row(tmp_path: Path) -> None:
-    arrays = small_arrays()
     arrays["volume_position"][3, 1] = np.nan
     with pytest.raises(InvalidSample, match=r"volume_position holds 1 NaN of 51 values, the first in row 3"):
-        small_writer(tmp_path).write_group("run", arrays)
+        writer.write_sample("run", arrays | {"surface_pressure": np.zeros(10)})
     assert files_of(tmp_path) == {}
 
 
@@ -255,49 +227,41 @@ def test_whatever_the_grid_all_points_are_stored_once(
     np.testing.assert_array_equal(read[np.argsort(read[:, 0])], rows)
 
 
-def test_the_largest_value_that_rounds_into_float16_is_stored(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    arrays["volume_velocity"][3, 1] = -65519
-    entry = small_writer(tmp_path).write_group("run", arrays)
-    assert stored(tmp_path, entry, "volume/velocity").min() == -65504
-
-
-@pytest.mark.parametrize("value", [65520, -65520, 1e30, 10**6])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_value_beyond_float16_is_refused_with_peak_and_remedy(
-    tmp_path: Path, value: float, dtype: type[np.floating[Any]]
+@pytest.mark.parametrize(
+    ("value", "dtype", "target", "remedy"),
+    [
+        (65520, np.float32, "float16", "float32"),
+        (-65520, np.float64, "float16", "float32"),
+        (10**6, np.int32, "float16", "float32"),
+        (1e30, np.float64, "float16", "float32"),
+        (1e39, np.float64, "float16", "float64"),
+        (1e39, np.float64, "float32", "float64"),
+    ],
+)
+def test_a_value_beyond_its_dtype_is_refused_with_peak_and_remedy(
+    tmp_path: Path, value: float, dtype: type[Any], target: str, remedy: str
 ) -> None:
     arrays = small_arrays()
     arrays["volume_velocity"] = arrays["volume_velocity"].astype(dtype)
     arrays["volume_velocity"][3, 1] = value
-    with pytest.raises(ValueError, match=r"exceeds the float16 range.*volume_velocity.*float32") as caught:
-        small_writer(tmp_path).write_group("param0/run", arrays)
+    with pytest.raises(InvalidSample, match=rf"exceeds the {target} range.*volume_velocity.*{remedy}") as caught:
+        small_writer(tmp_path, values_dtype=target).write_group("param0/run", arrays)
     assert f"peaks at {abs(value):.6g}," in str(caught.value)
     assert "'param0/run'" in str(caught.value)
-    assert "--field-dtype volume_velocity=float32" in str(caught.value)
-    assert isinstance(caught.value, InvalidSample)
+    assert f"--field-dtype volume_velocity={remedy}" in str(caught.value)
     assert (caught.value.sample, caught.value.field) == ("param0/run", "volume_velocity")
     assert files_of(tmp_path) == {}
-    wide = small_writer(tmp_path, field_dtypes={"volume_velocity": "float32"})
-    assert stored(tmp_path, wide.write_group("run", arrays), "volume/velocity").max() < 1.1e30
+    wide = small_writer(tmp_path, field_dtypes={"volume_velocity": remedy})
+    velocity = stored(tmp_path, wide.write_group("run", arrays), "volume/velocity")
+    assert np.abs(velocity).max() == pytest.approx(abs(value))
 
 
-def test_integers_are_stored_as_floats_and_refused_beyond_float16(tmp_path: Path) -> None:
+def test_integers_and_the_largest_value_that_rounds_into_float16_are_stored(tmp_path: Path) -> None:
     arrays = small_arrays() | {"surface_pressure": np.arange(10, dtype=np.uint8)}
+    arrays["volume_velocity"][3, 1] = -65519
     entry = small_writer(tmp_path).write_group("run", arrays)
     assert sorted(stored(tmp_path, entry, "surface/pressure")[:, 0].tolist()) == list(range(10))
-    arrays["surface_pressure"] = np.arange(10) * 10_000
-    with pytest.raises(InvalidSample, match=r"exceeds the float16 range: surface_pressure peaks at 90000"):
-        small_writer(tmp_path).write_group("run", arrays)
-
-
-def test_the_remedy_for_what_float32_cannot_hold_is_float64(tmp_path: Path) -> None:
-    arrays = small_arrays()
-    arrays["volume_velocity"] = arrays["volume_velocity"].astype(np.float64)
-    arrays["volume_velocity"][0, 0] = 1e39
-    for dtype in ("float16", "float32"):
-        with pytest.raises(ValueError, match=rf"exceeds the {dtype} range.*--field-dtype volume_velocity=float64"):
-            small_writer(tmp_path, values_dtype=dtype).write_group("run", arrays)
+    assert stored(tmp_path, entry, "volume/velocity").min() == -65504
 
 
 def test_values_too_small_for_their_dtype_are_stored_as_zero_with_a_warning_that_counts_them(tmp_path: Path) -> None:
