@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import pickle
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +25,7 @@ from drawpoint.errors import (
     StoreUnreadable,
 )
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
-from drawpoint_store.storage import BucketAccess, BucketStorage, Storage, bucket_storage, open_storage
+from drawpoint_store.storage import BucketAccess, Storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket
@@ -135,35 +132,6 @@ def test_a_first_read_is_two_round_trips_and_a_later_one_is_one(
         assert same(found, read(ZarrChunkReader(store_root), counts, seed))
 
 
-def test_all_threads_and_revisions_share_the_connections_of_whoever_reads_first(
-    proxy: BucketProxy, store_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, asking, all_ask, client = [], itertools.count(1), threading.Event(), BucketStorage.client
-
-    def ask(storage: BucketStorage, *, read_only: bool) -> Any:
-        if next(asking) == 8:
-            all_ask.set()
-        return client(storage, read_only=read_only)
-
-    def open_once_all_ask(*arguments: Any, **options: Any) -> Any:
-        made.append(arguments)
-        assert all_ask.wait(60)
-        return open_client(*arguments, **options)
-
-    monkeypatch.setattr(BucketStorage, "client", ask)
-    monkeypatch.setattr(bucket_storage, "open_client", open_once_all_ask)
-    storage = location(proxy)
-    with ThreadPoolExecutor(8) as threads:
-        manifests = list(threads.map(lambda _: storage.read("manifest.json"), range(8)))
-        assert manifests == [(store_root / "manifest.json").read_bytes()] * 8
-        store = ZarrChunkReader(storage)
-        later = store.at(store.manifest)
-        found = list(threads.map(lambda number: read((store, later)[number % 2], COUNTS), range(8)))
-    expected = read(ZarrChunkReader(store_root), COUNTS)
-    assert all(same(each, expected) for each in found)
-    assert len(made) == 1
-
-
 def test_a_bucket_that_does_not_answer_once_costs_nothing_that_was_cached(proxy: BucketProxy) -> None:
     store = ZarrChunkReader(location(proxy, retries=0), chunk_cache_bytes=2**26)
     whole = read(store, {})
@@ -226,15 +194,12 @@ def test_an_outage_while_a_sample_is_read_is_no_damage(
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault("blackhole"), Fault("reset"), status(403, "AccessDenied"), status(503, "SlowDown")]
+    "fault", [Fault("blackhole"), Fault("reset"), status(403, "AccessDenied"), status(404, "NoSuchBucket")]
 )
 def test_an_outage_while_the_manifest_is_read_is_no_missing_store(proxy: BucketProxy, fault: Fault) -> None:
     proxy.fault = lambda _: fault
     with pytest.raises(StoreUnreadable, match=r"made/manifest\.json cannot be read"):
         StoreManifest.load(location(proxy, retries=1, **SOON))
-    proxy.fault = lambda _: status(404, "NoSuchBucket")
-    with pytest.raises(StoreUnreadable, match="NoSuchBucket"):
-        StoreManifest.load(location(proxy))
     proxy.fault = lambda _: status(404, "NoSuchKey")
     with pytest.raises(StoreNotFound):
         StoreManifest.load(location(proxy))
@@ -256,26 +221,24 @@ def test_an_object_that_is_gone_is_missing(proxy: BucketProxy) -> None:
         read(ZarrChunkReader(location(proxy)), COUNTS)
 
 
-@pytest.mark.parametrize(
-    "action", [StoreManifest.load, lambda at: read(ZarrChunkReader(at, manifest=StoreManifest.load(at)), {})]
-)
-def test_what_the_storage_says_is_not_quoted(proxy: BucketProxy, action: Callable[[Storage], object]) -> None:
-    said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
-    proxy.fault = lambda _: status(403, "SignatureDoesNotMatch", said)
-    with pytest.raises(DrawpointError) as caught:
-        action(location(proxy))
-    shown = f"{caught.value!r} {caught.value} {caught.value.__cause__}"
-    for secret in ("AKIAQUOTED", "5ca1ab1e", "Signature=", "127.0.0.1", SECRET_KEY):
-        assert secret not in shown.replace("SignatureDoesNotMatch", "")
-
-
-def test_a_storage_pickles_and_shows_no_secret(proxy: BucketProxy, store_root: Path) -> None:
+def test_what_the_storage_says_and_secrets_are_not_quoted(proxy: BucketProxy, store_root: Path) -> None:
     store = ZarrChunkReader(location(proxy))
     again = pickle.loads(pickle.dumps(store))
     assert same(read(again, COUNTS), read(ZarrChunkReader(store_root), COUNTS))
-    shown = f"{again.storage!r} {again.storage} {location(proxy).access!r} {again.store_root}"
-    assert f"'{SECRET_KEY}'" not in shown
+    assert f"'{SECRET_KEY}'" not in f"{again.storage!r} {again.storage} {again.storage.access!r} {again.store_root}"
     assert SECRET_KEY in pickle.dumps(location(proxy)).decode("latin-1")  # the workers of a service need it
+    said = "<AWSAccessKeyId>AKIAQUOTED</AWSAccessKeyId><SignatureProvided>5ca1ab1e</SignatureProvided>"
+    proxy.fault = lambda _: status(403, "SignatureDoesNotMatch", said)
+    actions: list[Callable[[], object]] = [
+        lambda: StoreManifest.load(location(proxy)),
+        lambda: store.read_sample("param1/run"),
+    ]
+    for action in actions:
+        with pytest.raises(DrawpointError) as caught:
+            action()
+        shown = f"{caught.value!r} {caught.value} {caught.value.__cause__}"
+        for secret in ("AKIAQUOTED", "5ca1ab1e", "Signature=", "127.0.0.1", SECRET_KEY):
+            assert secret not in shown.replace("SignatureDoesNotMatch", "")
 
 
 def _read_in_child(store: ZarrChunkReader, answers: Any) -> None:
@@ -301,20 +264,15 @@ def test_a_process_that_was_forked_after_a_read_says_so_instead_of_waiting(proxy
     assert "was forked after a bucket had been read" in answers.get()
 
 
-@pytest.mark.parametrize(
-    ("environment", "reason"),
-    [
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "cannot be reached; check the endpoint"),
-        ({"AWS_SECRET_ACCESS_KEY": "another's"}, r"403 Forbidden \(SignatureDoesNotMatch\); check the credentials"),
-    ],
-)
-def test_the_remedy_is_told(
-    bucket: Bucket, environment: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.items():
+def test_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value, reason in (
+        ("AWS_SECRET_ACCESS_KEY", "another's", r"403 Forbidden \(SignatureDoesNotMatch\); check the credentials"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1", "cannot be reached; check the endpoint"),
+    ):
         monkeypatch.setenv(name, value)
-    with pytest.raises(StoreUnreadable, match=reason):
-        StoreManifest.load(open_storage("s3://cars/made", BucketAccess(retries=0)))
+        with pytest.raises(StoreUnreadable, match=reason) as caught:
+            StoreManifest.load(open_storage("s3://cars/made", BucketAccess(retries=0)))
+        assert value not in str(caught.value)
 
 
 def test_keys_that_are_named_are_used_without_those_of_the_environment(

@@ -101,20 +101,6 @@ def test_any_value_that_differs_is_named_with_its_row_and_both(folder: Path, fie
     )
 
 
-def test_a_value_that_the_cast_rounds_away_is_no_difference(folder: Path) -> None:
-    path = folder / "runs" / "run_0" / "surface_pressure.pt"
-    tensor = torch.load(path, weights_only=True)
-    torch.save(tensor.half().double(), path)
-    assert differences(folder) == []
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
-def test_what_could_not_be_stored_is_a_difference(folder: Path, value: float) -> None:
-    change(folder / "runs" / "run_0" / "surface_pressure.pt", 5, value)
-    (found,) = differences(folder)
-    assert (found.field, found.row) == ("surface_pressure", 5)
-
-
 def test_a_group_of_another_sample_is_found(folder: Path) -> None:
     shutil.rmtree(folder / "store" / "run_1.zarr")
     shutil.copytree(folder / "store" / "run_0.zarr", folder / "store" / "run_1.zarr")
@@ -140,56 +126,49 @@ def test_a_domain_that_a_sample_lacks_in_the_store_is_a_difference_only_if_the_s
     write_runs(tmp_path / "runs", 2)
     writer = ZarrStoreWriter(tmp_path / "store", MADE, "made")
     for number in range(2):
-        tensors = {name.removesuffix(".pt"): tensor.numpy() for name, tensor in run_tensors(number).items()}
-        surface = {field: array for field, array in tensors.items() if field.startswith("surface")}
-        writer.write_sample(f"run_{number}", surface)
+        tensors = run_tensors(number)
+        names = ("surface_position", "surface_pressure")
+        writer.write_sample(f"run_{number}", {name: tensors[f"{name}.pt"] for name in names})
     writer.save_manifest()
     for name in ("volume_position.pt", "volume_distance_to_surface.pt"):
         (tmp_path / "runs" / "run_0" / name).unlink()
-    assert [(found.sample, found.field) for found in differences(tmp_path)] == [
-        ("run_1", "volume_position"),
-        ("run_1", "volume_sdf"),
-    ]
+    expected = [("run_1", "volume_position"), ("run_1", "volume_sdf")]
+    assert [(found.sample, found.field) for found in differences(tmp_path)] == expected
 
 
-def test_files_of_other_counts_and_unreadable_ones_are_named(folder: Path) -> None:
+def test_damage_files_of_other_counts_and_unreadable_ones_are_named_and_the_rest_compared(folder: Path) -> None:
+    (folder / "store" / "run_0.zarr" / "surface" / "position" / "c" / "1" / "0").unlink()
     torch.save(torch.zeros(SURFACE + 1), folder / "runs" / "run_0" / "surface_pressure.pt")
     (folder / "runs" / "run_1" / "volume_position.pt").write_bytes(b"no tensor")
-    first, second = differences(folder)
-    assert first.message == "surface_pressure of sample 'run_0' has 300 points in the store, and 301 in the source"
-    assert second.message.startswith("sample 'run_1': volume_position.pt ")
+    damage, count, unreadable = differences(folder)
+    assert damage.field == "surface_position"
+    assert "missing" in damage.message
+    assert count.message == "surface_pressure of sample 'run_0' has 300 points in the store, and 301 in the source"
+    assert unreadable.message.startswith("sample 'run_1': volume_position.pt ")
 
 
-def test_damage_is_named_and_the_rest_compared(folder: Path) -> None:
-    (folder / "store" / "run_0.zarr" / "surface" / "position" / "c" / "1" / "0").unlink()
-    change(folder / "runs" / "run_0" / "surface_pressure.pt", 3, 50.0)
-    first, second = differences(folder)
-    assert first.field == "surface_position"
-    assert "missing" in first.message
-    assert (second.field, second.row) == ("surface_pressure", 3)
+def test_what_the_cast_rounds_away_is_no_difference_and_what_it_cannot_hold_is_one(folder: Path) -> None:
+    path = folder / "runs" / "run_0" / "surface_pressure.pt"
+    torch.save(torch.load(path, weights_only=True).half().double(), path)
+    assert differences(folder) == []
+    for value in (float("nan"), float("inf"), 1e6):
+        change(path, 5, value)
+        (found,) = differences(folder)
+        assert (found.field, found.row) == ("surface_pressure", 5)
 
 
 def test_another_writers_order_is_undone_by_position(folder: Path) -> None:
     reorder(folder)
     compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE)))
     assert [(sample.order_known, sample.differences) for sample in compared] == [(False, ())] * 2
-
-
-def test_a_changed_value_is_found_in_another_writers_order(folder: Path) -> None:
-    reorder(folder)
     change(folder / "runs" / "run_0" / "surface_pressure.pt", 123, 9.5)
-    (found,) = differences(folder)
-    assert (found.sample, found.field, found.row) == ("run_0", "surface_pressure", 123)
-    assert "the source 9.5" in found.message
-
-
-def test_a_changed_position_is_found_in_another_writers_order(folder: Path) -> None:
-    reorder(folder)
-    change(folder / "runs" / "run_0" / "surface_position.pt", 123, [1.0, 2.0, 3.0])
-    (found,) = differences(folder)
-    assert (found.sample, found.field, found.row) == ("run_0", "surface_position", 123)
-    assert (
-        "1 of 300 rows of the source are nowhere in the store, the first is row 123: (1.0, 2.0, 3.0)" in found.message
+    change(folder / "runs" / "run_1" / "surface_position.pt", 123, [1.0, 2.0, 3.0])
+    value, position = differences(folder)
+    assert (value.sample, value.field, value.row) == ("run_0", "surface_pressure", 123)
+    assert "the source 9.5" in value.message
+    assert (position.sample, position.field, position.row) == ("run_1", "surface_position", 123)
+    assert "1 of 300 rows of the source are nowhere in the store, the first is row 123: (1.0, 2.0, 3.0)" in (
+        position.message
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 import zarr.codecs as zc
 from numcodecs import zstd
 from zarr.codecs.numcodecs import LZ4
@@ -27,21 +26,18 @@ from drawpoint.errors import (
     InvalidSettings,
     MetadataDamaged,
 )
-from drawpoint.format.manifest import SampleTable
 from drawpoint_store import (
-    DomainSample,
     FileMap,
-    SampleEntry,
     StoreManifest,
     ZarrChunkReader,
     ZarrStoreWriter,
     build_domain_layouts,
 )
-from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES
+from foreign import write_foreign
 
 SAMPLE = "param0/run"
 LARGE = LEAST_DOCUMENT_BYTES + 1
@@ -98,21 +94,22 @@ def test_a_file_that_links_out_of_the_store_is_refused(root: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", READS)
-@pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
-def test_what_is_no_regular_file_is_refused_at_once(
-    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
-) -> None:
-    (root / name).unlink()
-    if kind == "fifo":
-        os.mkfifo(root / name)
-    elif kind == "device":
-        (root / name).symlink_to("/dev/zero")
-    elif kind == "folder":
-        (root / name).mkdir()
-    else:
-        monkeypatch.chdir((root / name).parent)  # the address of a socket is short
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind((root / name).name)
+def test_what_is_no_regular_file_is_refused_at_once(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path = root / name
+    monkeypatch.chdir(path.parent)  # the address of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        makes: list[Callable[[], object]] = [
+            lambda: os.mkfifo(path),
+            lambda: path.symlink_to("/dev/zero"),
+            lambda: listener.bind(path.name),
+        ]
+        for make in makes:
+            path.unlink()
+            make()
+            with pytest.raises(DrawpointError):
+                READS[name](root)
+    path.unlink()
+    path.mkdir()
     with pytest.raises(DrawpointError):
         READS[name](root)
 
@@ -173,109 +170,85 @@ def test_a_root_that_is_a_link_may_lead_to_another_folder_later(root: Path, tmp_
     assert reader.read_sample("param1/run", fields=["surface_pressure"])["surface_pressure"].numel()
 
 
-def test_a_group_weighs_what_lies_in_the_store_also_behind_links(root: Path, tmp_path: Path) -> None:
-    group = root / f"{SAMPLE}.zarr"
-    whole = describe_store(root)["stored_bytes"]
-    weight = sum(path.stat().st_size for path in group.rglob("*") if path.is_file())
-    (root / SHARD).rename(root / "shared")
-    (root / SHARD).symlink_to(root / "shared")
-    assert describe_store(root)["stored_bytes"] == whole
-    shutil.move(group, tmp_path / "outside.zarr")
-    group.symlink_to(tmp_path / "outside.zarr")
-    assert describe_store(root)["stored_bytes"] == whole - weight
+# An array that is left to zarr-python: not sharded, as other writers may have it, one object a chunk
 
 
-class TestAnArrayThatIsLeftToZarrPython:
-    """Not sharded, as other writers may have it: one object a chunk."""
-
-    N_POINTS, CHUNK = 10_000, 4096
-
-    def write(self, root: Path, *compressors: Any, filters: Any = None) -> np.ndarray[Any, Any]:
-        values = np.random.default_rng(0).standard_normal((self.N_POINTS, 3)).astype("float32")
-        zarr.create_group(root / "a.zarr")
-        array = zarr.create_array(
-            root / "a.zarr",
-            name="surface/position",
-            shape=values.shape,
-            dtype="float32",
-            chunks=(self.CHUNK, 3),
-            compressors=compressors or None,
-            filters=filters,
-        )
-        array[:] = values
-        grid = DomainSample(n_points=self.N_POINTS, chunk_points=self.CHUNK, shard_points=self.CHUNK, n_chunks=3)
-        StoreManifest(
-            dataset_name="foreign",
-            shuffle_seed=0,
-            domains=build_domain_layouts(FileMap(surface_position="x")),
-            samples=SampleTable({"a": SampleEntry(relpath="a.zarr", domains={"surface": grid})}),
-        ).save(root)
-        return values
-
-    @pytest.mark.parametrize(
-        "compressors",
-        [
-            [],
-            [zc.GzipCodec()],
-            [zc.ZstdCodec(checksum=True)],
-            [zc.BloscCodec(cname="lz4"), zc.Crc32cCodec()],
-            [zc.Crc32cCodec(), zc.GzipCodec(), zc.ZstdCodec(), zc.BloscCodec()],
-        ],
-        ids=len,
+def write_unsharded(root: Path, *compressors: Any, filters: Any = None) -> np.ndarray[Any, Any]:
+    values = np.random.default_rng(0).standard_normal((10_000, 3)).astype("float32")
+    write_foreign(
+        root,
+        {"a": {"surface_position": values}},
+        build_domain_layouts(FileMap(surface_position="x")),
+        chunk=4096,
+        sharded=False,
+        consolidated=False,
+        compressors=compressors or None,
+        filters=filters,
     )
-    def test_reads_as_it_was_written(self, tmp_path: Path, compressors: list[Any]) -> None:
-        for filters in (None, [zc.TransposeCodec(order=(1, 0))]):
-            root = tmp_path / str(bool(filters))
-            values = self.write(root, *compressors, filters=filters)
-            assert np.array_equal(ZarrChunkReader(root).read_sample("a")["surface_position"].numpy(), values)
+    return values
 
-    def test_whose_chunk_stands_for_more_than_a_chunk_is_damaged_before_it_is_decoded(self, tmp_path: Path) -> None:
-        self.write(tmp_path, zc.ZstdCodec())
-        (tmp_path / "a.zarr/surface/position/c/1/0").write_bytes(zstd.compress(bytes(64 * 2**20)))
-        with pytest.raises(ChunkDamaged, match="its zstd frame promises 67108864 bytes"):
+
+CHAINS: list[list[Any]] = [
+    [],
+    [zc.GzipCodec()],
+    [zc.ZstdCodec(checksum=True)],
+    [zc.BloscCodec(cname="lz4"), zc.Crc32cCodec()],
+    [zc.Crc32cCodec(), zc.GzipCodec(), zc.ZstdCodec(), zc.BloscCodec()],
+]
+
+
+@pytest.mark.parametrize("compressors", CHAINS)
+def test_an_unsharded_array_reads_as_it_was_written(tmp_path: Path, compressors: list[Any]) -> None:
+    for filters in (None, [zc.TransposeCodec(order=(1, 0))]):
+        root = tmp_path / str(bool(filters))
+        values = write_unsharded(root, *compressors, filters=filters)
+        assert np.array_equal(ZarrChunkReader(root).read_sample("a")["surface_position"].numpy(), values)
+
+
+def test_an_unsharded_chunk_that_stands_for_more_than_a_chunk_is_damaged_before_it_is_decoded(tmp_path: Path) -> None:
+    write_unsharded(tmp_path, zc.ZstdCodec())
+    (tmp_path / "a.zarr/surface/position/c/1/0").write_bytes(zstd.compress(bytes(64 * 2**20)))
+    with pytest.raises(ChunkDamaged, match="its zstd frame promises 67108864 bytes"):
+        ZarrChunkReader(tmp_path).read_sample("a")
+
+
+def test_an_unsharded_array_with_a_codec_that_cannot_be_bounded_is_refused_by_name(tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # zarr-python's own: other readers may not have the codec
+        write_unsharded(tmp_path, LZ4())
+        with pytest.raises(ChunkDamaged, match=r"the codec 'numcodecs\.lz4', and what can be read is blosc, bytes"):
             ZarrChunkReader(tmp_path).read_sample("a")
 
-    def test_with_a_codec_that_cannot_be_bounded_is_refused_by_name(self, tmp_path: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # zarr-python's own: other readers may not have the codec
-            self.write(tmp_path, LZ4())
-            with pytest.raises(ChunkDamaged, match=r"the codec 'numcodecs\.lz4', and what can be read is blosc, bytes"):
-                ZarrChunkReader(tmp_path).read_sample("a")
 
-    def test_whose_chunks_are_larger_than_any_chunk_is_refused(self, tmp_path: Path) -> None:
-        self.write(tmp_path)
-        path = tmp_path / "a.zarr/surface/position/zarr.json"
-        document = json.loads(path.read_text())
-        document["chunk_grid"]["configuration"]["chunk_shape"] = [2**28, 3]
-        path.write_text(json.dumps(document))
-        with pytest.raises(DataDamaged, match="1,073,741,824 are the most"):
-            ZarrChunkReader(tmp_path).read_sample("a")
+def test_absurd_metadata_of_an_unsharded_array_is_refused(tmp_path: Path) -> None:
+    write_unsharded(tmp_path)
+    path = tmp_path / "a.zarr/surface/position/zarr.json"
+    whole = path.read_text()
+    document = json.loads(whole)
+    document["chunk_grid"]["configuration"]["chunk_shape"] = [2**28, 3]
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataDamaged, match="1,073,741,824 are the most"):
+        ZarrChunkReader(tmp_path).read_sample("a")
+    path.write_text('{"x": [' + "[]," * 2**20 + "[]], " + whole.removeprefix("{"))
+    with pytest.raises(DataDamaged, match="more than such a document has"):
+        ZarrChunkReader(tmp_path).read_sample("a")
 
-    @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
-    def test_whose_file_is_larger_than_it_can_be_is_not_read(self, tmp_path: Path, name: str) -> None:
-        self.write(tmp_path)
-        os.truncate(tmp_path / "a.zarr/surface/position" / name, 512 * 2**20)  # sparse: no more space than before
-        with pytest.raises(DataDamaged, match=r"has 536,870,912 bytes, and .* most"):
-            ZarrChunkReader(tmp_path).read_sample("a")
 
-    def test_whose_metadata_would_parse_into_more_than_it_is_worth_is_not_read(self, tmp_path: Path) -> None:
-        self.write(tmp_path)
-        path = tmp_path / "a.zarr/surface/position/zarr.json"
-        rest = path.read_text().removeprefix("{")
-        path.write_text('{"x": [' + "[]," * 2**20 + "[]], " + rest)
-        with pytest.raises(DataDamaged, match="more than such a document has"):
-            ZarrChunkReader(tmp_path).read_sample("a")
-
-    @pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
-    def test_is_not_read_through_a_link_that_leaves_the_store(self, tmp_path: Path, name: str) -> None:
-        root = tmp_path / "store"
-        self.write(root)
-        path = root / "a.zarr/surface/position" / name
-        shutil.move(path, tmp_path / "outside")
-        path.symlink_to(tmp_path / "outside")
-        with pytest.raises(DataDamaged, match=r"leads out of .* by a link") as caught:
-            ZarrChunkReader(root).read_sample("a")
-        assert caught.value.sample == "a"
+@pytest.mark.parametrize("name", ["c/1/0", "zarr.json"])
+def test_an_unsharded_file_that_is_a_link_out_of_the_store_or_larger_than_it_can_be_is_not_read(
+    tmp_path: Path, name: str
+) -> None:
+    root, outside = tmp_path / "store", tmp_path / "outside"
+    write_unsharded(root)
+    path = root / "a.zarr/surface/position" / name
+    shutil.move(path, outside)
+    path.symlink_to(outside)
+    with pytest.raises(DataDamaged, match=r"leads out of .* by a link") as caught:
+        ZarrChunkReader(root).read_sample("a")
+    assert caught.value.sample == "a"
+    outside.replace(path)
+    os.truncate(path, 512 * 2**20)  # sparse: no more space than before
+    with pytest.raises(DataDamaged, match=r"has 536,870,912 bytes, and .* most"):
+        ZarrChunkReader(root).read_sample("a")
 
 
 @pytest.mark.parametrize("half", [rb"\ud800", rb"\udc00\ud800", b"\xed\xa0\x80", b"\xff"])

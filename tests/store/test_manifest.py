@@ -19,7 +19,6 @@ import drawpoint
 from drawpoint.errors import InvalidManifest, StoreNotFound
 from drawpoint_store import (
     ArrayLayout,
-    DomainLayout,
     DomainSample,
     FileMap,
     SampleEntry,
@@ -112,13 +111,16 @@ def test_the_bytes_of_a_manifest_are_golden_in_whatever_order_samples_were_added
         assert manifest.to_json().decode() == GOLDEN
 
 
-def test_a_manifest_survives_saving_and_loading(tmp_path: Path) -> None:
-    assert made().save(tmp_path) == f"{tmp_path}/manifest.json"
+def test_a_manifest_survives_saving_loading_pickling_and_copying(tmp_path: Path) -> None:
+    manifest = made()
+    assert manifest.save(tmp_path) == f"{tmp_path}/manifest.json"
     assert (tmp_path / StoreManifest.MANIFEST_NAME).read_text() == GOLDEN
     loaded = StoreManifest.load(tmp_path)
-    assert (loaded.samples, loaded.domains) == (made().samples, made().domains)
-    assert loaded.to_json().decode() == GOLDEN
-    assert isinstance(loaded, drawpoint.StoreManifest)
+    for other in (loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(manifest), copy.copy(manifest)):
+        assert isinstance(other, drawpoint.StoreManifest)
+        assert (dict(other.samples), other.domains) == (dict(manifest.samples), manifest.domains)
+        assert other.to_json().decode() == GOLDEN
+        assert other.revision == manifest.revision
 
 
 def change_samples(manifest: StoreManifest, sample_id: str, **update: Any) -> None:
@@ -202,25 +204,12 @@ def test_an_entry_that_was_looked_up_refuses_changes_that_the_manifest_would_not
 def test_an_entry_is_changed_by_assigning_another_one() -> None:
     manifest = made()
     entry = manifest.samples["b/ü"]
-    manifest.samples["b/ü"] = entry.model_copy(update={"relpath": "elsewhere.zarr"})
-    assert manifest.samples["b/ü"].relpath == "elsewhere.zarr"
     for own in (copy.deepcopy(entry), pickle.loads(pickle.dumps(entry))):
         assert own == entry
         own.domains["surface"] = DomainSample(**{**GRID, "shard_points": 4})  # nobody else's
         manifest.samples["b/ü"] = own
         assert manifest.samples["b/ü"].domains["surface"].shard_points == 4
     assert entry.domains["surface"].shard_points == 12
-
-
-@pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy, copy.copy])
-def test_a_copy_keeps_samples_and_revision(tmp_path: Path, copied: Any) -> None:
-    data = json.dumps(document(), indent=7).encode()
-    for manifest in (made(), load(tmp_path, data)):
-        other = copied(manifest)
-        assert type(other) is StoreManifest
-        assert other.revision == manifest.revision
-        assert dict(other.samples) == dict(manifest.samples)
-        assert other.domains == manifest.domains
 
 
 def test_extra_keys_are_ignored_at_every_level(tmp_path: Path) -> None:
@@ -275,15 +264,6 @@ def test_a_path_that_could_leave_the_store_is_refused(tmp_path: Path, path: str)
     assert manifest.to_json().decode() == GOLDEN
 
 
-@pytest.mark.parametrize(
-    "path", ["a", "a.zarr", "a/b c.zarr", "ü/é", "...", "a..b", "a/b:c", ".hidden", "100%", "a#b?c"]
-)
-def test_other_paths_are_taken(tmp_path: Path, path: str) -> None:
-    plain = document()
-    plain["samples"]["a"]["relpath"] = path
-    assert load(tmp_path, plain).samples["a"].relpath == path
-
-
 BAD_GRIDS: list[dict[str, Any]] = [
     {"n_chunks": 2}, {"n_points": 0}, {"n_points": -10}, {"chunk_points": 0, "n_chunks": 1},
     {"chunk_points": -4, "n_chunks": -2}, {"shard_points": 0}, {"shard_points": 10}, {"n_points": "many"},
@@ -299,38 +279,6 @@ def test_a_grid_that_does_not_add_up_is_refused(tmp_path: Path, change: dict[str
         load(tmp_path, wrong)
     with pytest.raises(ValueError):
         DomainSample(**{**GRID, **change})
-
-
-WRONG = [None, "x", "", -1, 0, 2**70, 1.5, True, [], ["x"], {}, {"x": 1}, "\x1b[31m" * 100]
-PLACES = [
-    *(
-        (name,)
-        for name in ("dataset_name", "shuffle_seed", "coords_dtype", "compressor", "domains", "samples", "retired")
-    ),
-    *(("domains", "surface", name) for name in ("position", "arrays")),
-    *(("domains", "surface", "arrays", "surface_pressure", name) for name in ("array_name", "field", "dtype", "dim")),
-    *(("samples", "b/ü", name) for name in ("relpath", "domains", "digest")),
-    *(("samples", "b/ü", "domains", "surface", name) for name in GRID),
-]
-
-
-@pytest.mark.parametrize("place", PLACES, ids=".".join)
-def test_whatever_is_refused_is_named_in_our_own_words(place: tuple[str, ...]) -> None:
-    refused = []
-    for value in WRONG:
-        wrong = found = document()
-        for name in place[:-1]:
-            found = found[name]
-        found[place[-1]] = value
-        try:
-            StoreManifest.from_json(json.dumps(wrong).encode())
-        except InvalidManifest as error:
-            refused.append(str(error))
-    assert refused
-    for words in refused:
-        assert not re.search("Input|Field |valid |Unable|dictionary|instance|another value", words)
-        assert words.isprintable()
-        assert len(words) < 1000
 
 
 CONTRADICTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -394,7 +342,7 @@ def test_damaged_bytes_are_refused_as_a_manifest(tmp_path: Path, data: bytes) ->
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-1, 1) | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
@@ -406,9 +354,9 @@ def paths_of(value: Any) -> list[list[str]]:
     return [path for key in value for path in ([key], *([key, *rest] for rest in paths_of(value[key])))]
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(st.sampled_from(paths_of(json.loads(GOLDEN))), json_values)
-def test_any_value_in_any_place_gives_a_manifest_or_a_refusal(path: list[str], value: Any) -> None:
+def test_any_value_in_any_place_gives_a_manifest_or_a_refusal_in_our_own_words(path: list[str], value: Any) -> None:
     content = document()
     place = content
     for key in path[:-1]:
@@ -416,7 +364,11 @@ def test_any_value_in_any_place_gives_a_manifest_or_a_refusal(path: list[str], v
     place[path[-1]] = value
     try:
         manifest = StoreManifest.from_json(json.dumps(content).encode())
-    except InvalidManifest:
+    except InvalidManifest as error:
+        words = str(error)
+        assert not re.search("Input|Field |valid |Unable|dictionary|instance|another value|pydantic", words)
+        assert words.isprintable()
+        assert len(words) < 1000
         return
     assert StoreManifest.from_json(manifest.to_json()).to_json() == manifest.to_json()
 
@@ -426,18 +378,3 @@ def test_a_store_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     for root in (tmp_path / "nowhere", str(tmp_path / "nowhere"), tmp_path / "file"):
         with pytest.raises(StoreNotFound, match=r"there is no store at .*(nowhere|file)"):
             StoreManifest.load(root)
-
-
-@pytest.mark.parametrize(
-    ("model", "given", "reason"),
-    [
-        (StoreManifest, {"dataset_name": "x"}, "StoreManifest is refused: shuffle_seed, domains: they are required."),
-        (SampleEntry, {"relpath": "a", "domains": {"surface": {"n_points": 1}}}, "domains.surface.chunk_points, "),
-        (DomainSample, {**GRID, "n_points": "x"}, "n_points: it must be an integer, not 'x'."),
-        (DomainLayout, {"position": "a", "arrays": {}}, "position names 'a', which is none of its arrays (none)."),
-    ],
-)
-def test_what_is_wrong_with_a_part_is_said_in_our_own_words(model: Any, given: dict[str, Any], reason: str) -> None:
-    with pytest.raises(InvalidManifest, match=re.escape(reason)) as refused:
-        model(**given)
-    assert "pydantic" not in str(refused.value)

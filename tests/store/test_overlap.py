@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.storage import open_storage
 from s3 import Bucket
+from small import same
 from trees import run_tensors, write_run
 
 RUNS = ("a", "b", "c")
+Interpose = Callable[[Callable[[], object]], list[object]]
 MOMENTS = [(Journal, "add", 1), (Journal, "add", 3), (Journal, "write_report", 1), (StoreManifest, "save", 1)]
 """Where the second conversion runs from its beginning to its end: within the first, at the given call of these."""
 
@@ -44,21 +47,23 @@ def writer_at(root: str, **settings: Any) -> ZarrStoreWriter:
     return ZarrStoreWriter(root, detect_filemap(run_tensors()), "made", **{"chunk_points": 64, **settings})
 
 
-def interpose(
-    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, call: int, work: Callable[[], object]
-) -> list[object]:
-    """Do `work` just before the given call of a method, and return the list that what it returns comes into."""
-    original, calls, returned = getattr(owner, name), [0], []
+@pytest.fixture(params=MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
+def interpose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Interpose:
+    """Return what has work done within the conversion that comes, and returns the list that its result comes into."""
+    owner, name, call = request.param
+    original, calls, returned = getattr(owner, name), itertools.count(1), []
 
-    def interposed(*arguments: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == call:
-            monkeypatch.setattr(owner, name, original)
-            returned.append(work())
-        return original(*arguments)
+    def during(work: Callable[[], object]) -> list[object]:
+        def interposed(*arguments: Any) -> Any:
+            if next(calls) == call:
+                monkeypatch.setattr(owner, name, original)
+                returned.append(work())
+            return original(*arguments)
 
-    monkeypatch.setattr(owner, name, interposed)
-    return returned
+        monkeypatch.setattr(owner, name, interposed)
+        return returned
+
+    return during
 
 
 def assert_holds(root: str, source: Path, ids: tuple[str, ...] = RUNS) -> None:
@@ -74,63 +79,57 @@ def records(root: str) -> list[str]:
     return [name for name in names if name.endswith(".json")]
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
-class TestTwoConversionsThatOverlap:
-    def test_and_differ_in_their_sources_publish_one_and_refuse_the_other(
-        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
-    ) -> None:
-        one, two = sources
-        interpose(monkeypatch, *moment, lambda: convert(two, writer_at(root)))
-        with pytest.raises(RevisionChanged, match=r"another process published .* run the same command again"):
-            convert(one, writer_at(root))
-        assert_holds(root, two)
-
-    def test_and_differ_in_their_settings_publish_one_and_refuse_the_other(
-        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
-    ) -> None:
-        one, _ = sources
-        interpose(monkeypatch, *moment, lambda: convert(one, writer_at(root, shuffle_seed=1, chunk_points=32)))
-        with pytest.raises(RevisionChanged):
-            convert(one, writer_at(root))
-        assert_holds(root, one)
-        assert StoreManifest.load(root).shuffle_seed == 1
-        assert convert(one, writer_at(root), existing="overwrite").resumed == 3  # its own work was not lost
-        assert_holds(root, one)
-        assert StoreManifest.load(root).shuffle_seed == 0
-        assert len(find_leftovers(root, StoreManifest.load(root))) == 3
-
-    def test_and_are_equal_agree(
-        self, root: str, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str, int]
-    ) -> None:
-        one, _ = sources
-        inner = interpose(monkeypatch, *moment, lambda: convert(one, writer_at(root)))
-        outer = convert(one, writer_at(root))
-        (report,) = inner
-        assert isinstance(report, ConversionReport)
-        assert report.revision == outer.revision == StoreManifest.load(root).revision
-        assert_holds(root, one)
-        assert find_leftovers(root, StoreManifest.load(root)) == []
-        assert records(root) == []
-
-    def test_and_append_lose_neither_s_samples(
-        self,
-        root: str,
-        sources: tuple[Path, Path],
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        moment: tuple[type, str, int],
-    ) -> None:
-        one, _ = sources
+def test_conversions_that_overlap_and_differ_in_their_sources_publish_one_and_refuse_the_other(
+    root: str, sources: tuple[Path, Path], interpose: Interpose
+) -> None:
+    one, two = sources
+    interpose(lambda: convert(two, writer_at(root)))
+    with pytest.raises(RevisionChanged, match=r"another process published .* run the same command again"):
         convert(one, writer_at(root))
-        for number, name in enumerate(("x1", "x2", "x3", "y")):
-            write_run(tmp_path / name[0] / name, 20 + number)
-        interpose(monkeypatch, *moment, lambda: convert(tmp_path / "y", writer_at(root), existing="append"))
-        with pytest.raises(RevisionChanged):
-            convert(tmp_path / "x", writer_at(root), existing="append")
-        assert sorted(StoreManifest.load(root).samples) == [*RUNS, "y"]
-        again = convert(tmp_path / "x", writer_at(root), existing="append")
-        assert again.resumed == 3
-        assert sorted(StoreManifest.load(root).samples) == [*RUNS, "x1", "x2", "x3", "y"]
+    assert_holds(root, two)
+
+
+def test_conversions_that_overlap_and_differ_in_their_settings_publish_one_and_refuse_the_other(
+    root: str, sources: tuple[Path, Path], interpose: Interpose
+) -> None:
+    one, _ = sources
+    interpose(lambda: convert(one, writer_at(root, shuffle_seed=1, chunk_points=32)))
+    with pytest.raises(RevisionChanged):
+        convert(one, writer_at(root))
+    assert_holds(root, one)
+    assert StoreManifest.load(root).shuffle_seed == 1
+    assert convert(one, writer_at(root), existing="overwrite").resumed == 3  # its own work was not lost
+    assert_holds(root, one)
+    assert StoreManifest.load(root).shuffle_seed == 0
+    assert len(find_leftovers(root, StoreManifest.load(root))) == 3
+
+
+def test_equal_conversions_that_overlap_agree(root: str, sources: tuple[Path, Path], interpose: Interpose) -> None:
+    one, _ = sources
+    inner = interpose(lambda: convert(one, writer_at(root)))
+    outer = convert(one, writer_at(root))
+    (report,) = inner
+    assert isinstance(report, ConversionReport)
+    assert report.revision == outer.revision == StoreManifest.load(root).revision
+    assert_holds(root, one)
+    assert find_leftovers(root, StoreManifest.load(root)) == []
+    assert records(root) == []
+
+
+def test_appends_that_overlap_lose_neither_s_samples(
+    root: str, sources: tuple[Path, Path], tmp_path: Path, interpose: Interpose
+) -> None:
+    one, _ = sources
+    convert(one, writer_at(root))
+    for number, name in enumerate(("x1", "x2", "x3", "y")):
+        write_run(tmp_path / name[0] / name, 20 + number)
+    interpose(lambda: convert(tmp_path / "y", writer_at(root), existing="append"))
+    with pytest.raises(RevisionChanged):
+        convert(tmp_path / "x", writer_at(root), existing="append")
+    assert sorted(StoreManifest.load(root).samples) == [*RUNS, "y"]
+    again = convert(tmp_path / "x", writer_at(root), existing="append")
+    assert again.resumed == 3
+    assert sorted(StoreManifest.load(root).samples) == [*RUNS, "x1", "x2", "x3", "y"]
 
 
 def test_a_reader_of_a_store_that_is_written_again_with_the_same_values_reads_on(
@@ -145,4 +144,4 @@ def test_a_reader_of_a_store_that_is_written_again_with_the_same_values_reads_on
     assert_holds(root, one)
     assert StoreManifest.load(root).samples == reader.manifest.samples
     again = reader.read_sample("a", {"surface": 50}, seed=1)
-    assert all(again[field].equal(tensor) for field, tensor in before.items())
+    assert same(again, before)

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-import safetensors.torch
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,14 +61,6 @@ def tensor(shape: Any, begin: Any, end: Any, dtype: Any = "F32") -> dict[str, An
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def filled(tensors: list[TensorSpec], metadata: dict[str, str], seed: int = 0) -> bytearray:
-    payload = allocate(tensors, metadata)
-    rng = np.random.default_rng(seed)
-    for view in payload.tensors.values():
-        view[...] = rng.standard_normal(view.shape)
-    return payload.body
-
-
 def test_the_bytes_of_a_small_body_are_golden() -> None:
     padding = b" " * (-len(SMALL_HEADER) % 8)
     data = np.array([7], "<f8").tobytes() + np.array([4, 5, 6], "<f4").tobytes() + np.array([1, 2, 3], "<f2").tobytes()
@@ -78,14 +68,17 @@ def test_the_bytes_of_a_small_body_are_golden() -> None:
     assert bytes(small_body()) == expected
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(specs, metadatas)
 def test_the_safetensors_library_reads_the_same_tensors_and_metadata(
     tmp_path_factory: pytest.TempPathFactory, tensors: list[TensorSpec], metadata: dict[str, str]
 ) -> None:
-    body = filled(tensors, metadata)
-    ours, read_metadata = parse(body)
-    theirs = safetensors.numpy.load(bytes(body))
+    payload = allocate(tensors, metadata)
+    rng = np.random.default_rng(0)
+    for view in payload.tensors.values():
+        view[...] = rng.standard_normal(view.shape)
+    ours, read_metadata = parse(payload.body)
+    theirs = safetensors.numpy.load(bytes(payload.body))
     assert read_metadata == metadata
     assert ours.keys() == theirs.keys() == {spec.name for spec in tensors}
     for spec in tensors:
@@ -93,25 +86,18 @@ def test_the_safetensors_library_reads_the_same_tensors_and_metadata(
         assert ours[spec.name].dtype == theirs[spec.name].dtype == np.dtype(spec.dtype)
         assert ours[spec.name].tobytes() == theirs[spec.name].tobytes()
     path = tmp_path_factory.getbasetemp() / "body.safetensors"
-    path.write_bytes(body)
+    path.write_bytes(payload.body)
     with safetensors.safe_open(path, "np") as file:
         assert (file.metadata() or {}) == metadata
 
 
-def test_torch_loads_a_body_as_it_comes() -> None:
-    loaded = safetensors.torch.load(bytes(small_body()))
-    assert loaded["surface_pressure"].dtype == torch.float16
-    assert loaded["surface_position"].tolist() == [[4, 5, 6]]
-
-
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(specs, metadatas)
 def test_what_the_library_writes_parses_here(tensors: list[TensorSpec], metadata: dict[str, str]) -> None:
     rng = np.random.default_rng(3)
     arrays = {spec.name: rng.standard_normal(spec.shape).astype(spec.dtype) for spec in tensors}
-    parsed, read_metadata = parse(
-        bytearray(safetensors.numpy.save(arrays, metadata or None))
-    )  # {} makes it write no JSON
+    body = safetensors.numpy.save(arrays, metadata or None)  # {} makes it write no JSON
+    parsed, read_metadata = parse(bytearray(body))
     assert read_metadata == metadata
     assert parsed.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -119,23 +105,16 @@ def test_what_the_library_writes_parses_here(tensors: list[TensorSpec], metadata
         assert parsed[name].tobytes() == array.tobytes()
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(specs, metadatas)
-def test_a_body_is_measured_without_being_made(tensors: list[TensorSpec], metadata: dict[str, str]) -> None:
-    body = allocate(tensors, metadata).body
-    assert measure(tensors, metadata) == len(body)
-    assert len(body) == 8 + int.from_bytes(body[:8], "little") + sum(spec.nbytes for spec in tensors)
-
-
-@settings(max_examples=100)
-@given(specs, metadatas)
-def test_the_header_ends_on_eight_bytes_and_every_tensor_is_aligned(
+def test_a_body_is_as_long_as_was_measured_and_every_tensor_is_aligned(
     tensors: list[TensorSpec], metadata: dict[str, str]
 ) -> None:
-    payload = allocate(tensors, metadata)
-    start = 8 + int.from_bytes(payload.body[:8], "little")
+    body = allocate(tensors, metadata).body
+    start = 8 + int.from_bytes(body[:8], "little")
+    assert measure(tensors, metadata) == len(body) == start + sum(spec.nbytes for spec in tensors)
     assert start % 8 == 0
-    header = json.loads(payload.body[8:start])
+    header = json.loads(body[8:start])
     for spec in tensors:
         assert header[spec.name]["data_offsets"][0] % np.dtype(spec.dtype).itemsize == 0
 
@@ -154,29 +133,20 @@ def test_nothing_is_copied_on_either_side() -> None:
 
 HOSTILE: dict[str, bytearray] = {
     "nothing": bytearray(),
-    "seven bytes": bytearray(7),
     "no header at all": body_of(b""),
-    "a header longer than the body": bytearray((100).to_bytes(8, "little") + b"{}"),
     "a header of the longest length there is": bytearray(b"\xff" * 8 + b"{}"),
     "not UTF-8": body_of(b'{"\xff":1}'),
-    "UTF-16": body_of('{"a":1}'.encode("utf-16")),
     "no JSON": body_of(b"{"),
     "nested too deep": body_of(b"[" * 100_000),
     "a list": body_of([]),
-    "a number": body_of(5),
-    "null": body_of(None),
-    "a text": body_of("__metadata__"),
     "a number of 5,000 digits": body_of(b'{"a":' + b"9" * 5000 + b"}"),
     "a tensor that is no object": body_of({"a": [1]}),
     "a tensor without a shape": body_of({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4)),
     "a tensor without offsets": body_of({"a": {"dtype": "F32", "shape": [1]}}, bytes(4)),
     "three offsets": body_of({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}, bytes(4)),
-    "offsets of text": body_of({"a": {"dtype": "F32", "shape": [1], "data_offsets": "04"}}, bytes(4)),
     "an unknown dtype": body_of({"a": tensor([1], 0, 4, "I32")}, bytes(4)),
     "a dtype that is a list": body_of({"a": tensor([1], 0, 4, ["F32"])}, bytes(4)),
-    "a shape that is a number": body_of({"a": tensor(1, 0, 4)}, bytes(4)),
     "a shape of bools": body_of({"a": tensor([True], 0, 4)}, bytes(4)),
-    "a shape of floats": body_of({"a": tensor([1.0], 0, 4)}, bytes(4)),
     "a shape of NaN": body_of({"a": tensor([math.nan], 0, 4)}, bytes(4)),
     "a negative shape": body_of({"a": tensor([-1, -1], 0, 4)}, bytes(4)),
     "a shape that overflows": body_of({"a": tensor([2**32, 2**32], 0, 0)}),
@@ -187,11 +157,9 @@ HOSTILE: dict[str, bytearray] = {
     "offsets into the header": body_of({"a": tensor([1], -4, 0)}),
     "offsets beyond the body": body_of({"a": tensor([1], 0, 4)}),
     "offsets beyond any body": body_of({"a": tensor([1], 2**70, 2**70 + 4)}, bytes(4)),
-    "offsets that fall": body_of({"a": tensor([1], 4, 0)}, bytes(4)),
     "offsets of another size": body_of({"a": tensor([1], 0, 8)}, bytes(8)),
     "overlapping tensors": body_of({"a": tensor([1], 0, 4), "b": tensor([1], 0, 4)}, bytes(8)),
     "tensors that overlap in part": body_of({"a": tensor([2], 0, 8), "b": tensor([1], 4, 8)}, bytes(12)),
-    "a gap before the first": body_of({"a": tensor([1], 4, 8)}, bytes(8)),
     "a gap between two": body_of({"a": tensor([1], 0, 4), "b": tensor([1], 8, 12)}, bytes(12)),
     "bytes behind the last": body_of({"a": tensor([1], 0, 4)}, bytes(5)),
     "bytes without a tensor": body_of({}, bytes(1)),
@@ -199,7 +167,6 @@ HOSTILE: dict[str, bytearray] = {
         b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
         bytes(4),
     ),
-    "metadata that is a number": body_of({"__metadata__": 5}),
     "metadata of numbers": body_of({"__metadata__": {"seed": 5}}),
 }
 
@@ -218,22 +185,21 @@ def test_every_truncation_of_a_body_is_refused() -> None:
             parse(body[:length])
 
 
+@settings(max_examples=200)
+@given(st.binary(max_size=60), st.binary(max_size=40), st.integers(0, 8 + len(SMALL_HEADER) - 1), st.integers(0, 255))
+def test_any_bytes_give_tensors_or_response_damaged(header: bytes, data: bytes, place: int, value: int) -> None:
+    changed = small_body()
+    changed[place] = value
+    for body in (bytearray(header + data), body_of(header, data), changed):
+        with contextlib.suppress(ResponseDamaged):
+            assert sum(array.nbytes for array in parse(body)[0].values()) <= len(body)
+
+
 def test_the_length_of_a_header_is_capped_as_in_the_library() -> None:
     body = bytearray(MAX_HEADER_BYTES + 1 + 8)
     body[:8] = (MAX_HEADER_BYTES + 1).to_bytes(8, "little")
     with pytest.raises(ResponseDamaged, match="claims"):
         parse(body)
-
-
-@settings(max_examples=400)
-@given(st.binary(max_size=60), st.binary(max_size=40))
-def test_any_bytes_give_tensors_or_response_damaged(header: bytes, data: bytes) -> None:
-    for body in (bytearray(header + data), body_of(header, data)):
-        try:
-            tensors, _ = parse(body)
-        except ResponseDamaged:
-            continue
-        assert sum(array.nbytes for array in tensors.values()) <= len(body)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -243,7 +209,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "__metadata__"]),
@@ -273,15 +239,6 @@ def test_any_header_gives_disjoint_tensors_or_response_damaged(header: dict[str,
     begin = len(body) - length
     assert (counted[begin:] == 1).all()
     assert (counted[:begin] == 0).all()
-
-
-@settings(max_examples=200)
-@given(st.integers(0, 10**9), st.integers(0, 255))
-def test_a_flipped_byte_of_the_header_never_escapes_as_another_error(place: int, value: int) -> None:
-    body = small_body()
-    body[place % (8 + len(SMALL_HEADER))] = value
-    with contextlib.suppress(ResponseDamaged):
-        parse(body)
 
 
 def test_the_digest_is_a_content_digest_of_rfc_9530() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,21 +36,6 @@ def test_order_restart_and_threads_change_no_byte(tmp_path: Path) -> None:
     assert write(tmp_path / "threads", sorted(samples), 4) == reference
     assert write(tmp_path / "backwards", sorted(samples)[::-1], 2) == reference
     assert write(tmp_path / "restarted", sorted(samples), 1, restart=True) == reference
-
-
-def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
-    code = (
-        "import pickle, sys; from drawpoint_store import ZarrStoreWriter\n"
-        "kwargs, arrays = pickle.load(sys.stdin.buffer)\n"
-        "writer = ZarrStoreWriter(**kwargs); writer.write_sample('run', arrays); writer.save_manifest()\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    writer = small_writer(tmp_path / "here", field_dtypes={"volume_velocity": "float32"})
-    writer.write_sample("run", small_arrays())
-    writer.save_manifest()
-    kwargs = writer.to_init_kwargs() | {"store_root": str(tmp_path / "there")}
-    subprocess.run([sys.executable, "-c", code], input=pickle.dumps((kwargs, small_arrays())), check=True)
-    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
 
 
 def test_a_writer_is_rebuilt_from_its_arguments(tmp_path: Path) -> None:
@@ -132,17 +115,3 @@ def test_a_damaged_manifest_at_the_root_stops_the_writer(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="is refused"):
         small_writer(tmp_path).write_group("run", small_arrays())
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
-
-
-def test_a_store_in_memory_is_written_and_read(tmp_path: Path) -> None:
-    root = f"memory://{tmp_path.name}"
-    writer, reference = ZarrStoreWriter(root, SMALL, "made", chunk_points=4), small_writer(tmp_path)
-    for each in (writer, reference):
-        each.write_sample("param0/run", small_arrays())
-    assert writer.save_manifest() == f"{root}/manifest.json"
-    there, here = ZarrChunkReader(root), ZarrChunkReader(tmp_path, reference.manifest)
-    assert there.manifest.to_json() == reference.manifest.to_json()
-    for num_points in (None, {"surface": 3, "volume": 9}):
-        assert same(*(reader.read_sample("param0/run", num_points, seed=1) for reader in (there, here)))
-    writer.write_sample("param0/run", small_arrays(seed=1))
-    assert writer.manifest.samples["param0/run"].relpath != "param0/run.zarr"

@@ -9,13 +9,10 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from drawpoint_store import ZarrChunkReader
 from drawpoint_store.inspecting.blocks import map_in_order
-from drawpoint_store.reading import plan_reader
 from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.forks import ForkSafeLock
 from drawpoint_store.storage.local_storage import LocalSource, OpenFiles
@@ -62,32 +59,6 @@ def test_a_process_has_one_event_loop_that_ends_before_the_interpreter_does() ->
     for program, printed in ((FIRST_USES, "1\n"), (AT_EXIT, "['MainThread']\n")):
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout == printed
-
-
-@pytest.mark.usefixtures("frequent_switches")
-def test_a_reader_has_one_pool_of_threads_whoever_reads_first(
-    store_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-
-    class Counted(ThreadPoolExecutor):
-        def __init__(self, *args: Any) -> None:
-            made.append(self)
-            super().__init__(*args)
-
-    monkeypatch.setattr(plan_reader, "ThreadPoolExecutor", Counted)
-    manifest = ZarrChunkReader(store_root).manifest
-
-    def read(_: int) -> None:
-        meeting.wait()
-        reader.read_sample("param0/run", {"surface": 5, "volume": 5}, seed=0)
-
-    for _ in range(10):
-        made.clear()
-        reader, meeting = ZarrChunkReader(store_root, manifest, read_concurrency=2), threading.Barrier(THREADS)
-        with ThreadPoolExecutor(THREADS) as threads:
-            list(threads.map(read, range(THREADS)))
-        assert len(made) == 1
 
 
 def test_a_lock_that_a_thread_held_at_a_fork_is_free_in_the_child() -> None:
