@@ -116,3 +116,26 @@ def test_the_example_of_two_stores_tells_which_tensors_differ(store_root: Path, 
     assert result.returncode == 1, result.stderr
     assert result.stdout.count("equal") == 9
     assert re.findall(r"^(\w+) .*DIFFERS$", result.stdout, flags=re.MULTILINE) == ["volume_pressure"]
+
+
+def run_estimate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(REPOSITORY / "examples" / "estimate_drag.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_example_of_an_estimate_finds_the_drag_within_its_standard_error() -> None:
+    result = run_estimate("--draws", "50")
+    assert result.returncode == 0, result.stderr
+    full, one, many = result.stdout.splitlines()
+    assert full == "drag coefficient of slant_25, all 9858 faces: 0.3176"  # examples/data/ahmed/README.md: 0.318
+    assert one == "one draw of 4096 faces: 0.2716 +- 0.0309"
+    mean, deviation, error, within = (float(number) for number in re.findall(r"0\.\d{4}|\d+(?=%)", many))
+    assert abs(mean - 0.3176) < 3 * error / 50**0.5
+    assert abs(deviation / error - 1) < 0.3
+    assert within >= 85
+
+
+def test_the_example_of_an_estimate_names_a_count_that_is_not_valid() -> None:
+    result = run_estimate("--num-points", "0")
+    assert result.returncode == 1
+    assert result.stderr.startswith("the point count of 'surface' must be an integer in 1..")
