@@ -1,6 +1,6 @@
 """Draws out of a bucket under injected latency: ours, and zarr-python over obstore and over fsspec at their best.
 
-    python tests/benchmarks/bucket_read.py [--latencies 0 5 30 100] [--samples 4]
+    python tests/benchmarks/bucket_read.py
 
 A real S3 server (SeaweedFS) stands behind a proxy of our own that adds a round trip to each request. One draw is
 surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points. Cold: the first draw from a sample
@@ -11,7 +11,6 @@ concurrency raised to 128; over s3fs where that is installed.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import statistics
@@ -33,7 +32,7 @@ from zarr.storage import FsspecStore
 from drawpoint.draw.rows import row_indices
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan, plan_sample
-from drawpoint_store.storage import BucketAccess, open_storage
+from drawpoint_store.storage import BucketAccess, Storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -41,6 +40,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from s3 import ACCESS_KEY, SECRET_KEY, run_s3
 
 COUNTS = {"surface": 4096, "volume": 16384}
+LATENCIES = (0, 5, 30, 100)  # ms
+SAMPLES = 4  # of which one is for warming up
 THREADS = {"obstore": (1, 8), "s3fs": (8,)}
 """One is how noether reads, and takes as long over s3fs; with 8 fields more than 8 have nothing to do."""
 ROOT = "s3://cars/made"
@@ -59,20 +60,28 @@ def delayed(endpoint: str, latency: float) -> Iterator[str]:
             proxy.kill()
 
 
-def ours(endpoint: str, store: ZarrChunkReader) -> Read:
+def storage_at(endpoint: str) -> Storage:
     access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    opened = ZarrChunkReader(open_storage(ROOT, BucketAccess.model_validate(access)), manifest=store.manifest)
-
-    def read(plan: ReadPlan) -> None:
-        opened.read_into(plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()})
-
-    return read
+    return open_storage(ROOT, BucketAccess.model_validate(access))
 
 
-def through_zarr(open_group: Callable[[str], Any], threads: int) -> Read:
+def ours(endpoint: str, store: ZarrChunkReader) -> Read:
+    opened = ZarrChunkReader(storage_at(endpoint), manifest=store.manifest)
+    return lambda plan: opened.read_into(
+        plan, {field: np.empty(array.shape, np.float32) for field, array in plan.arrays.items()}
+    )
+
+
+def through_zarr(kind: str, endpoint: str, threads: int) -> Read:
     """Read as zarr's users do: `oindex` of each field, fields in threads; a group is opened once."""
     pool = ThreadPoolExecutor(threads)
     groups: dict[str, Any] = {}
+
+    def open_group(relpath: str) -> Any:
+        if kind == "obstore":
+            return storage_at(endpoint).open_zarr(relpath)
+        options = {"key": ACCESS_KEY, "secret": SECRET_KEY, "endpoint_url": endpoint}
+        return FsspecStore.from_url(f"{ROOT}/{relpath}", storage_options=options, read_only=True)
 
     def read(plan: ReadPlan) -> None:
         if plan.relpath not in groups:
@@ -86,16 +95,6 @@ def through_zarr(open_group: Callable[[str], Any], threads: int) -> Read:
         list(pool.map(read_field, plan.arrays))
 
     return read
-
-
-def obstore_group(endpoint: str) -> Callable[[str], Any]:
-    access = {"endpoint": endpoint, "region": "us-east-1", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-    return open_storage(ROOT, BucketAccess.model_validate(access)).open_zarr
-
-
-def fsspec_group(endpoint: str) -> Callable[[str], Any]:
-    options = {"key": ACCESS_KEY, "secret": SECRET_KEY, "endpoint_url": endpoint}
-    return lambda relpath: FsspecStore.from_url(f"{ROOT}/{relpath}", storage_options=options, read_only=True)
 
 
 def measure(read: Read, store: ZarrChunkReader) -> tuple[float, float]:
@@ -114,41 +113,31 @@ def measure(read: Read, store: ZarrChunkReader) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--latencies", type=int, nargs="+", default=[0, 5, 30, 100], help="milliseconds; 0 is added")
-    parser.add_argument("--samples", type=int, default=4, help="samples in the store, of which one is for warming up")
-    arguments = parser.parse_args()
     zarr.config.set({"async.concurrency": 128})
-    kinds = {"obstore": obstore_group, **({"s3fs": fsspec_group} if importlib.util.find_spec("s3fs") else {})}
+    kinds = ("obstore", "s3fs") if importlib.util.find_spec("s3fs") else ("obstore",)
     others = {f"zarr-python, {kind}, {threads} threads": (kind, threads) for kind in kinds for threads in THREADS[kind]}
+    times: dict[str, dict[int, tuple[float, float]]] = {way: {} for way in ("drawpoint", *others)}
     with tempfile.TemporaryDirectory() as folder, run_s3("cars") as bucket:
         os.environ.update(bucket.environment)
-        root = write_store(Path(folder, "store"), arguments.samples)
+        root = write_store(Path(folder, "store"), SAMPLES)
         client = open_client(ROOT)
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 client.put(str(path.relative_to(root)), path.read_bytes())
         store = ZarrChunkReader(root)
-        times: dict[tuple[str, int], tuple[float, float]] = {}
-        latencies = sorted({0, *arguments.latencies})
-        for latency in reversed(latencies):  # the work itself last, when the server is warm
+        for latency in reversed(LATENCIES):  # the work itself last, when the server is warm
             with delayed(bucket.endpoint, latency / 1e3) as endpoint:
-                times["drawpoint", latency] = measure(ours(endpoint, store), store)
+                times["drawpoint"][latency] = measure(ours(endpoint, store), store)
                 for way, (kind, threads) in others.items():
-                    times[way, latency] = measure(through_zarr(kinds[kind](endpoint), threads), store)
-    show(times, ["drawpoint", *others], latencies)
-
-
-def show(times: dict[tuple[str, int], tuple[float, float]], ways: list[str], latencies: list[int]) -> None:
-    print("| way, ms cold / warm |", " | ".join(f"L = {latency} ms" for latency in latencies), "|")
-    print("|---|" + "---|" * len(latencies))
-    for way in ways:
-        cells = [f"{times[way, latency][0]:.0f} / {times[way, latency][1]:.0f}" for latency in latencies]
-        print(f"| {way} |", " | ".join(cells), "|")
+                    times[way][latency] = measure(through_zarr(kind, endpoint, threads), store)
+    print("| way, ms cold / warm |", " | ".join(f"L = {latency} ms" for latency in LATENCIES), "|")
+    print("|---|" + "---|" * len(LATENCIES))
+    for way, found in times.items():
+        print(f"| {way} |", " | ".join("{:.0f} / {:.0f}".format(*found[latency]) for latency in LATENCIES), "|")
     print("\n| round trips of drawpoint beyond the work itself | cold (goal 3) | warm (goal 1.3) |\n|---|---|---|")
-    work = times[ways[0], 0]
-    for latency in latencies[1:]:
-        over = [(times[ways[0], latency][kind] - work[kind]) / latency for kind in (0, 1)]
+    ours_at = times["drawpoint"]
+    for latency in LATENCIES[1:]:
+        over = [(ours_at[latency][kind] - ours_at[0][kind]) / latency for kind in (0, 1)]
         print(f"| L = {latency} ms | {over[0]:.2f} | {over[1]:.2f} |")
 
 

@@ -1,6 +1,6 @@
 """Client cost of one response: CPU and median time, our two engines against bare http.client and httpx.
 
-A static server in a process of its own sends the same draw (surface 4096 + volume 16384 points, about 590 kB as
+A static server in a process of its own sends the same draw (surface 4096 + volume 16384 points, about 530 kB as
 stored) again and again over loopback; the ways take turns within each round, so that drift of the machine hits all
 of them alike. CPU is this process's, all threads. Run it with `python tests/benchmarks/client_cpu.py [ROUNDS]`.
 """
@@ -10,57 +10,40 @@ from __future__ import annotations
 import http.client
 import multiprocessing
 import os
+import re
 import socket
 import statistics
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import torch
 
 import drawpoint
-from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry, StoreManifest
 from drawpoint.format.payload import TensorSpec, allocate, content_digest, parse
 from drawpoint.format.tensors import as_float32_each
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from multiprocessing.connection import Connection
+from drawpoint_store import FileMap, SampleEntry, StoreManifest, ZarrStoreWriter
 
 SAMPLE = "run_0"
 SEED = 1
 COUNTS = {"surface": 4096, "volume": 16_384}
-DIMS = {
-    "surface": {"position": 3, "pressure": 1, "friction": 3, "normals": 3},
-    "volume": {"position": 3, "pressure": 1, "velocity": 3, "vorticity": 3},
-}
+FIELDS = (
+    *("surface_position", "surface_pressure", "surface_friction", "surface_normals"),
+    *("volume_position", "volume_pressure", "volume_velocity", "volume_vorticity"),
+)
 REPEATS = 20
 
 
 def make_manifest() -> StoreManifest:
     """Make the manifest of a store with one sample of 150,000 surface and 600,000 volume points."""
-    domains = {}
-    for domain, names in DIMS.items():
-        arrays = {
-            f"{domain}_{name}": ArrayLayout(
-                array_name=f"{domain}/{name}",
-                field=f"{domain}_{name}",
-                dtype="float32" if name == "position" else "float16",
-                dim=dim,
-            )
-            for name, dim in names.items()
-        }
-        domains[domain] = DomainLayout(position=f"{domain}_position", arrays=arrays)
-    grids = {
-        domain: DomainSample(n_points=n, chunk_points=4096, shard_points=-(-n // 4096) * 4096, n_chunks=-(-n // 4096))
-        for domain, n in (("surface", 150_000), ("volume", 600_000))
-    }
-    entry = SampleEntry(relpath=f"{SAMPLE}.zarr", domains=grids)
-    manifest = StoreManifest(dataset_name="static", shuffle_seed=0, domains=domains)
-    manifest.samples[SAMPLE] = entry
-    return manifest
+    writer = ZarrStoreWriter("memory://static", FileMap(**{field: f"{field}.pt" for field in FIELDS}), "static")
+    grids = {"surface": writer.grid(150_000), "volume": writer.grid(600_000)}
+    writer.manifest.samples[SAMPLE] = SampleEntry(relpath=f"{SAMPLE}.zarr", domains=grids)
+    return writer.manifest
 
 
 def make_body(manifest: StoreManifest) -> bytes:
@@ -96,31 +79,24 @@ def serve(report: Connection, manifest_json: bytes, body: bytes, revision: str) 
         if os.fork():
             connection.close()
             continue
-        while request := _read_request(connection):
-            target, request_id = request
-            content = manifest_json if target.endswith(b"/manifest") else body
-            connection.sendall(heads[content] + b"x-request-id: " + request_id + b"\r\n\r\n" + content)
+        head = b""
+        while received := connection.recv(65_536):
+            head += received
+            if head.endswith(b"\r\n\r\n"):
+                content = manifest_json if head.split(b" ", 2)[1].endswith(b"/manifest") else body
+                found = re.search(rb"\r\nx-request-id:([^\r]*)", head, re.IGNORECASE)
+                request_id = found[1] if found else b"none"
+                connection.sendall(heads[content] + b"x-request-id:" + request_id + b"\r\n\r\n" + content)
+                head = b""
         os._exit(0)
-
-
-def _read_request(connection: socket.socket) -> tuple[bytes, bytes] | None:
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        received = connection.recv(65_536)
-        if not received:
-            return None
-        head += received
-    ids = [line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
-    return head.split(b" ", 2)[1], ids[0] if ids else b"none"
 
 
 def list_ways(url: str) -> dict[str, Callable[[], Any]]:
     """Return the ways to get the draw, the baseline first; each returns its tensors."""
-    address = urlsplit(url)
     plain = drawpoint.connect(url).store("static")
     through = drawpoint.connect(url, http2=False).store("static")  # told something: no longer plain
     target = f"/stores/static/samples/{SAMPLE}?surface=4096&volume=16384&seed={SEED}&dtype=stored"
-    bare = http.client.HTTPConnection(address.hostname or "", address.port)
+    bare = http.client.HTTPConnection(urlsplit(url).netloc)
     client = httpx.Client()
 
     def get_bare() -> bytearray:
@@ -133,24 +109,22 @@ def list_ways(url: str) -> dict[str, Callable[[], Any]]:
         response.close()
         return body
 
-    def read_bare() -> Any:
-        return {name: torch.from_numpy(array) for name, array in parse(get_bare())[0].items()}
+    def as_views(body: bytearray) -> Any:
+        return {name: torch.from_numpy(array) for name, array in parse(body)[0].items()}
 
     def read_and_use() -> Any:
         body = get_bare()
         content_digest(body)
         return as_float32_each(parse(body)[0])
 
-    def read_httpx() -> Any:
-        body = bytearray(client.get(url + target).content)
-        return {name: torch.from_numpy(array) for name, array in parse(body)[0].items()}
-
     return {
-        "http.client + zero-copy views (no checks, no float32)": read_bare,
+        "http.client + zero-copy views (no checks, no float32)": lambda: as_views(get_bare()),
         "the same + crc32c + one cast to float32": read_and_use,
         "drawpoint": lambda: plain.read_sample(SAMPLE, COUNTS, seed=SEED),
         "drawpoint through httpx": lambda: through.read_sample(SAMPLE, COUNTS, seed=SEED),
-        "httpx.Client.get + views (no checks, no float32)": read_httpx,
+        "httpx.Client.get + views (no checks, no float32)": lambda: as_views(
+            bytearray(client.get(url + target).content)
+        ),
     }
 
 
@@ -173,7 +147,6 @@ def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[t
 
 
 def main() -> None:
-    """Measure and print a Markdown table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     manifest = make_manifest()
     body = make_body(manifest)

@@ -1,4 +1,4 @@
-"""What compression costs and saves, on real runs: bytes, writing, reading, and time to tensors over disk and a link.
+"""What compression costs and saves, on a real run: bytes, writing, reading, and time to tensors over disk and a link.
 
     python tests/benchmarks/compression.py [RUN_DIRECTORY ...]
 
@@ -9,7 +9,7 @@ fields: the bytes of its chunks read (from the page cache: disk; at 1 Gbit/s: li
 
 from __future__ import annotations
 
-import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,14 +26,22 @@ from drawpoint.format.tensors import as_float32_each
 
 CHUNK = 4096
 DRAWN = {"surface": 4096, "volume": 16384}
+COMPONENTS = 3 + 1 + 3 + 3 + 1  # of the five fields that either domain has
 LINK_BYTES_A_SECOND = 125e6
-ALL_FIELDS = ("volume_vorticity", "surface_area", *FIELDS)
+CODECS = {
+    "none": (b"lz4", 0, blosc.NOSHUFFLE),
+    "blosc-lz4-5": (b"lz4", 5, blosc.SHUFFLE),
+    **{f"blosc-zstd-{level}": (b"zstd", level, blosc.SHUFFLE) for level in range(1, 10)},
+    "blosc-zstd-1 bitshuffle": (b"zstd", 1, blosc.BITSHUFFLE),
+    "blosc-zstd-5 bitshuffle": (b"zstd", 5, blosc.BITSHUFFLE),
+}
+Chunks = list[tuple[str, np.ndarray[Any, Any]]]
 
 
-def chunks_of(run: Path) -> list[tuple[str, np.ndarray[Any, Any]]]:
+def chunks_of(run: Path) -> Chunks:
     """Return (domain, rows) of every chunk of a run, as they are stored."""
     chunks = []
-    for field in ALL_FIELDS:
+    for field in ("volume_vorticity", "surface_area", *FIELDS):
         values = torch.load(run / f"{field}.pt", weights_only=True).numpy()
         domain, _, name = field.partition("_")
         stored = values.reshape(len(values), -1).astype(np.float32 if name == "position" else np.float16)
@@ -46,55 +54,43 @@ def chunks_of(run: Path) -> list[tuple[str, np.ndarray[Any, Any]]]:
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
     """Return the best time of some repeats."""
-    best = float("inf")
+    times = []
     for _ in range(repeats):
         begin = time.perf_counter()
         call()
-        best = min(best, time.perf_counter() - begin)
-    return best
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def encode(chunks: Chunks, codec: tuple[bytes, int, int]) -> list[bytes]:
+    return [blosc.compress(rows, *codec) for _, rows in chunks]
+
+
+def decode(chunks: Chunks, encoded: list[bytes]) -> None:
+    for (_, rows), chunk in zip(chunks, encoded, strict=True):
+        crc32c.crc32c(chunk)
+        as_float32_each({"": np.frombuffer(bytearray(blosc.decompress(chunk)), rows.dtype)})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, default=[RUN])
-    chunks = [chunk for run in parser.parse_args().runs for chunk in chunks_of(run)]
+    runs = [Path(argument) for argument in sys.argv[1:]] or [RUN]
+    chunks = [chunk for run in runs for chunk in chunks_of(run)]
     raw = sum(rows.nbytes for _, rows in chunks)
-    values = {domain: sum(rows.size for name, rows in chunks if name == domain) for domain in DRAWN}
-    components = dict.fromkeys(DRAWN, 3 + 1 + 3 + 3 + 1)  # of the five fields that either domain has
-    points = {domain: values[domain] / components[domain] for domain in DRAWN}
+    points = {domain: sum(rows.size for name, rows in chunks if name == domain) / COMPONENTS for domain in DRAWN}
+    # A draw takes the share of each domain's chunks that its count is of the points.
+    shares = [DRAWN[domain] / points[domain] for domain, _ in chunks]
+    drawn_raw = sum(rows.nbytes * share for (_, rows), share in zip(chunks, shares, strict=True))
     print(f"{len(chunks)} chunks, {raw / 1e6:.1f} MB as stored\n")
     print("| codec | % of raw | write MB/s | read MB/s | to tensors: disk ms | link ms |\n|---|---|---|---|---|---|")
-    codecs: dict[str, tuple[bytes, int, int]] = {
-        "none": (b"lz4", 0, blosc.NOSHUFFLE),
-        "blosc-lz4-5": (b"lz4", 5, blosc.SHUFFLE),
-        **{f"blosc-zstd-{level}": (b"zstd", level, blosc.SHUFFLE) for level in range(1, 10)},
-        "blosc-zstd-1 bitshuffle": (b"zstd", 1, blosc.BITSHUFFLE),
-        "blosc-zstd-5 bitshuffle": (b"zstd", 5, blosc.BITSHUFFLE),
-    }
-    for name, (cname, level, shuffle) in codecs.items():
-
-        def encode() -> list[bytes]:
-            return [blosc.compress(rows, cname, level, shuffle) for _, rows in chunks]  # noqa: B023  called here
-
-        encoded = encode()
-        write = seconds(encode, 1 if level > 6 else 2)
-
-        def to_tensors(data: list[bytes]) -> None:
-            for (_, rows), chunk in zip(chunks, data, strict=True):
-                crc32c.crc32c(chunk)
-                as_float32_each({"": np.frombuffer(bytearray(blosc.decompress(chunk)), rows.dtype)})
-
-        read = seconds(lambda: to_tensors(encoded), 5)  # noqa: B023  called here
-        # A draw takes the share of each domain's chunks that its count is of the points.
-        nbytes = sum(
-            len(chunk) * DRAWN[domain] / points[domain] for (domain, _), chunk in zip(chunks, encoded, strict=True)
-        )
-        drawn_raw = sum(rows.nbytes * DRAWN[domain] / points[domain] for domain, rows in chunks)
+    for name, codec in CODECS.items():
+        encoded = encode(chunks, codec)
+        write = seconds(lambda: encode(chunks, codec), 1 if codec[1] > 6 else 2)  # noqa: B023  called at once
+        read = seconds(lambda: decode(chunks, encoded), 5)  # noqa: B023  as above
         disk = read * drawn_raw / raw
-        total = sum(map(len, encoded))
+        link = sum(len(chunk) * share for chunk, share in zip(encoded, shares, strict=True)) / LINK_BYTES_A_SECOND
         print(
-            f"| {name} | {100 * total / raw:.1f} | {raw / write / 1e6:.0f} | {raw / read / 1e6:.0f} "
-            f"| {disk * 1e3:.2f} | {(disk + nbytes / LINK_BYTES_A_SECOND) * 1e3:.2f} |"
+            f"| {name} | {100 * sum(map(len, encoded)) / raw:.1f} | {raw / write / 1e6:.0f} | {raw / read / 1e6:.0f} "
+            f"| {disk * 1e3:.2f} | {(disk + link) * 1e3:.2f} |"
         )
 
 

@@ -1,6 +1,6 @@
 """Writing a sample: ours against the same work through zarr-python, at the writer's default level.
 
-    python tests/benchmarks/conversion.py [--rounds 5]
+    python tests/benchmarks/conversion.py
 
 Both shuffle, cast, chunk, compress (blosc-zstd-5), checksum and write the same arrays of 150k + 600k points, in one
 process, interleaved. zarr-python shuffles with torch.randperm and writes with `array[...] = values`.
@@ -8,7 +8,6 @@ process, interleaved. zarr-python shuffles with torch.randperm and writes with `
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -20,16 +19,16 @@ from turns import print_times, time_in_turns
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from drawpoint_store import ZarrStoreWriter
+from drawpoint_store import ZarrStoreWriter, build_domain_layouts
 
 CHUNK = 4096
+ROUNDS = 5
 
 
 def write_through_zarr(root: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a sample the way that noether's writer does, with checksums."""
     group = zarr.create_group(store=LocalStore(root))
-    layouts = ZarrStoreWriter(root.parent / "layout", FILEMAP, "layout").layouts
-    for layout in layouts.values():
+    for layout in build_domain_layouts(FILEMAP).values():
         n_points = len(arrays[layout.position])
         order = torch.randperm(n_points, generator=torch.Generator().manual_seed(0)).numpy()
         shard = -(-n_points // CHUNK) * CHUNK
@@ -47,19 +46,16 @@ def write_through_zarr(root: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
     arrays = resampled(150_000, 600_000)
-    with tempfile.TemporaryDirectory() as folder:
-
-        def write_ours(number: int) -> None:
-            ZarrStoreWriter(Path(folder, f"ours_{number}"), FILEMAP, "bench").write_sample("run", arrays)
-
-        def write_theirs(number: int) -> None:
-            write_through_zarr(Path(folder, f"theirs_{number}"), arrays)
-
-        times = time_in_turns({"drawpoint": write_ours, "zarr-python": write_theirs}, rounds)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ways = {
+            "drawpoint": lambda turn: ZarrStoreWriter(folder / f"ours {turn}", FILEMAP, "b").write_sample(
+                "run", arrays
+            ),
+            "zarr-python": lambda turn: write_through_zarr(folder / f"theirs {turn}", arrays),
+        }
+        times = time_in_turns(ways, ROUNDS)
     print_times(times, "a sample")
 
 

@@ -1,6 +1,6 @@
 """A service with far more clients than it can serve: what gets through, what is refused, and what a probe waits.
 
-    python tests/benchmarks/overload.py [--seconds 6] [--connections 64 256 1024 4096] [--clients 1024]
+    python tests/benchmarks/overload.py
 
 `drawpoint serve` runs in a process of its own, one worker, and wrk (Debian's `wrk`) asks it for small draws as fast as
 it may, on so many connections; it does not honour Retry-After. Meanwhile a probe asks for /healthz and for /readyz
@@ -10,7 +10,6 @@ all get what they asked for. Everything is on this machine and takes some 10 s a
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import re
@@ -23,9 +22,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from made import write_store
@@ -33,110 +33,100 @@ from served_read import until_answered
 
 import drawpoint
 
+CONNECTIONS = (64, 256, 1024, 4096)
+SECONDS = 6
+CLIENTS = 1024
+DRAWS_EACH = 3
+PROBE_SECONDS = 0.05
 DRAW = "surface=64&volume=64&fields=surface_position,volume_pressure&seed="
 WRK_SCRIPT = f"""
 request = function()
   return wrk.format("GET", "/stores/bench/samples/run_" .. math.random(0, 3) .. "?{DRAW}" .. math.random(1, 1000000000))
 end
 """
-PROBES = ("/healthz", "/readyz")
-PROBE_SECONDS = 0.05
-DRAWS_EACH = 3
 
 
-class Service:
-    """A running `drawpoint serve`: where it is, and what it takes."""
+class Service(NamedTuple):
+    """A running `drawpoint serve`."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, log: Path) -> None:
-        self.process = process
-        self.url = url
-        self.address = urlsplit(url).hostname or "", urlsplit(url).port or 0
-        self.log = log
-
-    def rss_mib(self) -> float:
-        """Return the memory that the process has in use."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 2**20
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
 
 
 @contextmanager
-def serving(root: Path, folder: Path, *options: str) -> Iterator[Service]:
+def serving(root: Path, log: Path) -> Iterator[Service]:
     """Run `drawpoint serve` on `root`."""
-    command = [sys.executable, "-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0", *options]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found, (folder / "log").read_text()
-            until_answered(f"{found[0]}/readyz")
-            yield Service(process, found[0], folder / "log")
-        finally:
-            process.terminate()
-            process.wait()
+    command = [sys.executable, "-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found, log.read_text()
+        until_answered(f"{found[0]}/readyz")
+        yield Service(process, found[0], log)
+    finally:
+        process.terminate()
+        process.wait()
 
 
-class Prober:
-    """Asks for each of PROBES every PROBE_SECONDS while the `with` block lasts, and keeps what each took."""
+class Probe(threading.Thread):
+    """Asks for a page every PROBE_SECONDS until it is joined, and keeps what each answer took."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.seconds: dict[str, list[float]] = {path: [] for path in PROBES}
+    def __init__(self, url: str, path: str) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
         self.failed = 0
-        self._address = address
+        self._url, self._path = urlsplit(url), path
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._probe, args=(path,)) for path in PROBES]
+        self.start()
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def p99(self, path: str) -> float:
-        """Return the time that 99 of 100 probes stayed below."""
-        return sorted(self.seconds[path])[int(0.99 * len(self.seconds[path]))]
-
-    def _probe(self, path: str) -> None:
+    def run(self) -> None:
         while not self._over.wait(PROBE_SECONDS):
             begun = time.perf_counter()
             try:
-                with socket.create_connection(self._address, timeout=10) as connection:
-                    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+                with socket.create_connection((self._url.hostname, self._url.port or 80), timeout=10) as connection:
+                    connection.sendall(f"GET {self._path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
                     answer = b""
                     while piece := connection.recv(2**16):
                         answer += piece
                 self.failed += not answer.startswith(b"HTTP/1.1 200 ")
             except OSError:
                 self.failed += 1
-            self.seconds[path].append(time.perf_counter() - begun)
+            self.seconds.append(time.perf_counter() - begun)
+
+    def end(self) -> float:
+        """Return the time that 99 of 100 probes stayed below."""
+        self._over.set()
+        self.join()
+        return sorted(self.seconds)[int(0.99 * len(self.seconds))]
 
 
-def press(service: Service, connections: int, seconds: int, script: Path) -> str:
+def press(service: Service, connections: int, script: Path) -> str:
     """Return a line of the table: what came of so many connections."""
     lines = service.log.read_text().count("\n")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), service.url]
-    with Prober(service.address) as prober:
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "30s", "-s", str(script), service.url]
+    healthz, readyz = Probe(service.url, "/healthz"), Probe(service.url, "/readyz")
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    healthz_p99, readyz_p99 = healthz.end(), readyz.end()
     total = re.search(r"(\d+) requests in ([\d.]+)(m?s)", said)
     assert total, said
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     broken = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", said))
     took = float(total[2])
     bad = int(refused[1]) if refused else 0
+    pages = int(Path(f"/proc/{service.process.pid}/statm").read_text().split()[1])
     lines = service.log.read_text().count("\n") - lines
     return (
         f"{connections:11} | {(int(total[1]) - bad) / took:9.0f} | {bad / took:9.0f} | {broken:6} | "
-        f"{prober.p99('/healthz'):9.3f} | {prober.p99('/readyz'):8.3f} | {max(prober.seconds['/healthz']):6.3f} | "
-        f"{prober.failed:6} | {service.rss_mib():4.0f} | {lines / took:7.0f}"
+        f"{healthz_p99:9.3f} | {readyz_p99:8.3f} | {max(healthz.seconds):6.3f} | {healthz.failed + readyz.failed:6} | "
+        f"{pages * resource.getpagesize() / 2**20:4.0f} | {lines / took:7.0f}"
     )
 
 
-def draw_all(url: str, clients: int) -> str:
-    """Return what came of so many clients of ours, each with connections of its own, that draw at the same time."""
+def draw_all(url: str) -> str:
+    """Return what came of CLIENTS of ours, each with connections of its own, that draw at the same time."""
     taken: list[float] = []
     errors: list[str] = []
 
@@ -150,47 +140,36 @@ def draw_all(url: str, clients: int) -> str:
                 errors.append(str(error))
             taken.append(time.perf_counter() - begun)
 
-    threads = [threading.Thread(target=draw, args=(number,)) for number in range(clients)]
     begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    whole = time.perf_counter() - begun
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(draw, range(CLIENTS)))
     failed = f"{len(errors)} failed" + (f", such as: {errors[0]}" if errors else "")
     return (
-        f"{clients} clients of ours, {DRAWS_EACH} draws each: {failed}; the slowest draw took {max(taken):.1f} s, "
-        f"all of them {whole:.1f} s"
+        f"{CLIENTS} clients of ours, {DRAWS_EACH} draws each: {failed}; the slowest draw took {max(taken):.1f} s, "
+        f"all of them {time.perf_counter() - begun:.1f} s"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=6, help="how long each number of connections is tried")
-    parser.add_argument("--connections", type=int, nargs="*", default=[64, 256, 1024, 4096])
-    parser.add_argument("--clients", type=int, default=1024, help="clients of ours at the end; 0 for none")
-    args = parser.parse_args()
     logging.getLogger("drawpoint").setLevel(logging.ERROR)  # each pause of each client is a line
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: `apt-get install wrk`.")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        root = write_store(folder / "store", 4, n_surface=4_000, n_volume=16_000)
-        script = folder / "draws.lua"
+        root, script, log = (Path(name, each) for each in ("store", "draws.lua", "log"))
+        write_store(root, 4, n_surface=4_000, n_volume=16_000)
         script.write_text(WRK_SCRIPT)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         print(
             "connections | answers/s | refused/s | broken | healthz p99 | readyz p99 | max s | probes failed | MiB | "
             "log lines/s"
         )
-        for connections in args.connections:
-            with serving(root, folder) as service:
-                print(press(service, connections, args.seconds, script), flush=True)
-        if args.clients:
-            with serving(root, folder) as service:
-                print(draw_all(service.url, args.clients), flush=True)
+        for connections in CONNECTIONS:
+            with serving(root, log) as service:
+                print(press(service, connections, script), flush=True)
+        with serving(root, log) as service:
+            print(draw_all(service.url), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,13 +30,6 @@ SECTIONS = {
 }
 
 
-def run(script: str) -> str:
-    """Return what a benchmark prints."""
-    return subprocess.run(
-        [sys.executable, str(FOLDER / script)], stdout=subprocess.PIPE, text=True, check=True, cwd=FOLDER
-    ).stdout.strip()
-
-
 def machine() -> str:
     """Return a line about where the figures come from."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -46,16 +39,15 @@ def machine() -> str:
     )
 
 
-def rows(table: str) -> list[list[str]]:
-    """Return the cells of the body rows of the Markdown tables in a text."""
-    lines = [line for line in table.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def number(cell: str) -> float | None:
-    """Return the number that a cell begins with, or None."""
-    found = re.match(r"[\d.]+", cell)
-    return float(found[0]) if found else None
+def rows(table: str, columns: int) -> list[tuple[str, list[float]]]:
+    """Return first cell and numbers of the rows of Markdown tables of so many columns; a row without is left out."""
+    found = []
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        numbers = [re.match(r"[\d.]+", cell) for cell in cells[1:]]
+        if len(cells) == columns and numbers[0]:
+            found.append((cells[0], [float(number[0]) for number in numbers if number]))
+    return found
 
 
 def plot(outputs: dict[str, str]) -> None:
@@ -67,19 +59,18 @@ def plot(outputs: dict[str, str]) -> None:
 
     level_5, _, _ = outputs["Served draws"].partition("level 0")
     figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))
-    shown = [row for text in (outputs["Local draws"], level_5) for row in rows(text) if len(row) in (3, 4)]
-    values = {row[0]: number(row[1]) for row in shown if number(row[1]) is not None}
-    names = sorted(values, key=lambda name: values[name] or 0.0, reverse=True)
-    drawn = bars.barh(names, [values[name] or 0.0 for name in names], color="#8aa4c8")
-    for bar, name in zip(drawn, names, strict=True):
+    shown = rows(outputs["Local draws"], 4) + rows(level_5, 4)
+    shown.sort(key=lambda row: row[1][0], reverse=True)
+    drawn = bars.barh([name for name, _ in shown], [numbers[0] for _, numbers in shown], color="#8aa4c8")
+    for bar, (name, _) in zip(drawn, shown, strict=True):
         if name in ("drawpoint", "local read", "served to tensors"):
             bar.set_color("#1f4e8c")
     bars.bar_label(drawn, fmt="%.2f", padding=3)
     bars.set_xscale("log")
     bars.set_xlabel("p50, ms a draw of 4096 + 16384 points (log)")
-    load = [row for row in rows(level_5) if len(row) == 7 and number(row[0]) is not None]
-    for column, label in ((1, "1 worker"), (3, "2 workers")):
-        lines.plot([number(row[0]) for row in load], [number(row[column]) for row in load], "o-", label=label)
+    load = [row for row in rows(level_5, 7) if row[0].isdigit()]
+    for column, label in ((0, "1 worker"), (2, "2 workers")):
+        lines.plot([int(name) for name, _ in load], [numbers[column] for _, numbers in load], "o-", label=label)
     lines.set_xscale("log", base=2)
     lines.set_xlabel("connections")
     lines.set_ylabel("draws a second")
@@ -96,7 +87,9 @@ def main() -> None:
     outputs = {}
     for title, script in SECTIONS.items():
         print(f"== {title}: {script}", flush=True)
-        outputs[title] = run(script)
+        command = [sys.executable, str(FOLDER / script)]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=FOLDER)
+        outputs[title] = ran.stdout.strip()
         print(outputs[title], flush=True)
     plot(outputs)
     origin = (

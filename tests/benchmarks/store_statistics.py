@@ -1,14 +1,15 @@
 """How fast a store is measured, against reading it whole with zarr-python and torch's moments in float64.
 
-Run it as `python tests/benchmarks/store_statistics.py [SURFACE_POINTS VOLUME_POINTS]`; it prints a Markdown table.
+    python tests/benchmarks/store_statistics.py
+
 Both ways measure the same made store in turns, so that drift of the machine falls on both.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +21,17 @@ from drawpoint_store import StoreManifest, calculate_store_statistics
 
 ROUNDS = 5
 SAMPLES = 2
-Means = dict[str, list[float]]
+POINTS = (150_000, 600_000)
 
 
-def means_by_zarr_and_torch(root: Path) -> Means:
+def means_by_zarr_and_torch(root: Path) -> dict[str, list[float]]:
     """Measure as one would by hand: each array read whole, moments and log moments in float64, merged."""
     totals: dict[str, tuple[int, torch.Tensor, torch.Tensor]] = {}
     manifest = StoreManifest.load(root)
     for entry in manifest.samples.values():
-        group = zarr.open_group(root / entry.relpath, mode="r")
+        group: Any = zarr.open_group(root / entry.relpath, mode="r")
         for field, layout in manifest.fields.items():
-            array = group[layout.array_name]
-            assert isinstance(array, zarr.Array)
-            values = torch.from_numpy(np.asarray(array[:])).double().T.contiguous()
+            values = torch.from_numpy(np.asarray(group[layout.array_name][:])).double().T.contiguous()
             for rows in (values, values.sign() * values.abs().log1p()):
                 mean = rows.mean(dim=1)
                 squares = ((rows - mean[:, None]) ** 2).sum(dim=1)
@@ -46,21 +45,18 @@ def means_by_zarr_and_torch(root: Path) -> Means:
 
 
 def main() -> None:
-    n_surface, n_volume = map(int, sys.argv[1:] or (150_000, 600_000))
     with tempfile.TemporaryDirectory() as folder:
-        root = write_store(Path(folder), SAMPLES, n_surface=n_surface, n_volume=n_volume)
+        root = write_store(Path(folder), SAMPLES, n_surface=POINTS[0], n_volume=POINTS[1])
         measured = calculate_store_statistics(root)
         for field, mean in means_by_zarr_and_torch(root).items():
             np.testing.assert_allclose(measured[field].mean, mean, rtol=1e-9, atol=1e-12)
-        times = time_in_turns(
-            {
-                "drawpoint": lambda _: calculate_store_statistics(root, max_workers=1),
-                "drawpoint, 2 threads": lambda _: calculate_store_statistics(root, max_workers=2),
-                "zarr-python full reads + torch moments": lambda _: means_by_zarr_and_torch(root),
-            },
-            ROUNDS,
-        )
-    print(f"{n_surface:,} + {n_volume:,} points a sample, 8 fields; {ROUNDS} rounds.\n")
+        ways = {
+            "drawpoint": lambda _: calculate_store_statistics(root, max_workers=1),
+            "drawpoint, 2 threads": lambda _: calculate_store_statistics(root, max_workers=2),
+            "zarr-python full reads + torch moments": lambda _: means_by_zarr_and_torch(root),
+        }
+        times = time_in_turns(ways, ROUNDS)
+    print(f"{POINTS[0]:,} + {POINTS[1]:,} points a sample, 8 fields; {ROUNDS} rounds.\n")
     print_times({way: [ms / SAMPLES for ms in each] for way, each in times.items()}, "a sample")
 
 
