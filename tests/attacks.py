@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,17 +118,11 @@ ATTACKS: dict[str, Callable[[Path], None]] = {
 COUNTS = {"surface": 400, "volume": 2500}
 READS: dict[str, Callable[[Any, str], Any]] = {
     "all": lambda reader, sample: reader.read_sample(sample),
-    **{
-        f"draw {seed}": partial(lambda seed, reader, sample: reader.read_sample(sample, COUNTS, seed=seed), seed)
-        for seed in range(2)
-    },
+    "draw 0": lambda reader, sample: reader.read_sample(sample, COUNTS, seed=0),
+    "draw 1": lambda reader, sample: reader.read_sample(sample, COUNTS, seed=1),
     "fields": lambda reader, sample: reader.read_sample(sample, fields=["surface_normals", "volume_sdf"]),
-    **{
-        f"part {part}": partial(
-            lambda part, reader, sample: reader.read_sample(sample, COUNTS, seed=1, part=part), part
-        )
-        for part in range(2)
-    },
+    "part 0": lambda reader, sample: reader.read_sample(sample, COUNTS, seed=1, part=0),
+    "part 1": lambda reader, sample: reader.read_sample(sample, COUNTS, seed=1, part=1),
     "surface coords": lambda reader, sample: reader.read_coords(sample, "surface", 700, seed=3),
     "volume coords": lambda reader, sample: reader.read_coords(sample, "volume", None),
     "batch": lambda reader, sample: reader.read_batch([{"id": sample, "seed": 4}], COUNTS, coords={"surface": 300})[0],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from drawpoint_store.conversion.source import Source
+    from drawpoint_store.storage import Storage
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
 
@@ -68,6 +69,10 @@ class SampleConverter:
     published: frozenset[str]
 
     @cached_property
+    def files(self) -> Storage:
+        return open_source(self.source.location)
+
+    @cached_property
     def writer(self) -> ZarrStoreWriter:
         return ZarrStoreWriter(**self.writer_settings)
 
@@ -104,11 +109,11 @@ class SampleConverter:
 
         Raises InvalidSample for a sample that changes every time.
         """
-        storage, files = open_source(self.source.location), self.source.files(sample_id).values()
-        before = [storage.info(file.path) for file in files]
+        files = self.source.files(sample_id).values()
+        before = [self.files.info(file.path) for file in files]
         for _ in range(_MOST_READS):
             fields = self.source.read(sample_id)
-            after = [storage.info(file.path) for file in files]
+            after = [self.files.info(file.path) for file in files]
             if after == before:
                 return fields
             before = after
