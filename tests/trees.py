@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from drawpoint_store import ZarrStoreWriter
+from drawpoint_store.conversion.filemaps import detect_filemap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +25,16 @@ def run_tensors(seed: int = 0) -> dict[str, torch.Tensor]:
         "volume_distance_to_surface.pt": (VOLUME,),
     }
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+RUN_FILEMAP = detect_filemap(run_tensors())
+
+
+def writer_at(root: object, **settings: Any) -> ZarrStoreWriter:
+    """Return a writer of such runs, in chunks of 64 rows."""
+    return ZarrStoreWriter(
+        str(root), **{"filemap": RUN_FILEMAP, "dataset_name": "made", "chunk_points": 64, **settings}
+    )
 
 
 def write_run(folder: Path, seed: int = 0, **changes: object) -> None:

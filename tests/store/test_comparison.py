@@ -19,14 +19,12 @@ from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import Difference, compare_fields, compare_samples
 from drawpoint_store.maintenance.upgrade import upgrade_store
-from trees import SURFACE, run_tensors, write_run, write_runs
+from trees import RUN_FILEMAP, SURFACE, run_tensors, write_run, write_runs, writer_at
 from unbinding import unbind
-
-MADE = detect_filemap(run_tensors())
 
 
 def write(root: Path, runs: Path) -> None:
-    convert(runs, ZarrStoreWriter(root, MADE, "made", chunk_points=64, shard_points=128))
+    convert(runs, writer_at(root, shard_points=128))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def differences(folder: Path, workers: int = 1) -> list[Difference]:
-    compared = compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE), max_workers=workers)
+    compared = compare_samples(folder / "store", PtSource.scan(folder / "runs", RUN_FILEMAP), max_workers=workers)
     return [difference for sample in compared for difference in sample.differences]
 
 
@@ -72,7 +70,7 @@ def reorder(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_store_equals_what_it_was_converted_from(made: Path, workers: int) -> None:
-    compared = list(compare_samples(made / "store", PtSource.scan(made / "runs", MADE), max_workers=workers))
+    compared = list(compare_samples(made / "store", PtSource.scan(made / "runs", RUN_FILEMAP), max_workers=workers))
     assert [sample.sample_id for sample in compared] == ["run_0", "run_1"]
     for sample in compared:
         assert sample.differences == ()
@@ -124,7 +122,7 @@ def test_samples_and_files_that_one_side_lacks_are_named(folder: Path) -> None:
 
 def test_a_domain_that_a_sample_lacks_in_the_store_is_a_difference_only_if_the_source_has_it(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", 2)
-    writer = ZarrStoreWriter(tmp_path / "store", MADE, "made")
+    writer = ZarrStoreWriter(tmp_path / "store", RUN_FILEMAP, "made")
     for number in range(2):
         tensors = run_tensors(number)
         names = ("surface_position", "surface_pressure")
@@ -159,7 +157,7 @@ def test_what_the_cast_rounds_away_is_no_difference_and_what_it_cannot_hold_is_o
 
 def test_another_writers_order_is_undone_by_position(folder: Path) -> None:
     reorder(folder)
-    compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", MADE)))
+    compared = list(compare_samples(folder / "store", PtSource.scan(folder / "runs", RUN_FILEMAP)))
     assert [(sample.order_known, sample.differences) for sample in compared] == [(False, ())] * 2
     change(folder / "runs" / "run_0" / "surface_pressure.pt", 123, 9.5)
     change(folder / "runs" / "run_1" / "surface_position.pt", 123, [1.0, 2.0, 3.0])
@@ -185,7 +183,7 @@ def test_points_that_share_a_position_are_compared_in_another_writers_order(tmp_
 
 def test_fields_of_one_side_alone_are_named(made: Path) -> None:
     manifest = StoreManifest.load(made / "store")
-    assert compare_fields(manifest, MADE) == []
+    assert compare_fields(manifest, RUN_FILEMAP) == []
     other = detect_filemap({"surface_position.pt", "surface_area.pt", "volume_position.pt", "surface_pressure.pt"})
     assert compare_fields(manifest, other) == [
         "volume_sdf is in the store, and not in the source's file map",

@@ -18,7 +18,6 @@ from drawpoint.errors import InvalidSample, RevisionChanged, StoreExists, StoreU
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource, read_tensor
 from drawpoint_store.conversion.source import SourceFile
@@ -27,16 +26,10 @@ from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import lock_store
 from small import same
-from trees import SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs
+from trees import RUN_FILEMAP, SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs, writer_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-
-MADE = detect_filemap(run_tensors())
-
-
-def writer_at(root: object, **settings: Any) -> ZarrStoreWriter:
-    return ZarrStoreWriter(str(root), **{"filemap": MADE, "dataset_name": "made", "chunk_points": 64, **settings})
 
 
 def interrupt(*_: object) -> None:
@@ -348,7 +341,7 @@ def test_workers_stand_where_their_parent_stands(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_vanishes_breaks_its_sample(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", 2)
-    source = PtSource.scan(tmp_path / "runs", MADE)
+    source = PtSource.scan(tmp_path / "runs", RUN_FILEMAP)
     (tmp_path / "runs" / "run_0" / "surface_pressure.pt").unlink()
     report = convert(source, writer_at(tmp_path / "store"))
     assert report.broken == {"run_0": "surface_pressure.pt cannot be read: it is gone"}
@@ -393,7 +386,7 @@ def test_a_source_rewritten_while_it_is_read_is_stored_in_one_state_or_broken(
 
 def test_a_source_rewritten_after_its_listing_is_stored_in_one_state(tmp_path: Path) -> None:
     write_run(tmp_path / "runs" / "run", 0)
-    source = PtSource.scan(tmp_path / "runs", MADE)
+    source = PtSource.scan(tmp_path / "runs", RUN_FILEMAP)
     write_run(tmp_path / "runs" / "run", 5)
     convert(source, writer_at(tmp_path / "store"))
     convert(tmp_path / "runs", writer_at(tmp_path / "whole"))

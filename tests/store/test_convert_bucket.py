@@ -12,15 +12,14 @@ from fsspec.registry import _registry
 
 from drawpoint.errors import StoreExists, StoreUnreadable
 from drawpoint_cli.__main__ import main
-from drawpoint_store import StoreManifest, ZarrStoreWriter
+from drawpoint_store import StoreManifest
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, upload
-from trees import files_below, run_tensors, write_run, write_runs
+from trees import RUN_FILEMAP, files_below, write_run, write_runs, writer_at
 
 
 @pytest.fixture
@@ -33,10 +32,6 @@ def put_runs(folder: Path, root: str, count: int) -> str:
     """Write runs into the folder and into the bucket, and return where they are there."""
     write_runs(folder, count)
     return upload(folder, f"{root}/runs")
-
-
-def writer_at(root: object) -> ZarrStoreWriter:
-    return ZarrStoreWriter(str(root), detect_filemap(run_tensors()), "made", chunk_points=64)
 
 
 def objects_below(root: str) -> dict[str, bytes]:
@@ -96,7 +91,7 @@ def test_an_interrupted_conversion_into_a_bucket_goes_on(
 
 
 def test_an_outage_of_the_source_breaks_no_sample(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = PtSource.scan(put_runs(tmp_path / "runs", root, 1), detect_filemap(run_tensors()))
+    source = PtSource.scan(put_runs(tmp_path / "runs", root, 1), RUN_FILEMAP)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong by now")
     with pytest.raises(StoreUnreadable, match=r"surface_position\.pt cannot be read.*run the same command again"):
         convert(source, writer_at(tmp_path / "store"))

@@ -21,22 +21,14 @@ from drawpoint_store import (
     SampleEntry,
     StoreManifest,
     ZarrChunkReader,
-    ZarrStoreWriter,
     build_domain_layouts,
 )
 from drawpoint_store.convert import convert
 from drawpoint_store.maintenance.upgrade import upgrade_store
 from foreign import write_foreign
 from small import SMALL, small_arrays, small_writer
-from trees import write_run, write_runs
+from trees import write_run, write_runs, writer_at
 from unbinding import unbind
-
-RUNS = FileMap(
-    surface_position="surface_position.pt",
-    surface_pressure="surface_pressure.pt",
-    volume_position="volume_position.pt",
-    volume_distance_to_surface="volume_distance_to_surface.pt",
-)
 
 
 def made(n_points: int = 5, *, seed: int = 7, sample_id: str = "a", shuffle: str | None = "shuffle/1") -> StoreManifest:
@@ -48,15 +40,6 @@ def made(n_points: int = 5, *, seed: int = 7, sample_id: str = "a", shuffle: str
         domains=build_domain_layouts(FileMap(surface_position="p.pt", volume_position="v.pt")),
         samples=SampleTable({sample_id: SampleEntry(relpath="a.zarr", domains={"surface": grid})}),
     )
-
-
-def write_source(folder: Path, count: int) -> Path:
-    write_runs(folder, count)
-    return folder
-
-
-def runs_writer(root: Path) -> ZarrStoreWriter:
-    return ZarrStoreWriter(root, RUNS, "made", chunk_points=64)
 
 
 def rows_of(root: Path, sample_id: str) -> np.ndarray:
@@ -96,31 +79,34 @@ def test_they_are_where_the_writer_has_put_the_rows(store_root: Path) -> None:
 
 class TestAConversion:
     def test_names_its_rule(self, tmp_path: Path) -> None:
-        source = write_source(tmp_path / "runs", 2)
-        convert(source, runs_writer(tmp_path / "store"), workers=2)
+        source = tmp_path / "runs"
+        write_runs(source, 2)
+        convert(source, writer_at(tmp_path / "store"), workers=2)
         assert json.loads((tmp_path / "store/manifest.json").read_text())["shuffle"] == "shuffle/1"
         for sample_id in ("run_0", "run_1"):
             assert_rows_lead_to_the_source(tmp_path / "store", source, sample_id)
 
     def test_keeps_the_order_known_when_it_appends_or_overwrites(self, tmp_path: Path) -> None:
-        source, root = write_source(tmp_path / "runs", 1), tmp_path / "store"
-        convert(source, runs_writer(root))
+        source, root = tmp_path / "runs", tmp_path / "store"
+        write_run(source / "run_0")
+        convert(source, writer_at(root))
         write_run(source / "run_1", 1)
-        convert(source, runs_writer(root), existing="append")
+        convert(source, writer_at(root), existing="append")
         assert_rows_lead_to_the_source(root, source, "run_0")
         assert_rows_lead_to_the_source(root, source, "run_1")
         write_run(source / "run_0", 9)
-        convert(source, runs_writer(root), existing="overwrite")
+        convert(source, writer_at(root), existing="overwrite")
         assert_rows_lead_to_the_source(root, source, "run_0")
 
     def test_that_appends_to_another_writers_store_claims_no_order(self, tmp_path: Path) -> None:
-        source, root = write_source(tmp_path / "runs", 1), tmp_path / "store"
-        convert(source, runs_writer(root))
+        source, root = tmp_path / "runs", tmp_path / "store"
+        write_run(source / "run_0")
+        convert(source, writer_at(root))
         document = json.loads((root / "manifest.json").read_text())
         del document["shuffle"], document["samples"]["run_0"]["digest"]
         (root / "manifest.json").write_text(json.dumps(document))
         write_run(source / "run_1", 1)
-        writer = runs_writer(root)
+        writer = writer_at(root)
         convert(source, writer, existing="append")
         for sample_id in ("run_0", "run_1"):
             with pytest.raises(UnknownOrder, match="convert the source again"):
@@ -129,13 +115,14 @@ class TestAConversion:
         assert_rows_lead_to_the_source(root, source, "run_1")
 
     def test_does_not_append_to_a_store_of_another_rule(self, tmp_path: Path) -> None:
-        source, root = write_source(tmp_path / "runs", 1), tmp_path / "store"
-        convert(source, runs_writer(root))
+        source, root = tmp_path / "runs", tmp_path / "store"
+        write_run(source / "run_0")
+        convert(source, writer_at(root))
         manifest = StoreManifest.load(root)
         manifest.shuffle = "shuffle/9"
         manifest.save(root)
         with pytest.raises(StoreExists, match="its shuffle is 'shuffle/9', not 'shuffle/1'"):
-            convert(source, runs_writer(root), existing="append")
+            convert(source, writer_at(root), existing="append")
 
 
 class TestAStoreOfVersion01:
@@ -143,8 +130,9 @@ class TestAStoreOfVersion01:
 
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
-        source = write_source(tmp_path / "runs", 1)
-        convert(source, runs_writer(tmp_path / "store"))
+        source = tmp_path / "runs"
+        write_run(source / "run_0")
+        convert(source, writer_at(tmp_path / "store"))
         unbind(tmp_path / "store")
         return source
 
@@ -159,7 +147,7 @@ class TestAStoreOfVersion01:
 
     def test_has_it_after_samples_were_appended(self, tmp_path: Path, source: Path) -> None:
         write_run(source / "run_1", 1)
-        convert(source, runs_writer(tmp_path / "store"), existing="append")
+        convert(source, writer_at(tmp_path / "store"), existing="append")
         for sample_id in ("run_0", "run_1"):
             assert_rows_lead_to_the_source(tmp_path / "store", source, sample_id)
 

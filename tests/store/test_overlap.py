@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from drawpoint.errors import RevisionChanged
-from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.conversion.convert import ConversionReport, convert
-from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
@@ -21,7 +20,7 @@ from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.storage import open_storage
 from s3 import Bucket
 from small import same
-from trees import run_tensors, write_run
+from trees import RUN_FILEMAP, write_run, writer_at
 
 RUNS = ("a", "b", "c")
 Interpose = Callable[[Callable[[], object]], list[object]]
@@ -41,10 +40,6 @@ def sources(tmp_path: Path) -> tuple[Path, Path]:
         for number, name in enumerate(RUNS):
             write_run(tmp_path / source / name, first_seed + number)
     return tmp_path / "one", tmp_path / "two"
-
-
-def writer_at(root: str, **settings: Any) -> ZarrStoreWriter:
-    return ZarrStoreWriter(root, detect_filemap(run_tensors()), "made", **{"chunk_points": 64, **settings})
 
 
 @pytest.fixture(params=MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
@@ -70,7 +65,7 @@ def assert_holds(root: str, source: Path, ids: tuple[str, ...] = RUNS) -> None:
     """Assert that the store is undamaged and holds the values of `source`, and nothing else."""
     assert sorted(StoreManifest.load(root).samples) == sorted(ids)
     assert [problem for check in verify_store(root) for problem in check.problems] == []
-    compared = list(compare_samples(root, PtSource.scan(source, detect_filemap(run_tensors()))))
+    compared = list(compare_samples(root, PtSource.scan(source, RUN_FILEMAP)))
     assert [each.differences for each in compared] == [()] * len(ids)
 
 

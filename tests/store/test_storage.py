@@ -11,20 +11,19 @@ from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from drawpoint.errors import InvalidSettings, StoreUnreadable
-from drawpoint_store import ZarrChunkReader, ZarrStoreWriter, is_remote, make_store
+from drawpoint_store import ZarrChunkReader, is_remote, make_store
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.filemaps import detect_filemap
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.storage.locations import check_location, contains, join, local_path
-from trees import files_below, run_tensors, write_run, write_runs
+from trees import files_below, write_run, write_runs, writer_at
 
 URLS = ["s3://bucket/runs", "gs://bucket/runs", "az://container/runs", "memory://runs", "http://host/runs", "S3://b/r"]
 PATHS = ["/data/runs", "runs", "./runs", "file:///data/runs", "FILE:///data/runs", "C:/runs", "odd:name/runs", ""]
@@ -44,10 +43,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def writer_at(root: str) -> ZarrStoreWriter:
-    return ZarrStoreWriter(root, detect_filemap(run_tensors()), "made")
 
 
 def test_urls_are_remote_and_paths_are_not() -> None:
@@ -89,6 +84,7 @@ def test_names_are_joined_to_any_root(memory: str) -> None:
     assert storage.list("")[1] == ["manifest.json"]
 
 
+@settings(max_examples=25)
 @example("%2e%2e")
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_what_a_name_in_a_bucket_says_is_taken_as_it_is(name: str) -> None:
