@@ -75,7 +75,7 @@ def write_big_store(root: Path) -> None:
 def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path) -> None:
     write_big_store(tmp_path)
     path = "/stores/big/samples/s"
-    with LiveService({"big": tmp_path}, max_requests=1, send_seconds=0.3) as service, socket.socket() as stuck:
+    with LiveService({"big": tmp_path}, max_requests=1, send_seconds=1) as service, socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.settimeout(30)
         stuck.connect(("127.0.0.1", service.port))
