@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drawpoint.format.saving import save
     from drawpoint.remote.connection import Connection, connect
     from drawpoint.remote.reader import RemoteReader
+    from drawpoint.training.concat import ConcatSampleDataset
     from drawpoint.training.dataset import SampleDataset
     from drawpoint.training.estimate import Estimate, estimate
     from drawpoint.training.loader import LoaderReport, ResumableSampler, SampleLoader
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayLayout",
+    "ConcatSampleDataset",
     "Connection",
     "DomainLayout",
     "DomainSample",
@@ -50,6 +52,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ConcatSampleDataset": "drawpoint.training.concat",
     "Connection": "drawpoint.remote.connection",
     "Estimate": "drawpoint.training.estimate",
     "LoaderReport": "drawpoint.training.loader",

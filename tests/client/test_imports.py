@@ -44,6 +44,7 @@ def test_the_public_names_are_pinned_and_there() -> None:
     # Written out again on purpose: to drop or rename one breaks the programs that import it.
     assert drawpoint.__all__ == [
         "ArrayLayout",
+        "ConcatSampleDataset",
         "Connection",
         "DomainLayout",
         "DomainSample",

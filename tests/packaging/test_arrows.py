@@ -41,7 +41,7 @@ SHARED = {
     *("drawpoint_store", "drawpoint_store.convert", "drawpoint_store.wording"),
 }
 # What a training alone imports, and `import drawpoint` only when asked: they are kinds of torch's own.
-OF_TORCH = {"drawpoint.training.dataset", "drawpoint.training.loader"}
+OF_TORCH = {"drawpoint.training.concat", "drawpoint.training.dataset", "drawpoint.training.loader"}
 # Commands that draw or convert run in processes of their own, never in one that serves.
 OFFLINE = {"drawpoint_cli.commands.demo"}
 

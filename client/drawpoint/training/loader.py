@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import ConcatDataset, DataLoader, Sampler
 
 from drawpoint.draw.philox import PhiloxStream
 from drawpoint.draw.seeds import MAX_SEED, check_integer, check_seed
@@ -18,7 +18,7 @@ from drawpoint.training.dataset import SampleDataset
 if TYPE_CHECKING:
     from collections.abc import Sized
 
-    from torch.utils.data import ConcatDataset, Subset
+    from torch.utils.data import Subset
 
 STATE_VERSION = 1
 
@@ -144,7 +144,8 @@ class SampleLoader:
     A pass that was left early resumes where it was left. An epoch ends with its last batch, whether or not the loop
     asks for one more. `len` is the number of batches of a whole epoch.
 
-    - `dataset`: A SampleDataset, a Subset or ConcatDataset of some, or any dataset with a `set_epoch`.
+    - `dataset`: A SampleDataset, a ConcatSampleDataset, a Subset or ConcatDataset of some, or any dataset with a
+      `set_epoch`.
     - `batch_size`: Samples a batch; None for single items.
     - `shuffle`: Whether each epoch has an order of its own.
     - `seed`: Determines the order of each epoch. By default the dataset's seed.
@@ -267,7 +268,7 @@ class SampleLoader:
 
 def _find_datasets(dataset: Any) -> list[Any]:
     """Return the datasets that have epochs: `dataset`, or those inside Subsets and ConcatDatasets."""
-    if hasattr(dataset, "set_epoch"):
+    if hasattr(dataset, "set_epoch") and not isinstance(dataset, ConcatDataset):
         return [dataset]
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
