@@ -5,6 +5,10 @@
 The service and nginx run in processes of their own, warm; one draw is surface 4096 + volume 16384 points with all
 fields of a sample of 150k + 600k points. Throughput is measured with wrk (Debian's `wrk`), each request with a seed of
 its own, from the same machine: the load takes its share of the cores.
+
+What one worker could do at most is told from two things that it cannot do without: the read of the chunks themselves,
+and an answer of a bare ASGI application on uvicorn that sends the same bytes from memory (bare_app.py). The worker has
+one core for itself, and the load another.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import math
 import os
 import re
 import shutil
@@ -23,16 +28,27 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import crc32c
+import numpy as np
+from local_read import Floor
 from made import write_store
 from turns import print_times, time_in_turns
 
 import drawpoint
+from drawpoint.format.tensors import as_float32_each
 from drawpoint_store import ZarrChunkReader
+from drawpoint_store.reading.plan import ReadPlan, plan_sample
 
 COUNTS = {"surface": 4096, "volume": 16384}
 SAMPLES = 8
+BARE_APP = Path(__file__).with_name("bare_app.py")
+CONNECTIONS, ROUNDS = 8, 5
+FLOORS_ALLOWED = 4.2
+"""Local floors in the bound: what a local draw took, over the floor, when the bound was set; it stays where it is."""
+
 WRK_SCRIPT = """
 local n = 0
 request = function()
@@ -43,22 +59,34 @@ end
 """
 
 
+def pinned(core: int | None) -> list[str]:
+    """Return the words before a command that keep it on one core."""
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
 @contextlib.contextmanager
-def serving(root: Path, workers: int, *, ready: bool = True) -> Iterator[str]:
-    """Run `drawpoint serve` and give its address, once it is ready to read unless that is not asked for."""
-    command = [sys.executable, "-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0"]
-    service = subprocess.Popen(
-        [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+def started(command: list[str], core: int | None = None) -> Iterator[str]:
+    """Run a server that prints its address, on one core if that is given, and give the address."""
+    server = subprocess.Popen(
+        [*pinned(core), sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        assert service.stdout is not None
-        found = re.search(r"http://\S+", service.stdout.readline())
-        assert found, "the service did not say where it is"
-        until_answered(f"{found[0]}/{'readyz' if ready else 'healthz'}")
+        assert server.stdout is not None
+        found = re.search(r"http://\S+", server.stdout.readline())
+        assert found, "the server did not say where it is"
         yield found[0]
     finally:
-        service.terminate()
-        service.wait()
+        server.terminate()
+        server.wait()
+
+
+@contextlib.contextmanager
+def serving(root: Path, workers: int, *, ready: bool = True, core: int | None = None) -> Iterator[str]:
+    """Run `drawpoint serve` and give its address, once it is ready to read unless that is not asked for."""
+    command = ["-m", "drawpoint_cli", "serve", "--store", f"bench={root}", "--port", "0", "--workers", str(workers)]
+    with started(command, core) as url:
+        until_answered(f"{url}/{'readyz' if ready else 'healthz'}")
+        yield url
 
 
 def fetch(url: str) -> bytes:
@@ -146,19 +174,43 @@ def busy_seconds() -> float:
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def load(wrk: str, script: Path, url: str, connections: int, seconds: int) -> tuple[float, float, float]:
-    """Return requests a second, p99 in ms and the share of all cores that was busy, under wrk's load."""
-    threads = min(2, connections)
-    options = [f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+class Load(NamedTuple):
+    """What wrk saw: answers a second, and response times in ms; and the share of all cores that was busy meanwhile."""
+
+    rate: float
+    p50: float
+    p99: float
+    busy: float
+
+
+def load(wrk: str, script: Path, url: str, connections: int, seconds: int, core: int | None = None) -> Load:
+    """Put a service under wrk's load, from one core if that is given."""
+    threads = 1 if core is not None else min(2, connections)
+    command = [
+        *pinned(core),
+        wrk,
+        f"-t{threads}",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(script),
+        url,
+    ]
     busy, begin = busy_seconds(), time.perf_counter()
-    text = subprocess.run([wrk, *options, url], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     share = (busy_seconds() - busy) / (time.perf_counter() - begin) / (os.cpu_count() or 1)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    tail = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    assert rate, text
-    assert tail, text
     assert "Non-2xx" not in text, text
-    return float(rate[1]), float(tail[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[tail[2]], share
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert rate, text
+    tails = dict(re.findall(r"(50|99)%\s+([\d.]+[mu]?s)", text))
+    return Load(float(rate[1]), in_ms(tails["50"]), in_ms(tails["99"]), share)
+
+
+def in_ms(text: str) -> float:
+    """Return the milliseconds of a time that wrk prints."""
+    number = float(text.rstrip("mus"))
+    return number * {"us": 1e-3, "ms": 1.0}.get(text[-2:], 1e3)
 
 
 def compare_throughput(root: Path, seconds: int, concurrencies: tuple[int, ...]) -> None:
@@ -173,13 +225,86 @@ def compare_throughput(root: Path, seconds: int, concurrencies: tuple[int, ...])
     print("|---|---|---|---|---|---|---|")
     with serving(root, 1) as one, serving(root, 2) as two:
         for connections in concurrencies:
-            rate, tail, _ = load(wrk, script, one, connections, seconds)
-            rate_two, tail_two, busy = load(wrk, script, two, connections, seconds)
+            first = load(wrk, script, one, connections, seconds)
+            second = load(wrk, script, two, connections, seconds)
             print(
-                f"| {connections} | {rate:.0f} | {tail:.1f} | {rate_two:.0f} | {tail_two:.1f} | {busy:.0%} "
-                f"| {rate_two / rate:.2f} |"
+                f"| {connections} | {first.rate:.0f} | {first.p99:.1f} | {second.rate:.0f} | {second.p99:.1f} "
+                f"| {second.busy:.0%} | {second.rate / first.rate:.2f} |"
             )
     print()
+
+
+def compare_with_bound(root: Path, seconds: int) -> None:
+    """Print what one worker on one core does over what it could do at most, and how even its response times are."""
+    wrk, cores = shutil.which("wrk"), sorted(os.sched_getaffinity(0))
+    if wrk is None or len(cores) < 2:
+        print("no comparison with the bound: it takes wrk and two cores\n")
+        return
+    script = root / "draws.lua"
+    script.write_text(WRK_SCRIPT)
+    reader = ZarrChunkReader(root)
+    plans = [plan_sample(reader.manifest, f"run_{number % SAMPLES}", COUNTS, seed=number) for number in range(64)]
+    floor = Floor(reader)
+    chunks = [floor.chunks(plan) for plan in plans]
+    with serving(root, 1, core=cores[0]) as ours, started([str(BARE_APP), str(size_of(plans[0]))], cores[0]) as bare:
+        for url in (ours, bare):
+            load(wrk, script, url, CONNECTIONS, 1, cores[1])
+        rounds = []
+        for _ in range(ROUNDS):
+            os.sched_setaffinity(0, cores[:1])
+            floors = time_in_turns({"": lambda number: read_floor(chunks[number % len(chunks)])}, 100, warm=10)[""]
+            os.sched_setaffinity(0, cores)
+            served, from_memory = (load(wrk, script, url, CONNECTIONS, seconds, cores[1]) for url in (ours, bare))
+            bound = 1e3 / (FLOORS_ALLOWED * statistics.median(floors) + 1e3 / from_memory.rate)
+            rounds.append(Round(statistics.median(floors), served, from_memory, bound))
+    print(f"{CONNECTIONS} connections, one worker on one core; medians of {ROUNDS} rounds, of ratios too.\n")
+    print("| what | draws/s | p50 ms | p99 ms | p99 over p50 |\n|---|---|---|---|---|")
+    print_load("drawpoint serve", [each.served for each in rounds])
+    print_load("bare ASGI app, the same bytes from memory", [each.from_memory for each in rounds])
+    floor_ms, bound, reached = (
+        statistics.median(column)
+        for column in zip(*((each.floor, each.bound, each.served.rate / each.bound) for each in rounds), strict=True)
+    )
+    print(f"| bound: 1 / ({FLOORS_ALLOWED} local floors of {floor_ms:.3f} ms + one bare answer) | {bound:.0f} | | | |")
+    print(f"| drawpoint over the bound (goal: 0.7, and p99 at most 3 x p50) | {reached:.2f} | | | |\n")
+
+
+class Round(NamedTuple):
+    """The local floor in ms, the two loads, and the bound that follows in draws a second."""
+
+    floor: float
+    served: Load
+    from_memory: Load
+    bound: float
+
+
+def print_load(name: str, loads: list[Load]) -> None:
+    """Print a row of medians."""
+    rate, p50, p99, ratio = (
+        statistics.median(column)
+        for column in zip(*((each.rate, each.p50, each.p99, each.p99 / each.p50) for each in loads), strict=True)
+    )
+    print(f"| {name} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {ratio:.1f} |")
+
+
+def read_floor(chunks: list[tuple[int, int, int, str]]) -> None:
+    """Do what any reader of chunks that are stored as they are has to: pread, crc32c, a copy, and one cast."""
+    sizes = {"float16": 0, "float32": 0}
+    for _, _, nbytes, dtype in chunks:
+        sizes[dtype] += nbytes - 4
+    bodies = {dtype: bytearray(size) for dtype, size in sizes.items()}
+    places = dict.fromkeys(bodies, 0)
+    for descriptor, offset, nbytes, dtype in chunks:
+        data = memoryview(os.pread(descriptor, nbytes, offset))
+        assert crc32c.crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
+        bodies[dtype][places[dtype] : places[dtype] + nbytes - 4] = data[:-4]
+        places[dtype] += nbytes - 4
+    as_float32_each({dtype: np.frombuffer(body, dtype) for dtype, body in bodies.items()})
+
+
+def size_of(plan: ReadPlan) -> int:
+    """Return the bytes of a plan's tensors, as stored."""
+    return sum(np.dtype(array.layout.dtype).itemsize * math.prod(array.shape) for array in plan.arrays.values())
 
 
 def main() -> None:
@@ -193,6 +318,8 @@ def main() -> None:
             root = write_store(Path(folder), SAMPLES, level)
             compare_latency(root, args.rounds)
             compare_throughput(root, args.seconds, concurrencies)
+            if level == 0:
+                compare_with_bound(root, args.seconds)
 
 
 if __name__ == "__main__":
