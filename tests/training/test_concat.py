@@ -171,8 +171,9 @@ class TestWhatDiffers:
             f"2 is of {other.store_root}). surface points: 4 in [0, 2], 5 in [1]; volume points: all in [0], absent in "
             "[1, 2]; volume_position: 3 components in [0], absent in [1, 2]; volume_velocity: 3 components in [0], "
             "absent in [1, 2]; normalised: yes in [0], no in [1, 2]; surface_area: absent in [0], a scalar in [1, 2]; "
-            "geometry_position: absent in [0, 2], 3 points in [1]; sample_id: absent in [0, 1], present in [2]. Give "
-            "all of them the same arguments, with the fields in common: fields=['surface_position', 'surface_pressure']."
+            "geometry_position: absent in [0, 2], 3 points in [1]; sample_id: absent in [0, 1], present in [2]. "
+            "Give all of them the same arguments, with the fields in common: "
+            "fields=['surface_position', 'surface_pressure']."
         )
         ConcatSampleDataset([SampleDataset(reader, num_points=COUNTS, fields=FIELDS) for reader in (local, other)])
 
