@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from drawpoint_store.reading.arrays import ShardedArray
     from drawpoint_store.reading.open_sample import OpenSample
+    from drawpoint_store.reading.plan import ArrayDraw
 
 
 @dataclass
@@ -115,15 +116,16 @@ def _scan_sample(store: ZarrChunkReader, sample_id: str) -> SampleDigest | dict[
     """
     plan = plan_sample(store.manifest, sample_id, None, seed=0)
     try:
-        stored = store.open_sample(plan).stored_digest
+        sample = store.open_sample(plan)
     except DataDamaged as error:
         return damage_reason(error)
+    stored = sample.stored_digest
     if stored is not None and {array.layout.array_name for array in plan.arrays.values()} <= stored.arrays.keys():
         return stored
     scans, damage = {}, []
-    for name in plan.arrays:
+    for name, draw in plan.arrays.items():
         try:
-            scans[name] = _scan_array(store, sample_id, name)
+            scans[name] = _scan_array(store, sample, draw)
         except DataDamaged as error:
             damage.append(damage_reason(error))
     digest = store.manifest.samples[sample_id].digest
@@ -132,14 +134,11 @@ def _scan_sample(store: ZarrChunkReader, sample_id: str) -> SampleDigest | dict[
     return "; ".join(dict.fromkeys(damage)) or scans
 
 
-def _scan_array(store: ZarrChunkReader, sample_id: str, name: str) -> _Scan:
-    """Read all of the array of field `name`."""
-    plan = plan_sample(store.manifest, sample_id, None, seed=0, fields=[name])
-    draw = plan.arrays[name]
-    sample = store.open_sample(plan)
-    array = sample.array(draw)
+def _scan_array(store: ZarrChunkReader, sample: OpenSample, draw: ArrayDraw) -> _Scan:
+    """Read all of an array."""
+    array, name = sample.array(draw), draw.layout.field
     if array is None:
-        blocks = plan_blocks(store.manifest, sample_id, [name])
+        blocks = plan_blocks(store.manifest, sample.sample_id, [name])
         return _Scan(array_digest(draw.layout, (read_block(store, block)[name] for block in blocks)), None)
     table = bytearray()
     values = array_digest(draw.layout, _read_chunks(sample, array, draw.draw.grid.n_points, name, table))
