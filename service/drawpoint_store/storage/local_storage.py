@@ -63,6 +63,10 @@ class LocalStorage(Storage):
 
         return StorePath(LocalStore(self.path(relpath), read_only=read_only))
 
+    def stamp(self, name: str) -> str | None:
+        found = self._ask("read", name, lambda name: self.path(name).stat())
+        return None if found is None else f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
     def check_file(self, name: str, most_bytes: int | None) -> None:
         path = str(self.path(name))
         if not os.path.lexists(path):
@@ -135,8 +139,8 @@ def replace_file(path: Path, *parts: Buffer, durable: bool = False) -> None:
 
 def file_info(path: str, status: os.stat_result) -> ObjectInfo:
     """Return what the status of the file at `path` below the root tells."""
-    stamp = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
-    return ObjectInfo(path, status.st_size, status.st_mtime, stamp)
+    # Without the inode, which some network file systems give anew.
+    return ObjectInfo(path, status.st_size, status.st_mtime, str(status.st_mtime_ns))
 
 
 class OpenFiles:
