@@ -124,6 +124,7 @@ def test_a_command_opens_one_client_that_reads_and_one_that_writes(
 
 
 REFUSALS = {
+    ".json cannot be read": ("GET", r"\.convert/samples/"),
     "cannot be listed": ("GET", r"list-type.*run_0\."),
     "cannot be written": ("PUT", r"\.convert/samples/"),
     "manifest.json cannot be written": ("PUT", r"manifest\.json"),
