@@ -17,8 +17,7 @@ from drawpoint_service.middleware.connection_close import ConnectionClose
 from drawpoint_service.middleware.failures import Failures, explain_errors
 from drawpoint_service.middleware.head import HeadRequests
 from drawpoint_service.middleware.request_log import RequestLog
-from drawpoint_service.openapi.document import document_app
-from drawpoint_service.openapi.responses import document_problems
+from drawpoint_service.openapi import document_app, document_problems
 from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.routes.batch import batch_routes
 from drawpoint_service.routes.docs import docs_routes

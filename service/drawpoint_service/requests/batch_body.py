@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from drawpoint.draw.batch import MAX_BODY_BYTES
 from drawpoint.errors import DrawpointError, InvalidDraw, InvalidParameter, ResponseTooLarge
-from drawpoint_service.requests.validation import (
+from drawpoint_service.requests.query import (
     SHOWN,
     Count,
     Dtype,

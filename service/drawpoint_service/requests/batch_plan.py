@@ -13,7 +13,7 @@ from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.errors import DrawpointError, ResponseTooLarge
 from drawpoint.format import payload
 from drawpoint_service import problems
-from drawpoint_service.requests.validation import numpy_dtype
+from drawpoint_service.requests.query import numpy_dtype
 from drawpoint_store.reading.plan import plan_draw
 
 if TYPE_CHECKING:

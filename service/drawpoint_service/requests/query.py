@@ -1,35 +1,67 @@
-"""What a URL's query may say, as a model for each kind of request."""
+"""What a request may say: the values that URLs and bodies have in common, and the URLs' queries as models."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-
-from drawpoint.draw.selection import name_store
-from drawpoint.errors import InvalidDraw, InvalidParameter, UnknownDomain
-from drawpoint_service.requests.validation import (
-    MAX_PAGE_SAMPLES,
-    Count,
-    Dtype,
-    RequestModel,
-    Revision,
-    Seed,
-    refusal_of,
-    unknown_name,
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
 )
 
+from drawpoint.draw.seeds import MAX_SEED
+from drawpoint.draw.selection import name_store
+from drawpoint.errors import DrawpointError, InvalidDraw, InvalidParameter, UnknownDomain, UnknownParameter
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from drawpoint.format.manifest import StoreManifest
+
+SHOWN = 200
+"""Characters that an error shows of what it refuses."""
+
+ALL = "all"
+"""Stands for the count of all points."""
+
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+Dtype = Annotated[
+    Literal["float32", "stored"], Field(description="`float32` for every field, or each as it is `stored`.")
+]
+Revision = Annotated[str | None, Field(description="The revision that the store has to be at.")]
+Count = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=MAX_SEED)] | None,
+    BeforeValidator(lambda value: None if value == ALL else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_SEED}, {"const": ALL}, {"type": "null"}]}
+    ),
+]
+MAX_PAGE_SAMPLES = 1000
+
+_ALLOWED = {
+    **dict.fromkeys(("seed", "part"), (f"an integer in 0..{MAX_SEED}",)),
+    **dict.fromkeys(("fields", "domains"), ("one or more names with commas between them, or a list of them",)),
+    "fields[]": ("the name of a field",),
+    **dict.fromkeys(("num_points", "coords"), ('an object of counts by domain, such as {"surface": 4096}',)),
+    "dtype": ("float32", "stored"),
+    "limit": (f"an integer in 1..{MAX_PAGE_SAMPLES}",),
+    "samples": ('a list of {"id", "seed", "part"}, at least one',),
+    "samples[]": ('an object: {"id", "seed", "part"}',),
+    "id": ("the id of a sample",),
+    "revision": ("a text",),
+}
+"""What may stand under a name; those that are not here are domains', which have counts."""
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _TEXTS = {"after", "dtype", "revision", "fields", "domains"}
 """Parameters that stay text, though they may look like numbers."""
-
-Query = TypeVar("Query", bound=RequestModel)
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -40,6 +72,12 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class RequestModel(BaseModel):
+    """A model that takes the names of its fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NoQuery(RequestModel):
@@ -87,6 +125,9 @@ class SampleQuery(DrawQuery):
         if self.part is not None and self.seed is None:
             raise InvalidDraw("part needs seed: the parts of a cycle are disjoint only under one seed; add seed=.")
         return self
+
+
+Query = TypeVar("Query", bound=RequestModel)
 
 
 def parameters_of(model: type[RequestModel]) -> list[str]:
@@ -142,3 +183,33 @@ def select_fields(
             sample=sample_id,
         )
     return left
+
+
+def numpy_dtype(dtype: str) -> str | None:
+    """Return the dtype of the tensors of an answer, None for each as it is stored."""
+    return None if dtype == "stored" else dtype
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str) -> UnknownParameter:
+    """Return the error for a name that means nothing, with near ones."""
+    error = UnknownParameter.among(kind, name, known := tuple(known), where=where)
+    error.parameter, error.allowed = name[:SHOWN], known
+    return error
+
+
+def refusal_of(error: ValidationError, show: Callable[[Any], str] = json.dumps) -> DrawpointError:
+    """Return the error of ours for the first value that a model refused; `show` is how its text is got."""
+    first = error.errors(include_url=False)[0]
+    if isinstance(own := first.get("ctx", {}).get("error"), DrawpointError):  # of a validator that says all
+        return own
+    *_, before, last = "", *first["loc"]
+    kind = f"{before}[]" if isinstance(last, int) else str(last)
+    value = None if first["type"] == "missing" else first["input"]
+    allowed = _ALLOWED.get(kind, (f"an integer in 1..{MAX_SEED}", ALL))
+    return InvalidParameter.of(path_of(first["loc"])[:SHOWN], show(value), *allowed)
+
+
+def path_of(loc: Sequence[int | str]) -> str:
+    """Return what a client calls a member: `samples[3].seed`; counts of a URL stand under the names of domains."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return path.removeprefix(".counts").removeprefix(".")

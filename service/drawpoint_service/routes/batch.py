@@ -11,8 +11,7 @@ from drawpoint.errors import DrawpointError
 from drawpoint.format.payload import CONTENT_TYPE
 from drawpoint_service.admission.semaphore import NO_MEMORY
 from drawpoint_service.middleware.context import context_of
-from drawpoint_service.openapi.document import query_parameters
-from drawpoint_service.openapi.responses import document_batch, document_problems
+from drawpoint_service.openapi import document_batch, document_problems, query_parameters
 from drawpoint_service.requests import draw_payload, query, responses
 from drawpoint_service.requests.batch_body import parse_batch, receive_body
 from drawpoint_service.requests.batch_plan import allocate_batch, finish_batch, plan_batch

@@ -13,9 +13,9 @@ from drawpoint.draw.selection import select_coords, select_sample
 from drawpoint.format import payload
 from drawpoint_service.admission.semaphore import NO_MEMORY
 from drawpoint_service.middleware.context import context_of
-from drawpoint_service.openapi.responses import document_draw, document_problems
+from drawpoint_service.openapi import document_draw, document_problems
 from drawpoint_service.requests import draw_payload, query, responses
-from drawpoint_service.requests.validation import numpy_dtype
+from drawpoint_service.requests.query import numpy_dtype
 from drawpoint_service.routes.direct_route import DirectRoute
 from drawpoint_store.reading.plan import plan_draw
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from drawpoint.errors import DrawpointError
 from drawpoint_service import problems
 from drawpoint_service.middleware.context import context_of
-from drawpoint_service.openapi.responses import document_json
+from drawpoint_service.openapi import document_json
 from drawpoint_service.requests import responses
 from drawpoint_store.reading.plan import plan_sample
 

@@ -9,12 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from drawpoint.errors import DataDamaged, MetadataDamaged, SplitNotFound, StatisticsNotFound
-from drawpoint_service.openapi.document import query_parameters
-from drawpoint_service.openapi.responses import document_json, document_manifest, document_problems
+from drawpoint_service.openapi import document_json, document_manifest, document_problems, query_parameters
 from drawpoint_service.read_pool import ReadPool
 from drawpoint_service.requests import query, responses
-from drawpoint_service.stores.catalog import Catalog, ServedStore
-from drawpoint_service.stores.summaries import SamplePage, StoreSummary
+from drawpoint_service.stores.catalog import Catalog, SamplePage, ServedStore, StoreSummary
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
 
