@@ -47,7 +47,7 @@ def test_a_request_without_a_token_is_401(http: httpx.Client, path: str) -> None
         assert "Authorization: Bearer" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("token", ["first-toke", "first-token-", "first-token second", "second", "x" * 5000])
+@pytest.mark.parametrize("token", ["first-toke", "first-token-", "first-token second", "x" * 5000])
 def test_a_request_with_an_unknown_token_is_403(http: httpx.Client, token: str) -> None:
     answer = http.get(SAMPLE, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 403
@@ -65,7 +65,7 @@ def test_with_tokens_an_answer_is_cached_privately(http: httpx.Client) -> None:
     assert answer.headers["Cache-Control"] == "private, max-age=3600"
 
 
-@pytest.mark.parametrize("given", ["abc-123", "a b/c:d", "x" * 128])
+@pytest.mark.parametrize("given", ["a b/c:d", "x" * 128])
 def test_the_request_id_is_the_one_given(http: httpx.Client, given: str) -> None:
     assert http.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
 
@@ -77,11 +77,6 @@ def test_an_unusable_request_id_is_replaced(http: httpx.Client, given: bytes) ->
     assert made[0] != made[1]
 
 
-def test_the_request_id_is_on_every_answer(http: httpx.Client) -> None:
-    for path in ("/nowhere", SAMPLE, "/healthz", "/"):
-        assert http.get(path, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
-
-
 def test_the_log_has_a_line_a_request_and_no_token(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     authorization = {"Authorization": f"Bearer {TOKENS[0]}"}
     with caplog.at_level(logging.DEBUG):
@@ -89,6 +84,7 @@ def test_the_log_has_a_line_a_request_and_no_token(http: httpx.Client, caplog: p
         http.get("/stores?token=first-token", headers={**authorization, "X-Request-ID": "two"})
         http.get("/stores", headers={"Authorization": "Bearer first-toke", "X-Request-ID": "three"})
         http.head("/stores", headers={**authorization, "X-Request-ID": "four"})
+        http.get("/stores/a%0Aforged%1b", headers={"X-Request-ID": "line-break"})
         # A line is written when its answer has been sent: the next answer shows that it has been.
         http.get("/healthz", headers={"X-Request-ID": "five"})
     lines = [record.getMessage() for record in caplog.records if record.name == "drawpoint.access"]
@@ -98,16 +94,9 @@ def test_the_log_has_a_line_a_request_and_no_token(http: httpx.Client, caplog: p
     assert re.fullmatch(r'two "GET /stores" 422 [0-9.]+ ms [0-9]+ bytes', by_id["two"])
     assert re.fullmatch(r'three "GET /stores" 403 [0-9.]+ ms [0-9]+ bytes', by_id["three"])
     assert re.fullmatch(r'four "HEAD /stores" 200 [0-9.]+ ms 0 bytes', by_id["four"])
+    assert by_id["line-break"].isprintable()
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("drawpoint")]
     assert not [line for line in ours if "first-tok" in line]
-
-
-def test_the_log_takes_no_line_breaks_from_a_path(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        http.get("/stores/a%0Aforged%1b", headers={"X-Request-ID": "break"})
-        http.get("/healthz")
-    line = next(record.getMessage() for record in caplog.records if record.getMessage().startswith("break "))
-    assert line.isprintable()
 
 
 def test_what_is_said_of_routes_by_their_paths_holds_of_each_of_them() -> None:

@@ -74,14 +74,6 @@ def serving(store: dict[str, Any], **settings: Any) -> LiveService:
     return LiveService(open_stores(made), **settings)
 
 
-def test_a_bucket_named_in_the_configuration_is_read_with_the_keys_of_its_section(
-    proxy: BucketProxy, written: str
-) -> None:
-    with serving(settings_of(proxy, written)) as service:
-        assert httpx.get(f"{service.url}{DRAW}").status_code == 200
-        assert httpx.get(f"{service.url}/readyz").status_code == 200
-
-
 def test_a_bucket_named_in_the_configuration_can_be_one_of_several_with_keys_of_their_own(
     proxy: BucketProxy, written: str
 ) -> None:

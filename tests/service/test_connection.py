@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from drawpoint.format.payload import content_digest
 from drawpoint_service.server.connection import MAX_HEAD_BYTES, count_connections
-from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService
 from waiting import wait_until
 
@@ -66,16 +64,9 @@ def head_of(size: int) -> bytes:
     return begin + b"a" * (size - len(begin) - 4) + b"\r\n\r\n"
 
 
-def write_big_store(root: Path) -> None:
-    writer = ZarrStoreWriter(root, FileMap(volume_position="p"), "big", chunk_points=2**17, compression_level=0)
-    writer.write_sample("s", {"volume_position": np.zeros((2**21, 3), np.float32)})
-    writer.save_manifest()
-
-
-def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path) -> None:
-    write_big_store(tmp_path)
+def test_a_client_that_does_not_read_loses_its_place(big_root: Path) -> None:
     path = "/stores/big/samples/s"
-    with LiveService({"big": tmp_path}, max_requests=1, send_seconds=1) as service, socket.socket() as stuck:
+    with LiveService({"big": big_root}, max_requests=1, send_seconds=1.5) as service, socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.settimeout(30)
         stuck.connect(("127.0.0.1", service.port))
@@ -86,22 +77,16 @@ def test_a_client_that_does_not_read_loses_its_place(tmp_path: Path) -> None:
         assert len(receive_all(stuck)) < 2**21 * 12
 
 
-def test_a_head_that_is_too_long_is_refused(store_root: Path) -> None:
-    with LiveService({"made": store_root}) as service:
+def test_a_head_that_is_too_long_is_refused(service: LiveService) -> None:
+    with connect(service) as client:
+        client.sendall(head_of(MAX_HEAD_BYTES - 1))
+        assert receive_all(client).startswith(b"HTTP/1.1 200 ")
+    for size in (1, 50):
         with connect(service) as client:
-            client.sendall(head_of(MAX_HEAD_BYTES - 1))
-            assert receive_all(client).startswith(b"HTTP/1.1 200 ")
-        with connect(service) as client:
-            client.sendall((START + b"X-Long: ").ljust(MAX_HEAD_BYTES, b"a"))
+            client.sendall((START + b"X-Long: ").ljust(size * MAX_HEAD_BYTES, b"a"))
             headers, problem = parse_problem(receive_all(client), 431)
             assert problem["type"] == "urn:drawpoint:request-header-fields-too-large"
             assert headers["connection"] == "close"
-        with connect(service) as client:
-            client.sendall((START + b"X-Long: ").ljust(50 * MAX_HEAD_BYTES, b"a"))
-            parse_problem(receive_all(client), 431)
-        with connect(service) as client:
-            client.sendall(START + b"X: a\r\n" * 11_000 + b"\r\n")
-            assert b" 200 " not in receive_all(client)
 
 
 def test_a_head_that_is_not_completed_is_not_waited_for(store_root: Path) -> None:
@@ -117,37 +102,22 @@ def test_a_head_that_is_not_completed_is_not_waited_for(store_root: Path) -> Non
             assert b"HTTP/1.1" not in receive_all(client)
 
 
-def test_requests_on_one_connection_are_bounded_each_for_itself(store_root: Path) -> None:
-    with LiveService({"made": store_root}, header_seconds=30) as service, connect(service) as client:
-        for _ in range(10):
-            client.sendall(head_of(10_000).replace(b"Connection: close\r\n", b""))
-            assert receive_answer(client).startswith(b"HTTP/1.1 200 ")
-
-
 @pytest.mark.parametrize(
     "request_bytes",
     [
         b"GET / HTTP/3.7\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"get / HTTP/1.1\r\n\r\n",
         b"BREW / HTTP/1.1\r\n\r\n",
-        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         START + b"no colon\r\n\r\n",
-        START + b"X\x00: a\r\n\r\n",
         START + b"X: a\x00\r\n\r\n",
-        START + b"Content-Length: -1\r\n\r\n",
         START + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
         START + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        START + b"Transfer-Encoding: gzip\r\n\r\n",
         b"POST /stores/made/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-        b"POST /stores/made/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}no line end",
     ],
 )
-def test_what_is_no_http_is_answered_with_a_problem(store_root: Path, request_bytes: bytes) -> None:
-    with LiveService({"made": store_root}) as service, connect(service) as client:
+def test_what_is_no_http_is_answered_with_a_problem(service: LiveService, request_bytes: bytes) -> None:
+    with connect(service) as client:
         client.sendall(request_bytes)
         headers, problem = parse_problem(receive_all(client), 400)
         assert problem["type"] == "urn:drawpoint:bad-request"
@@ -155,16 +125,18 @@ def test_what_is_no_http_is_answered_with_a_problem(store_root: Path, request_by
         assert httpx.get(f"{service.url}/healthz").status_code == 200
 
 
-def test_a_refusal_names_the_request_and_the_log_does_too(store_root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with LiveService({"made": store_root}) as service, connect(service) as client:
+def test_a_refusal_names_the_request_and_the_log_does_too(
+    service: LiveService, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(service) as client:
         client.sendall(START + b"X-Request-ID: mine\r\nX: y\r\nno colon\r\n\r\n")
         assert parse_problem(receive_all(client), 400)[1]["instance"] == "mine"
     assert "mine: 400: " in caplog.text
 
 
-def test_a_refusal_does_not_spoil_the_answer_before_it(store_root: Path) -> None:
+def test_a_refusal_does_not_spoil_the_answer_before_it(service: LiveService) -> None:
     path = b"/stores/made/samples/param0/run"
-    with LiveService({"made": store_root}) as service, connect(service) as client:
+    with connect(service) as client:
         client.sendall(b"GET " + path + b"?seed=1 HTTP/1.1\r\nHost: x\r\n\r\nno HTTP\r\n\r\n" + b"x" * MAX_HEAD_BYTES)
         head, _, body = receive_all(client).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
@@ -194,10 +166,8 @@ def test_a_body_that_drips_is_not_waited_for(store_root: Path) -> None:
     ("path", "token", "status"),
     [
         ("/stores/made/batch", "", 401),
-        ("/stores/made/batch", "Authorization: Bearer wrong\r\n", 403),
         ("/stores/none/batch", "Authorization: Bearer right\r\n", 404),
         ("/stores", "Authorization: Bearer right\r\n", 405),
-        ("/nothing", "Authorization: Bearer right\r\n", 404),
     ],
 )
 def test_an_answer_that_does_not_need_the_body_ends_the_connection(
@@ -208,13 +178,10 @@ def test_an_answer_that_does_not_need_the_body_ends_the_connection(
         assert receive_all(client).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_body_that_was_read_leaves_the_connection_open(store_root: Path) -> None:
-    with LiveService({"made": store_root}) as service, httpx.Client(base_url=service.url) as client:
-        body = {"samples": [{"id": "param0/run"}], "num_points": {"surface": 5, "volume": 5}}
-        for _ in range(2):
-            answer = client.post("/stores/made/batch", json=body)
-            assert answer.status_code == 200
-            assert "connection" not in answer.headers
+def test_a_body_that_was_read_leaves_the_connection_open(http: httpx.Client) -> None:
+    answer = http.post("/stores/made/batch", json={"samples": [{"id": "x"}]})
+    assert answer.status_code == 200
+    assert "connection" not in answer.headers
 
 
 def test_beyond_max_connections_probes_are_answered_and_others_get_503(store_root: Path) -> None:
@@ -257,9 +224,7 @@ def test_beyond_three_times_max_connections_a_connection_is_closed_unread(store_
     ("wanted", "files", "counts"),
     [
         (2048, resource.RLIM_INFINITY, (2048, 4096)),
-        (2048, 65_536, (2048, 4096)),
         (2048, 1024, (576, 192)),
-        (2048, 64, (24, 8)),
         (10, 64, (10, 20)),
         (2048, 4, (1, 1)),
     ],

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,12 +28,6 @@ SURFACE_FIELDS = [f"surface_{name}" for name in ("position", "pressure", "fricti
 
 
 @pytest.fixture(scope="module")
-def http(store_root: Path) -> Iterator[httpx.Client]:
-    with LiveService({"made": store_root}) as service, httpx.Client(base_url=service.url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def reader(store_root: Path) -> ZarrChunkReader:
     return ZarrChunkReader(store_root)
 
@@ -51,7 +43,6 @@ def assert_equal(sent: dict[str, torch.Tensor], read: dict[str, torch.Tensor]) -
     ("query", "counts", "named"),
     [
         ("surface=300&volume=1000&seed=5", {"surface": 300, "volume": 1000}, {"seed": 5}),
-        ("surface=300&volume=1000&seed=5&dtype=float32", {"surface": 300, "volume": 1000}, {"seed": 5}),
         ("surface=10&seed=1", {"surface": 10}, {"seed": 1}),  # the other domain in full
         (
             "volume=50&seed=1&fields=volume_velocity,volume_sdf",
@@ -60,9 +51,7 @@ def assert_equal(sent: dict[str, torch.Tensor], read: dict[str, torch.Tensor]) -
         ),
         ("surface=50&seed=1&domains=surface", {"surface": 50}, {"seed": 1, "fields": SURFACE_FIELDS}),
         ("seed=1&domains=surface&fields=volume_sdf,surface_area", {}, {"seed": 1, "fields": ["surface_area"]}),
-        ("", {}, {}),
         ("surface=all&volume=99999", {}, {}),
-        ("volume=10000", {}, {}),
     ],
 )
 def test_a_draw_is_what_the_local_reader_reads(
@@ -105,12 +94,6 @@ def test_coordinates_are_drawn_independently_of_fields(http: httpx.Client, reade
     assert not torch.equal(fields["surface_position"], read["surface_position"])
 
 
-def test_all_coordinates_can_be_sent(http: httpx.Client, reader: ZarrChunkReader) -> None:
-    answer = http.get(f"{COORDS}?surface=all")
-    read = reader.read_coords("param0/run", "surface", None, seed=0)
-    assert_equal(safetensors.torch.load(answer.content), {"surface_position": read})
-
-
 @pytest.mark.parametrize("path", [f"{SAMPLE}?surface=300&volume=1000&seed=5", f"{COORDS}?surface=40&seed=5"])
 def test_a_draw_as_stored_is_the_draw_as_float32_after_upcasting(http: httpx.Client, path: str) -> None:
     stored = safetensors.torch.load(http.get(f"{path}&dtype=stored").content)
@@ -119,12 +102,6 @@ def test_a_draw_as_stored_is_the_draw_as_float32_after_upcasting(http: httpx.Cli
         assert stored["surface_pressure"].dtype == torch.float16
     assert stored["surface_position"].dtype == torch.float32
     assert_equal({field: tensor.float() for field, tensor in stored.items()}, widened)
-
-
-@pytest.mark.parametrize("spelling", ["param0/run", "param0%2Frun", "param0%2frun", "%70aram0/run"])
-def test_an_id_may_be_spelt_with_escapes(http: httpx.Client, spelling: str) -> None:
-    answer = http.get(f"/stores/made/samples/{spelling}?surface=5&volume=5&seed=0")
-    assert answer.content == http.get(f"{SAMPLE}?surface=5&volume=5&seed=0").content
 
 
 def test_domains_that_a_sample_lacks_are_absent(tmp_path: Path) -> None:
@@ -159,25 +136,11 @@ def test_the_metadata_of_a_draw_say_what_it_is(http: httpx.Client, reader: ZarrC
     }
 
 
-def test_the_headers_of_a_draw_name_seed_and_revision(http: httpx.Client, reader: ZarrChunkReader) -> None:
-    answer = http.get(f"{COORDS}?surface=10&seed=7")
-    assert answer.headers["X-Drawpoint-Seed"] == "7"
-    assert answer.headers["X-Drawpoint-Revision"] == reader.manifest.revision
-    assert parse(bytearray(answer.content))[1]["dtype"] == "float32"
-    assert "part" not in parse(bytearray(answer.content))[1]
-
-
 @pytest.mark.parametrize(
     "path", [f"{SAMPLE}?seed=1", "/stores", "/stores/made/manifest", "/stores/made/samples", "/docs", "/nowhere"]
 )
-def test_an_answer_has_the_digest_of_its_body(http: httpx.Client, path: str) -> None:
-    answer = http.get(path, headers={"Accept-Encoding": "identity"})
-    digest = base64.b64encode(crc32c.crc32c(answer.content).to_bytes(4, "big")).decode()
-    assert answer.headers["Content-Digest"] == f"crc32c=:{digest}:"
-
-
-def test_a_compressed_answer_has_the_digest_of_what_is_sent(http: httpx.Client) -> None:
-    with http.stream("GET", "/stores/made/manifest", headers={"Accept-Encoding": "gzip"}) as answer:
+def test_an_answer_has_the_digest_of_what_is_sent(http: httpx.Client, path: str) -> None:
+    with http.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
         sent = b"".join(answer.iter_raw())
     digest = base64.b64encode(crc32c.crc32c(sent).to_bytes(4, "big")).decode()
     assert answer.headers["Content-Digest"] == f"crc32c=:{digest}:"
@@ -190,7 +153,6 @@ def test_replicas_answer_alike(http: httpx.Client, store_root: Path) -> None:
         there = httpx.get(replica.url + path)
     assert there.content == here.content
     assert there.headers["ETag"] == here.headers["ETag"]
-    assert hashlib.sha256(here.content).digest() == hashlib.sha256(there.content).digest()
 
 
 class CountingStore(LocalStore):
@@ -203,9 +165,7 @@ class CountingStore(LocalStore):
         return await super().get(key, prototype, byte_range)
 
 
-def test_a_304_or_a_head_costs_no_read(
-    store_root: Path,
-) -> None:
+def test_a_304_or_a_head_costs_no_read(store_root: Path) -> None:
     opened = ZarrChunkReader(store_root, store_factory=lambda path: CountingStore(path, read_only=True))
     with LiveService({"made": opened}) as service, httpx.Client(base_url=service.url) as http:
         first = http.get(f"{SAMPLE}?surface=10&volume=10&seed=3")
@@ -231,7 +191,6 @@ def test_a_304_or_a_head_costs_no_read(
         "surface=10&seed=3&part=0",
         "surface=10&seed=3&dtype=stored",
         "surface=10&seed=3&domains=surface",
-        "surface=10&volume=9&seed=3",
         "surface=all&seed=3",
     ],
 )
@@ -242,15 +201,21 @@ def test_another_answer_has_another_etag(http: httpx.Client, other: str) -> None
     assert http.head(f"{COORDS}?surface=10&seed=3").headers["ETag"] != etag
 
 
-def test_another_spelling_of_a_draw_has_the_same_etag(
-    http: httpx.Client,
-) -> None:
+def test_another_spelling_of_a_draw_has_the_same_etag(http: httpx.Client) -> None:
     etag = http.head(f"{SAMPLE}?surface=10&seed=3&fields=surface_area,surface_position").headers["ETag"]
     for other in (
         "surface=10&seed=03&fields=surface_position,surface_area",
         "surface=10&volume=all&seed=3&dtype=float32&fields=surface_area,surface_position,surface_area",
     ):
         assert http.head(f"{SAMPLE}?{other}").headers["ETag"] == etag
+
+
+def test_a_draw_may_be_cached_where_a_seed_names_it(http: httpx.Client) -> None:
+    assert http.get(f"{SAMPLE}?surface=10&seed=3").headers["Cache-Control"] == "public, max-age=3600"
+    answer = http.get(f"{SAMPLE}?surface=10", headers={"If-None-Match": "*"})
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in answer.headers
 
 
 def test_another_revision_has_another_etag(http: httpx.Client, tmp_path: Path, store_root: Path) -> None:
@@ -262,28 +227,14 @@ def test_another_revision_has_another_etag(http: httpx.Client, tmp_path: Path, s
         assert httpx.head(service.url + path).headers["ETag"] != http.head(path).headers["ETag"]
 
 
-def test_a_draw_with_a_seed_may_be_cached(http: httpx.Client) -> None:
-    assert http.get(f"{SAMPLE}?surface=10&seed=3").headers["Cache-Control"] == "public, max-age=3600"
-
-
-def test_a_draw_without_a_seed_may_not_be_cached(http: httpx.Client) -> None:
-    answer = http.get(f"{SAMPLE}?surface=10", headers={"If-None-Match": "*"})
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "ETag" not in answer.headers
-
-
 @pytest.mark.parametrize(
     "path",
     [
         f"{SAMPLE}?surface=10&seed=3&dtype=stored",
-        f"{SAMPLE}?seed=3",
         f"{COORDS}?volume=10&seed=3",
         "/stores",
         "/stores/made/manifest",
-        "/healthz",
         "/docs",
-        "/stores/nade",
         f"{SAMPLE}?surface=0",
         "/nowhere",
     ],
@@ -310,25 +261,7 @@ def test_answers_at_once_do_not_mix(http: httpx.Client, reader: ZarrChunkReader)
         list(pool.map(check, range(48)))
 
 
-def test_one_connection_carries_many_answers(store_root: Path) -> None:
-    import http.client  # noqa: PLC0415  the name is a fixture's elsewhere
-
-    with LiveService({"made": store_root}) as service:
-        connection = http.client.HTTPConnection("127.0.0.1", service.port)
-        connection.connect()
-        socket = connection.sock
-        for path in (f"{SAMPLE}?surface=10&seed=1", "/nowhere", "/stores/made", f"{SAMPLE}?surface=0", SAMPLE):
-            connection.request("GET", path)
-            connection.getresponse().read()
-            assert connection.sock is socket
-        connection.close()
-
-
-def test_a_body_of_many_slices_arrives_whole(tmp_path: Path) -> None:
-    writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "big", chunk_points=65_536)
-    writer.write_sample("s", {"volume_position": torch.rand(400_000, 3).numpy()})
-    writer.save_manifest()
-    with LiveService({"big": tmp_path}) as service:
+def test_a_body_of_many_slices_arrives_whole(big_root: Path) -> None:
+    with LiveService({"big": big_root}) as service:
         answer = httpx.get(f"{service.url}/stores/big/samples/s")
-    read = ZarrChunkReader(tmp_path).read_sample("s", seed=0)
-    assert_equal(safetensors.torch.load(answer.content), read)
+    assert_equal(safetensors.torch.load(answer.content), ZarrChunkReader(big_root).read_sample("s", seed=0))

@@ -13,11 +13,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 
-from drawpoint_store import FileMap, ZarrStoreWriter
 from live import LiveService, wait_until_refused
 from served import Served
 from waiting import wait_until
@@ -86,11 +84,9 @@ class Clients:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_neither_sighup_nor_sigterm_breaks_a_request(
-    serve: Callable[..., Served], store_root: Path, tmp_path: Path, workers: int
+    serve: Callable[..., Served], store_root: Path, workers: int
 ) -> None:
-    config = tmp_path / "drawpoint.toml"
-    config.write_text("drain_seconds = 0.2\n")
-    served = serve("--config", str(config), "--store", f"made={store_root}", "--workers", str(workers))
+    served = serve("--store", f"made={store_root}", "--workers", str(workers), config="drain_seconds = 0.2")
     wait_until(lambda: served.log.read_text().count("Application startup complete") == workers)
     with Clients(served.url, 8, keep=True) as keeping, Clients(served.url, 8, keep=False) as coming:
         keeping.wait(50)
@@ -137,13 +133,9 @@ def test_what_was_sent_before_the_end_is_answered_though_it_was_accepted_later(
             assert b"\r\nconnection: close\r\n" in head
 
 
-def test_a_port_that_nobody_serves_refuses(serve: Callable[..., Served], tmp_path: Path) -> None:
-    writer = ZarrStoreWriter(tmp_path / "big", FileMap(volume_position="p"), "big", 7, 2**17, compression_level=0)
-    writer.write_sample("s", {"volume_position": np.zeros((2**21, 3), np.float32)})
-    writer.save_manifest()
-    config = tmp_path / "drawpoint.toml"
-    config.write_text("drain_seconds = 0\nshutdown_seconds = 600\n")
-    served = serve("--config", str(config), "--store", f"big={tmp_path / 'big'}", "--workers", "2")
+def test_a_port_that_nobody_serves_refuses(serve: Callable[..., Served], big_root: Path) -> None:
+    config = "drain_seconds = 0\nshutdown_seconds = 600\n"
+    served = serve("--store", f"big={big_root}", "--workers", "2", config=config)
     with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as stuck:
         stuck.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\n\r\n")
         assert stuck.recv(100)

@@ -94,21 +94,6 @@ def test_a_client_that_leaves_gives_its_place_back(held: HeldStore) -> None:
         wait_until(lambda: httpx.get(service.url + SAMPLE).status_code == 200)
 
 
-def test_a_client_that_reads_slowly_keeps_its_place(tmp_path: Path) -> None:
-    writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "big", chunk_points=2**17, compression_level=0)
-    writer.write_sample("s", {"volume_position": np.zeros((2**20, 3), np.float32)})
-    writer.save_manifest()
-    path = "/stores/big/samples/s"
-    with LiveService({"big": tmp_path}, max_requests=1) as service:
-        with socket.create_connection(("127.0.0.1", service.port)) as slow:
-            slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            slow.recv(1000)
-            assert httpx.get(service.url + path).status_code == 503
-            while slow.recv(2**20):
-                pass
-        wait_until(lambda: httpx.get(service.url + path).status_code == 200)
-
-
 def test_the_bytes_of_answers_bound_what_is_taken_on(held: HeldStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drawpoint_service.app.MEMORY_SECONDS", 0.05)
     with (
@@ -136,12 +121,9 @@ def test_the_bytes_of_answers_bound_what_is_taken_on(held: HeldStore, monkeypatc
         assert httpx.post(f"{service.url}/stores/made/batch", json=body).status_code == 200
 
 
-def test_an_answer_that_nobody_reads_holds_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_nobody_reads_holds_its_memory(big_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drawpoint_service.app.MEMORY_SECONDS", 0.05)
-    writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "big", chunk_points=2**17, compression_level=0)
-    writer.write_sample("s", {"volume_position": np.zeros((2**20, 3), np.float32)})
-    writer.save_manifest()
-    with LiveService({"big": tmp_path}, memory_bytes=12 * 2**20) as service:
+    with LiveService({"big": big_root}, memory_bytes=24 * 2**20) as service:
         small = f"{service.url}/stores/big/samples/s?volume=5"
         with socket.create_connection(("127.0.0.1", service.port)) as slow:
             slow.sendall(b"GET /stores/big/samples/s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -232,7 +214,9 @@ def test_a_long_plan_blocks_nothing_and_takes_a_place(store_root: Path, monkeypa
 
 def test_readiness_is_a_chunk_of_every_store_really_read(store_root: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(store_root, tmp_path / "store"))
-    with LiveService({"good": store_root, "bad": root}, ready_cache_seconds=0) as service:
+    ZarrStoreWriter(tmp_path / "empty", FileMap(volume_position="p"), "empty").save_manifest()
+    stores = {"good": store_root, "bad": root, "empty": tmp_path / "empty"}
+    with LiveService(stores, ready_cache_seconds=0) as service:
         assert httpx.get(service.url + "/readyz").json() == {"status": "ready"}
         for shard in root.rglob("c/0/0"):
             shard.write_bytes(bytes(shard.stat().st_size))
@@ -247,23 +231,18 @@ def test_readiness_is_a_chunk_of_every_store_really_read(store_root: Path, tmp_p
 
 def test_readiness_is_bounded_in_time_and_kept_for_a_while(held: HeldStore, store_root: Path) -> None:
     stores: dict[str, Path | ZarrChunkReader] = {"good": store_root, "made": held}
-    with LiveService(stores, ready_timeout_seconds=0.05, ready_cache_seconds=1000) as service:
-        answers = [httpx.get(service.url + "/readyz") for _ in range(3)]
-        assert [answer.status_code for answer in answers] == [503] * 3
-        assert answers[0].json()["detail"] == "store 'made': no chunk was read within 0.05 s"
-        held.wait_for_reads(1)
-        assert not held.begun.acquire(blocking=False)
-        held.go.set()
-
-
-def test_readiness_waits_for_a_read_under_way_and_does_not_add_to_it(held: HeldStore) -> None:
-    with LiveService({"made": held}, ready_timeout_seconds=0.05, ready_cache_seconds=0) as service:
-        assert httpx.get(service.url + "/readyz").status_code == 503
-        assert httpx.get(service.url + "/readyz").status_code == 503
-        held.wait_for_reads(1)
-        assert not held.begun.acquire(blocking=False)
-        held.go.set()
-        wait_until(lambda: httpx.get(service.url + "/readyz").status_code == 200)
+    for cache_seconds in (1000, 0):  # without a cache it waits for the read that is under way
+        settings = {"ready_timeout_seconds": 0.5, "ready_cache_seconds": cache_seconds}
+        with LiveService(stores, **settings) as service:
+            answers = [httpx.get(service.url + "/readyz") for _ in range(2)]
+            assert [answer.status_code for answer in answers] == [503] * 2
+            assert answers[0].json()["detail"] == "store 'made': no chunk was read within 0.5 s"
+            held.wait_for_reads(1)
+            assert not held.begun.acquire(blocking=False)
+            held.go.set()
+            if not cache_seconds:
+                wait_until(lambda: httpx.get(service.url + "/readyz").status_code == 200)
+        held.go.clear()
 
 
 def test_readiness_does_not_suffer_from_a_busy_service(held: HeldStore) -> None:
@@ -279,9 +258,3 @@ def test_readiness_does_not_suffer_from_a_busy_service(held: HeldStore) -> None:
         assert httpx.get(service.url + "/readyz").status_code == 200
         store.go.set()
         assert read.result().status_code == 200
-
-
-def test_readiness_of_an_empty_store_is_given(tmp_path: Path) -> None:
-    ZarrStoreWriter(tmp_path, FileMap(volume_position="p"), "empty").save_manifest()
-    with LiveService({"empty": tmp_path}) as service:
-        assert httpx.get(service.url + "/readyz").status_code == 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +54,6 @@ def test_schemathesis_finds_all_accepted_that_the_document_admits_and_nothing_el
             timeout=300,
         )
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr
-
-
-@pytest.fixture(scope="module")
-def http(store_root: Path) -> Iterator[httpx.Client]:
-    with LiveService({"made": store_root}) as service, httpx.Client(base_url=service.url) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
