@@ -108,7 +108,7 @@ class BoundedConnection(HttpToolsProtocol):
                 return
             if self._awaits_head and self._head_bytes >= MAX_HEAD_BYTES:
                 self._refuse(431, f"the request's head is longer than {MAX_HEAD_BYTES:,} bytes; ask in fewer words.")
-            elif self._awaits_head:
+            elif self._head_bytes:
                 self._start_head_timer()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's message names nothing
