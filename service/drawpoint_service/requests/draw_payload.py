@@ -6,8 +6,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from drawpoint.draw.rows import DRAW_VERSION
 from drawpoint.errors import ResponseTooLarge, RevisionChanged
 from drawpoint.format.payload import PAYLOAD_VERSION, TensorSpec
@@ -25,13 +23,12 @@ def list_tensors(plan: ReadPlan, dtype: str | None) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(field, dtype or array.layout.dtype, array.shape) for field, array in plan.arrays.items())
 
 
-def count_read_bytes(plan: ReadPlan) -> int:
-    """Return how many bytes the chunks of a plan have, decoded."""
-    rows = {id(draw): draw.grid.chunk_points * len({rows.chunk for rows in draw.rows}) for draw in plan.draws.values()}
-    return sum(
-        rows[id(array.draw)] * array.layout.dim * np.dtype(array.layout.dtype).itemsize
-        for array in plan.arrays.values()
-    )
+def spread_of(plan: ReadPlan) -> float:
+    """Return how many rows the chunks of a plan have for each that is drawn, in the domain where that is most."""
+    spreads = [
+        draw.grid.chunk_points * len({rows.chunk for rows in draw.rows}) / draw.num_rows for draw in plan.draws.values()
+    ]
+    return max(spreads, default=1.0)
 
 
 def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> dict[str, str]:

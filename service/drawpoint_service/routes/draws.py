@@ -119,7 +119,7 @@ async def read_draw(
     waits for no disk.
     """
     most_bytes = READ_HERE_BYTES if store.manifest.compressor == "none" else READ_HERE_BYTES // 2
-    if not store.reader.is_remote and draw_payload.count_read_bytes(plan) <= most_bytes:
+    if not store.reader.is_remote and layout.nbytes * draw_payload.spread_of(plan) <= most_bytes:
         # Requests at work are bounded in number, and so is what one turn of the event loop does if each takes two.
         await asyncio.sleep(0)
         filled = layout.allocate(metadata)
