@@ -81,7 +81,7 @@ class TestAConversion:
     def test_names_its_rule(self, tmp_path: Path) -> None:
         source = tmp_path / "runs"
         write_runs(source, 2)
-        convert(source, writer_at(tmp_path / "store"), workers=2)
+        convert(source, writer_at(tmp_path / "store"))
         assert json.loads((tmp_path / "store/manifest.json").read_text())["shuffle"] == "shuffle/1"
         for sample_id in ("run_0", "run_1"):
             assert_rows_lead_to_the_source(tmp_path / "store", source, sample_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 import drawpoint
-from conftest import AHMED, FILEMAP
+from conftest import AHMED, FILEMAP, REPOSITORY
 from drawpoint import Part, iter_parts, source_rows
 from drawpoint.errors import InvalidDraw, InvalidParameter, SampleNotFound, UnknownDomain, UnknownField, UnknownOrder
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter, build_domain_layouts
@@ -174,3 +176,29 @@ def test_a_prediction_by_parts_of_a_served_run_lands_in_the_cells_of_its_files(
         truth = torch.load(AHMED / "slant_25" / f"{name}.pt").reshape(values.shape)
         dtype = getattr(torch, ahmed.manifest.fields[field].dtype)
         assert torch.equal(values, truth.to(dtype).float()), field
+
+
+def _vtk_file() -> Path:
+    named = os.environ.get("DRAWPOINT_VTK_FILE")
+    return Path(named) if named else REPOSITORY.parent / "shared" / "data" / "ahmed" / "slant_25" / "boundary.vtp"
+
+
+@pytest.mark.skipif(
+    not _vtk_file().is_file() or importlib.util.find_spec("pyvista") is None,
+    reason="there is no pyvista, or no VTK file of the shipped run: name the surface of slant_25 in DRAWPOINT_VTK_FILE",
+)
+def test_a_prediction_by_parts_of_a_served_run_lands_in_the_cells_of_its_vtk_file(
+    ahmed: drawpoint.RemoteReader,
+) -> None:
+    import pyvista  # noqa: PLC0415  an extra
+
+    mesh: Any = pyvista.read(_vtk_file())
+    predicted: dict[str, torch.Tensor] = {}
+    for part in ahmed.iter_parts("slant_25", "surface", 1024, seed=1):
+        for field, values in part.items():
+            predicted[field] = part.scatter(values, predicted.get(field), order="source")
+    mesh.cell_data["predicted"] = predicted["surface_pressure"].numpy()
+    assert (mesh.cell_data["predicted"] == mesh.cell_data["p"].astype("float16")).all()
+    assert (predicted["surface_friction"].numpy() == mesh.cell_data["wallShearStress"].astype("float16")).all()
+    centres = torch.from_numpy(mesh.cell_centers().points)
+    assert (centres - predicted["surface_position"]).norm(dim=1).max() < 0.004  # VTK's centres are not the solver's
