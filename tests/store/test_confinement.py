@@ -33,6 +33,8 @@ from drawpoint_store import (
     ZarrStoreWriter,
     build_domain_layouts,
 )
+from drawpoint_store.inspecting.summary import describe_store
+from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import BucketAccess, open_storage
@@ -168,6 +170,18 @@ def test_a_root_that_is_a_link_may_lead_to_another_folder_later(root: Path, tmp_
     link.unlink()
     link.symlink_to(tmp_path / "next")
     assert reader.read_sample("param1/run", fields=["surface_pressure"])["surface_pressure"].numel()
+
+
+def test_links_out_of_the_store_are_not_weighed_and_those_in_a_circle_end(root: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (root / name).symlink_to(root)
+    assert find_leftovers(root, StoreManifest.load(root)) == []
+    group = root / f"{SAMPLE}.zarr"
+    whole = describe_store(root)["stored_bytes"]
+    weight = sum(path.stat().st_size for path in group.rglob("*") if path.is_file())
+    shutil.move(group, tmp_path / "outside.zarr")
+    group.symlink_to(tmp_path / "outside.zarr")
+    assert describe_store(root)["stored_bytes"] == whole - weight
 
 
 # An array that is left to zarr-python: not sharded, as other writers may have it, one object a chunk

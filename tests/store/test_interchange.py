@@ -112,6 +112,14 @@ def test_what_was_left_out_reads_as_the_fill_value(tmp_path: Path, options: dict
     assert_reads(ZarrChunkReader(root, store_factory=open_read_only), fill)
 
 
+def test_a_fill_value_written_in_hexadecimal_is_honoured(tmp_path: Path) -> None:
+    root = write(tmp_path, fill=-2.5, consolidated=False)
+    for path in root.rglob("zarr.json"):
+        text = path.read_text()
+        path.write_text(text.replace("-2.5", '"0xc100"' if "float16" in text else '"0xc0200000"'))
+    assert_reads(ZarrChunkReader(root), -2.5)
+
+
 def test_a_service_sends_it_with_and_without_a_cache(tmp_path: Path) -> None:
     root = write(tmp_path)
     expected = ZarrChunkReader(root).read_sample(SAMPLE, {"surface": 300}, seed=1)

@@ -157,19 +157,16 @@ def test_a_change_of_a_manifest_that_was_read_changes_its_revision(
     assert copy.deepcopy(manifest).revision == pickle.loads(pickle.dumps(manifest)).revision == changed
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
+def test_a_refused_change_of_a_manifest_leaves_it_as_it_was() -> None:
+    manifest = made()
+    layout = manifest.domains["surface"]
+    for name, value, reason in (
         ("domains", {}, "samples have domains without a layout: surface"),
         ("values_dtype", "int8", "values_dtype: dtype 'int8' is not one of float16, float32, float64"),
         ("datasetname", "cars", "datasetname: there is no such name"),
-    ],
-)
-def test_a_refused_change_of_a_manifest_leaves_it_as_it_was(name: str, value: object, message: str) -> None:
-    manifest = made()
-    layout = manifest.domains["surface"]
-    with pytest.raises(InvalidManifest, match=f"^the change of the manifest is refused: {message}"):
-        setattr(manifest, name, value)
+    ):
+        with pytest.raises(InvalidManifest, match=f"^the change of the manifest is refused: {reason}"):
+            setattr(manifest, name, value)
     with pytest.raises(InvalidManifest, match="position names 'a', which is none of its arrays"):
         layout.position = "a"
     with pytest.raises(InvalidManifest, match="dim: it must be greater than 0, not 0"):

@@ -92,16 +92,15 @@ def test_a_count_that_is_no_count_is_refused_with_its_domain(manifest: StoreMani
         plan(manifest, {"volume": count}, fields=["surface_area"])
 
 
-@pytest.mark.parametrize("num_points", [5, "surface", [("surface", 5)]])
-def test_counts_must_be_mapped_from_domains(manifest: StoreManifest, num_points: Any) -> None:
-    with pytest.raises(InvalidDraw, match="num_points maps domains to counts"):
-        plan(manifest, num_points)
-
-
-@pytest.mark.parametrize("fields", ["surface_pressure", [], iter(["surface_pressure"]), 5])
-def test_fields_must_be_a_collection_with_a_name_in_it(manifest: StoreManifest, fields: Any) -> None:
-    with pytest.raises(InvalidDraw, match="fields is a collection of field names"):
-        plan(manifest, fields=fields)
+def test_counts_are_mapped_from_domains_and_fields_are_a_collection_with_a_name_in_it(manifest: StoreManifest) -> None:
+    num_points: Any
+    for num_points in (5, "surface", [("surface", 5)]):
+        with pytest.raises(InvalidDraw, match="num_points maps domains to counts"):
+            plan(manifest, num_points)
+    fields: Any
+    for fields in ("surface_pressure", [], iter(["surface_pressure"]), 5):
+        with pytest.raises(InvalidDraw, match="fields is a collection of field names"):
+            plan(manifest, fields=fields)
 
 
 def test_a_domain_that_is_left_out_or_none_is_read_in_full(manifest: StoreManifest) -> None:

@@ -118,20 +118,17 @@ def test_rows_may_have_any_real_dtype(dtype: torch.dtype) -> None:
         assert stats.var.tolist() == pytest.approx([13 / 3], rel=1e-15)
 
 
-def test_there_are_no_statistics_before_the_first_row() -> None:
+def test_there_are_no_statistics_before_the_first_row_and_no_variance_of_one() -> None:
     stats = pushed(np.empty((0, 3)))
     assert stats.count == 0
     for name in ALL:
         with pytest.raises(ValueError, match="no rows have been pushed"):
             getattr(stats, name)
-
-
-def test_a_single_row_has_no_variance() -> None:
-    stats = pushed([[1.0, -2.0]])
-    assert stats.mean.tolist() == stats.min.tolist() == stats.max.tolist() == [1.0, -2.0]
+    one = pushed([[1.0, -2.0]])
+    assert one.mean.tolist() == one.min.tolist() == one.max.tolist() == [1.0, -2.0]
     for name in ("var", "std", "logstd", "logvar"):
-        assert getattr(stats, name).isnan().all()
-    assert stats.to_dict()["var"] == [None, None]
+        assert getattr(one, name).isnan().all()
+    assert one.to_dict()["var"] == [None, None]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
