@@ -89,9 +89,11 @@ def choose_fields(
         selections.append(set(given or ()))
         strange = sorted(selections[-1] - known.keys())
         if strange:
-            near = [close for each in strange for close in difflib.get_close_matches(each, known)]
-            hint = f"near names: {', '.join(dict.fromkeys(near))}; " if near else ""
-            raise UnknownField(f"{problem} {', '.join(strange)}; {hint}{there}.")
+            near = dict.fromkeys(close for each in strange for close in difflib.get_close_matches(each, known))
+            hint = f"near names: {', '.join(near)}; " if near else ""
+            error = UnknownField(f"{problem} {', '.join(strange)}; {hint}{there}.")
+            error.near = tuple(near)
+            raise error
     chosen, excluded = selections
     left = [field for field in known if (fields is None or field in chosen) and field not in excluded]
     if not left:
