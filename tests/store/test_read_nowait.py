@@ -156,7 +156,7 @@ def test_short_reads_are_completed_where_they_may_wait_and_refused_where_not(
 
     def short(descriptor: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
         calls.append(flags)
-        first = next(buffer for buffer in buffers if len(buffer))
+        first = next(buffer.cast("B") for buffer in buffers if len(buffer))
         return preadv(descriptor, [first[: -(-len(first) // 2)]], offset, flags)
 
     reader, plan, expected = opened(root)

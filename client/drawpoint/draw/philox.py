@@ -36,18 +36,18 @@ class PhiloxStream:
 
     def below(self, bound: int) -> int:
         """Return a uniform integer in 0..bound-1, for any bound >= 1; rejection makes it exact."""
-        words = max(1, -(-(bound - 1).bit_length() // 64))
-        span: int = _WORD**words
-        product = self._integer(words) * bound
-        if product % span < bound:
-            threshold = span % bound
-            while product % span < threshold:
-                product = self._integer(words) * bound
-        return product // span
+        bits = 64 if bound <= _WORD else -(-(bound - 1).bit_length() // 64) * 64
+        below_word = (1 << bits) - 1
+        product = self._integer(bits) * bound
+        if product & below_word < bound:
+            threshold = (1 << bits) % bound
+            while product & below_word < threshold:
+                product = self._integer(bits) * bound
+        return product >> bits
 
-    def _integer(self, words: int) -> int:
-        value = 0
-        for _ in range(words):
+    def _integer(self, bits: int) -> int:
+        value = int(self._philox.random_raw())
+        for _ in range(64, bits, 64):
             value = value * _WORD + int(self._philox.random_raw())
         return value
 

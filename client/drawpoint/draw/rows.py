@@ -65,8 +65,8 @@ def draw_rows(
         from_tail = most
     from_full = num_points - from_tail
     chunks = random.choose(-(-from_full // per_chunk), full_chunks)
-    rows = _window([(chunk, per_chunk) for chunk in chunks], from_full, random)
-    return (*rows, *_window([(full_chunks, tail)], from_tail, random))
+    rows = _window(chunks, per_chunk, from_full, random)
+    return (*rows, *_window([full_chunks], tail, from_tail, random))
 
 
 def drawn_points(n_points: int, num_points: int | None, part: int | None = None) -> int:
@@ -124,20 +124,15 @@ def _chunk_rows(grid: DomainSample, chunk: int) -> int:
     return min(grid.chunk_points, grid.n_points - chunk * grid.chunk_points)
 
 
-def _window(chunks: list[tuple[int, int]], length: int, random: PhiloxStream) -> list[RowRange]:
-    """Return a random cyclic window of `length` rows over the concatenated (chunk, rows)."""
-    total = sum(rows for _, rows in chunks)
+def _window(chunks: list[int], per_chunk: int, length: int, random: PhiloxStream) -> list[RowRange]:
+    """Return a random cyclic window of `length` rows over the concatenated chunks of `per_chunk` rows."""
     if length == 0:
         return []
-    begin = random.below(total)
-    wrapped = begin + length - total
-    spans = [(begin, min(begin + length, total)), (0, wrapped)] if wrapped > 0 else [(begin, begin + length)]
+    place, start = divmod(random.below(len(chunks) * per_chunk), per_chunk)
     window = []
-    for low, high in spans:
-        first = 0
-        for chunk, rows in chunks:
-            start, stop = max(low - first, 0), min(high - first, rows)
-            if start < stop:
-                window.append(RowRange(chunk, start, stop))
-            first += rows
+    while length > 0:
+        stop = min(start + length, per_chunk)
+        window.append(RowRange(chunks[place % len(chunks)], start, stop))
+        length -= stop - start
+        place, start = place + 1, 0
     return window

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import crc32c
 import numpy as np
+from crc32c import crc32c
 
 from drawpoint.errors import DataDamaged
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
@@ -28,26 +28,58 @@ ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
 _READ_BYTES = 2**18
 """Chunks that lie side by side are read in place in one call, up to so many bytes: what a core's cache holds."""
 
-_READ_BUFFERS = 512
-"""The buffers of such a call; the system takes 1,024."""
+_READ_CHUNKS = 256
+"""The chunks of such a call: the system takes 1,024 buffers, and a chunk has a few."""
 
-Piece = tuple[int, int, int]
-"""(start, stop, row): rows `start` to `stop` of a chunk belong at row `row` of the answer."""
+
+class DrawnRows:
+    """The rows drawn of a domain, chunk by chunk, for all of its arrays alike.
+
+    `pieces` holds (start, stop, row) for each chunk that is touched: its rows `start` to `stop` belong at row `row` of
+    the answer. `slices` cuts all of such a chunk, in order, into rows of the answer (True, slice) and rows of the chunk
+    that are not drawn (False, slice); `partial` are the chunks that have some.
+    """
+
+    __slots__ = ("chunks", "partial", "pieces", "shards", "slices")
+
+    def __init__(self, draw: DomainDraw) -> None:
+        chunk_points, chunks_per_shard = draw.grid.chunk_points, draw.grid.shard_points // draw.grid.chunk_points
+        self.pieces: dict[int, list[tuple[int, int, int]]] = {}
+        row = 0
+        for chunk, start, stop in draw.rows:
+            self.pieces.setdefault(chunk, []).append((start, stop, row))
+            row += stop - start
+        self.slices: dict[int, list[tuple[bool, slice]]] = {}
+        self.partial: set[int] = set()
+        for chunk, pieces in self.pieces.items():
+            slices = self.slices[chunk] = []
+            end = 0
+            for start, stop, row in sorted(pieces):
+                if end < start:
+                    slices.append((False, slice(end, start)))
+                slices.append((True, slice(row, row + stop - start)))
+                end = stop
+            if end < chunk_points:
+                slices.append((False, slice(end, chunk_points)))
+            if not all(is_drawn for is_drawn, _ in slices):
+                self.partial.add(chunk)
+        self.chunks = list(self.pieces)
+        self.shards = {chunk // chunks_per_shard for chunk in self.chunks}
 
 
 class Target(NamedTuple):
-    """One array of a read: where its rows go, (T, dim), which pieces of chunks they are, and the chunks to be read."""
+    """One array of a read: where its rows go, (T, dim), which rows they are, and the chunks that are to be read."""
 
     sample: OpenSample
     array: ShardedArray
     field: str
     rows: np.ndarray[Any, Any]
-    pieces: Mapping[int, Sequence[Piece]]
+    drawn: DrawnRows
     chunks: Sequence[int]
 
     def place(self, chunk: int, values: np.ndarray[Any, Any]) -> None:
         """Copy the drawn rows of a chunk to where they belong."""
-        for start, stop, row in self.pieces[chunk]:
+        for start, stop, row in self.drawn.pieces[chunk]:
             self.rows[row : row + stop - start] = values[start:stop]
 
     def chunk_key(self, chunk: int) -> str:
@@ -66,35 +98,21 @@ def find_targets(
 
     The sample's metadata has been read; its indexes are read here.
     """
-    pieces = {id(draw): find_pieces(draw) for draw in plan.draws.values()}
+    drawn_rows = {id(draw): DrawnRows(draw) for draw in plan.draws.values()}
     targets = []
     fallback_fields = []
     missing = []
     for field, draw in plan.arrays.items():
-        array = sample.array(draw)
+        array, drawn = sample.array(draw), drawn_rows[id(draw.draw)]
         if array is None:
             fallback_fields.append(field)
             continue
-        of_chunks = pieces[id(draw.draw)]
-        targets.append(Target(sample, array, field, out[field].reshape(-1, array.dim), of_chunks, list(of_chunks)))
-        shards = dict.fromkeys(chunk // array.chunks_per_shard for chunk in of_chunks)
-        missing += [(array, field, shard) for shard in shards if shard not in array.shards]
+        targets.append(Target(sample, array, field, out[field].reshape(-1, array.dim), drawn, drawn.chunks))
+        if not drawn.shards <= array.shards.keys():
+            missing += [(array, field, shard) for shard in sorted(drawn.shards - array.shards.keys())]
     if missing:
         yield from sample.read_indexes(missing)
     return targets, fallback_fields
-
-
-def find_pieces(draw: DomainDraw) -> dict[int, list[Piece]]:
-    """Return the pieces that are drawn of each chunk, in the order of its rows."""
-    pieces: dict[int, list[Piece]] = {}
-    row = 0
-    for chunk, start, stop in draw.rows:
-        if chunk in pieces:
-            pieces[chunk] = sorted([*pieces[chunk], (start, stop, row)])
-        else:
-            pieces[chunk] = [(start, stop, row)]
-        row += stop - start
-    return pieces
 
 
 def split_targets(targets: Sequence[Target], count: int) -> list[list[Target]]:
@@ -127,14 +145,8 @@ def read_local(targets: Iterable[Target], cache: ChunkCache | None, *, wait: boo
     return True
 
 
-class _Read(NamedTuple):
-    """Bytes that lie side by side in a shard: the buffers for them, and for each chunk its rows and its checksum."""
-
-    shard: int
-    offset: int
-    nbytes: int
-    buffers: list[memoryview]
-    chunks: list[tuple[int, list[memoryview], memoryview]]
+_Read = tuple[int, int, list[memoryview], list[tuple[int, list[memoryview], memoryview]]]
+"""Chunks that lie side by side: their shard, where they begin, buffers for it all; each chunk's rows and checksum."""
 
 
 def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
@@ -143,10 +155,14 @@ def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
     Left are those that are not stored, and those whose bytes are not what they should be. None if some would have to
     be waited for, and must not.
     """
-    array = target.array
-    reads, left = _find_reads(target)
-    for shard, offset, nbytes, buffers, chunks in reads:
-        file = _open_shard(target, shard, wait=wait)
+    decoder, table = target.array.decoder, target.array.table
+    stored_bytes = decoder.nbytes + (decoder.crc_bytes or 0)
+    reads, left = _find_reads(target, stored_bytes)
+    open_shard, file = -1, None
+    for shard, offset, buffers, chunks in reads:
+        if shard != open_shard:
+            open_shard, file = shard, _open_shard(target, shard, wait=wait)
+        nbytes = stored_bytes * len(chunks)
         if file is None or file.read_into(buffers, offset, nbytes, wait=wait) < nbytes:
             if not wait:
                 return None
@@ -155,59 +171,47 @@ def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
         for chunk, views, stored in chunks:
             checksum = 0
             for view in views:
-                checksum = crc32c.crc32c(view, checksum)
-            is_right = not stored or checksum == int.from_bytes(stored, "little")
-            if not is_right or (array.table is not None and checksum != array.table[chunk]):
+                checksum = crc32c(view, checksum)
+            if (stored and checksum != int.from_bytes(stored, "little")) or (table and checksum != table[chunk]):
                 left.append(chunk)
     return left
 
 
-def _find_reads(target: Target) -> tuple[list[_Read], list[int]]:
+def _find_reads(target: Target, stored_bytes: int) -> tuple[list[_Read], list[int]]:
     """Return how to read the chunks of an array in place, and those that are not stored, or not as they are."""
-    array = target.array
-    row_bytes = array.dim * array.dtype.itemsize
-    nbytes, crc_bytes = array.decoder.nbytes, array.decoder.crc_bytes or 0
-    rows = target.rows.data.cast("B")
+    array, slices, partial = target.array, target.drawn.slices, target.drawn.partial
+    chunks_per_shard, crc_bytes = array.chunks_per_shard, stored_bytes - array.decoder.nbytes
+    most_chunks = min(max(_READ_BYTES // stored_bytes, 1), _READ_CHUNKS)
+    drawn = target.rows.data
+    undrawn = np.empty((array.chunk_points, array.dim), array.dtype).data if partial else drawn
     checksums = memoryview(bytearray(crc_bytes * len(target.chunks)))
-    others = np.empty(nbytes, np.uint8).data
-    """Takes the rows of a chunk that are not drawn, of one chunk a read."""
+    at_checksum = 0
     reads: list[_Read] = []
-    left = []
-    joins = False
-    for number, chunk in enumerate(target.chunks):
-        shard = chunk // array.chunks_per_shard
-        _, first, offsets, sizes = array.shards[shard]
-        if sizes[chunk - first] != nbytes + crc_bytes:
+    left: list[int] = []
+    buffers: list[memoryview] = []
+    chunks: list[tuple[int, list[memoryview], memoryview]] = []
+    shard = next_offset = -1
+    for chunk in target.chunks:
+        if chunk // chunks_per_shard != shard:
+            shard, next_offset = chunk // chunks_per_shard, -1
+            _, first, offsets, sizes = array.shards[shard]
+        if sizes[chunk - first] != stored_bytes:
             left.append(chunk)
             continue
-        views = []
-        at, is_whole = 0, True
-        for start, stop, row in target.pieces[chunk]:
-            if at < start:
-                views.append(others[at * row_bytes : start * row_bytes])
-                is_whole = False
-            views.append(rows[row * row_bytes : (row + stop - start) * row_bytes])
-            at = stop
-        if at < array.chunk_points:
-            views.append(others[at * row_bytes :])
-            is_whole = False
-        stored = checksums[crc_bytes * number : crc_bytes * (number + 1)]
-        buffers = [*views, stored] if crc_bytes else views
+        views = [drawn[rows] if is_drawn else undrawn[rows] for is_drawn, rows in slices[chunk]]
+        stored = checksums[at_checksum : at_checksum + crc_bytes]
+        at_checksum += crc_bytes
         offset = offsets[chunk - first]
-        last = reads[-1] if joins else None
-        if (
-            last is not None
-            and last.shard == shard
-            and last.offset + last.nbytes == offset
-            and last.nbytes + nbytes <= _READ_BYTES
-            and len(last.buffers) + len(buffers) <= _READ_BUFFERS
-        ):
-            last.buffers.extend(buffers)
-            last.chunks.append((chunk, views, stored))
-            reads[-1] = last._replace(nbytes=last.nbytes + nbytes + crc_bytes)
+        if offset == next_offset and len(chunks) < most_chunks:
+            buffers += views
+            chunks.append((chunk, views, stored))
         else:
-            reads.append(_Read(shard, offset, nbytes + crc_bytes, buffers, [(chunk, views, stored)]))
-        joins = is_whole
+            buffers, chunks = views.copy(), [(chunk, views, stored)]
+            reads.append((shard, offset, buffers, chunks))
+        if crc_bytes:
+            buffers.append(stored)
+        # What takes the rows that are not drawn takes those of one chunk a read.
+        next_offset = -1 if chunk in partial else offset + stored_bytes
     return reads, left
 
 
