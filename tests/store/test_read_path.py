@@ -18,6 +18,7 @@ from zarr.storage import LocalStore
 
 from attacks import write_store
 from drawpoint.errors import DataDamaged
+from drawpoint.format.payload import TensorSpec, allocate
 from drawpoint_store import FileMap, ZarrChunkReader, build_domain_layouts
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
@@ -47,16 +48,18 @@ def write(
     shard_chunks: int = 16,
     endian: str = "little",
     dtype: str = "float16",
+    dim: int = 1,
     values: np.ndarray | None = None,
     **options: Any,
 ) -> None:
     """Write a store of one sample with one scalar field and positions, all through zarr-python."""
     rng = np.random.default_rng(1)
     arrays = {
-        "surface_pressure": rng.standard_normal((N_POINTS, 1)) if values is None else values,
+        "surface_pressure": rng.standard_normal((N_POINTS, dim)) if values is None else values,
         "surface_position": rng.standard_normal((N_POINTS, 3)),
     }
     layouts = build_domain_layouts(FileMap(surface_position="x", surface_pressure="p"), values_dtype=dtype)
+    layouts["surface"].arrays["surface_pressure"].dim = dim
     options |= {"shard": CHUNK * shard_chunks, "compressors": compressors, "serializer": zc.BytesCodec(endian=endian)}
     write_foreign(root, {"s": arrays}, layouts, chunk=CHUNK, **options)
 
@@ -77,7 +80,8 @@ def assert_reads_like_zarr(root: Path, *, direct: bool = True) -> None:
         assert all((sample.array(array) is not None) is direct for array in plan.arrays.values())
 
 
-BLOSC = {"compressors": [zc.BloscCodec()]}
+BLOSC: dict[str, Any] = {"compressors": [zc.BloscCodec()]}
+PLAIN: dict[str, Any] = {"compressors": [zc.Crc32cCodec()]}
 SPARSE = np.zeros((N_POINTS, 1), "float16")
 SPARSE[200:300] = 1
 FORMS: dict[str, dict[str, Any]] = {
@@ -98,11 +102,16 @@ FORMS: dict[str, dict[str, Any]] = {
         for shard_chunks, place in itertools.product((1, 3, 16, 20), ("start", "end"))
     },
     **{
-        f"{endian} endian {dtype}": {**BLOSC, "dtype": dtype, "endian": endian}
-        for dtype, endian in itertools.product(("float16", "float32", "float64"), ("little", "big"))
+        f"{endian} endian {dtype} of {dim}": {**form, "dtype": dtype, "dim": dim, "endian": endian}
+        for dtype, (dim, form), endian in itertools.product(
+            ("float16", "float32", "float64"), ((1, BLOSC), (2, PLAIN)), ("little", "big")
+        )
     },
+    "stored as it is in shards of 3 chunks": {**PLAIN, "shard_chunks": 3},
+    "stored as it is with two checksums": {"compressors": [zc.Crc32cCodec(), zc.Crc32cCodec()]},
     "metadata that is not consolidated": {**BLOSC, "consolidated": False},
     "chunks of the fill value left out": {**BLOSC, "values": SPARSE},
+    "chunks of the fill value left out of those stored as they are": {**PLAIN, "values": SPARSE},
 }
 
 
@@ -110,6 +119,46 @@ FORMS: dict[str, dict[str, Any]] = {
 def test_every_form_of_our_layout_reads_like_zarr_python(tmp_path: Path, form: str) -> None:
     write(tmp_path, **FORMS[form])
     assert_reads_like_zarr(tmp_path)
+
+
+def strided(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    return np.zeros((2 * shape[0], *shape[1:]), dtype)[::2]
+
+
+def in_a_payload(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    specs = [TensorSpec("a", "float16", (3,)), TensorSpec("field", dtype, shape)]
+    return allocate(specs, {}).tensors["field"]
+
+
+PLACES: dict[str, Callable[[tuple[int, ...], str], np.ndarray[Any, Any]]] = {
+    "rows of their own": np.zeros,
+    "every other row": strided,
+    "columns one after the other": partial(np.zeros, order="F"),
+    "a payload": in_a_payload,
+    "big endian": lambda shape, dtype: np.zeros(shape, np.dtype(dtype).newbyteorder(">")),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("form", [PLAIN, BLOSC], ids=["as they are", "compressed"])
+def test_rows_are_read_into_arrays_of_any_layout_and_dtype(tmp_path: Path, form: dict[str, Any], dtype: str) -> None:
+    write(tmp_path, dtype=dtype, dim=2, **form)
+    reader = ZarrChunkReader(tmp_path)
+    for count, part in (
+        (1, None),
+        (64, None),
+        (200, 3),
+        (200, 4),
+        (999, None),
+        (None, None),
+    ):  # part 4 is the short one
+        plan = plan_sample(reader.manifest, "s", {"surface": count}, seed=1, part=part)
+        expected = read_planned(tmp_path, plan)
+        for (place, make), asked in itertools.product(PLACES.items(), ("float32", dtype)):
+            out = {field: make(array.shape, asked) for field, array in plan.arrays.items()}
+            reader.read_into(plan, out)
+            for field, values in expected.items():
+                assert out[field].astype(asked).tobytes() == values.astype(asked).tobytes(), (place, count)
 
 
 def test_an_unknown_chain_is_left_to_zarr_python_with_the_same_result(tmp_path: Path) -> None:
