@@ -185,6 +185,13 @@ def test_an_item_that_fails_while_it_is_read_has_no_tensors(
     assert open_body(alone)[1]["errors"] == {}
 
 
+def test_near_names_are_searched_for_a_few_items_only(http: httpx.Client) -> None:
+    _, metadata = open_body(http.post(PATH, json={"samples": [{"id": f"run{index}"} for index in range(20)]}))
+    searched = [index for index, problem in metadata["errors"].items() if "near" in problem]
+    assert sorted(map(int, searched)) == list(range(8))
+    assert metadata["errors"]["19"]["detail"] == "store 'made' has no sample 'run19'."
+
+
 def _body(**members: Any) -> dict[str, Any]:
     return {"samples": [{"id": "a"}], **members}
 
@@ -195,6 +202,7 @@ def _body(**members: Any) -> dict[str, Any]:
         ("", "invalid-parameter", ["the body is no JSON"]),
         ("[" * 100_000, "invalid-parameter", ["the body is no JSON"]),
         (b"\xff", "invalid-parameter", ["the body is no JSON"]),
+        ('{"samples": [{"id": "a", "seed": 1, "seed": 2}]}', "invalid-parameter", ["a key stands there twice"]),
         ('{"samples": [{"id": "\\ud800"}]}', "invalid-parameter", ["the body is no JSON", "surrogates"]),
         ([], "invalid-parameter", ["body='[]'", "an object such as"]),
         ({}, "invalid-parameter", ["samples='null'", "at least one"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from starlette.exceptions import HTTPException
@@ -104,11 +104,11 @@ async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
 def parse_batch(body: bytes, most_samples: int) -> BatchBody:
     """Return what a batch asks for.
 
-    Raises InvalidParameter for what is no JSON or has an invalid value, UnknownParameter for a key that means nothing,
+    Raises InvalidParameter for what is no JSON, has a key twice or an invalid value, UnknownParameter for a key that means nothing,
     InvalidDraw for a part without a seed, and ResponseTooLarge for more than `most_samples`.
     """
     try:
-        members = json.loads(body.decode(), parse_float=_parse_fraction)
+        members = json.loads(body.decode(), parse_float=_parse_fraction, object_pairs_hook=_unique)
         # Half of a surrogate pair can be written in JSON and stands for no character.
         json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # a body nested a thousand deep ends in RecursionError
@@ -136,6 +136,13 @@ def _refusal_of(error: ValidationError) -> DrawpointError:
             model = BatchSample if where else BatchBody
             return unknown_name("key", str(name), model.model_fields, where=path_of(where) or "the body")
     return refusal_of(error)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return members
 
 
 def _parse_fraction(text: str) -> int | float:
