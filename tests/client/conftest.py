@@ -12,11 +12,19 @@ import torch
 
 import drawpoint
 from drawpoint.remote import retry
+from drawpoint.remote.settings import ConnectionSettings
 from drawpoint_store import ZarrChunkReader
 from faulty import FaultyProxy
 from live import LiveService
 
 OpenStore = Callable[..., drawpoint.RemoteReader]
+
+CALLS: dict[str, Callable[[drawpoint.RemoteReader], object]] = {
+    "a sample": lambda reader: reader.read_sample("param0/run", {"surface": 5, "volume": 5}, seed=1),
+    "coordinates": lambda reader: reader.read_coords("param0/run", "surface", 5, seed=1),
+    "a batch": lambda reader: reader.read_batch(["param0/run", "param1/run"], {"surface": 5, "volume": 5}),
+    "a document": lambda reader: reader.splits(),
+}
 
 
 def assert_equal(found: object, expected: Mapping[str, torch.Tensor]) -> None:
@@ -26,6 +34,22 @@ def assert_equal(found: object, expected: Mapping[str, torch.Tensor]) -> None:
     for field, tensor in expected.items():
         assert found[field].dtype == tensor.dtype == torch.float32
         assert torch.equal(found[field], tensor), field
+
+
+@pytest.fixture(autouse=True)
+def connections_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test leaves open: errors that it keeps hold their connections until somebody collects garbage."""
+    made: list[retry.Transport] = []
+    begin = retry.Transport.__init__
+
+    def note(transport: retry.Transport, settings: ConnectionSettings) -> None:
+        begin(transport, settings)
+        made.append(transport)
+
+    monkeypatch.setattr(retry.Transport, "__init__", note)
+    yield
+    for transport in made:
+        transport.close()
 
 
 @pytest.fixture
@@ -52,26 +76,22 @@ def proxy(service: LiveService) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(params=["http.client", "httpx"])
-def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Opens the store `made` of the service at an address; what holds of one engine holds of the other.
 
     `deadline` is that of what the test is about: the manifest comes before, in time on a busy machine too.
     """
     # Told of anything but plain HTTP/1.1, be it to leave HTTP/2 off, all goes through httpx.
     told: dict[str, Any] = {} if request.param == "http.client" else {"http2": False}
-    connections = []
 
     def open_store(url: str, *, deadline: float = 300.0, **options: Any) -> drawpoint.RemoteReader:
         connection = drawpoint.connect(url, **{**told, **options})
-        connections.append(connection)
         reader = connection.store("made")
         transport = reader._transport  # noqa: SLF001  nothing public has a deadline for each call
         transport.settings = dataclasses.replace(transport.settings, deadline=deadline)
         return reader
 
-    yield open_store
-    for connection in connections:
-        connection.close()
+    return open_store
 
 
 @pytest.fixture

@@ -76,17 +76,12 @@ class TestProxiesOfTheEnvironment:
         [
             ({"HTTP_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
             ({"ALL_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
-            ({"http_proxy": "{bare}"}, "http://127.0.0.1:{port}"),
             ({"HTTPS_PROXY": "{proxy}"}, "http://127.0.0.1:{port}"),
-            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "127.0.0.1"}, "http://127.0.0.1:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "example.com, 127.0.0.1"}, "http://127.0.0.1:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"}, "http://127.0.0.1:{port}"),
-            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "localhost"}, "http://127.0.0.1:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "LOCALHOST"}, "http://localhost:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "localhost:1"}, "http://localhost:{port}"),
-            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "http://localhost"}, "http://localhost:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "0.0.1"}, "http://127.0.0.1:{port}"),
-            ({"HTTP_PROXY": "{proxy}", "NO_PROXY": ""}, "http://127.0.0.1:{port}"),
             ({"HTTP_PROXY": "{proxy}", "NO_PROXY": ",,"}, "http://127.0.0.1:{port}"),
         ],
         ids=str,
@@ -100,7 +95,7 @@ class TestProxiesOfTheEnvironment:
         address: str,
     ) -> None:
         for name, value in variables.items():
-            monkeypatch.setenv(name, value.format(proxy=proxy.url, bare=f"127.0.0.1:{proxy.port}"))
+            monkeypatch.setenv(name, value.format(proxy=proxy.url))
         url = address.format(port=service.port)
         httpx.get(f"{url}/healthz")
         used = bool(proxy.seen)

@@ -20,7 +20,7 @@ from drawpoint_store import ZarrChunkReader
 from faulty import Fault, FaultyProxy
 from live import LiveService
 
-from .conftest import OpenStore, assert_equal
+from .conftest import CALLS, OpenStore, assert_equal
 
 SAMPLE = "param0/run"
 COUNTS = {"surface": 300, "volume": 1000}
@@ -67,14 +67,6 @@ HARMLESS: dict[str, Fault] = {
     "with a second digest": lambda reply: faulty.with_header(
         "content-digest", f"sha-256=:AAAA:, {reply.headers['content-digest']}"
     )(reply),
-}
-
-
-CALLS: dict[str, Callable[[drawpoint.RemoteReader], object]] = {
-    "a sample": lambda reader: reader.read_sample(SAMPLE, COUNTS, seed=1),
-    "coordinates": lambda reader: reader.read_coords(SAMPLE, "surface", 5, seed=1),
-    "a batch": lambda reader: reader.read_batch([SAMPLE, "param1/run"], COUNTS),
-    "a document": lambda reader: reader.splits(),
 }
 
 
@@ -241,12 +233,8 @@ class TestGivingUp:
         ("fault", "kind"),
         [
             (faulty.reset, errors.ResponseDamaged),
-            (faulty.truncate, errors.ResponseDamaged),
-            (faulty.cut_head, errors.ServiceUnavailable),
             (faulty.hang_up, errors.ServiceUnavailable),
-            (faulty.babble, errors.ServiceUnavailable),
             (faulty.with_answer(503), errors.ServiceUnavailable),
-            (faulty.with_answer(502, HTML), errors.ServiceUnavailable),
             (faulty.stall, errors.DeadlineExceeded),
             (faulty.drip, errors.DeadlineExceeded),
             (faulty.drip_head, errors.DeadlineExceeded),

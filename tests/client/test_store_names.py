@@ -13,7 +13,6 @@ import drawpoint
 from drawpoint import errors
 from drawpoint_store import ZarrChunkReader
 from live import LiveService
-from small import small_arrays, small_writer
 
 SAMPLE = "param0/run"
 
@@ -72,13 +71,9 @@ def test_a_reader_names_the_id_that_is_served_and_the_root_that_is_read(
     ("path", "status"),
     [
         ("samples/run?surface=1", 404),
-        ("coords/run?surface=1", 404),
         (f"coords/{SAMPLE}", 422),
         (f"samples/{SAMPLE}?fields=pressure", 422),
-        (f"samples/{SAMPLE}?domains=surfaces", 422),
         (f"samples/{SAMPLE}?revision=0", 409),
-        ("splits", 404),
-        ("splits/train", 404),
         ("statistics", 404),
     ],
 )
@@ -87,22 +82,3 @@ def test_a_problem_names_the_id(cars: LiveService, path: str, status: int) -> No
     assert answer.status_code == status
     assert "store 'cars'" in answer.json()["detail"]
     assert answer.json()["store"] == "cars"
-
-
-@pytest.mark.parametrize("asked", [{"num_points": {"surfaces": 1}}, {"fields": ["pressure"]}])
-def test_a_problem_of_a_batch_names_the_id(cars: LiveService, asked: dict[str, Any]) -> None:
-    answer = httpx.post(f"{cars.url}/stores/cars/batch", json={"samples": [{"id": SAMPLE}], **asked})
-    assert answer.json()["detail"].startswith("store 'cars' has no ")
-
-
-def test_damage_is_reported_of_the_root_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    writer = small_writer(Path("cars"))
-    writer.write_sample("s", small_arrays())
-    writer.save_manifest()
-    for path in Path("cars").rglob("*"):
-        if path.is_file() and path.suffix != ".json":
-            path.write_bytes(b"")
-    with pytest.raises(errors.DataDamaged) as caught:
-        ZarrChunkReader("cars").read_sample("s")
-    assert caught.value.store == "cars"
