@@ -104,8 +104,8 @@ async def receive_body(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
 def parse_batch(body: bytes, most_samples: int) -> BatchBody:
     """Return what a batch asks for.
 
-    Raises InvalidParameter for what is no JSON, has a key twice or an invalid value, UnknownParameter for a key that means nothing,
-    InvalidDraw for a part without a seed, and ResponseTooLarge for more than `most_samples`.
+    Raises InvalidParameter for what is no JSON, has a key twice or an invalid value, UnknownParameter for a key that
+    means nothing, InvalidDraw for a part without a seed, and ResponseTooLarge for more than `most_samples`.
     """
     try:
         members = json.loads(body.decode(), parse_float=_parse_fraction, object_pairs_hook=_unique)

@@ -61,7 +61,7 @@ def plan_batch(store: ServedStore, asked: BatchBody, limit: int) -> BatchPlan:
             if item.id not in store.manifest.samples:
                 searches += 1
                 if searches > NEAR_SEARCHES:
-                    raise SampleNotFound(f"store {store.id!r} has no sample {item.id[:200]!r}.", sample=item.id)  # noqa: TRY301  one way out
+                    raise SampleNotFound(f"store {store.id!r} has no sample {item.id[:200]!r}.", sample=item.id)
             selected = {
                 f"{index}/": select_sample(
                     store.manifest, item.id, counts, part=item.part, fields=fields, store=store.id
