@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from attacks import write_store
 from drawpoint.errors import ChunkDamaged
 from drawpoint_store import ZarrChunkReader, build_domain_layouts, make_store
 from drawpoint_store.reading.plan import ReadPlan
+from drawpoint_store.storage.local_storage import count_open_files
 from foreign import write_foreign
 from small import SMALL, small_arrays
 
@@ -202,3 +204,9 @@ def test_what_is_not_read_from_local_files_is_left_to_the_reads_that_may_wait(ro
     )
     reader, plan, expected = opened(transposed)
     assert not is_answered(reader, plan, expected)
+
+
+def test_storages_keep_more_files_open_where_the_process_may_have_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    for files, kept in ((256, 128), (1024, 128), (20_000, 1250), (2**20, 4096), (resource.RLIM_INFINITY, 4096)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, files=files: (files, files))
+        assert count_open_files() == kept

@@ -98,9 +98,9 @@ def run(args: argparse.Namespace) -> int:
     except InvalidSettings as error:
         sys.stderr.write(f"drawpoint serve: {error}\n")
         return WRONG_USAGE
+    raise_file_limit()
     stores = open_stores(settings)
     app = create_app(stores, settings)
-    raise_file_limit()
     listener = listen(settings.host, settings.port)
     sys.stdout.write(introduce({name: store.manifest for name, store in stores.items()}, settings, listener))
     sys.stdout.flush()

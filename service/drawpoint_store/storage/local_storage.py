@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import secrets
 import shutil
 import stat
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """O_NONBLOCK: opening a FIFO returns at once, so that it can be refused; reads of regular files ignore it."""
 
-_OPEN_FILES = 128
-"""Shards that a storage keeps open, well below the usual limit of 1,024 descriptors a process."""
+_OPEN_FILES = 4096
+"""Shards that a storage keeps open at most: of 500 samples with eight fields."""
+
+_FEWEST_OPEN_FILES = 128
+"""Well below the usual limit of 1,024 descriptors a process."""
 
 _METADATA = "zarr.json"
 
@@ -46,7 +50,7 @@ class LocalStorage(Storage):
 
     def __init__(self, root: str, access: BucketAccess) -> None:
         super().__init__(root, access)
-        self._files = OpenFiles(self.path(""), _OPEN_FILES)
+        self._files = OpenFiles(self.path(""), count_open_files())
 
     def path(self, name: str) -> Path:
         """Return the path of `name` without scheme and `~`."""
@@ -141,6 +145,14 @@ def file_info(path: str, status: os.stat_result) -> ObjectInfo:
     """Return what the status of the file at `path` below the root tells."""
     # Without the inode, which some network file systems give anew.
     return ObjectInfo(path, status.st_size, status.st_mtime, str(status.st_mtime_ns))
+
+
+def count_open_files() -> int:
+    """Return how many shards a storage keeps open: a sixteenth of the descriptors that the process may have."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _OPEN_FILES
+    return min(_OPEN_FILES, max(_FEWEST_OPEN_FILES, files // 16))
 
 
 class OpenFiles:
