@@ -1,45 +1,61 @@
-"""Local draws: ours, zarr-python's oindex, tensorstore where it is installed, and the floor, in one run.
+"""Local draws and whole samples: ours, zarr-python's oindex, tensorstore where it is installed, and floors, in one run.
 
     python tests/benchmarks/local_read.py [--rounds 40]
 
-One draw is surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points, warm. The floor is
-what any reader must do to the same chunks: pread, crc32c, blosc.decompress and one cast to float32, on one thread.
+One draw is surface 4096 + volume 16384 points with all fields of a sample of 150k + 600k points, warm. A floor is what
+any reader must do to the same chunks, on one thread, with files open and offsets known: read, checksum and, at level 5,
+decompress them into the memory of the answer, and cast to float32 what is stored as float16, all of it at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
+import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import crc32c
 import numpy as np
 import torch
 import zarr
+from crc32c import crc32c
 from made import write_store
 from numcodecs import blosc
 from turns import print_times, time_in_turns
 
 from drawpoint.draw.rows import row_indices
+from drawpoint.draw.selection import select_sample
 from drawpoint.format.tensors import as_float32_each
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.reading.plan import ReadPlan, plan_sample
+from drawpoint_store.reading.plan import ReadPlan, plan_draw, plan_sample
 
 COUNTS = {"surface": 4096, "volume": 16384}
 SAMPLES = 8
 WARM, EACH = 2, 5
+STEP = 32_000  # values that torch casts on this thread
+JOINED = 8  # neighbours that a floor reads in one call
+
+
+class Chunks(NamedTuple):
+    """The chunks of one array that a plan touches, (offset, nbytes) each, checksums included."""
+
+    descriptor: int
+    dtype: np.dtype[Any]
+    decoded: int
+    places: list[tuple[int, int]]
 
 
 class Floor:
-    """The chunks of a plan, decoded with nothing around it: offsets known, files open."""
+    """The chunks of a plan, read with nothing around it: offsets known, files open."""
 
     def __init__(self, reader: ZarrChunkReader) -> None:
-        self._reader = reader
         self._shards: dict[tuple[str, str], tuple[int, np.ndarray[Any, Any]]] = {}
+        self._side = memoryview(bytearray(4 * JOINED))
+        self._buffers = [memoryview(bytearray(2**16)) for _ in range(64)]
         for sample_id, entry in reader.manifest.samples.items():
             for domain, layout in reader.manifest.domains.items():
                 for field, array in layout.arrays.items():
@@ -48,21 +64,92 @@ class Floor:
                     index = np.frombuffer(path.read_bytes()[-16 * slots - 4 : -4], "<u8").reshape(-1, 2)
                     self._shards[sample_id, field] = os.open(path, os.O_RDONLY), index
 
-    def chunks(self, plan: ReadPlan) -> list[tuple[int, int, int, str]]:
-        """Return (descriptor, offset, nbytes, dtype) of every chunk that the plan touches."""
+    def chunks(self, plan: ReadPlan) -> list[Chunks]:
+        """Return the chunks that the plan touches, array by array."""
         found = []
         for field, array in plan.arrays.items():
             descriptor, index = self._shards[plan.sample_id, field]
-            chunks = sorted({rows.chunk for rows in array.draw.rows})
-            found += [(descriptor, *index[chunk].tolist(), array.layout.dtype) for chunk in chunks]
+            dtype, places = np.dtype(array.layout.dtype), sorted({rows.chunk for rows in array.draw.rows})
+            decoded = array.draw.grid.chunk_points * array.layout.dim * dtype.itemsize
+            found.append(Chunks(descriptor, dtype, decoded, [tuple(index[chunk].tolist()) for chunk in places]))
         return found
 
+    def copied(self, chunks: list[Chunks], *, fresh: bool) -> Any:
+        """Read, check and copy chunks that are stored as they are, into a new answer or over what was read before."""
+        answer, buffers = _allocate(chunks) if fresh else (None, iter(self._buffers))
+        for each in chunks:
+            for offset, nbytes in each.places:
+                data = memoryview(os.pread(each.descriptor, nbytes, offset))
+                assert crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
+                next(buffers)[: nbytes - 4] = data[:-4]
+        return answer.cast() if answer else None
+
+    def in_place(self, chunks: list[Chunks]) -> Any:
+        """Read chunks that are stored as they are, JOINED neighbours in a call, into a new answer, and check them."""
+        answer, buffers = _allocate(chunks)
+        for each in chunks:
+            for first in range(0, len(each.places), JOINED):
+                joined = each.places[first : first + JOINED]
+                views = [next(buffers) for _ in joined]
+                sides = [self._side[4 * number : 4 * number + 4] for number in range(len(joined))]
+                buffers_of_all = [part for pair in zip(views, sides, strict=True) for part in pair]
+                os.preadv(each.descriptor, buffers_of_all, joined[0][0])
+                for view, side in zip(views, sides, strict=True):
+                    assert crc32c(view) == int.from_bytes(side, "little")
+        return answer.cast()
+
     @staticmethod
-    def read(chunks: list[tuple[int, int, int, str]]) -> None:
-        for descriptor, offset, nbytes, dtype in chunks:
-            data = memoryview(os.pread(descriptor, nbytes, offset))
-            assert crc32c.crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
-            as_float32_each({"": np.frombuffer(bytearray(blosc.decompress(data[:-4])), dtype)})
+    def decompressed(chunks: list[Chunks]) -> Any:
+        """Read, check and decompress chunks into a new answer."""
+        answer, buffers = _allocate(chunks)
+        for each in chunks:
+            for offset, nbytes in each.places:
+                data = memoryview(os.pread(each.descriptor, nbytes, offset))
+                assert crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
+                blosc.decompress(data[:-4], next(buffers))
+        return answer.cast()
+
+    def read_alone(self, chunks: list[Chunks]) -> None:
+        """Read chunks and do nothing with them."""
+        buffers = iter(self._buffers)
+        for each in chunks:
+            for offset, nbytes in each.places:
+                os.preadv(each.descriptor, [next(buffers)[:nbytes]], offset)
+
+    def check_alone(self, chunks: list[Chunks]) -> None:
+        """Compute the checksums of as many bytes, and read nothing."""
+        buffers = iter(self._buffers)
+        for each in chunks:
+            for _, nbytes in each.places:
+                crc32c(next(buffers)[: nbytes - 4])
+
+
+class _Answer(NamedTuple):
+    wide: list[np.ndarray[Any, Any]]
+    narrow: np.ndarray[Any, Any]
+
+    def cast(self) -> list[torch.Tensor]:
+        cast = torch.empty(self.narrow.size)
+        pieces = -(-self.narrow.size // STEP)
+        for source, target in zip(torch.from_numpy(self.narrow).chunk(pieces), cast.chunk(pieces), strict=True):
+            target.copy_(source)
+        return [*map(torch.from_numpy, self.wide), cast]
+
+
+def _allocate(chunks: list[Chunks]) -> tuple[_Answer, Iterator[memoryview]]:
+    """Return the memory of an answer, and a view of it for each chunk in order."""
+    narrow = np.empty(sum(each.decoded // 2 * len(each.places) for each in chunks if each.dtype == np.float16), "f2")
+    answer = _Answer([], narrow)
+    views = []
+    rest = narrow.data.cast("B")
+    for each in chunks:
+        if each.dtype == np.float16:
+            place, rest = rest[: each.decoded * len(each.places)], rest[each.decoded * len(each.places) :]
+        else:
+            answer.wide.append(np.empty(each.decoded // 4 * len(each.places), each.dtype))
+            place = answer.wide[-1].data.cast("B")
+        views += [place[each.decoded * number : each.decoded * (number + 1)] for number in range(len(each.places))]
+    return answer, iter(views)
 
 
 def oindex(groups: dict[str, dict[str, Any]], plan: ReadPlan) -> dict[str, torch.Tensor]:
@@ -74,33 +161,125 @@ def oindex(groups: dict[str, dict[str, Any]], plan: ReadPlan) -> dict[str, torch
     return tensors
 
 
+class Store:
+    """A store at one level, with plans of draws of it, and what the floor reads for each."""
+
+    def __init__(self, folder: Path, level: int, rounds: int) -> None:
+        self.root = write_store(folder / str(level), SAMPLES, level)
+        self.reader = ZarrChunkReader(self.root)
+        self.floor = Floor(self.reader)
+        self.ids = [f"run_{number % SAMPLES}" for number in range((WARM + rounds) * EACH)]
+        self.plans = [plan_sample(self.reader.manifest, each, COUNTS, seed=seed) for seed, each in enumerate(self.ids)]
+        self.chunks = [self.floor.chunks(plan) for plan in self.plans]
+
+    def draw(self, number: int) -> object:
+        return self.reader.read_sample(self.ids[number], COUNTS, seed=number)
+
+    def measure(self, ways: dict[str, Callable[[int], object]], rounds: int) -> None:
+        print_times(time_in_turns({"drawpoint": self.draw, **ways}, rounds, warm=WARM, each=EACH), "a sample")
+
+
+def measure_level_5(store: Store, rounds: int) -> None:
+    opened = {
+        sample_id: {
+            field: zarr.open_array(f"{store.root}/{entry.relpath}", path=layout.array_name, mode="r")
+            for field, layout in store.reader.manifest.fields.items()
+        }
+        for sample_id, entry in store.reader.manifest.samples.items()
+    }
+    threaded = ZarrChunkReader(store.root, read_concurrency=2)
+    ways: dict[str, Callable[[int], object]] = {
+        "drawpoint, read_concurrency=2": lambda each: threaded.read_sample(store.ids[each], COUNTS, seed=each),
+        "floor: pread + crc32c + blosc + cast": lambda each: store.floor.decompressed(store.chunks[each]),
+        "zarr-python oindex (noether's reader)": lambda each: oindex(opened, store.plans[each]),
+    }
+    if importlib.util.find_spec("tensorstore"):
+        ways["tensorstore, all chunks in flight"] = lambda each: tensorstore_read(str(store.root), store.plans[each])
+    store.measure(ways, rounds)
+
+
+def measure_level_0(store: Store, rounds: int) -> None:
+    ways: dict[str, Callable[[int], object]] = {
+        "floor: pread + crc32c + copy + cast": lambda each: store.floor.copied(store.chunks[each], fresh=True),
+        "floor in place: preadv + crc32c + cast": lambda each: store.floor.in_place(store.chunks[each]),
+        "pread + crc32c + copy over the last answer": lambda each: store.floor.copied(store.chunks[each], fresh=False),
+    }
+    store.measure(ways, rounds)
+
+
+def measure_whole_samples(store: Store, rounds: int) -> None:
+    plans = [plan_sample(store.reader.manifest, each, None, seed=0) for each in store.ids[:SAMPLES]]
+    chunks = [store.floor.chunks(plan) for plan in plans]
+    values = sum(math.prod(array.shape) for array in plans[0].arrays.values())
+    print(f"\nWhole samples, {values * 4 / 1e6:.0f} MB of float32 each:\n")
+    ways: dict[str, Callable[[int], object]] = {
+        "drawpoint": lambda each: store.reader.read_sample(f"run_{each % SAMPLES}"),
+        "floor in place: preadv + crc32c + cast": lambda each: store.floor.in_place(chunks[each % SAMPLES]),
+    }
+    print_times(time_in_turns(ways, rounds, warm=WARM), "a sample")
+
+
+def measure_bytes(store: Store) -> None:
+    """Print the bytes that draws read over those of the chunks drawn."""
+    preadv, read = os.preadv, 0
+
+    def count(*arguments: Any) -> int:
+        nonlocal read
+        done = preadv(*arguments)
+        read += done
+        return done
+
+    os.preadv = count
+    try:
+        for number in range(100):
+            store.draw(number % len(store.ids))
+    finally:
+        os.preadv = preadv
+    drawn = [store.chunks[number % len(store.ids)] for number in range(100)]
+    needed = sum(nbytes for chunks in drawn for each in chunks for _, nbytes in each.places)
+    print(f"\nBytes read over bytes of the chunks drawn: {read / needed:.2f}")
+
+
+def measure_stages(store: Store, rounds: int) -> None:
+    """Print where the time of a draw goes."""
+    reader, manifest = store.reader, store.reader.manifest
+    selected = [select_sample(manifest, each, COUNTS) for each in store.ids]
+    stored = {field: np.empty(array.shape, array.layout.dtype) for field, array in store.plans[0].arrays.items()}
+    ways: dict[str, Callable[[int], object]] = {
+        "all": store.draw,
+        "which arrays, how many rows": lambda each: select_sample(manifest, store.ids[each], COUNTS),
+        "which rows of which chunks": lambda each: plan_draw(selected[each], each),
+        "reading: the system's part": lambda each: store.floor.read_alone(store.chunks[each]),
+        "reading: checksums": lambda each: store.floor.check_alone(store.chunks[each]),
+        "reading": lambda each: reader.read_into(store.plans[each], stored),
+        "float32 of float16": lambda _: as_float32_each(stored),
+    }
+    times = time_in_turns(ways, rounds, warm=WARM, each=EACH)
+    spent = {way: 1e3 * statistics.median(each) for way, each in times.items()}
+    whole, reading = spent.pop("all"), spent.pop("reading")
+    spent["reading: our own part"] = reading - spent["reading: the system's part"] - spent["reading: checksums"]
+    spent["memory of the answer, colder caches"] = (
+        whole - reading - sum(spent[way] for way in spent if not way.startswith("reading"))
+    )
+    print(f"\nWhere the {whole:.0f} us of a draw at level 0 go (each measured by itself):\n")
+    print("| stage | us | share |\n|---|---|---|")
+    for way, each in spent.items():
+        print(f"| {way} | {each:.0f} | {each / whole:.0%} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
-        reader = ZarrChunkReader(write_store(Path(folder), SAMPLES))
-        threaded = ZarrChunkReader(folder, read_concurrency=2)
-        floor = Floor(reader)
-        opened = {
-            sample_id: {
-                field: zarr.open_array(f"{folder}/{entry.relpath}", path=layout.array_name, mode="r")
-                for field, layout in reader.manifest.fields.items()
-            }
-            for sample_id, entry in reader.manifest.samples.items()
-        }
-        ids = [f"run_{number % SAMPLES}" for number in range((WARM + rounds) * EACH)]
-        plans = [plan_sample(reader.manifest, each, COUNTS, seed=seed) for seed, each in enumerate(ids)]
-        chunks = [floor.chunks(plan) for plan in plans]
-        ways: dict[str, Callable[[int], object]] = {
-            "drawpoint": lambda number: reader.read_sample(ids[number], COUNTS, seed=number),
-            "drawpoint, read_concurrency=2": lambda number: threaded.read_sample(ids[number], COUNTS, seed=number),
-            "floor: pread + crc32c + blosc + cast": lambda number: floor.read(chunks[number]),
-            "zarr-python oindex (noether's reader)": lambda number: oindex(opened, plans[number]),
-        }
-        if importlib.util.find_spec("tensorstore"):
-            ways["tensorstore, all chunks in flight"] = lambda number: tensorstore_read(folder, plans[number])
-        print_times(time_in_turns(ways, rounds, warm=WARM, each=EACH), "a sample")
+        print("Chunks at blosc-zstd level 5:\n")
+        measure_level_5(Store(Path(folder), 5, rounds), rounds)
+        store = Store(Path(folder), 0, rounds)
+        print("\nChunks at level 0, which `drawpoint convert` writes:\n")
+        measure_level_0(store, rounds)
+        measure_bytes(store)
+        measure_stages(store, rounds)
+        measure_whole_samples(store, rounds)
 
 
 _tensorstores: dict[str, Any] = {}

@@ -57,9 +57,9 @@ def plot(outputs: dict[str, str]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415  the figures alone need it
 
-    level_5, _, _ = outputs["Served draws"].partition("level 0")
+    local, served = (outputs[title].partition("level 0")[0] for title in ("Local draws", "Served draws"))
     figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))
-    shown = rows(outputs["Local draws"], 4) + rows(level_5, 4)
+    shown = rows(local, 4) + rows(served, 4)
     shown.sort(key=lambda row: row[1][0], reverse=True)
     drawn = bars.barh([name for name, _ in shown], [numbers[0] for _, numbers in shown], color="#8aa4c8")
     for bar, (name, _) in zip(drawn, shown, strict=True):
@@ -68,7 +68,7 @@ def plot(outputs: dict[str, str]) -> None:
     bars.bar_label(drawn, fmt="%.2f", padding=3)
     bars.set_xscale("log")
     bars.set_xlabel("p50, ms a draw of 4096 + 16384 points (log)")
-    load = [row for row in rows(level_5, 7) if row[0].isdigit()]
+    load = [row for row in rows(served, 7) if row[0].isdigit()]
     for column, label in ((0, "1 worker"), (2, "2 workers")):
         lines.plot([int(name) for name, _ in load], [numbers[column] for _, numbers in load], "o-", label=label)
     lines.set_xscale("log", base=2)

@@ -31,14 +31,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import crc32c
 import numpy as np
 from local_read import Floor
 from made import write_store
 from turns import print_times, time_in_turns
 
 import drawpoint
-from drawpoint.format.tensors import as_float32_each
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan, plan_sample
 
@@ -252,7 +250,9 @@ def compare_with_bound(root: Path, seconds: int) -> None:
         rounds = []
         for _ in range(ROUNDS):
             os.sched_setaffinity(0, cores[:1])
-            floors = time_in_turns({"": lambda number: read_floor(chunks[number % len(chunks)])}, 100, warm=10)[""]
+            floors = time_in_turns(
+                {"": lambda number: floor.copied(chunks[number % len(chunks)], fresh=True)}, 100, warm=10
+            )[""]
             os.sched_setaffinity(0, cores)
             served, from_memory = (load(wrk, script, url, CONNECTIONS, seconds, cores[1]) for url in (ours, bare))
             bound = 1e3 / (FLOORS_ALLOWED * statistics.median(floors) + 1e3 / from_memory.rate)
@@ -285,21 +285,6 @@ def print_load(name: str, loads: list[Load]) -> None:
         for column in zip(*((each.rate, each.p50, each.p99, each.p99 / each.p50) for each in loads), strict=True)
     )
     print(f"| {name} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {ratio:.1f} |")
-
-
-def read_floor(chunks: list[tuple[int, int, int, str]]) -> None:
-    """Do what any reader of chunks that are stored as they are has to: pread, crc32c, a copy, and one cast."""
-    sizes = {"float16": 0, "float32": 0}
-    for _, _, nbytes, dtype in chunks:
-        sizes[dtype] += nbytes - 4
-    bodies = {dtype: bytearray(size) for dtype, size in sizes.items()}
-    places = dict.fromkeys(bodies, 0)
-    for descriptor, offset, nbytes, dtype in chunks:
-        data = memoryview(os.pread(descriptor, nbytes, offset))
-        assert crc32c.crc32c(data[:-4]) == int.from_bytes(data[-4:], "little")
-        bodies[dtype][places[dtype] : places[dtype] + nbytes - 4] = data[:-4]
-        places[dtype] += nbytes - 4
-    as_float32_each({dtype: np.frombuffer(body, dtype) for dtype, body in bodies.items()})
 
 
 def size_of(plan: ReadPlan) -> int:
