@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 _EXACT = 2**53
 """Below it a float is the integer that was written with a point or an exponent."""
 
+_MOST_KEYS = 1024
+"""Of one object. A model finds an error for each, and holds the interpreter's lock until it has found all: of those in
+a body of 1 MiB for seconds, in which nothing else is answered."""
+
+_ALLOWED = {"fields": ("a list of one or more names", "left out, for all fields")}
+"""What differs from a URL's query."""
+
 
 class BatchSample(RequestModel):
     """A draw of a batch."""
@@ -61,7 +68,7 @@ class BatchSample(RequestModel):
 class BatchBody(RequestModel):
     """What a batch says: its draws in order, and what they share."""
 
-    samples: Annotated[list[BatchSample], Field(min_length=1)]
+    samples: Annotated[list[BatchSample], Field(min_length=1, fail_fast=True)]
     num_points: Annotated[
         dict[str, Count] | None, Field(description="By domain; a domain that is left out comes in full.")
     ] = None
@@ -70,7 +77,7 @@ class BatchBody(RequestModel):
         Field(description="By domain: positions to draw besides, independently, under the same seeds."),
     ] = None
     fields: Annotated[
-        Annotated[list[str], Field(min_length=1)] | None,
+        Annotated[list[str], Field(min_length=1, fail_fast=True)] | None,
         Field(description="Canonical fields to send; all unless given. What a sample lacks is absent."),
     ] = None
     dtype: Dtype = "float32"
@@ -112,21 +119,22 @@ def parse_batch(body: bytes, most_samples: int) -> BatchBody:
         # Half of a surrogate pair can be written in JSON and stands for no character.
         json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # a body nested a thousand deep ends in RecursionError
-        refused = InvalidParameter(f"the body is no JSON: {str(error)[:SHOWN]}.")
+        remedy = "; it is sent as UTF-8, not compressed" if isinstance(error, UnicodeDecodeError) else ""
+        refused = InvalidParameter(f"the body is no JSON: {str(error)[:SHOWN]}{remedy}.")
         refused.parameter = "body"
         raise refused from None
     if not isinstance(members, dict):
         raise InvalidParameter.of("body", json.dumps(members), 'an object such as {"samples": [{"id": "..."}]}')
+    # First of all what bounds the work of a model.
+    if isinstance(samples := members.get("samples"), list) and len(samples) > most_samples:
+        raise ResponseTooLarge(
+            f"the batch has {len(samples):,} samples and at most {most_samples:,} are sent at once; ask for them in "
+            "several batches."
+        )
     try:
-        asked = BatchBody.model_validate(members)
+        return BatchBody.model_validate(members)
     except ValidationError as error:
         raise _refusal_of(error) from None
-    if len(asked.samples) > most_samples:
-        raise ResponseTooLarge(
-            f"the batch has {len(asked.samples):,} samples and at most {most_samples:,} are sent at once; ask for them "
-            "in several batches."
-        )
-    return asked
 
 
 def _refusal_of(error: ValidationError) -> DrawpointError:
@@ -134,11 +142,15 @@ def _refusal_of(error: ValidationError) -> DrawpointError:
         *where, name = found["loc"]
         if found["type"] == "extra_forbidden":
             model = BatchSample if where else BatchBody
-            return unknown_name("key", str(name), model.model_fields, where=path_of(where) or "the body")
-    return refusal_of(error)
+            unknown = unknown_name("key", str(name), model.model_fields, where=path_of(where) or "the body")
+            unknown.parameter = path_of(found["loc"])[:SHOWN]
+            return unknown
+    return refusal_of(error, _ALLOWED)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        raise ValueError(f"an object has more than {_MOST_KEYS:,} keys")
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a key stands there twice")

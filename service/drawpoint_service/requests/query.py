@@ -21,7 +21,7 @@ from drawpoint.draw.selection import name_store
 from drawpoint.errors import DrawpointError, InvalidDraw, InvalidParameter, UnknownDomain, UnknownParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from drawpoint.format.manifest import StoreManifest
 
@@ -47,7 +47,7 @@ MAX_PAGE_SAMPLES = 1000
 
 _ALLOWED = {
     **dict.fromkeys(("seed", "part"), (f"an integer in 0..{MAX_SEED}",)),
-    **dict.fromkeys(("fields", "domains"), ("one or more names with commas between them, or a list of them",)),
+    **dict.fromkeys(("fields", "domains"), ("one or more names with commas between them",)),
     "fields[]": ("the name of a field",),
     **dict.fromkeys(("num_points", "coords"), ('an object of counts by domain, such as {"surface": 4096}',)),
     "dtype": ("float32", "stored"),
@@ -153,7 +153,7 @@ def parse_query(model: type[Query], pairs: Iterable[tuple[str, str]], domains: C
     try:
         return model.model_validate({**values, "counts": counts} if counts else values)
     except ValidationError as error:
-        raise refusal_of(error, str) from None
+        raise refusal_of(error, show=str) from None
 
 
 def select_fields(
@@ -197,16 +197,24 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str) -> U
     return error
 
 
-def refusal_of(error: ValidationError, show: Callable[[Any], str] = json.dumps) -> DrawpointError:
-    """Return the error of ours for the first value that a model refused; `show` is how its text is got."""
+def refusal_of(
+    error: ValidationError,
+    allowed: Mapping[str, tuple[str, ...]] | None = None,
+    show: Callable[[Any], str] = json.dumps,
+) -> DrawpointError:
+    """Return the error of ours for the first value that a model refused.
+
+    `allowed` says what may stand under a name where that differs from a URL's query; `show` is how a value's text is
+    got.
+    """
     first = error.errors(include_url=False)[0]
     if isinstance(own := first.get("ctx", {}).get("error"), DrawpointError):  # of a validator that says all
         return own
     *_, before, last = "", *first["loc"]
     kind = f"{before}[]" if isinstance(last, int) else str(last)
     value = None if first["type"] == "missing" else first["input"]
-    allowed = _ALLOWED.get(kind, (f"an integer in 1..{MAX_SEED}", ALL))
-    return InvalidParameter.of(path_of(first["loc"])[:SHOWN], show(value), *allowed)
+    forms = {**_ALLOWED, **(allowed or {})}.get(kind, (f"an integer in 1..{MAX_SEED}", ALL))
+    return InvalidParameter.of(path_of(first["loc"])[:SHOWN], show(value), *forms)
 
 
 def path_of(loc: Sequence[int | str]) -> str:
