@@ -66,6 +66,7 @@ def create_app(stores: Mapping[str, ZarrChunkReader], settings: Settings) -> Fas
             yield
         finally:
             await catalog.close()
+            readiness.close()
             pool.close()
 
     tokens = [token.get_secret_value() for token in settings.token]

@@ -6,7 +6,7 @@ import logging
 import shutil
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,9 @@ import httpx
 import numpy as np
 import pytest
 
+from drawpoint_service.routes import health
+from drawpoint_service.stores import catalog
+from drawpoint_service.stores.catalog import ServedStore
 from drawpoint_store import FileMap, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.reading.plan import ReadPlan, plan_draw
 from live import LiveService
@@ -243,6 +246,31 @@ def test_readiness_is_bounded_in_time_and_kept_for_a_while(held: HeldStore, stor
             if not cache_seconds:
                 wait_until(lambda: httpx.get(service.url + "/readyz").status_code == 200)
         held.go.clear()
+
+
+def test_stores_that_hang_keep_no_other_from_being_read_and_looked_at(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than the threads of the event loop's own executor, which has 32 at most.
+    stores = {**{f"bad{number}": store_root for number in range(33)}, "good": store_root}
+    go = threading.Event()
+
+    def wait_if_bad(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(store: ServedStore, *arguments: Any) -> Any:
+            assert not store.id.startswith("bad") or go.wait(30)
+            return call(store, *arguments)
+
+        return wait
+
+    monkeypatch.setattr(health, "read_canary", wait_if_bad(health.read_canary))
+    monkeypatch.setattr(catalog, "find_revision", wait_if_bad(catalog.find_revision))
+    settings = {"revalidate_seconds": 0.01, "ready_timeout_seconds": 0.5}
+    with LiveService(stores, **settings) as service, httpx.Client(base_url=service.url) as http:
+        not_ready = http.get("/readyz").json()["detail"]
+        assert "store 'bad32'" in not_ready
+        assert "store 'good'" not in not_ready
+        assert http.get("/stores/good/samples/param0/run?revision=older").status_code == 409
+        go.set()
 
 
 def test_readiness_does_not_suffer_from_a_busy_service(held: HeldStore) -> None:

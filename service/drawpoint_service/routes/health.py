@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,15 +54,16 @@ def health_routes(readiness: Readiness, draining: Draining) -> APIRouter:
 class Readiness:
     """Reads one chunk of each store when asked, at most once in `cache_seconds`, waiting `timeout` for each.
 
-    The reads have threads beside those of the read pool, so that a busy service makes no store look unreadable; of one
-    that hangs there is one read at a time.
+    The reads have threads of their own, one a store, so that neither a busy service nor one store that hangs makes
+    another look unreadable.
     """
 
     def __init__(self, catalog: Mapping[str, ServedStore], timeout: float, cache_seconds: float) -> None:
         self._catalog = catalog
         self._timeout = timeout
         self._cache_seconds = cache_seconds
-        self._reads: dict[str, asyncio.Task[str | None]] = {}
+        self._threads = ThreadPoolExecutor(max(1, len(catalog)), thread_name_prefix="ready")
+        self._reads: dict[str, asyncio.Future[str | None]] = {}
         self._checked_at = -float("inf")
         self._failures: dict[str, str] = {}
         self._lock = asyncio.Lock()
@@ -76,10 +78,15 @@ class Readiness:
                 self._checked_at = time.monotonic()
             return self._failures
 
+    def close(self) -> None:
+        """Wait for no read any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def _read(self, store: ServedStore) -> str | None:
         read = self._reads.get(store.id)
         if read is None or read.done():
-            read = self._reads[store.id] = asyncio.create_task(asyncio.to_thread(read_canary, store))
+            read = asyncio.get_running_loop().run_in_executor(self._threads, read_canary, store)
+            self._reads[store.id] = read
         try:
             return await asyncio.wait_for(asyncio.shield(read), self._timeout)
         except TimeoutError:

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -208,6 +209,8 @@ class Catalog(dict[str, ServedStore]):
         self._complaints = dict.fromkeys(self, "")
         self._locks = {store_id: asyncio.Lock() for store_id in self}
         self._watches: list[asyncio.Task[None]] = []
+        # One a store: a storage that hangs keeps no other store from being looked at.
+        self._threads = ThreadPoolExecutor(max(1, len(self)), thread_name_prefix="manifest")
 
     def watch(self) -> None:
         """Look for new revisions from now on, in the background of the running loop; 0 seconds: only when asked."""
@@ -236,6 +239,7 @@ class Catalog(dict[str, ServedStore]):
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self, store_id: str) -> None:
         while True:
@@ -249,10 +253,11 @@ class Catalog(dict[str, ServedStore]):
                 self._looked_at[store_id] = time.monotonic()
 
     async def _find(self, store_id: str) -> None:
-        served, complaint = self[store_id], ""
+        served, stamp, complaint = self[store_id], self._stamps[store_id], ""
         found = served
+        loop = asyncio.get_running_loop()
         try:
-            found, self._stamps[store_id] = await asyncio.to_thread(find_revision, served, self._stamps[store_id])
+            found, self._stamps[store_id] = await loop.run_in_executor(self._threads, find_revision, served, stamp)
         except Exception as error:  # noqa: BLE001  whatever it is, the next look may go well
             complaint = str(error) or repr(error)
         if complaint != self._complaints[store_id]:  # once, not with every look
