@@ -95,6 +95,12 @@ class TestAnAnswerWhoseEndIsNotClear:
     ) -> None:
         assert "the body has a chunk" in read_again(proxy, caplog, faulty.with_chunks(coded))
 
+    def test_is_damaged_where_it_ends_between_its_chunks(
+        self, proxy: FaultyProxy, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cut = faulty.with_chunks(lambda body: b"%x\r\n%s\r\n" % (len(body), body))
+        assert "the body ended within its chunks" in read_again(proxy, caplog, lambda reply: cut(reply) and False)
+
     def test_is_complete_where_its_status_has_no_body(self, proxy: FaultyProxy) -> None:
         reader = drawpoint.connect(proxy.url).store("made")
         proxy.always = lambda reply: faulty.with_chunks(lambda _: b"")(replace(reply, status=204, body=b"", headers={}))
@@ -116,6 +122,19 @@ def test_what_is_no_http_is_told_in_one_line(proxy: FaultyProxy, caplog: pytest.
     message = read_again(proxy, caplog, faulty.babble)
     assert "SSH-2.0" in message
     assert message.isprintable()
+
+
+def test_a_page_in_place_of_a_document_is_shown_by_its_first_words(proxy: FaultyProxy) -> None:
+    proxy.documents = faulty.with_answer(200, {"content-type": "text/html"}, b"<h1>Please log in</h1>")
+    with pytest.raises(errors.ResponseDamaged, match=r"no JSON: .*; it begins with b'<h1>Please log in</h1>'"):
+        drawpoint.connect(proxy.url).stores()
+
+
+@pytest.mark.parametrize("name", ["X-Name:", "", "two words"])
+def test_what_is_no_name_of_a_header_is_named(proxy: FaultyProxy, name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name.lower()}' is no name of a header"):
+        drawpoint.connect(proxy.url, headers={name: "x"}).stores()
+    assert not proxy.seen
 
 
 def coded(body: bytes, coding: str = "gzip") -> Answer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -304,3 +306,17 @@ class TestGivingUp:
         with pytest.raises(errors.ServiceUnavailable, match="is `drawpoint serve` running there") as caught:
             open_store(proxy.url)
         assert caught.value.store == "made"
+
+
+def test_what_was_tried_again_is_freed_without_the_garbage_collector(proxy: FaultyProxy) -> None:
+    reader = drawpoint.connect(proxy.url).store("made")
+    proxy.script.append(faulty.hang_up)
+    reader.read_sample(SAMPLE, COUNTS, seed=1)
+    assert len(proxy.draws) == 2
+    kept = weakref.ref(reader)
+    gc.disable()
+    try:
+        del reader
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -25,6 +25,9 @@ Document = TypeVar("Document")
 
 PROBLEM_TYPE = "application/problem+json"
 
+_SHOWN_BYTES = 60
+"""Of a body that is not what was asked for: enough to tell the page of a proxy."""
+
 _TEXTS = ("type", "title", "detail", "sample", "field")
 _NUMBERS = ("status", "chunk")
 
@@ -218,7 +221,12 @@ class Split(BaseModel):
 
 def read_document(kind: type[Document], answer: Answer) -> Document:
     """Return the JSON document of an answer as a `kind`; raises ResponseDamaged for another one."""
+    body = decode_body(answer)
     try:
-        return TypeAdapter(kind).validate_json(decode_body(answer), strict=True)
+        return TypeAdapter(kind).validate_json(body, strict=True)
     except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            reason = f"{first['ctx']['error']}; it begins with {bytes(body[:_SHOWN_BYTES])!r}"
+            raise errors.ResponseDamaged(f"the body is no JSON: {reason}.") from error
         raise errors.ResponseDamaged(f"the body is another document than asked for: {explain(error)}.") from error

@@ -50,6 +50,9 @@ _MAX_HEAD_BYTES = 65_536
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?\r?\n")
 
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110, 5.6.2)."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no line of a head may hold: to another reader it could begin another line."""
 
@@ -196,7 +199,10 @@ def _set_timeout(sock: socket.socket, seconds: float) -> None:
 
 def _encode_request(target: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> bytes:
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    for name, value in headers:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"the request cannot be sent: {name!r} is no name of a header.")
+        lines.append(f"{name}: {value}")
     if body is not None:
         lines.append(f"content-length: {len(body)}")
     if any(map(_CONTROL.search, lines)):
@@ -264,7 +270,8 @@ def _read_chunks(incoming: io.BufferedReader, limit: int) -> bytearray:
         line = incoming.readline(_MAX_LINE_BYTES)
         match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
-            raise Truncated(f"the body has a chunk of {line.strip()[:20]!r} bytes")
+            cause = f"has a chunk of {line.strip()[:20]!r} bytes" if line else "ended within its chunks"
+            raise Truncated(f"the body {cause}")
         size = int(match[1], 16)
         if not size:
             break

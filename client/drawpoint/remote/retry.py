@@ -87,6 +87,8 @@ class Transport:
                 answer = self.engine().send(request.target, headers, request.body, deadline, request.limit)
                 self._reached = True
                 check_answer(answer, request, request_id)
+                # Its traceback would keep this frame, and the whole answer, until the garbage collector runs.
+                before = None
                 return read(answer)
             except (ResponseDamaged, DataDamaged) as error:
                 if damaged and isinstance(error, ResponseDamaged):
@@ -157,7 +159,7 @@ class Transport:
             message += "; is `drawpoint serve` running there?"
         elif isinstance(failure, Interrupted) and not self._reached and self.settings.url.startswith("http:"):
             message += "; if it speaks TLS, write https:// in place of http:// in its address"
-        elif isinstance(failure, Busy) and failure.retry_after > deadline.remaining():
+        elif isinstance(failure, Busy) and failure.retry_after > max(deadline.remaining(), 0):
             message += f"; it asks to wait {failure.retry_after:.0f} s, longer than the deadline allows"
         elif isinstance(failure, TimedOut):
             message += f"; connect(..., deadline={self.settings.deadline:g}) may be raised"
