@@ -107,12 +107,13 @@ def test_a_draw_that_only_the_disk_has_is_read_in_a_thread(watched: WatchedStore
         assert second.result().content == first.content
 
 
-def test_a_large_draw_is_read_in_a_thread_wherever_it_is(
-    watched: WatchedStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["READ_HERE_BYTES", "READ_HERE_CHUNKS"])
+def test_a_draw_of_much_or_of_many_chunks_is_read_in_a_thread_wherever_it_is(
+    watched: WatchedStore, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     with LiveService({"made": watched}) as service:
         first = httpx.get(service.url + SAMPLE)
-        monkeypatch.setattr("drawpoint_service.routes.draws.READ_HERE_BYTES", 1)
+        monkeypatch.setattr(f"drawpoint_service.routes.draws.{bound}", 1)
         assert httpx.get(service.url + SAMPLE).content == first.content
     assert watched.on_loop == [False]
     assert len(watched.in_threads) == 2

@@ -23,6 +23,11 @@ def list_tensors(plan: ReadPlan, dtype: str | None) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(field, dtype or array.layout.dtype, array.shape) for field, array in plan.arrays.items())
 
 
+def count_chunk_reads(plan: ReadPlan) -> int:
+    """Return how many chunks a plan reads, those of each array for themselves."""
+    return sum(len(array.draw.rows) for array in plan.arrays.values())
+
+
 def spread_of(plan: ReadPlan) -> float:
     """Return how many rows the chunks of a plan have for each that is drawn, in the domain where that is most."""
     spreads = [
