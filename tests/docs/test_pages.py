@@ -139,3 +139,13 @@ def test_the_example_of_an_estimate_names_a_count_that_is_not_valid() -> None:
     result = run_estimate("--num-points", "0")
     assert result.returncode == 1
     assert result.stderr.startswith("the point count of 'surface' must be an integer in 1..")
+
+
+def test_every_test_file_that_a_page_names_exists() -> None:
+    tests = REPOSITORY / "tests"
+    for page in (*DOCS.glob("*.md"), *REPOSITORY.glob("*.md")):
+        if page.name == "CHANGELOG.md":  # which tells of what was
+            continue
+        for name in re.findall(r"tests/[\w/]+\.py|test_\w+\.py", page.read_text(encoding="utf-8")):
+            found = (REPOSITORY / name).exists() if "/" in name else any(tests.rglob(name))
+            assert found, f"{page.name} names {name}"
