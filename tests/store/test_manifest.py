@@ -204,8 +204,10 @@ def test_an_entry_is_changed_by_assigning_another_one() -> None:
     for own in (copy.deepcopy(entry), pickle.loads(pickle.dumps(entry))):
         assert own == entry
         own.domains["surface"] = DomainSample(**{**GRID, "shard_points": 4})  # nobody else's
+        table = copy.copy(manifest.samples)
+        assert table["b/ü"] is table["b/ü"]  # remembered, as long as it holds
         manifest.samples["b/ü"] = own
-        assert manifest.samples["b/ü"].domains["surface"].shard_points == 4
+        assert table["b/ü"].domains == manifest.samples["b/ü"].domains == own.domains
     assert entry.domains["surface"].shard_points == 12
 
 

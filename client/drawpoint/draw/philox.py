@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 _WORD = 2**64
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Key(ISeedSequence):
@@ -30,7 +31,7 @@ class PhiloxStream:
     """A stream of uniform integers, keyed by the rule and the values that name it."""
 
     def __init__(self, *name: str | int) -> None:
-        text = json.dumps(name, separators=(",", ":")).encode()
+        text = _encode(name).encode()
         key = _Key(hashlib.blake2b(text, digest_size=16).digest())
         self._philox = np.random.Philox(key)  # type: ignore[arg-type]  # NumPy takes any ISeedSequence, its stubs do not
 
