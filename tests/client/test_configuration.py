@@ -18,7 +18,7 @@ import drawpoint
 from children import make_client
 from drawpoint import errors
 from drawpoint.remote import retry
-from drawpoint.remote.http import HttpEngine
+from drawpoint.remote.http_engine import HttpEngine
 from drawpoint.remote.httpx_engine import start_engine
 from drawpoint.remote.settings import ConnectionSettings
 from drawpoint_store import ZarrChunkReader

@@ -209,7 +209,7 @@ class TestConnections:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("drawpoint.remote.http._BoundedReads.readinto", interrupt)
+            patch.setattr("drawpoint.remote.http_engine._BoundedReads.readinto", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 reader.read_sample(SAMPLE, seed=1)
         assert_drawn(reader, local)

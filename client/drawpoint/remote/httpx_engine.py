@@ -25,7 +25,7 @@ from drawpoint.remote.engine import (
     limit_body,
     reason_of,
 )
-from drawpoint.remote.http import HttpEngine
+from drawpoint.remote.http_engine import HttpEngine
 from drawpoint.remote.settings import NOT_SHARED
 from drawpoint.remote.sockets import name_connect_failure, run_in_thread
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drawpoint.remote.engine import Answer, Request
-    from drawpoint.remote.http import HttpEngine
+    from drawpoint.remote.http_engine import HttpEngine
     from drawpoint.remote.httpx_engine import HttpxEngine
     from drawpoint.remote.settings import ConnectionSettings
 
