@@ -27,8 +27,9 @@ IDLE = 100
 class Clients:
     """Draws without a pause while the `with` block lasts; `broken` are requests that were begun and got no answer.
 
-    A connection that is refused is no broken request, and neither is one on a connection that the service had closed
-    before: whoever sends on a connection that was kept has to reckon with that (RFC 9110, 9.2.2).
+    A connection that is refused is no broken request, and neither is one on a connection that was kept and is closed
+    before a byte of the answer: whoever sends on it has to reckon with that (RFC 9110, 9.2.2). It is reset where the
+    request was with the kernel of a service that closed meanwhile.
     """
 
     def __init__(self, url: str, count: int, *, keep: bool) -> None:
@@ -66,6 +67,7 @@ class Clients:
             except OSError:
                 self._over.wait(0.01)  # a port tells nobody that it is open again
                 continue
+            answer = None
             try:
                 connection.request("GET", f"{DRAW}{number}")
                 answer = connection.getresponse()
@@ -77,8 +79,9 @@ class Clients:
                 if not self._keep:
                     connection.close()
             except (OSError, http.client.HTTPException) as error:
-                if is_new or not isinstance(error, http.client.RemoteDisconnected):
-                    self.broken.append(repr(error))
+                was_closed = answer is None and isinstance(error, ConnectionResetError | BrokenPipeError)
+                if is_new or not was_closed:
+                    self.broken.append(f"{'new' if is_new else 'kept'} connection: {error!r}")
                 connection.close()
 
 
