@@ -166,4 +166,6 @@ def _explain(error: ValidationError) -> str:
         if found["type"] == "extra_forbidden":
             model, where = (StoreSettings, f"[{'.'.join(section)}]") if section else (Settings, "the service")
             return str(UnknownName.among("setting", name, model.model_fields, where=where)).removesuffix(".")
+        if found["type"] in ("dict_type", "model_type") and found["loc"][0] == "stores":
+            return 'stores are given as sections: [stores.ID] with root = "..."'
     return f"setting {explain(error, secret=_SECRET)}"
