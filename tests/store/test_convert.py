@@ -124,6 +124,14 @@ def test_a_tree_in_memory_gives_the_bytes_of_one_on_disk(tmp_path: Path) -> None
     assert here.n_points == 2 * (SURFACE + VOLUME)
 
 
+def test_a_tree_in_an_archive_gives_the_bytes_of_one_on_disk(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 1)
+    archive = shutil.make_archive(str(tmp_path / "runs"), "zip", tmp_path / "runs")
+    convert(tmp_path / "runs", writer_at(tmp_path / "here"))
+    convert(f"zip://::{archive}", writer_at(tmp_path / "there"))
+    assert files_below(tmp_path / "there") == files_below(tmp_path / "here")
+
+
 def test_locations_that_cannot_be_listed_or_hold_no_sample_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()

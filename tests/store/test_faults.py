@@ -96,11 +96,28 @@ def test_a_deleted_shard_is_missing_and_not_zero(copied_root: Path, read_concurr
     assert reader.read_sample(SAMPLE, {"volume": 10}, seed=0, fields=["volume_pressure"])
 
 
+def test_a_shard_that_vanishes_while_the_store_is_open_is_named_with_a_chunk_that_was_drawn(tmp_path: Path) -> None:
+    writer = small_writer(tmp_path, shard_points=4, compression_level=0)
+    writer.write_sample("a", small_arrays(count=40))
+    writer.save_manifest()
+    reader = ZarrChunkReader(tmp_path)
+    plans = (reader.plan_sample("a", {"surface": 20}, fields=["surface_pressure"], seed=seed) for seed in range(99))
+    drawn = [[rows.chunk for rows in plan.draws["surface"].rows] for plan in plans]
+    seed = next(seed for seed, chunks in enumerate(drawn) if chunks[0] > chunks[1])
+    reader.read_sample("a")
+    reader.storage._files.drop(str(tmp_path))  # noqa: SLF001  as many other open files do
+    (tmp_path / f"a.zarr/surface/pressure/c/{drawn[seed][1]}/0").unlink()
+    with pytest.raises(ChunkMissing) as caught:
+        reader.read_sample("a", {"surface": 20}, fields=["surface_pressure"], seed=seed)
+    assert caught.value.chunk == drawn[seed][1]
+
+
 INDEX_BYTES = 16 * 6
 INDEXES: dict[str, tuple[int, tuple[int, int], type[DataDamaged], str]] = {
     "left out": (2, (2**64 - 1, 2**64 - 1), ChunkMissing, "chunk 2 of surface_pressure"),
     "outside of the shard": (0, (2**40, 100), ChunkDamaged, "surface_pressure"),
     "outside of any file": (0, (2**63, 100), MetadataDamaged, "surface/pressure"),
+    "ending outside of any file": (0, (2**63 - 10, 100), MetadataDamaged, "surface/pressure"),
     "larger than any chunk": (0, (0, 2**50), MetadataDamaged, "surface/pressure"),
 }
 
@@ -139,6 +156,18 @@ def test_a_group_of_an_earlier_revision_is_never_written_again(tmp_path: Path) -
     assert new.samples["a"].relpath != old.manifest.samples["a"].relpath
     assert len({*new.retired, *(entry.relpath for entry in new.samples.values())}) == 5
     assert same(ZarrChunkReader(tmp_path, manifest=old.manifest).read_sample("a"), before)
+
+
+def test_files_of_a_replaced_group_are_not_read_with_what_is_known_of_the_new_one(tmp_path: Path) -> None:
+    for name, seed in (("store", 0), ("other", 1)):
+        layouts = build_domain_layouts(SMALL)
+        write_foreign(tmp_path / name, {"a": small_arrays(seed=seed)}, layouts, chunk=4, shard=8, compressors=None)
+    reader = ZarrChunkReader(tmp_path / "store")
+    reader.read_sample("a", fields=["surface_position"])
+    reader._samples.drop("a.zarr")  # noqa: SLF001  as many other samples do
+    shutil.rmtree(tmp_path / "store/a.zarr")
+    shutil.copytree(tmp_path / "other/a.zarr", tmp_path / "store/a.zarr")
+    assert same(reader.read_sample("a"), ZarrChunkReader(tmp_path / "other").read_sample("a"))
 
 
 def test_rows_of_a_group_that_was_put_in_the_place_of_an_open_one_are_not_mixed_with_its_own(

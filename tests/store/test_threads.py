@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from drawpoint.errors import ChunkDamaged
+from drawpoint_store import ZarrChunkReader
 from drawpoint_store.inspecting.blocks import map_in_order
+from drawpoint_store.reading import plan_reader
 from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.forks import ForkSafeLock
-from drawpoint_store.storage.local_storage import LocalSource, OpenFiles
+from drawpoint_store.storage.local_storage import LocalSource, OpenFile, OpenFiles
 
 THREADS = 8
 
@@ -95,8 +99,29 @@ def test_no_more_files_stay_open_than_may(tmp_path: Path) -> None:
     descriptors = Path("/proc/self/fd")
     before = len(list(descriptors.iterdir()))
     for number in range(10):
-        files.open(str(tmp_path / str(number)))
+        path = str(tmp_path / str(number))
+        files.keep(path, OpenFile(files.open_once(path), path))
     assert len(list(descriptors.iterdir())) == before + 3
+
+
+def test_no_thread_of_a_failed_read_still_writes_once_it_has_returned(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = itertools.count()
+    has_failed, ended = threading.Event(), []
+
+    def read_local(*_: object) -> None:
+        if next(shares) == 0:
+            has_failed.set()
+            raise ChunkDamaged("the first share")
+        assert has_failed.wait(30)
+        time.sleep(0.05)
+        ended.append(True)
+
+    monkeypatch.setattr(plan_reader, "read_local", read_local)
+    with pytest.raises(ChunkDamaged, match="the first share"):
+        ZarrChunkReader(store_root, read_concurrency=2).read_sample("param0/run")
+    assert ended == [True]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -32,6 +32,10 @@ MISPLACED = -1
 """In the place of a chunk's size: the index gives it a place where none can be."""
 
 
+_MOST_OFFSET = 2**62
+"""Files are smaller, and the end of a chunk from there on might be more than the system can count to."""
+
+
 class Shard(NamedTuple):
     """One shard of an array: the key of its object, and where in it the bytes of its chunks lie.
 
@@ -85,7 +89,7 @@ class ShardedArray:
             return
         offsets, sizes = entries.T
         # More than any codec makes of a chunk is damage.
-        is_possible = (sizes > 0) & (sizes <= most_encoded_bytes(self.decoder.nbytes)) & (offsets < 2**63)
+        is_possible = (sizes > 0) & (sizes <= most_encoded_bytes(self.decoder.nbytes)) & (offsets < _MOST_OFFSET)
         kept = np.where(is_possible, sizes, 0).astype(np.int64)
         kept[~is_possible & ~((offsets == MISSING) & (sizes == MISSING))] = MISPLACED
         self.shards[shard] = Shard(key, first, offsets.astype(np.int64).data, kept.data)

@@ -232,13 +232,13 @@ def _read_aside(target: Target, chunk: int, cache: ChunkCache | None, *, wait: b
 
 
 def _open_shard(target: Target, shard: int, *, wait: bool) -> OpenFile | None:
-    key, first, _, _ = target.array.shards[shard]
+    key, chunks_per_shard = target.array.shard_key(shard), target.array.chunks_per_shard
     if not wait:
         return target.sample.source.find_open(key)
     try:
         return target.sample.source.open(key)
     except FileNotFoundError as error:
-        raise target.missing(max(first, target.chunks[0])) from error
+        raise target.missing(next(each for each in target.chunks if each // chunks_per_shard == shard)) from error
 
 
 def _settle(target: Target, chunk: int, cache: ChunkCache | None) -> ChunkPlace | None:

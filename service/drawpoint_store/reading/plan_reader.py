@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import copy
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import drawpoint.format.manifest
@@ -153,7 +153,11 @@ class PlanReader:
             if len(shares) <= 1:
                 self._read_targets(sample, targets)
             else:
-                list(self._threads(threads).map(lambda share: self._read_targets(sample, share), shares))
+                pool = self._threads(threads)
+                futures = [pool.submit(self._read_targets, sample, share) for share in shares]
+                wait(futures)  # all of them, also if one fails: none may still write to `out` once this has returned
+                for future in futures:
+                    future.result()
 
     def _read_targets(self, sample: OpenSample, targets: list[Target]) -> None:
         if sample.source.is_local:

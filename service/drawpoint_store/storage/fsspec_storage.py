@@ -11,7 +11,7 @@ import fsspec
 
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.byte_sources import ZarrSource
-from drawpoint_store.storage.locations import is_in_memory
+from drawpoint_store.storage.locations import is_in_memory, join
 from drawpoint_store.storage.storage import ObjectInfo, Storage
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class FsspecStorage(Storage):
     def __init__(self, root: str, access: BucketAccess) -> None:
         super().__init__(root, access)
         self.is_shared = not is_in_memory(root)
+
+    def join(self, name: str) -> str:
+        # In a chained URL, such as zip://::sftp://host/runs.zip, the name is one in the archive.
+        links = self.root.split("::")
+        first = next(number for number, link in enumerate(links) if "://" in link)
+        links[first] = join(links[first], name)
+        return "::".join(links)
 
     def source(self, relpath: str) -> Source:
         return ZarrSource(self.open_zarr(relpath).store)

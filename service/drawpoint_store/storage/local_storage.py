@@ -179,13 +179,12 @@ class OpenFiles:
                 pass
         return file
 
-    def open(self, path: str) -> OpenFile:
-        """Open the file at `path`, and keep it open; raises what open_once raises."""
-        file = self._files[path] = OpenFile(self.open_once(path), path)
+    def keep(self, path: str, file: OpenFile) -> None:
+        """Keep the file at `path` open."""
+        self._files[path] = file
         with contextlib.suppress(KeyError):  # another thread may have dropped the last one meanwhile
             while len(self._files) > self._limit:
                 self._files.popitem(last=False)
-        return file
 
     def drop(self, folder: str) -> None:
         """Let go of the files in `folder`, so that the next reads open what lies there then."""
@@ -238,14 +237,19 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
+Identity = tuple[int, int, int]
+"""What tells a group from another one that is put in its place: of its zarr.json."""
+
+
 class OpenFile:
-    """A file that is open for reading, until the last who has it lets go of it."""
+    """A file that is open for reading, until the last who has it lets go of it; `group` is that of which it is."""
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("_descriptor", "_path", "group")
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int, path: str, group: Identity | None = None) -> None:
         self._descriptor = descriptor
         self._path = path
+        self.group = group
 
     def __del__(self) -> None:
         os.close(self._descriptor)
@@ -294,7 +298,7 @@ class LocalSource(Source):
         self._group = str(group)
         self._files = files
         self._document_bytes = document_bytes
-        self._identity: tuple[int, int, int] | None = None
+        self._identity: Identity | None = None
 
     def close(self) -> None:
         self._files.drop(self._group)
@@ -304,17 +308,20 @@ class LocalSource(Source):
             yield self._read_document(span.key) if span.nbytes is None else self._read_range(span, span.nbytes)
 
     def open(self, key: str) -> OpenFile:
-        path = f"{self._group}/{key}"
-        found = self._files.find(path)
+        found = self.find_open(key)
         if found is None:
+            path = f"{self._group}/{key}"
             with self._translated_errors(key):
-                found = self._files.open(path)
+                found = OpenFile(self._files.open_once(path), path, self._identity)
                 if self._identity is not None:
                     self._check_identity(os.stat(f"{self._group}/{_METADATA}"))  # noqa: PTH116  a Path would cost more
+            self._files.keep(path, found)
         return found
 
     def find_open(self, key: str) -> OpenFile | None:
-        return self._files.find(f"{self._group}/{key}")
+        found = self._files.find(f"{self._group}/{key}")
+        # What was opened of another group at this place does not go with what is known of this one.
+        return None if found is None or found.group != self._identity else found
 
     def _read_document(self, key: str) -> bytes:
         with self._translated_errors(key):
@@ -360,5 +367,5 @@ class LocalSource(Source):
             )
 
 
-def _identify(status: os.stat_result) -> tuple[int, int, int]:
+def _identify(status: os.stat_result) -> Identity:
     return status.st_ino, status.st_mtime_ns, status.st_size
