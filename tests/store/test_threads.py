@@ -104,6 +104,28 @@ def test_no_more_files_stay_open_than_may(tmp_path: Path) -> None:
     assert len(list(descriptors.iterdir())) == before + 3
 
 
+@pytest.mark.usefixtures("frequent_switches")
+def test_threads_open_find_and_drop_files_at_once_and_none_stays_open(tmp_path: Path) -> None:
+    paths = [str(tmp_path / str(number)) for number in range(8)]
+    for path in paths:
+        Path(path).write_bytes(b"x")
+    files, descriptors = OpenFiles(tmp_path, 6), Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+
+    def use(first: int) -> None:
+        for turn in range(1000):
+            path = paths[(first + 3 * turn) % len(paths)]
+            if files.find(path) is None or turn % 5 == 0:
+                files.keep(path, OpenFile(files.open_once(path), path))
+            if turn % 7 == 0:
+                files.drop(str(tmp_path))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(use, range(THREADS)))
+    files.drop(str(tmp_path))
+    assert len(list(descriptors.iterdir())) == before
+
+
 def test_no_thread_of_a_failed_read_still_writes_once_it_has_returned(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

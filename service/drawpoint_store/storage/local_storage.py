@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import resource
 import secrets
 import shutil
 import stat
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,37 +160,48 @@ class OpenFiles:
 
     The folder itself may be a link. A link below it is followed where it leads to a regular file inside the folder.
     Reads are positioned, so threads share the open files. There is no lock that a fork could leave held: each step on
-    the OrderedDict is atomic by itself, and a file that drops out is closed when its last reader lets go of it.
+    the dict is atomic by itself, and a file that drops out is closed when its last reader lets go of it. (OrderedDict
+    is not: closing a file may let another thread run in the midst of a step.)
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = str(folder)
         self._real = os.path.realpath(folder)
         self._limit = limit
-        self._files: OrderedDict[str, OpenFile] = OrderedDict()
+        self._files: dict[str, OpenFile] = {}
+        self._uses = itertools.count(1)
 
     def find(self, path: str) -> OpenFile | None:
         """Return the file at `path` if it is open."""
         file = self._files.get(path)
         if file is not None:
-            try:  # noqa: SIM105  suppress would cost more than the rest
-                self._files.move_to_end(path)
-            except KeyError:  # another thread has dropped it meanwhile
-                pass
+            file.last_use = next(self._uses)
         return file
 
     def keep(self, path: str, file: OpenFile) -> None:
         """Keep the file at `path` open."""
+        file.last_use = next(self._uses)
         self._files[path] = file
-        with contextlib.suppress(KeyError):  # another thread may have dropped the last one meanwhile
-            while len(self._files) > self._limit:
-                self._files.popitem(last=False)
+        surplus = len(self._files) - self._limit
+        if surplus > 0:
+            # And some more, so that not each file that is opened from now on has to look for the oldest.
+            for old in sorted(self._paths(), key=self._last_use)[: surplus + self._limit // 4]:
+                self._files.pop(old, None)
 
     def drop(self, folder: str) -> None:
         """Let go of the files in `folder`, so that the next reads open what lies there then."""
-        for path in list(self._files):
+        for path in self._paths():
             if path.startswith(f"{folder}/"):
                 self._files.pop(path, None)
+
+    def _paths(self) -> list[str]:
+        while True:
+            with contextlib.suppress(RuntimeError):  # another thread has opened or dropped a file meanwhile
+                return list(self._files)
+
+    def _last_use(self, path: str) -> int:
+        file = self._files.get(path)
+        return 0 if file is None else file.last_use
 
     def read_document(self, path: str, limit: int) -> tuple[bytes, os.stat_result]:
         """Return the bytes and the status of a file; raises MetadataDamaged for more than `limit` bytes."""
@@ -244,12 +255,13 @@ Identity = tuple[int, int, int]
 class OpenFile:
     """A file that is open for reading, until the last who has it lets go of it; `group` is that of which it is."""
 
-    __slots__ = ("_descriptor", "_path", "group")
+    __slots__ = ("_descriptor", "_path", "group", "last_use")
 
     def __init__(self, descriptor: int, path: str, group: Identity | None = None) -> None:
         self._descriptor = descriptor
         self._path = path
         self.group = group
+        self.last_use = 0
 
     def __del__(self) -> None:
         os.close(self._descriptor)
