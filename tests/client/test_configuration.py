@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import socketserver
 import ssl
 import threading
@@ -15,9 +17,9 @@ import torch
 import trustme
 
 import drawpoint
+import faulty
 from children import make_client
 from drawpoint import errors
-from drawpoint.remote import retry
 from drawpoint.remote.http_engine import HttpEngine
 from drawpoint.remote.httpx_engine import start_engine
 from drawpoint.remote.settings import ConnectionSettings
@@ -232,25 +234,37 @@ class TestTls:
         assert "attempts" not in str(caught.value)
 
 
-@pytest.mark.parametrize("answers", [True, False], ids=["answers as nginx does", "hangs up"])
-def test_http_to_a_service_of_tls_is_told_with_the_remedy(
-    open_unasked: OpenStore, monkeypatch: pytest.MonkeyPatch, answers: bool
-) -> None:
+@pytest.mark.parametrize("does", ["hangs up", "resets", "answers as nginx does"])
+def test_http_to_a_service_of_tls_is_told_at_once_with_the_remedy(open_unasked: OpenStore, does: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            self.request.recv(65_536)  # what is unread when a socket closes makes a reset of it
-            body = b"<center>The plain HTTP request was sent to HTTPS port</center>"
-            if answers:
+            if self.request.recv(1, socket.MSG_PEEK) == b"\x16":
+                with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as secure:
+                    secure.recv(1)
+            elif does == "answers as nginx does":
+                self.request.recv(65_536)
+                body = b"<center>The plain HTTP request was sent to HTTPS port</center>"
                 self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            elif does == "hangs up":
+                self.request.recv(65_536)  # what is unread when a socket closes makes a reset of it
 
-    monkeypatch.setattr(retry, "FIRST_CONTACT_SECONDS", 0.3)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        with pytest.raises(errors.RequestFailed, match=r"it speaks TLS.* write https:// in place of http://"):
+        with pytest.raises(errors.RequestFailed, match=r"it speaks TLS: write https:// in place of http://") as caught:
             open_unasked(f"http://127.0.0.1:{server.server_address[1]}").read_sample(SAMPLE)
+        assert "attempts" not in str(caught.value)
         server.shutdown()
         thread.join()
+
+
+def test_a_service_that_hangs_up_and_speaks_no_tls_is_tried_again(proxy: FaultyProxy, open_unasked: OpenStore) -> None:
+    proxy.script.append(faulty.hang_up)
+    assert open_unasked(proxy.url).read_sample(SAMPLE, seed=1)
+    assert len(proxy.draws) == 2
 
 
 def test_https_to_a_service_without_tls_is_told_at_once_with_the_remedy(

@@ -17,6 +17,7 @@ from drawpoint import errors
 from drawpoint.format.invalid_values import explain
 from drawpoint.format.payload import content_digest
 from drawpoint.remote.engine import MAX_DOCUMENT_BYTES, YEAR_SECONDS, Busy, check_length
+from drawpoint.remote.sockets import TLS
 
 if TYPE_CHECKING:
     from drawpoint.remote.engine import Answer, Request
@@ -94,7 +95,7 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
         detail += f", a redirection to {answer.headers.get('location')}; connect to that address"
     elif status == HTTPStatus.BAD_REQUEST and not problem and b"HTTPS" in answer.body:
         # As nginx, Apache and Go's servers answer who speaks plain HTTP to them.
-        detail += "; it speaks TLS: write https:// in place of http:// in its address"
+        detail += f"; {TLS}"
     elif status == HTTPStatus.NOT_FOUND and kind is errors.RequestFailed:
         detail += "; check the address given to connect()"
     elif kind is errors.AccessDenied:

@@ -24,6 +24,7 @@ from drawpoint.remote.engine import (
     Unreachable,
 )
 from drawpoint.remote.settings import NOT_SHARED
+from drawpoint.remote.sockets import TLS, speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,9 @@ Result = TypeVar("Result")
 
 FIRST_CONTACT_SECONDS = 15.0
 """How long a service that never answered yet is tried: a wrong address should not cost the whole deadline."""
+
+LOOK_SECONDS = 2.0
+"""How long a TLS handshake may take that tells why a service hangs up."""
 
 BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_CAP_SECONDS = 10.0
@@ -99,6 +103,8 @@ class Transport:
                 self.engine().close_idle()  # what came over the old connections made no sense
                 _log.info("%s: %s Asking again.", request.description, error)
             except TransportFailure as failure:
+                if attempts == 1 and self._lacks_tls(failure, deadline):
+                    raise self._give_up(Hopeless(TLS), request, request_id, attempts, deadline) from failure
                 remaining = self._patience(failure) - deadline.elapsed()
                 wish = failure.retry_after if isinstance(failure, Busy) else 0.0
                 # A pause that would outlast the deadline is cut: an outage may end in what is left.
@@ -110,6 +116,12 @@ class Transport:
                 level = logging.WARNING if attempts > 2 else logging.INFO  # noqa: PLR2004  a first slip is no news
                 _log.log(level, "%s: %s; trying again in %.1f s.", request.description, failure, pause)
                 time.sleep(pause)
+
+    def _lacks_tls(self, failure: TransportFailure, deadline: Deadline) -> bool:
+        """Tell whether a first attempt failed because the service speaks TLS and its address says `http://`."""
+        if self._reached or not isinstance(failure, Interrupted) or not self.settings.url.startswith("http:"):
+            return False
+        return speaks_tls(self.settings.url, min(LOOK_SECONDS, max(deadline.remaining(), LAST_TRY_SECONDS)))
 
     def begin(self) -> Deadline:
         """Return the deadline of a call that begins now."""
@@ -145,7 +157,7 @@ class Transport:
         return headers
 
     def _patience(self, failure: TransportFailure) -> float:
-        if isinstance(failure, Unreachable | Interrupted) and not self._reached:
+        if isinstance(failure, Unreachable) and not self._reached:
             return min(self.settings.deadline, FIRST_CONTACT_SECONDS)
         return self.settings.deadline
 
@@ -157,8 +169,6 @@ class Transport:
             message += f"; {attempts} attempts in {deadline.elapsed():.1f} s"
         if isinstance(failure, Unreachable):
             message += "; is `drawpoint serve` running there?"
-        elif isinstance(failure, Interrupted) and not self._reached and self.settings.url.startswith("http:"):
-            message += "; if it speaks TLS, write https:// in place of http:// in its address"
         elif isinstance(failure, Busy) and failure.retry_after > max(deadline.remaining(), 0):
             message += f"; it asks to wait {failure.retry_after:.0f} s, longer than the deadline allows"
         elif isinstance(failure, TimedOut):

@@ -9,18 +9,19 @@ import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from drawpoint.remote.engine import Hopeless, TransportFailure, Unreachable, reason_of
+from drawpoint.remote.engine import Deadline, Hopeless, TransportFailure, Unreachable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from drawpoint.remote.engine import Deadline
 
 Result = TypeVar("Result")
 
 _NO_RECORD = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """What OpenSSL, by version, makes of `HTTP/1.1 400` where a record of TLS should be."""
+
+TLS = "it speaks TLS: write https:// in place of http:// in its address"
 
 
 def open_socket(
@@ -58,6 +59,19 @@ def name_connect_failure(error: BaseException) -> TransportFailure:
             return Hopeless("it speaks HTTP without TLS: write http:// in place of https:// in its address")
         cause = cause.__cause__ or cause.__context__
     return Unreachable(f"no connection: {reason_of(error)}")
+
+
+def speaks_tls(url: str, seconds: float) -> bool:
+    """Tell whether a TLS handshake succeeds at the `http://` address `url`: many TLS servers hang up on plain HTTP."""
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Nothing is sent to it, and its certificate is checked once the address says https.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        open_socket(str(parts.hostname), parts.port or 80, context, None, Deadline(seconds)).close()
+    except (TransportFailure, ValueError):
+        return False
+    return True
 
 
 def run_in_thread(call: Callable[[], Result]) -> Future[Result]:
