@@ -1,7 +1,8 @@
-"""How a service ends, and what it outlives: SIGTERM under load, SIGHUP, and a lack of descriptors."""
+"""How a service begins with connections, how it ends, and what it outlives: SIGTERM, SIGHUP, a lack of descriptors."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import signal
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
+from drawpoint_service.server.listening import ACCEPTED_SINGLY, ServiceLoop
 from live import LiveService, wait_until_refused
 from served import Served
 from waiting import wait_until
@@ -164,3 +166,40 @@ def test_a_lack_of_descriptors_is_said_once_and_outlived(serve: Callable[..., Se
     lines = served.log.read_text().splitlines()
     assert len([line for line in lines if " WARNING " in line or " ERROR " in line]) <= 2
     assert "Traceback" not in served.log.read_text()
+
+
+def test_few_connections_are_left_to_all_workers_and_many_are_accepted_at_once() -> None:
+    """Workers share the socket: one that accepted a few connections at once would serve them alone."""
+    accepted: list[int] = []  # by turn of the event loop
+
+    class Accepted(asyncio.Protocol):
+        def __init__(self) -> None:
+            accepted[-1] += 1
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.close()
+
+        def shutdown(self) -> None:
+            """Stand for that of uvicorn's protocols, which a server that ends calls."""
+
+    async def accept(listening: socket.socket, count: int) -> None:
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=listening)
+        while sum(accepted) < count:
+            accepted.append(0)
+            await asyncio.sleep(0)
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0)
+
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+        loop = ServiceLoop()
+        try:
+            loop.run_until_complete(asyncio.wait_for(accept(listening, 100), 30))
+        finally:
+            loop.close()
+    in_turns = [count for count in accepted if count]
+    assert in_turns[:ACCEPTED_SINGLY] == [1] * ACCEPTED_SINGLY
+    assert max(in_turns) == 100 - ACCEPTED_SINGLY

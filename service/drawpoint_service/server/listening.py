@@ -20,6 +20,10 @@ LOG = logging.getLogger("drawpoint.service")
 ACCEPTED_AT_ONCE = 256
 """Connections that are accepted before the event loop goes on with those that it has: some 20 ms."""
 
+ACCEPTED_SINGLY = 32
+"""Connections in a row of which the event loop accepts one a turn: workers share the socket, and one that took eight
+at once would serve them alone."""
+
 PAUSE_SECONDS = 1.0
 """How long nothing is accepted after a lack of descriptors or memory."""
 
@@ -61,10 +65,11 @@ class Listener:
         self._socket = listening
         self._factory = factory
         self._closed = False
+        self._in_a_row = 0
         self._exhausted = ThrottledWarning(LOG, "no connection could be accepted", seconds=60)
         self._opening: set[asyncio.Task[Any]] = set()
         listening.setblocking(False)
-        loop.add_reader(listening, self._accept, ACCEPTED_AT_ONCE)
+        loop.add_reader(listening, self._accept_some)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -83,21 +88,27 @@ class Listener:
         """Wait for connections that are being set up; uvicorn itself waits for the end of all others."""
         await asyncio.gather(*self._opening, return_exceptions=True)
 
-    def _accept(self, most: int) -> None:
+    def _accept_some(self) -> None:
+        most = 1 if self._in_a_row < ACCEPTED_SINGLY else ACCEPTED_AT_ONCE
+        self._in_a_row = self._in_a_row + most if self._accept(most) else 0
+
+    def _accept(self, most: int) -> bool:
+        """Accept `most` connections, and tell whether there were as many."""
         for _ in range(most):
             try:
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return False
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._exhausted.warn(f"{error.strerror}; raise the limit (`ulimit -n`) or lower max_connections.")
                 self._pause()
-                return
+                return False
             opening = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
             self._opening.add(opening)
             opening.add_done_callback(self._opened)
+        return True
 
     def _opened(self, opening: asyncio.Task[tuple[asyncio.Transport, Any]]) -> None:
         self._opening.discard(opening)
@@ -112,4 +123,4 @@ class Listener:
 
     def _resume(self) -> None:
         if not self._closed:
-            self._loop.add_reader(self._socket, self._accept, ACCEPTED_AT_ONCE)
+            self._loop.add_reader(self._socket, self._accept_some)
