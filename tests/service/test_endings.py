@@ -17,7 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
-from drawpoint_service.server.listening import ACCEPTED_SINGLY, ServiceLoop
+from drawpoint_service.server import listening
 from live import LiveService, wait_until_refused
 from served import Served
 from waiting import wait_until
@@ -168,8 +168,12 @@ def test_a_lack_of_descriptors_is_said_once_and_outlived(serve: Callable[..., Se
     assert "Traceback" not in served.log.read_text()
 
 
-def test_few_connections_are_left_to_all_workers_and_many_are_accepted_at_once() -> None:
+@pytest.mark.parametrize(("seconds", "in_turns"), [(60, [1] * 100), (0, [100])], ids=["at first", "then"])
+def test_connections_are_accepted_one_a_turn_at_first_and_many_at_once_then(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, in_turns: list[int]
+) -> None:
     """Workers share the socket: one that accepted a few connections at once would serve them alone."""
+    monkeypatch.setattr(listening, "SHARED_SECONDS", seconds)
     accepted: list[int] = []  # by turn of the event loop
 
     class Accepted(asyncio.Protocol):
@@ -182,8 +186,8 @@ def test_few_connections_are_left_to_all_workers_and_many_are_accepted_at_once()
         def shutdown(self) -> None:
             """Stand for that of uvicorn's protocols, which a server that ends calls."""
 
-    async def accept(listening: socket.socket, count: int) -> None:
-        server = await asyncio.get_running_loop().create_server(Accepted, sock=listening)
+    async def accept(socket_of_all: socket.socket, count: int) -> None:
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=socket_of_all)
         while sum(accepted) < count:
             accepted.append(0)
             await asyncio.sleep(0)
@@ -192,14 +196,12 @@ def test_few_connections_are_left_to_all_workers_and_many_are_accepted_at_once()
         await asyncio.sleep(0)
 
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
+        bound = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
         for _ in range(100):
-            stack.enter_context(socket.create_connection(listening.getsockname()))
-        loop = ServiceLoop()
+            stack.enter_context(socket.create_connection(bound.getsockname()))
+        loop = listening.ServiceLoop()
         try:
-            loop.run_until_complete(asyncio.wait_for(accept(listening, 100), 30))
+            loop.run_until_complete(asyncio.wait_for(accept(bound, 100), 30))
         finally:
             loop.close()
-    in_turns = [count for count in accepted if count]
-    assert in_turns[:ACCEPTED_SINGLY] == [1] * ACCEPTED_SINGLY
-    assert max(in_turns) == 100 - ACCEPTED_SINGLY
+    assert [count for count in accepted if count] == in_turns

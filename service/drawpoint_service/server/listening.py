@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import resource
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ LOG = logging.getLogger("drawpoint.service")
 ACCEPTED_AT_ONCE = 256
 """Connections that are accepted before the event loop goes on with those that it has: some 20 ms."""
 
-ACCEPTED_SINGLY = 32
-"""Connections in a row of which the event loop accepts one a turn: workers share the socket, and one that took eight
-at once would serve them alone."""
+SHARED_SECONDS = 0.01
+"""How long the event loop accepts one connection a turn while more are waiting: workers share the socket, and the first
+to wake would take all of a few. A loop with much to do takes few turns in that time, and then many at once."""
 
 PAUSE_SECONDS = 1.0
 """How long nothing is accepted after a lack of descriptors or memory."""
@@ -65,7 +66,7 @@ class Listener:
         self._socket = listening
         self._factory = factory
         self._closed = False
-        self._in_a_row = 0
+        self._shared_until = math.inf
         self._exhausted = ThrottledWarning(LOG, "no connection could be accepted", seconds=60)
         self._opening: set[asyncio.Task[Any]] = set()
         listening.setblocking(False)
@@ -89,8 +90,10 @@ class Listener:
         await asyncio.gather(*self._opening, return_exceptions=True)
 
     def _accept_some(self) -> None:
-        most = 1 if self._in_a_row < ACCEPTED_SINGLY else ACCEPTED_AT_ONCE
-        self._in_a_row = self._in_a_row + most if self._accept(most) else 0
+        now = self._loop.time()
+        self._shared_until = min(self._shared_until, now + SHARED_SECONDS)
+        if not self._accept(1 if now < self._shared_until else ACCEPTED_AT_ONCE):
+            self._shared_until = math.inf  # none is waiting any more
 
     def _accept(self, most: int) -> bool:
         """Accept `most` connections, and tell whether there were as many."""
