@@ -23,7 +23,7 @@ from served import Served
 from waiting import wait_until
 
 DRAW = "/stores/made/samples/param0/run?surface=50&volume=50&seed="
-IDLE = 100
+IDLE = 400
 
 
 class Clients:
@@ -155,16 +155,25 @@ def test_a_lack_of_descriptors_is_said_once_and_outlived(serve: Callable[..., Se
     assert httpx.get(f"{served.url}{DRAW}1").status_code == 200
     address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
+        served.process.send_signal(signal.SIGSTOP)  # so that they are all there at once
         idle = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(IDLE)]
+        served.process.send_signal(signal.SIGCONT)
         # Those beyond the limit are sent away, and then there is room for a probe.
         for client in idle[IDLE // 2 :]:
             with contextlib.suppress(ConnectionResetError):
                 assert client.recv(1) == b""
-        assert httpx.get(f"{served.url}/healthz").status_code == 200
+
+        def is_alive() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{served.url}/healthz").status_code == 200
+            return False
+
+        wait_until(is_alive)
         assert httpx.get(f"{served.url}/stores").status_code == 503
     wait_until(lambda: httpx.get(f"{served.url}{DRAW}2").status_code == 200)
     lines = served.log.read_text().splitlines()
     assert len([line for line in lines if " WARNING " in line or " ERROR " in line]) <= 2
+    assert len([line for line in lines if "no connection could be accepted" in line]) == 1
     assert "Traceback" not in served.log.read_text()
 
 
