@@ -205,7 +205,7 @@ def _body(**members: Any) -> dict[str, Any]:
     [
         ("", "invalid-parameter", ["the body is no JSON"]),
         ("[" * 100_000, "invalid-parameter", ["the body is no JSON"]),
-        (gzip.compress(b"{}"), "invalid-parameter", ["the body is no JSON", "not compressed"]),
+        (gzip.compress(b"{}", mtime=0), "invalid-parameter", ["the body is no JSON", "not compressed"]),
         ('{"samples": [{"id": "a", "seed": 1, "seed": 2}]}', "invalid-parameter", ["a key stands there twice"]),
         ('{"samples": [{"id": "\\ud800"}]}', "invalid-parameter", ["the body is no JSON", "surrogates"]),
         ([], "invalid-parameter", ["body='[]'", "an object such as"]),
