@@ -112,12 +112,14 @@ def test_a_chunk_of_which_a_part_is_in_the_page_cache_is_not_taken_for_all_of_it
     reader, plan, expected = opened(tmp_path)
     page = os.sysconf("SC_PAGE_SIZE")
     refused = 0
-    for shard in tmp_path.rglob("c/0/0"):
+    for shard in [*tmp_path.rglob("c/0/0")] * 20:  # pages that are in use just then stay
         with shard.open("rb+") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 8 * page, 0, os.POSIX_FADV_DONTNEED)
         refused += not is_answered(reader, plan, expected)
         reader.read_into(plan, arrays_of(plan))
+        if refused:
+            break
     assert refused
 
 
