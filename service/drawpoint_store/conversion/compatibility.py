@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import StoreExists
-from drawpoint_store.writing.group import compression_level_of
+from drawpoint_store.writing.group import COMPRESSORS
 
 if TYPE_CHECKING:
     from drawpoint.format.manifest import StoreManifest
@@ -36,9 +36,8 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
     capped = next((grid for grid in grids if grid.shard_points < grid.n_chunks * grid.chunk_points), None)
     if capped is not None:
         settings["shard_points"] = capped.shard_points
-    level = compression_level_of(manifest.compressor)
-    if level is not None:
-        settings["compression_level"] = level
+    if manifest.compressor in COMPRESSORS:
+        settings["compression_level"] = COMPRESSORS.index(manifest.compressor)
     return settings
 
 

@@ -39,22 +39,8 @@ GROUP_FORMAT = 2
 _CRC = {"name": "crc32c"}
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
-
-_COMPRESSOR = "blosc-zstd-"
-_NO_COMPRESSOR = "none"
-
-
-def compressor_name(level: int) -> str:
-    """Return what the manifest says of chunks that are compressed at a level of 1 to 9, or not at all at 0."""
-    return f"{_COMPRESSOR}{level}" if level else _NO_COMPRESSOR
-
-
-def compression_level_of(name: str) -> int | None:
-    """Return the level of a compressor's name; None for one of another writer."""
-    if name == _NO_COMPRESSOR:
-        return 0
-    prefix, _, level = name.rpartition("-")
-    return int(level) if f"{prefix}-" == _COMPRESSOR and level.isdecimal() else None
+COMPRESSORS = ("none", *(f"blosc-zstd-{level}" for level in range(1, 10)))
+"""What the manifest says of chunks compressed at each level, at 0 not at all. Other writers have other names."""
 
 
 class ArrayContent(NamedTuple):

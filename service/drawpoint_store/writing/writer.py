@@ -17,7 +17,7 @@ from drawpoint.format.sample_table import MAX_CHUNKS, check_path
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
-from drawpoint_store.writing.group import ArrayContent, compressor_name, content_name, write_group
+from drawpoint_store.writing.group import COMPRESSORS, ArrayContent, content_name, write_group
 from drawpoint_store.writing.layout import build_domain_layouts
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ZarrStoreWriter:
             shuffle=SHUFFLE_RULE,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
-            compressor=compressor_name(compression_level),
+            compressor=COMPRESSORS[compression_level],
             domains=self.layouts,
         )
         self.underflows: dict[str, dict[str, Underflow]] = {}
@@ -200,7 +200,7 @@ class ZarrStoreWriter:
                 check_domain(sample_id, domain, layout, given)
                 by_domain[domain] = given
         if not by_domain:
-            raise InvalidSample(f"sample {sample_id!r} has no fields.", sample=sample_id)
+            raise InvalidSample(f"sample {sample_id!r} has no fields; give all fields of a domain.", sample=sample_id)
         return by_domain
 
     def _free_relpath(self, sample_id: str) -> str:
