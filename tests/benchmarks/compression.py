@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def main() -> None:
     print("| codec | % of raw | write MB/s | read MB/s | to tensors: disk ms | link ms |\n|---|---|---|---|---|---|")
     for name, codec in CODECS.items():
         encoded = encode(chunks, codec)
-        write = seconds(lambda: encode(chunks, codec), 1 if codec[1] > 6 else 2)  # noqa: B023  called at once
-        read = seconds(lambda: decode(chunks, encoded), 5)  # noqa: B023  as above
+        write = seconds(partial(encode, chunks, codec), 1 if codec[1] > 6 else 2)
+        read = seconds(partial(decode, chunks, encoded), 5)
         disk = read * drawn_raw / raw
         link = sum(len(chunk) * share for chunk, share in zip(encoded, shares, strict=True)) / LINK_BYTES_A_SECOND
         print(
