@@ -38,7 +38,7 @@ class Moments(NamedTuple):
     high: Floats
 
 
-def _statistic(name: str) -> property:
+def _statistic(name: str) -> Any:
     return property(lambda self: self._tensor(name))
 
 
@@ -50,14 +50,14 @@ class RunningStats:
     their grouping cannot show. Before the first row every statistic raises ValueError; `count` is 0 then.
     """
 
-    mean = _statistic("mean")
-    var = _statistic("var")
-    std = _statistic("std")
-    min = _statistic("min")
-    max = _statistic("max")
-    logmean = _statistic("logmean")
-    logvar = _statistic("logvar")
-    logstd = _statistic("logstd")
+    mean: torch.Tensor = _statistic("mean")
+    var: torch.Tensor = _statistic("var")
+    std: torch.Tensor = _statistic("std")
+    min: torch.Tensor = _statistic("min")
+    max: torch.Tensor = _statistic("max")
+    logmean: torch.Tensor = _statistic("logmean")
+    logvar: torch.Tensor = _statistic("logvar")
+    logstd: torch.Tensor = _statistic("logstd")
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
@@ -118,7 +118,9 @@ class RunningStats:
 
     def _check_dim(self, dim: int) -> None:
         if self._dim not in (None, dim):
-            raise ValueError(f"{self._label} has seen rows of {self._dim} components, not {dim}.")
+            raise ValueError(
+                f"{self._label} has seen rows of {self._dim} components, not {dim}; give these another one."
+            )
 
     def _add(self, moments: Moments | None, counts: Counts | None) -> None:
         if moments is not None:
