@@ -85,7 +85,8 @@ def test_broken_samples_fail_the_command_unless_skipped_and_are_appended_once_me
     write_run(runs / "run_3", 3, surface_pressure=torch.full((300,), torch.nan))
     reasons = (
         "broken: run_2: lacks surface_pressure.pt (surface_pressure)\n"
-        "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0\n"
+        "broken: run_3: surface_pressure holds 300 NaN of 300 values, the first in row 0; leave these points out of "
+        "the whole domain\n"
     )
     ended = command("convert", runs, store)
     assert ended.status == 1

@@ -168,10 +168,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        is_taken = error.errno == errno.EADDRINUSE
-        taken = "is in use; choose another with --port, or 0 for any free one"
-        reason = taken if is_taken else f"cannot be listened on: {error.strerror}"
-        raise OSError(f"port {port} of {host} {reason}.") from error
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
+        remedy = "choose another with --port (0 for any free one), or an address of this machine with --host"
+        raise OSError(f"port {port} of {host} {reason}; {remedy}.") from error
     # Head and body are written one after the other: without this the body of every answer on a connection that is
     # kept alive would wait 40 ms for the client's delayed acknowledgement. Connections inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

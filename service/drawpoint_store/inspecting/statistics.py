@@ -84,8 +84,7 @@ def choose_fields(
         ("fields", fields, "Unknown fields"),
         ("exclude_fields", exclude_fields, "exclude_fields names non-existent fields"),
     ):
-        if isinstance(given, str):
-            raise ValueError(f"{name} is a list of field names, such as [{given!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+        _refuse_one_string(f"{name} is a list of field names", given)
         selections.append(set(given or ()))
         strange = sorted(selections[-1] - known.keys())
         if strange:
@@ -101,12 +100,16 @@ def choose_fields(
     return left
 
 
+def _refuse_one_string(what: str, given: object) -> None:
+    if isinstance(given, str):
+        raise ValueError(f"{what}, such as [{given!r}], not one string.")  # noqa: TRY004  as for any other selection
+
+
 def choose_samples(
     manifest: StoreManifest, sample_ids: Iterable[str] | None = None, limit: int | None = None
 ) -> list[str]:
     """Return the ids of the samples to measure, sorted; warns of unknown ones, raises ValueError if none is left."""
-    if isinstance(sample_ids, str):
-        raise ValueError(f"sample_ids is a list of ids, such as [{sample_ids!r}], not one string.")  # noqa: TRY004  a selection is wrong or right by value
+    _refuse_one_string("sample_ids is a list of ids", sample_ids)
     if limit is not None:
         limit = check_integer("limit", limit)
     ids = sorted(manifest.samples) if sample_ids is None else list(dict.fromkeys(sample_ids))
@@ -116,7 +119,7 @@ def choose_samples(
         warnings.warn(f"{len(absent)} sample ids are not in the store and left out: {first_few(absent)}.", stacklevel=3)
     left = [sample_id for sample_id in ids if sample_id in manifest.samples][:limit]
     if not left:
-        raise ValueError(f"No samples are left to measure, of the {len(manifest.samples)} in the store.")
+        raise ValueError(f"No samples are left to measure, of the {len(manifest.samples)} in the store; choose others.")
     return sorted(left)
 
 

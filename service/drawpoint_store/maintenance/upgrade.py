@@ -88,7 +88,9 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
         stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before it is read
         published = storage.read_json(StoreManifest.MANIFEST_NAME)
         if published is None:
-            raise StoreNotFound(f"the manifest of the store at {storage} is gone.", store=storage.root)
+            raise StoreNotFound(
+                f"the manifest of the store at {storage} is gone; put it back from a copy.", store=storage.root
+            )
         origin = storage.join(StoreManifest.MANIFEST_NAME)
         store = ZarrChunkReader(storage, StoreManifest.from_json(published, origin=origin))
         report = UpgradeReport(store.manifest.revision)

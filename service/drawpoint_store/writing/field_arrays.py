@@ -91,7 +91,8 @@ def check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mappi
     if odd is not None:
         shapes = ", ".join(f"{field} {array.shape}" for field, array in given.items())
         raise InvalidSample(
-            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}.",
+            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}; "
+            "give each the same points.",
             sample=sample_id,
             field=odd,
         )
@@ -145,7 +146,11 @@ def cast(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> 
         return stored
     found = NonFinite.among(rows)
     if found.first_row is not None:
-        raise InvalidSample(f"sample {sample_id!r}: {field} holds {found}.", sample=sample_id, field=field)
+        raise InvalidSample(
+            f"sample {sample_id!r}: {field} holds {found}; leave these points out of the whole domain.",
+            sample=sample_id,
+            field=field,
+        )
     peak = float(np.abs(rows.astype(np.float64)).max())
     wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
     raise InvalidSample(

@@ -118,7 +118,7 @@ def build_domain_layouts(
         if dtype not in FIELD_DTYPES:
             raise ValueError(f"dtype {dtype!r} cannot be stored; choose one of {', '.join(FIELD_DTYPES)}.")
     if not specs:
-        raise ValueError("the FileMap names no field to store.")
+        raise ValueError("the FileMap names no field to store; name at least the file of a position.")
     by_domain: dict[str, list[FieldSpec]] = {}
     for spec in specs:
         by_domain.setdefault(spec.domain, []).append(spec)
