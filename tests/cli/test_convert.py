@@ -128,13 +128,15 @@ def test_a_field_too_small_for_its_dtype_is_named_with_the_remedy_and_noise_is_n
 ) -> None:
     noise = torch.ones(SURFACE, dtype=torch.float64)
     noise[0] = 1e-9
-    write_run(tmp_path / "runs" / "a", surface_pressure=noise, volume_distance_to_surface=torch.full((VOLUME,), 1e-9))
+    tiny = torch.full((VOLUME,), 1e-9)
+    for name in ("a", "b"):
+        write_run(tmp_path / "runs" / name, surface_pressure=noise, volume_distance_to_surface=tiny)
     ended = command("convert", tmp_path / "runs", tmp_path / "store")
     assert ended.status == 0
     assert ended.err == (
-        f"warning: {VOLUME} of the {VOLUME} values of volume_sdf that are not zero are too small for float16 and are "
-        "stored as zero; keep them with field_dtypes={'volume_sdf': 'float32'} (--field-dtype volume_sdf=float32), or "
-        "scale the field.\n"
+        f"warning: {2 * VOLUME:,} of the {2 * VOLUME:,} values of volume_sdf that are not zero are too small for "
+        "float16 and are stored as zero; keep them with field_dtypes={'volume_sdf': 'float32'} "
+        "(--field-dtype volume_sdf=float32), or scale the field.\n"
     )
     kept = command("convert", tmp_path / "runs", tmp_path / "wide", "--field-dtype", "volume_sdf=float32")
     assert (kept.status, kept.err) == (0, "")
@@ -161,6 +163,14 @@ def test_files_that_look_like_fields_are_named_once_and_refused_by_strict(
     assert ended.status == 0
     assert ended.err == f"{named}{remedy}.\n"
     assert ended.out.startswith("converted 2 samples")
+
+
+def test_at_most_twenty_files_that_look_like_fields_are_named(command: Command, runs: Path, store: Path) -> None:
+    for step in range(21):
+        (runs / "run_0" / f"volume_velocity_{step}.pt").touch()
+    err = command("convert", runs, store).err
+    assert err.count("left out: ") == 20
+    assert "\n21 files (1 more than are named here) look like fields" in err
 
 
 def test_a_folder_of_nothing_but_misnamed_fields_is_named(command: Command, runs: Path, store: Path) -> None:
