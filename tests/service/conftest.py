@@ -59,7 +59,7 @@ def service(store_root: Path) -> Iterator[LiveService]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as the services of modules that have one with settings of their own
 def http(service: LiveService) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url) as client:
         yield client

@@ -22,12 +22,9 @@ TOKENS = ["first-token", "second+/=token"]
 
 
 @pytest.fixture(scope="module")
-def http(store_root: Path) -> Iterator[httpx.Client]:
-    with (
-        LiveService({"made": store_root}, token=TOKENS) as service,
-        httpx.Client(base_url=service.url) as client,
-    ):
-        yield client
+def service(store_root: Path) -> Iterator[LiveService]:
+    with LiveService({"made": store_root}, token=TOKENS) as running:
+        yield running
 
 
 @pytest.mark.parametrize("token", TOKENS)

@@ -37,14 +37,8 @@ ITEMS = [
 
 @pytest.fixture(scope="module")
 def service(store_root: Path) -> Iterator[LiveService]:
-    with LiveService({"made": store_root}, max_response_bytes=2_000_000, max_batch_samples=40) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def http(service: LiveService) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url) as client:
-        yield client
+    with LiveService({"made": store_root}, max_response_bytes=2_000_000, max_batch_samples=40) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

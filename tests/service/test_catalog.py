@@ -21,12 +21,9 @@ from live import LiveService
 
 
 @pytest.fixture(scope="module")
-def http(store_root: Path) -> Iterator[httpx.Client]:
-    with (
-        LiveService({"made": store_root, "same": store_root}) as service,
-        httpx.Client(base_url=service.url) as client,
-    ):
-        yield client
+def service(store_root: Path) -> Iterator[LiveService]:
+    with LiveService({"made": store_root, "same": store_root}) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -25,12 +25,9 @@ COORDS = "/stores/made/coords/param0/run"
 
 
 @pytest.fixture(scope="module")
-def http(store_root: Path) -> Iterator[httpx.Client]:
-    with (
-        LiveService({"made": store_root, "other": store_root}, max_response_bytes=100_000) as service,
-        httpx.Client(base_url=service.url) as client,
-    ):
-        yield client
+def service(store_root: Path) -> Iterator[LiveService]:
+    with LiveService({"made": store_root, "other": store_root}, max_response_bytes=100_000) as running:
+        yield running
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
