@@ -27,7 +27,6 @@ from drawpoint_cli.arguments import Subparsers, add_command, location
 from drawpoint_service.app import create_app, open_app, open_stores
 from drawpoint_service.server.connection import bound_connections
 from drawpoint_service.server.listening import raise_file_limit
-from drawpoint_service.server.log_lines import LineFormatter
 from drawpoint_service.settings import Settings, check_store_id, load_settings
 from drawpoint_store.storage.locations import is_in_memory
 
@@ -290,7 +289,7 @@ def configure(app: Any, settings: Settings) -> uvicorn.Config:
         log_config={
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"line": {"()": LineFormatter, "fmt": "%(asctime)s %(process)d %(levelname)s %(message)s"}},
+            "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(message)s"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "loggers": {"drawpoint": log, "uvicorn": log},
         },
