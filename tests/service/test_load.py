@@ -273,6 +273,27 @@ def test_stores_that_hang_keep_no_other_from_being_read_and_looked_at(
         go.set()
 
 
+def test_what_nobody_foresaw_is_logged_once_and_ends_no_watch(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = threading.Semaphore(0)
+
+    def fail(*_: Any) -> Any:
+        looks.release()
+        raise KeyError("inside")
+
+    whole = catalog.find_revision
+    monkeypatch.setattr(catalog, "find_revision", fail)
+    with LiveService({"made": store_root}, revalidate_seconds=0.01):
+        for _ in range(3):
+            assert looks.acquire(timeout=30)
+        monkeypatch.setattr(catalog, "find_revision", whole)
+        wait_until(lambda: "can be read again" in caplog.text)
+    assert caplog.text.count("stays at revision") == 2
+    assert caplog.text.count("Traceback") == 1
+    assert "KeyError('inside')" in caplog.text
+
+
 def test_readiness_does_not_suffer_from_a_busy_service(held: HeldStore) -> None:
     class OnlyCanaries(HeldStore):
         def read_into(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from drawpoint.errors import InvalidManifest, RevisionChanged, StoreNotFound
+from drawpoint.errors import DrawpointError, InvalidManifest, RevisionChanged, StoreNotFound
 from drawpoint_service.middleware.context import context_of
 from drawpoint_service.requests.query import SampleQuery, parameters_of
 from drawpoint_store.reading.manifest import StoreManifest
@@ -254,15 +254,17 @@ class Catalog(dict[str, ServedStore]):
 
     async def _find(self, store_id: str) -> None:
         served, stamp, complaint = self[store_id], self._stamps[store_id], ""
-        found = served
+        found, unforeseen = served, None
         loop = asyncio.get_running_loop()
         try:
             found, self._stamps[store_id] = await loop.run_in_executor(self._threads, find_revision, served, stamp)
-        except Exception as error:  # noqa: BLE001  whatever it is, the next look may go well
+        except (DrawpointError, OSError) as error:
             complaint = str(error) or repr(error)
+        except Exception as error:  # noqa: BLE001  it is logged below, and the next look may go well
+            complaint, unforeseen = repr(error), error
         if complaint != self._complaints[store_id]:  # once, not with every look
             said = complaint or "its manifest can be read again."
-            LOG.warning("store %s stays at revision %s: %s", store_id, served.revision[:12], said)
+            LOG.warning("store %s stays at revision %s: %s", store_id, served.revision[:12], said, exc_info=unforeseen)
         self._complaints[store_id] = complaint
         if found is not served:
             self[store_id] = found
