@@ -116,8 +116,8 @@ def parse_batch(body: bytes, most_samples: int) -> BatchBody:
     """
     try:
         members = json.loads(body.decode(), parse_float=_parse_fraction, object_pairs_hook=_unique)
-        # Half of a surrogate pair can be written in JSON and stands for no character.
-        json.dumps(members, ensure_ascii=False).encode()
+        if b"\\u" in body:  # half of a surrogate pair can be written so, and stands for no character
+            json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # a body nested a thousand deep ends in RecursionError
         remedy = "; it is sent as UTF-8, not compressed" if isinstance(error, UnicodeDecodeError) else ""
         refused = InvalidParameter(f"the body is no JSON: {str(error)[:SHOWN]}{remedy}.")
