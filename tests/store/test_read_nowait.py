@@ -18,7 +18,7 @@ from attacks import write_store
 from drawpoint.errors import ChunkDamaged
 from drawpoint_store import ZarrChunkReader, build_domain_layouts, make_store
 from drawpoint_store.reading.plan import ReadPlan
-from drawpoint_store.storage.local_storage import count_open_files
+from drawpoint_store.storage.open_files import count_open_files
 from foreign import write_foreign
 from small import SMALL, small_arrays
 
@@ -89,7 +89,7 @@ def test_nothing_is_opened(root: Path) -> None:
 
 
 def test_a_file_that_was_closed_meanwhile_is_not_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drawpoint_store.storage.local_storage._OPEN_FILES", 1)
+    monkeypatch.setattr("drawpoint_store.storage.open_files._OPEN_FILES", 1)
     reader, plan, expected = opened(root)
     assert not is_answered(reader, plan, expected)
 
@@ -147,7 +147,7 @@ def test_a_file_system_that_cannot_tell_is_left_to_the_reads_that_may_wait(in_sh
 def test_a_system_without_the_flag_is_left_to_the_reads_that_may_wait(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drawpoint_store.storage.local_storage._NO_WAIT", 0)
+    monkeypatch.setattr("drawpoint_store.storage.open_files._NO_WAIT", 0)
     reader, plan, expected = opened(root)
     assert not is_answered(reader, plan, expected)
 

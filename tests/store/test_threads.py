@@ -19,7 +19,7 @@ from drawpoint_store.inspecting.blocks import map_in_order
 from drawpoint_store.reading import plan_reader
 from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.forks import ForkSafeLock
-from drawpoint_store.storage.local_storage import LocalSource, OpenFile, OpenFiles
+from drawpoint_store.storage.open_files import LocalSource, OpenFile, OpenFiles
 
 THREADS = 8
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drawpoint_store.reading.open_sample import ChunkPlace, OpenSample
     from drawpoint_store.reading.plan import DomainDraw, ReadPlan
     from drawpoint_store.storage.byte_sources import Buffer, Fetching
-    from drawpoint_store.storage.local_storage import OpenFile
+    from drawpoint_store.storage.open_files import OpenFile
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest, Store
 
-    from drawpoint_store.storage.local_storage import OpenFile
+    from drawpoint_store.storage.open_files import OpenFile
 
     Result = TypeVar("Result")
     Fetching: TypeAlias = Generator[Sequence["Span"], Iterable["Buffer"], Result]
