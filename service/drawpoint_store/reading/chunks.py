@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from drawpoint_store.reading.arrays import ShardedArray
     from drawpoint_store.reading.open_sample import ChunkPlace, OpenSample
     from drawpoint_store.reading.plan import DomainDraw, ReadPlan
-    from drawpoint_store.storage.byte_sources import Buffer, Fetching
-    from drawpoint_store.storage.open_files import OpenFile
+    from drawpoint_store.storage.byte_sources import Buffer, Fetching, Source
+    from drawpoint_store.storage.open_files import LocalSource, OpenFile
 
 
 ChunkCache = ByteBoundedCache["np.ndarray[Any, Any]"]
@@ -132,15 +132,15 @@ def split_targets(targets: Sequence[Target], count: int) -> list[list[Target]]:
     return shares
 
 
-def read_local(targets: Iterable[Target], cache: ChunkCache | None, *, wait: bool = True) -> bool:
+def read_local(source: LocalSource, targets: Iterable[Target], cache: ChunkCache | None, *, wait: bool = True) -> bool:
     """Read chunks from open files, and tell whether they all are in place; without `wait` some may have to wait."""
     for target in targets:
         rows = target.rows
         left: Sequence[int] | None = target.chunks
         is_plain = target.array.decoder.crc_bytes is not None
         if cache is None and is_plain and rows.dtype == target.array.dtype and rows.flags.c_contiguous:
-            left = _read_in_place(target, wait=wait)
-        if left is None or not all(_read_aside(target, chunk, cache, wait=wait) for chunk in left):
+            left = _read_in_place(source, target, wait=wait)
+        if left is None or not all(_read_aside(source, target, chunk, cache, wait=wait) for chunk in left):
             return False
     return True
 
@@ -149,7 +149,7 @@ _Read = tuple[int, int, list[memoryview], list[tuple[int, list[memoryview], memo
 """Chunks that lie side by side: their shard, where they begin, buffers for it all; each chunk's rows and checksum."""
 
 
-def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
+def _read_in_place(source: LocalSource, target: Target, *, wait: bool) -> list[int] | None:
     """Read the rows of chunks that are stored as they are to where they belong, and return the chunks that are left.
 
     Left are those that are not stored, and those whose bytes are not what they should be. None if some would have to
@@ -161,7 +161,7 @@ def _read_in_place(target: Target, *, wait: bool) -> list[int] | None:
     open_shard, file = -1, None
     for shard, offset, buffers, chunks in reads:
         if shard != open_shard:
-            open_shard, file = shard, _open_shard(target, shard, wait=wait)
+            open_shard, file = shard, _open_shard(source, target, shard, wait=wait)
         nbytes = stored_bytes * len(chunks)
         if file is None or file.read_into(buffers, offset, nbytes, wait=wait) < nbytes:
             if not wait:
@@ -215,12 +215,12 @@ def _find_reads(target: Target, stored_bytes: int) -> tuple[list[_Read], list[in
     return reads, left
 
 
-def _read_aside(target: Target, chunk: int, cache: ChunkCache | None, *, wait: bool) -> bool:
+def _read_aside(source: LocalSource, target: Target, chunk: int, cache: ChunkCache | None, *, wait: bool) -> bool:
     """Read a chunk from an open file, decode it and put its rows in place; tells what `read_local` tells."""
     place = _settle(target, chunk, cache)
     if place is None:
         return True
-    file = _open_shard(target, chunk // target.array.chunks_per_shard, wait=wait)
+    file = _open_shard(source, target, chunk // target.array.chunks_per_shard, wait=wait)
     if file is None:
         return False
     data = np.empty(place.nbytes, np.uint8).data
@@ -231,12 +231,12 @@ def _read_aside(target: Target, chunk: int, cache: ChunkCache | None, *, wait: b
     return True
 
 
-def _open_shard(target: Target, shard: int, *, wait: bool) -> OpenFile | None:
+def _open_shard(source: LocalSource, target: Target, shard: int, *, wait: bool) -> OpenFile | None:
     key, chunks_per_shard = target.array.shard_key(shard), target.array.chunks_per_shard
     if not wait:
-        return target.sample.source.find_open(key)
+        return source.find_open(key)
     try:
-        return target.sample.source.open(key)
+        return source.open(key)
     except FileNotFoundError as error:
         raise target.missing(next(each for each in target.chunks if each // chunks_per_shard == shard)) from error
 
@@ -294,10 +294,10 @@ def find_runs(targets: Iterable[Target], cache: ChunkCache | None, most_bytes: i
     return runs
 
 
-def fetch_runs(sample: OpenSample, runs: list[Run], cache: ChunkCache | None) -> None:
+def fetch_runs(source: Source, runs: list[Run], cache: ChunkCache | None) -> None:
     """Fetch and decode the chunks of `runs`, and put their rows where they belong."""
     try:
-        place_runs(runs, sample.source.fetch([run.span for run in runs]), cache)
+        place_runs(runs, source.fetch([run.span for run in runs]), cache)
     except FileNotFoundError as error:
         raise find_lost(runs, error) from error
 

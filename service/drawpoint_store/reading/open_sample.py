@@ -21,7 +21,7 @@ from drawpoint_store.reading.arrays import (
 from drawpoint_store.reading.codecs import UndecodableError
 from drawpoint_store.reading.digests import ABSENT_CHUNK_CRC, CRC_BYTES, covers_tables
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
-from drawpoint_store.storage.byte_sources import ABSENT, Span
+from drawpoint_store.storage.byte_sources import ABSENT, RemoteSource, Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -80,7 +80,8 @@ class OpenSample:
         is_first = self._nodes is None
         if self._nodes is None:
             # Where a fetch costs a round trip, the indexes are fetched along, from where our own writer puts them.
-            self._nodes = yield from self._read_group(_expected_index_ranges(draws) if self.source.is_remote else [])
+            ahead = _expected_index_ranges(draws) if isinstance(self.source, RemoteSource) else []
+            self._nodes = yield from self._read_group(ahead)
         lacking = [draw.layout for draw in draws if draw.layout.array_name not in self._nodes]
         if lacking:  # not consolidated: each array brings its own
             yield from self._read_nodes(self._nodes, lacking)

@@ -27,9 +27,10 @@ from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
 from drawpoint_store.storage import BucketStorage, make_store, open_storage
-from drawpoint_store.storage.byte_sources import ZarrSource, run_async, run_sync
+from drawpoint_store.storage.byte_sources import RemoteSource, ZarrSource, run_async, run_sync
 from drawpoint_store.storage.disk_cache import CachedSource
 from drawpoint_store.storage.forks import ForkSafeLock
+from drawpoint_store.storage.open_files import LocalSource
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -149,21 +150,22 @@ class PlanReader:
             targets, fallback_fields = run_sync(self._find_targets(sample, plan, out), sample.source)
             self._read_with_zarr(plan, fallback_fields, out)
             threads = self.read_concurrency  # which somebody may set meanwhile
-            shares = [targets] if threads == 1 or sample.source.is_remote else split_targets(targets, threads)
+            is_remote = isinstance(sample.source, RemoteSource)
+            shares = [targets] if threads == 1 or is_remote else split_targets(targets, threads)
             if len(shares) <= 1:
-                self._read_targets(sample, targets)
+                self._read_targets(sample.source, targets)
             else:
                 pool = self._threads(threads)
-                futures = [pool.submit(self._read_targets, sample, share) for share in shares]
+                futures = [pool.submit(self._read_targets, sample.source, share) for share in shares]
                 wait(futures)  # all of them, also if one fails: none may still write to `out` once this has returned
                 for future in futures:
                     future.result()
 
-    def _read_targets(self, sample: OpenSample, targets: list[Target]) -> None:
-        if sample.source.is_local:
-            read_local(targets, self._chunks)
+    def _read_targets(self, source: Source, targets: list[Target]) -> None:
+        if isinstance(source, LocalSource):
+            read_local(source, targets, self._chunks)
         else:
-            fetch_runs(sample, find_runs(targets, self._chunks, self._most_run_bytes), self._chunks)
+            fetch_runs(source, find_runs(targets, self._chunks, self._most_run_bytes), self._chunks)
 
     def read_into_nowait(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> bool:
         """Do what `read_into` does if nothing has to be waited for, and tell whether that is so.
@@ -173,7 +175,7 @@ class PlanReader:
         system cannot tell (Linux can, on most local ones). It opens no file. Raises what `read_into` raises for damage.
         """
         sample = self._samples.get(plan.relpath)
-        if sample is None or not sample.source.is_local:
+        if sample is None or not isinstance(sample.source, LocalSource):
             return False
         with self._dropping_damaged(sample):
             work = self._find_targets(sample, plan, out)
@@ -181,7 +183,7 @@ class PlanReader:
                 next(work)
             except StopIteration as done:
                 targets, fallback_fields = done.value
-                return not fallback_fields and read_local(targets, self._chunks, wait=False)
+                return not fallback_fields and read_local(sample.source, targets, self._chunks, wait=False)
             work.close()
             return False
 
@@ -194,11 +196,12 @@ class PlanReader:
         threads have the decoding only.
         """
         sample = self._sample(plan)
-        if not sample.source.is_remote:
+        source = sample.source
+        if not isinstance(source, RemoteSource):
             await run_blocking(self.read_into, plan, out)
             return
         try:
-            await self._read_from_bucket(sample, plan, out, run_blocking)
+            await self._read_from_bucket(sample, source, plan, out, run_blocking)
         except (DataDamaged, StoreUnreadable):
             if not await asyncio.to_thread(self._was_upgraded, sample, plan):
                 raise
@@ -207,17 +210,18 @@ class PlanReader:
     async def _read_from_bucket(
         self,
         sample: OpenSample,
+        source: RemoteSource,
         plan: ReadPlan,
         out: Mapping[str, np.ndarray[Any, Any]],
         run_blocking: Callable[..., Awaitable[None]],
     ) -> None:
         with self._dropping_damaged(sample):
-            targets, fallback_fields = await run_async(self._find_targets(sample, plan, out), sample.source)
+            targets, fallback_fields = await run_async(self._find_targets(sample, plan, out), source)
             if fallback_fields:
                 await run_blocking(self._read_with_zarr, plan, fallback_fields, out)
             runs = find_runs(targets, self._chunks, self._most_run_bytes)
             try:
-                fetched = await sample.source.fetch_async([run.span for run in runs])
+                fetched = await source.fetch_async([run.span for run in runs])
             except FileNotFoundError as error:
                 raise find_lost(runs, error) from error
             await run_blocking(place_runs, runs, fetched, self._chunks)
@@ -298,7 +302,7 @@ class PlanReader:
         if self.store_factory is not open_read_only:
             return ZarrSource(self.group(entry.relpath).store)
         source = self.storage.source(entry.relpath)
-        if self.disk_cache is None or not source.is_remote:
+        if self.disk_cache is None or not isinstance(source, RemoteSource):
             return source
         content = entry.digest or self.manifest.revision
         return CachedSource(source, self.disk_cache, f"{self.storage.join(entry.relpath)}\n{content}")

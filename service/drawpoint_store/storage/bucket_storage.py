@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import MetadataDamaged, StoreUnreadable
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.bucket_access import explain, is_beyond_end, is_missing_bucket, open_client
-from drawpoint_store.storage.byte_sources import ABSENT, Source
+from drawpoint_store.storage.byte_sources import ABSENT, RemoteSource
 from drawpoint_store.storage.forks import ForkSafeLock, refuse_fork, submit
 from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors
 
@@ -65,7 +65,7 @@ class BucketStorage(Storage):
             for _ in range(held):
                 self._free.release()
 
-    def source(self, relpath: str) -> Source:
+    def source(self, relpath: str) -> BucketSource:
         return BucketSource(self, relpath)
 
     def open_zarr(self, relpath: str = "", *, read_only: bool = True) -> StorePath:
@@ -129,14 +129,12 @@ def _object_info(entry: ObjectMeta) -> ObjectInfo:
     return ObjectInfo(entry["path"], entry["size"], entry["last_modified"].timestamp(), entry["e_tag"] or "")
 
 
-class BucketSource(Source):
+class BucketSource(RemoteSource):
     """Reads from a bucket: all spans of a fetch are under way together.
 
     `relpath` is the sample's group below the root of the storage. A fetch ends by the storage's deadline, retries
     included. Threads wait for it, or tasks of an event loop.
     """
-
-    is_remote = True
 
     def __init__(self, storage: BucketStorage, relpath: str) -> None:
         self._storage = storage

@@ -9,6 +9,7 @@ It yields ABSENT for a span whose object need not be there.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from drawpoint.errors import StoreUnreadable
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from zarr.abc.store import ByteRequest, Store
-
-    from drawpoint_store.storage.open_files import OpenFile
 
     Result = TypeVar("Result")
     Fetching: TypeAlias = Generator[Sequence["Span"], Iterable["Buffer"], Result]
@@ -42,39 +41,29 @@ ABSENT = memoryview(b"")
 """Stands, by identity, for the bytes of an object that is not there."""
 
 
-class Source:
+class Source(ABC):
     """Reads spans of the objects of one sample's group."""
-
-    is_remote = False
-    """Whether a fetch costs a round trip, which `fetch_async` can await."""
-
-    is_local = False
-    """Whether it opens files, which are read in place."""
 
     was_replaced = False
     """Whether another group turned out to lie where this one was opened."""
 
+    @abstractmethod
     def fetch(self, spans: Sequence[Span]) -> Iterable[Buffer]:
         """Return the bytes of each span."""
-        raise NotImplementedError
 
-    async def fetch_async(self, spans: Sequence[Span]) -> Sequence[Buffer]:
-        """Return the bytes of each span, for tasks, whose event loop goes on meanwhile; remote sources have it."""
-        raise NotImplementedError
-
-    def open(self, key: str) -> OpenFile:
-        """Return an object as an open file; local sources have it. Raises what `fetch` raises."""
-        raise NotImplementedError
-
-    def find_open(self, key: str) -> OpenFile | None:
-        """Return what `open` does if it is open already; None, without waiting for anything, if not."""
-        raise NotImplementedError
-
-    def forget(self, spans: Iterable[Span]) -> None:
+    def forget(self, spans: Iterable[Span]) -> None:  # noqa: B027  most keep no copies
         """Ask the storage itself for these spans the next time: their bytes were damaged."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most open no files
         """Let go of open files, so that the next reads open what lies there then."""
+
+
+class RemoteSource(Source):
+    """A source whose fetch costs a round trip."""
+
+    @abstractmethod
+    async def fetch_async(self, spans: Sequence[Span]) -> Sequence[Buffer]:
+        """Return the bytes of each span, for tasks, whose event loop goes on meanwhile."""
 
 
 def run_sync(work: Fetching[Result], source: Source) -> Result:
@@ -88,7 +77,7 @@ def run_sync(work: Fetching[Result], source: Source) -> Result:
         return result
 
 
-async def run_async(work: Fetching[Result], source: Source) -> Result:
+async def run_async(work: Fetching[Result], source: RemoteSource) -> Result:
     """Do `work` with the bytes that `source` fetches, while the event loop goes on."""
     try:
         spans = next(work)
@@ -111,7 +100,7 @@ _IN_FLIGHT = 64
 class ZarrSource(Source):
     """Reads through the `get` of any zarr Store; all spans of a fetch are under way together.
 
-    It is not `is_remote`, so that who wraps a Store sees it asked for what is needed and nothing else.
+    It is no RemoteSource, so that who wraps a Store sees it asked for what is needed and nothing else.
     """
 
     def __init__(self, store: Store) -> None:

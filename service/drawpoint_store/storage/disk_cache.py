@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import crc32c
 
-from drawpoint_store.storage.byte_sources import Source
+from drawpoint_store.storage.byte_sources import RemoteSource
 from drawpoint_store.storage.local_storage import replace_file
 
 if TYPE_CHECKING:
@@ -120,15 +120,13 @@ def _size(nbytes: int) -> int:
     return -(-nbytes // _BLOCK) * _BLOCK
 
 
-class CachedSource(Source):
+class CachedSource(RemoteSource):
     """Reads spans from `cache`, and those that are not there from `source`.
 
     `name` tells the sample's content from that of any other, in other revisions and stores, too.
     """
 
-    is_remote = True
-
-    def __init__(self, source: Source, cache: DiskCache, name: str) -> None:
+    def __init__(self, source: RemoteSource, cache: DiskCache, name: str) -> None:
         self._source = source
         self._cache = cache
         self._name = name

@@ -192,8 +192,6 @@ def _behind(buffers: list[memoryview], nbytes: int) -> list[memoryview]:
 class LocalSource(Source):
     """Reads of local files, one after the other; fetched lazily, so that memory stays bounded."""
 
-    is_local = True
-
     def __init__(self, group: Path, files: OpenFiles, document_bytes: int) -> None:
         self._group = str(group)
         self._files = files
@@ -208,6 +206,7 @@ class LocalSource(Source):
             yield self._read_document(span.key) if span.nbytes is None else self._read_range(span, span.nbytes)
 
     def open(self, key: str) -> OpenFile:
+        """Return an object as an open file. Raises what `fetch` raises."""
         found = self.find_open(key)
         if found is None:
             path = f"{self._group}/{key}"
@@ -219,6 +218,7 @@ class LocalSource(Source):
         return found
 
     def find_open(self, key: str) -> OpenFile | None:
+        """Return what `open` does if it is open already; None, without waiting for anything, if not."""
         found = self._files.find(f"{self._group}/{key}")
         # What was opened of another group at this place does not go with what is known of this one.
         return None if found is None or found.group != self._identity else found
