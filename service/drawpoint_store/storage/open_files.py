@@ -48,8 +48,8 @@ class OpenFiles:
 
     The folder itself may be a link. A link below it is followed where it leads to a regular file inside the folder.
     Reads are positioned, so threads share the open files. There is no lock that a fork could leave held: each step on
-    the dict is atomic by itself, and a file that drops out is closed when its last reader lets go of it. (OrderedDict
-    is not: closing a file may let another thread run in the midst of a step.)
+    the dict, listing its paths too, is atomic by itself, and a file that drops out is closed when its last reader lets
+    go of it. (OrderedDict is not: closing a file may let another thread run in the midst of a step.)
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -73,19 +73,14 @@ class OpenFiles:
         surplus = len(self._files) - self._limit
         if surplus > 0:
             # And some more, so that not each file that is opened from now on has to look for the oldest.
-            for old in sorted(self._paths(), key=self._last_use)[: surplus + self._limit // 4]:
+            for old in sorted(self._files, key=self._last_use)[: surplus + self._limit // 4]:
                 self._files.pop(old, None)
 
     def drop(self, folder: str) -> None:
         """Let go of the files in `folder`, so that the next reads open what lies there then."""
-        for path in self._paths():
+        for path in list(self._files):
             if path.startswith(f"{folder}/"):
                 self._files.pop(path, None)
-
-    def _paths(self) -> list[str]:
-        while True:
-            with contextlib.suppress(RuntimeError):  # another thread has opened or dropped a file meanwhile
-                return list(self._files)
 
     def _last_use(self, path: str) -> int:
         file = self._files.get(path)
