@@ -171,7 +171,7 @@ def _read_chunks(
                 yield rows[: n_points - place.chunk * array.chunk_points]
         except FileNotFoundError as error:
             lost = next(place for place in stored if place.key == str(error))
-            raise sample.chunk_missing(array, field, lost.chunk) from error
+            raise sample.missing(array, field, lost.chunk) from error
 
 
 def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _Scan]) -> str:

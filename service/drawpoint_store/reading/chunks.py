@@ -87,8 +87,8 @@ class Target(NamedTuple):
         return f"{self.sample.relpath}/{self.array.name}/{chunk}"
 
     def missing(self, chunk: int) -> ChunkMissing:
-        """Build the error for a chunk whose shard is gone."""
-        return self.sample.chunk_missing(self.array, self.field, chunk)
+        """Build the error for a chunk of it whose shard is gone."""
+        return self.sample.missing(self.array, self.field, chunk)
 
 
 def find_targets(

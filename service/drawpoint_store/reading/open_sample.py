@@ -128,7 +128,7 @@ class OpenSample:
             found.update(zip(spans, (yield spans) if spans else (), strict=True))
         except FileNotFoundError as error:  # names the object that is gone, whichever was being waited for
             array, field, shard = next(wanted[span] for span in spans if span.key == str(error))
-            raise self._missing(field, shard * array.chunks_per_shard, str(error)) from error
+            raise self.missing(array, field, shard * array.chunks_per_shard) from error
         absent = [wanted[span] for span, data in found.items() if data is ABSENT]
         if absent:
             yield from self._check_absence(absent)
@@ -146,7 +146,7 @@ class OpenSample:
         if nbytes == MISPLACED:
             raise self._damaged(field, f"the index of {key} gives chunk {chunk} a place where none can be")
         if nbytes == 0 and not self._may_omit(array, [chunk]):
-            raise self._missing(field, chunk, key)
+            raise self.missing(array, field, chunk)
         return ChunkPlace(chunk, key, offsets[chunk - first], nbytes)
 
     def rows(self, array: ShardedArray, field: str, place: ChunkPlace, encoded: Buffer) -> np.ndarray[Any, Any]:
@@ -166,9 +166,15 @@ class OpenSample:
             ) from error
         return np.frombuffer(data, array.dtype).reshape(array.chunk_points, array.dim)
 
-    def chunk_missing(self, array: ShardedArray, field: str, chunk: int) -> ChunkMissing:
-        """Build the error for a chunk whose shard is gone."""
-        return self._missing(field, chunk, array.shard_key(chunk // array.chunks_per_shard))
+    def missing(self, array: ShardedArray, field: str, chunk: int) -> ChunkMissing:
+        """Build the error for a chunk that its shard does not hold, or whose shard is gone."""
+        key = array.shard_key(chunk // array.chunks_per_shard)
+        return ChunkMissing(
+            f"chunk {chunk} of {field} in sample {self.sample_id!r} is missing: nothing of it is in {key}; {REMEDY}.",
+            sample=self.sample_id,
+            field=field,
+            chunk=chunk,
+        )
 
     def _read_group(self, ahead: list[Span]) -> Fetching[dict[str, Any]]:
         try:
@@ -229,7 +235,7 @@ class OpenSample:
         for array, field, shard in absent:
             first = shard * array.chunks_per_shard
             if not self._may_omit(array, range(first, min(first + array.chunks_per_shard, array.n_chunks))):
-                raise self._missing(field, first, array.shard_key(shard))
+                raise self.missing(array, field, first)
         fields = {f"{array.name}/{_METADATA}": field for array, field, _ in absent if array.table is None}
         if not fields:
             return
@@ -258,14 +264,6 @@ class OpenSample:
     def _damaged(self, field: str | None, reason: str) -> MetadataDamaged:
         return MetadataDamaged(
             f"sample {self.sample_id!r} cannot be read: {reason}; {REMEDY}.", sample=self.sample_id, field=field
-        )
-
-    def _missing(self, field: str, chunk: int, key: str) -> ChunkMissing:
-        return ChunkMissing(
-            f"chunk {chunk} of {field} in sample {self.sample_id!r} is missing: nothing of it is in {key}; {REMEDY}.",
-            sample=self.sample_id,
-            field=field,
-            chunk=chunk,
         )
 
 
