@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -130,20 +129,21 @@ def test_no_thread_of_a_failed_read_still_writes_once_it_has_returned(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = itertools.count()
-    has_failed, ended = threading.Event(), []
+    has_failed, has_returned, ended = threading.Event(), threading.Event(), []
 
     def read_local(*_: object) -> None:
         if next(shares) == 0:
             has_failed.set()
             raise ChunkDamaged("the first share")
         assert has_failed.wait(30)
-        time.sleep(0.05)
-        ended.append(True)
+        # A read that waits for its threads cannot return meanwhile; one that does not has this long to be found out.
+        ended.append("late" if has_returned.wait(0.1) else "in time")
 
     monkeypatch.setattr(plan_reader, "read_local", read_local)
     with pytest.raises(ChunkDamaged, match="the first share"):
         ZarrChunkReader(store_root, read_concurrency=2).read_sample("param0/run")
-    assert ended == [True]
+    has_returned.set()
+    assert ended == ["in time"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
