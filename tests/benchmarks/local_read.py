@@ -41,12 +41,16 @@ JOINED = 8  # neighbours that a floor reads in one call
 
 
 class Chunks(NamedTuple):
-    """The chunks of one array that a plan touches, (offset, nbytes) each, checksums included."""
+    """The chunks of one array that a plan touches, (offset, nbytes) each, checksums included.
+
+    `joined` has the same chunks, those that lie side by side together, up to JOINED.
+    """
 
     descriptor: int
     dtype: np.dtype[Any]
     decoded: int
     places: list[tuple[int, int]]
+    joined: list[list[tuple[int, int]]]
 
 
 class Floor:
@@ -69,9 +73,10 @@ class Floor:
         found = []
         for field, array in plan.arrays.items():
             descriptor, index = self._shards[plan.sample_id, field]
-            dtype, places = np.dtype(array.layout.dtype), sorted({rows.chunk for rows in array.draw.rows})
+            dtype, drawn = np.dtype(array.layout.dtype), sorted({rows.chunk for rows in array.draw.rows})
             decoded = array.draw.grid.chunk_points * array.layout.dim * dtype.itemsize
-            found.append(Chunks(descriptor, dtype, decoded, [tuple(index[chunk].tolist()) for chunk in places]))
+            places = [tuple(index[chunk].tolist()) for chunk in drawn]
+            found.append(Chunks(descriptor, dtype, decoded, places, _join(places)))
         return found
 
     def copied(self, chunks: list[Chunks], *, fresh: bool) -> Any:
@@ -85,11 +90,10 @@ class Floor:
         return answer.cast() if answer else None
 
     def in_place(self, chunks: list[Chunks]) -> Any:
-        """Read chunks that are stored as they are, JOINED neighbours in a call, into a new answer, and check them."""
+        """Read chunks that are stored as they are, neighbours in one call, into a new answer, and check them."""
         answer, buffers = _allocate(chunks)
         for each in chunks:
-            for first in range(0, len(each.places), JOINED):
-                joined = each.places[first : first + JOINED]
+            for joined in each.joined:
                 views = [next(buffers) for _ in joined]
                 sides = [self._side[4 * number : 4 * number + 4] for number in range(len(joined))]
                 buffers_of_all = [part for pair in zip(views, sides, strict=True) for part in pair]
@@ -122,6 +126,16 @@ class Floor:
         for each in chunks:
             for _, nbytes in each.places:
                 crc32c(next(buffers)[: nbytes - 4])
+
+
+def _join(places: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    joined: list[list[tuple[int, int]]] = []
+    for offset, nbytes in places:
+        if joined and len(joined[-1]) < JOINED and sum(joined[-1][-1]) == offset:
+            joined[-1].append((offset, nbytes))
+        else:
+            joined.append([(offset, nbytes)])
+    return joined
 
 
 class _Answer(NamedTuple):
