@@ -39,11 +39,10 @@ _MOST_OFFSET = 2**62
 class Shard(NamedTuple):
     """One shard of an array: the key of its object, and where in it the bytes of its chunks lie.
 
-    `offsets` and `sizes` (int64) begin with chunk `first`; the size of a chunk that the index declares absent is 0.
+    `offsets` and `sizes` (int64) have an entry for each; the size of a chunk that the index declares absent is 0.
     """
 
     key: str
-    first: int
     offsets: memoryview
     sizes: memoryview
 
@@ -82,17 +81,17 @@ class ShardedArray:
 
     def keep_index(self, shard: int, entries: np.ndarray[Any, Any] | None) -> None:
         """Keep what the index of a shard says: (offset, nbytes) of each chunk, uint64; None: no chunk is stored."""
-        key, first = self.shard_key(shard), shard * self.chunks_per_shard
+        key = self.shard_key(shard)
         if entries is None:
             nothing = np.broadcast_to(np.int64(0), self.chunks_per_shard).data
-            self.shards[shard] = Shard(key, first, nothing, nothing)
+            self.shards[shard] = Shard(key, nothing, nothing)
             return
         offsets, sizes = entries.T
         # More than any codec makes of a chunk is damage.
         is_possible = (sizes > 0) & (sizes <= most_encoded_bytes(self.decoder.nbytes)) & (offsets < _MOST_OFFSET)
         kept = np.where(is_possible, sizes, 0).astype(np.int64)
         kept[~is_possible & ~((offsets == MISSING) & (sizes == MISSING))] = MISPLACED
-        self.shards[shard] = Shard(key, first, offsets.astype(np.int64).data, kept.data)
+        self.shards[shard] = Shard(key, offsets.astype(np.int64).data, kept.data)
 
 
 class NeedsZarr(ValueError):

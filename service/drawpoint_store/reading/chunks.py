@@ -192,16 +192,17 @@ def _find_reads(target: Target, stored_bytes: int) -> tuple[list[_Read], list[in
     chunks: list[tuple[int, list[memoryview], memoryview]] = []
     shard = next_offset = -1
     for chunk in target.chunks:
-        if chunk // chunks_per_shard != shard:
-            shard, next_offset = chunk // chunks_per_shard, -1
-            _, first, offsets, sizes = array.shards[shard]
-        if sizes[chunk - first] != stored_bytes:
+        shard_of_chunk, slot = divmod(chunk, chunks_per_shard)
+        if shard_of_chunk != shard:
+            shard, next_offset = shard_of_chunk, -1
+            _, offsets, sizes = array.shards[shard]
+        if sizes[slot] != stored_bytes:
             left.append(chunk)
             continue
         views = [drawn[rows] if is_drawn else undrawn[rows] for is_drawn, rows in slices[chunk]]
         stored = checksums[at_checksum : at_checksum + crc_bytes]
         at_checksum += crc_bytes
-        offset = offsets[chunk - first]
+        offset = offsets[slot]
         if offset == next_offset and len(chunks) < most_chunks:
             buffers += views
             chunks.append((chunk, views, stored))
@@ -232,7 +233,7 @@ def _read_aside(source: LocalSource, target: Target, chunk: int, cache: ChunkCac
 
 
 def _open_shard(source: LocalSource, target: Target, shard: int, *, wait: bool) -> OpenFile | None:
-    key, chunks_per_shard = target.array.shard_key(shard), target.array.chunks_per_shard
+    key, chunks_per_shard = target.array.shards[shard].key, target.array.chunks_per_shard
     if not wait:
         return source.find_open(key)
     try:

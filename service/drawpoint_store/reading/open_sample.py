@@ -141,13 +141,14 @@ class OpenSample:
 
     def place(self, array: ShardedArray, field: str, chunk: int) -> ChunkPlace:
         """Return where a chunk lies; its shard's index must have been read. Raises ChunkMissing and MetadataDamaged."""
-        key, first, offsets, sizes = array.shards[chunk // array.chunks_per_shard]
-        nbytes = sizes[chunk - first]
+        shard, slot = divmod(chunk, array.chunks_per_shard)
+        key, offsets, sizes = array.shards[shard]
+        nbytes = sizes[slot]
         if nbytes == MISPLACED:
             raise self._damaged(field, f"the index of {key} gives chunk {chunk} a place where none can be")
         if nbytes == 0 and not self._may_omit(array, [chunk]):
             raise self.missing(array, field, chunk)
-        return ChunkPlace(chunk, key, offsets[chunk - first], nbytes)
+        return ChunkPlace(chunk, key, offsets[slot], nbytes)
 
     def rows(self, array: ShardedArray, field: str, place: ChunkPlace, encoded: Buffer) -> np.ndarray[Any, Any]:
         """Return a chunk's rows, (chunk_points, dim) in the stored dtype. Raises ChunkDamaged."""
