@@ -16,9 +16,11 @@ import drawpoint
 import faulty
 from drawpoint import errors
 from drawpoint.format.payload import TensorSpec, allocate, content_digest, parse
-from drawpoint_store import ZarrChunkReader
+from drawpoint_store import ZarrChunkReader, build_domain_layouts
 from faulty import Fault, FaultyProxy, Reply
+from foreign import write_foreign
 from live import LiveService
+from small import SMALL, small_arrays
 
 from .conftest import OpenStore, assert_equal
 
@@ -179,6 +181,19 @@ OTHER_ANSWERS: list[Callable[[dict[str, Any], dict[str, str]], object]] = [
     lambda _, metadata: metadata.update(errors='{"1": {"status": 404}}'),  # and has its tensors
     lambda _, metadata: metadata.pop("errors"),
 ]
+
+
+def test_a_batch_of_a_store_whose_field_has_a_slash_in_its_name_holds_it(tmp_path: Path, open_store: OpenStore) -> None:
+    arrays = small_arrays()
+    layouts = build_domain_layouts(SMALL)
+    held = layouts["surface"].arrays
+    held["wall/heat"] = held.pop("surface_pressure").model_copy(update={"field": "wall/heat"})
+    root = write_foreign(tmp_path, {"a": {**arrays, "wall/heat": arrays["surface_pressure"]}}, layouts, chunk=4)
+    with LiveService({"made": root}) as service:
+        (found,) = open_store(service.url).read_batch([{"id": "a", "seed": 1}], coords={"surface": 3})
+    local = ZarrChunkReader(root)
+    geometry = {"coords/surface_position": local.read_coords("a", "surface", 3, seed=1)}
+    assert_equal(found, local.read_sample("a") | geometry)
 
 
 class TestABatchSurvives:

@@ -82,22 +82,27 @@ class DrawRequest:
         if self.selection.part is not None:
             asked["part"] = str(self.selection.part)
         _check_metadata(metadata, store=self.store, revision=self.revision, **asked)
-        return self.take(arrays)
+        tensors = self.take(arrays)
+        _check_all_taken(arrays)
+        return tensors
 
-    def take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
-        """Return `arrays` as this draw's tensors; raises ResponseDamaged unless they are exactly its fields."""
-        expected = {
-            array.field: (array.dtype, (domain.num_rows,) if array.dim == 1 else (domain.num_rows, array.dim))
-            for domain in self.selection.domains.values()
-            for array in domain.arrays
-        }
-        if arrays.keys() != expected.keys():
-            raise ResponseDamaged(f"the answer holds {', '.join(arrays)}; asked for was {', '.join(expected)}.")
-        for field, (dtype, shape) in expected.items():
-            array = arrays[field]
-            if array.shape != shape or array.dtype != dtype:
-                raise ResponseDamaged(f"{field} came as {array.dtype}{list(array.shape)}, not as {dtype}{list(shape)}.")
-        return as_float32_each({field: arrays[field] for field in expected})
+    def take(self, arrays: dict[str, np.ndarray[Any, Any]], prefix: str = "") -> dict[str, torch.Tensor]:
+        """Return this draw's tensors of `arrays`, where their keys have a `prefix`, and remove them there.
+
+        Raises ResponseDamaged unless each of its fields is there as it must be.
+        """
+        taken = {}
+        for domain in self.selection.domains.values():
+            for layout in domain.arrays:
+                array = arrays.pop(f"{prefix}{layout.field}", None)
+                if array is None:
+                    raise ResponseDamaged(f"the answer lacks {prefix}{layout.field}.")
+                shape = (domain.num_rows,) if layout.dim == 1 else (domain.num_rows, layout.dim)
+                if array.shape != shape or array.dtype != layout.dtype:
+                    came = f"{array.dtype}{list(array.shape)}, not as {layout.dtype}{list(shape)}"
+                    raise ResponseDamaged(f"{prefix}{layout.field} came as {came}.")
+                taken[layout.field] = array
+        return as_float32_each(taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,23 +158,18 @@ class BatchRequest:
         """Return what an answer holds for each item; raises ResponseDamaged unless it is exactly what was asked for."""
         arrays, metadata = parse(answer.body)
         problems = self._check(metadata)
-        groups: dict[str, dict[str, np.ndarray[Any, Any]]] = {}  # by item, `0`, and by its coordinates, `0/coords`
-        for name, array in arrays.items():
-            group, _, field = name.rpartition("/")
-            groups.setdefault(group, {})[field] = array
         outcomes: list[dict[str, torch.Tensor] | DrawpointError] = []
         for number, asked in enumerate(self.items):
             problem = problems.pop(str(number), None)
             if problem is not None:
                 outcomes.append(self._report(problem, asked.item.sample_id, answer))
                 continue
-            tensors = asked.draw.take(groups.pop(str(number), {}))
+            tensors = asked.draw.take(arrays, f"{number}/")
             if asked.coords is not None:
-                drawn = asked.coords.take(groups.pop(f"{number}/coords", {}))
+                drawn = asked.coords.take(arrays, f"{number}/{COORDS_PREFIX}")
                 tensors |= {f"{COORDS_PREFIX}{field}": tensor for field, tensor in drawn.items()}
             outcomes.append(tensors)
-        if groups or problems:
-            raise ResponseDamaged(f"the answer holds more than was asked for: {', '.join((*groups, *problems))[:200]}.")
+        _check_all_taken({**arrays, **problems})
         return outcomes
 
     def _check(self, metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -208,3 +208,8 @@ def _check_metadata(metadata: Mapping[str, Any], **asked: Any) -> None:
         found = metadata.get(name)
         if found != value:
             raise ResponseDamaged(f"the answer is for {name} {found!r:.200}, asked for was {value!r:.200}.")
+
+
+def _check_all_taken(rest: Mapping[str, object]) -> None:
+    if rest:
+        raise ResponseDamaged(f"the answer holds more than was asked for: {', '.join(rest)[:200]}.")
