@@ -24,6 +24,7 @@ from .conftest import Reader
 
 COUNTS = {"surface": 6, "volume": 9}
 WRONG: Any = "w"
+PAIR: Any = (0, 1)
 SEEDS = st.integers(0, 2**63 - 1)
 ROTATE, MIRROR = Rotate((-180, 180), (1, 2, -2)), Mirror("y", probability=0.5)
 RIGID = [ROTATE, MIRROR, Rotate((-30, 30), "x", centre=(1, 2, 3)), Mirror("x", offset=0.5), Translate([1, (-2, 2), 0])]
@@ -197,7 +198,7 @@ class TestKinds:
     def test_may_be_given(self) -> None:
         kinds: Any = {"volume_nut": "scalar", "volume_heat": "vector", "volume_spin": "pseudovector"}
         item = {field: torch.ones(4) if kind == "scalar" else torch.ones(4, 3) for field, kind in kinds.items()}
-        mapped = Compose([Mirror("y", kinds=kinds), Scale(2)])(item)
+        mapped = Compose(iter([Mirror("y", kinds=kinds), Scale(2)]))(item)
         assert mapped["volume_heat"][0].tolist() == [1, -1, 1]
         assert mapped["volume_spin"][0].tolist() == [-1, 1, -1]
         assert torch.equal(mapped["volume_nut"], item["volume_nut"])
@@ -214,7 +215,9 @@ class TestKinds:
         (lambda: Rotate(5, centre=(0, 1, math.inf)), "centre"),
         (lambda: Mirror(WRONG), "axis='w' is refused: axis is x or y or z"),
         (lambda: Mirror("y", probability=1.5), "a number in 0..1"),
+        (lambda: Mirror("y", probability=PAIR), "a number in 0..1"),
         (lambda: Mirror("y", offset=math.inf), "offset"),
+        (lambda: Mirror("y", offset=PAIR), r"offset='\(0, 1\)' is refused: offset is a finite number"),
         (lambda: Translate([1, 2]), "three entries"),
         (lambda: Translate([1, 2, (3, 2)]), r"shift\[2\]"),
         (lambda: Scale(0), "greater than 0"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -189,12 +190,13 @@ class Mirror(Augmentation):
         super().__init__(kinds)
         if axis not in _AXES:
             raise InvalidParameter.of("axis", str(axis), *_AXES)
-        low, _ = _check_range("probability", probability)
-        if not 0 <= low <= 1 or isinstance(probability, Sequence):
-            raise InvalidParameter.of("probability", str(probability), "a number in 0..1")
         self.axis = axis
-        self.offset, _ = _check_range("offset", offset)
-        self.probability = low
+        self.offset = _as_number(offset)
+        if math.isnan(self.offset):
+            raise InvalidParameter.of("offset", str(offset), "a finite number")
+        self.probability = _as_number(probability)
+        if not 0 <= self.probability <= 1:
+            raise InvalidParameter.of("probability", str(probability), "a number in 0..1")
 
     def draw_from(self, random: PhiloxStream) -> Similarity:
         if _draw_number((0.0, 1.0), random) >= self.probability:
@@ -211,7 +213,7 @@ class Translate(Augmentation):
 
     def __init__(self, shift: Sequence[Range], *, kinds: Mapping[str, Kind] | None = None) -> None:
         super().__init__(kinds)
-        if not isinstance(shift, list | tuple | np.ndarray) or len(shift) != _DIMENSIONS:
+        if not isinstance(shift, Sequence | np.ndarray) or len(shift) != _DIMENSIONS:
             raise InvalidParameter.of("shift", str(shift), "three entries, each a number or (low, high)")
         self.shift = tuple(_check_range(f"shift[{index}]", each) for index, each in enumerate(shift))
 
@@ -249,14 +251,14 @@ class Scale(Augmentation):
 class Compose(Augmentation):
     """Does several augmentations, one after the other, as one map. Each draws numbers of its own."""
 
-    def __init__(self, augmentations: Sequence[Augmentation]) -> None:
-        strange = [each for each in augmentations if not isinstance(each, Augmentation)]
-        if strange or not augmentations:
+    def __init__(self, augmentations: Iterable[Augmentation]) -> None:
+        self.augmentations = tuple(augmentations)
+        strange = [each for each in self.augmentations if not isinstance(each, Augmentation)]
+        if strange or not self.augmentations:
             raise InvalidParameter.of(
                 "augment", repr(strange[0]) if strange else "[]", "one of drawpoint.transforms, or a list of them"
             )
-        super().__init__({field: kind for each in augmentations for field, kind in each.kinds.items()})
-        self.augmentations = tuple(augmentations)
+        super().__init__({field: kind for each in self.augmentations for field, kind in each.kinds.items()})
 
     def draw_from(self, random: PhiloxStream) -> Similarity:
         found = self._similarity()
@@ -298,8 +300,11 @@ def _draw_number(between: tuple[float, float], random: PhiloxStream) -> float:
 
 
 def _check_range(name: str, value: Range) -> tuple[float, float]:
-    numbers = value if isinstance(value, Sequence) and len(value) == 2 else (value, value)  # noqa: PLR2004  low, high
-    low, high = (_as_number(each) for each in numbers)
+    match value:
+        case [first, last]:
+            low, high = _as_number(first), _as_number(last)
+        case _:
+            low = high = _as_number(value)
     if not low <= high:  # so that NaN is refused
         raise InvalidParameter.of(name, str(value), "a finite number", "two of them, (low, high)")
     return low, high
@@ -326,5 +331,6 @@ def _check_axis(axis: Axis) -> Vector:
 
 def _as_number(value: object) -> float:
     """Return a finite real number as a float, NaN for anything else."""
-    finite = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if finite else math.nan  # type: ignore[arg-type]  # it is a number
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        return math.nan
+    return float(value)
