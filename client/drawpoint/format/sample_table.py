@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Annotated, Any, NoReturn, Self
 from urllib.parse import unquote
 
@@ -129,12 +130,12 @@ _GRID_KEYS = ("n_points", "chunk_points", "shard_points", "n_chunks")
 _Row = tuple[str | None, str | None, tuple[tuple[str, _Grid], ...]]
 """relpath (None: `<sample_id>.zarr`), digest, and a grid a domain."""
 
-_MOST_MADE = 1024
-"""Entries that a table remembers: each takes as long to make as the rest of selecting from it."""
+_MOST_KEPT = 1024
+"""Entries kept, of all tables: each takes as long to make as the rest of selecting from it."""
 
 
 class SampleTable(MutableMapping[str, SampleEntry]):
-    """Sample entries by id, held as plain tuples; an entry is made when it is looked up, and a few are remembered.
+    """Sample entries by id, held as plain tuples; an entry is made when it is looked up.
 
     An entry refuses to be changed; to change a sample, assign another one, or a dict or object with the attributes of
     one. `changes` counts the assignments.
@@ -142,25 +143,11 @@ class SampleTable(MutableMapping[str, SampleEntry]):
 
     def __init__(self, entries: Mapping[str, SampleEntry] | None = None) -> None:
         self._rows: dict[str, _Row] = {}
-        self._made: dict[str, tuple[_Row, SampleEntry]] = {}
-        """Entries by id, each with the row that it was made of: it stands for no other."""
         self.changes = 0
         self.update(entries or {})
 
     def __getitem__(self, sample_id: str) -> SampleEntry:
-        row = self._rows[sample_id]
-        made_of, entry = self._made.get(sample_id, (None, None))
-        if entry is None or made_of is not row:
-            relpath, digest, grids = row
-            entry = SampleEntry.model_construct(
-                relpath=f"{sample_id}.zarr" if relpath is None else relpath,
-                domains=_Grids((domain, DomainSample.model_construct(**_name_grid(grid))) for domain, grid in grids),
-                digest=digest,
-            )
-            if len(self._made) >= _MOST_MADE:
-                self._made.clear()
-            self._made[sample_id] = row, entry
-        return entry
+        return _make_entry(sample_id, self._rows[sample_id])
 
     def __setitem__(self, sample_id: str, entry: Any) -> None:
         if not isinstance(entry, SampleEntry):
@@ -176,9 +163,6 @@ class SampleTable(MutableMapping[str, SampleEntry]):
     def __delitem__(self, sample_id: str) -> None:
         del self._rows[sample_id]
         self.changes += 1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_made": {}}
 
     def __contains__(self, sample_id: object) -> bool:
         return sample_id in self._rows
@@ -304,6 +288,16 @@ def _compact_entry(found: dict[str, Any]) -> Any:
     ):
         return relpath, digest, tuple(domains.items())
     return found
+
+
+@lru_cache(_MOST_KEPT)
+def _make_entry(sample_id: str, row: _Row) -> SampleEntry:
+    relpath, digest, grids = row
+    return SampleEntry.model_construct(
+        relpath=f"{sample_id}.zarr" if relpath is None else relpath,
+        domains=_Grids((domain, DomainSample.model_construct(**_name_grid(grid))) for domain, grid in grids),
+        digest=digest,
+    )
 
 
 def _validate_entry(sample_id: str, entry: Any) -> SampleEntry:
