@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ def source_rows(manifest: StoreManifest, sample_id: str, domain: str, *, store: 
     The source is the arrays that the writer was given: for a conversion, the sample's files. Errors call the store
     `store`. Raises SampleNotFound, UnknownDomain, and UnknownOrder where the manifest names no rule that is known here.
     """
-    return SourceOrder(manifest, sample_id, domain, store=store).rows()
+    return SourceOrder(manifest, sample_id, domain, store=store).rows
 
 
 class SourceOrder:
@@ -45,18 +46,17 @@ class SourceOrder:
         self._rule = shuffle_rule(manifest, sample_id)
         self._store = store
         self._called = name_store(manifest, store)
-        self._rows: Rows | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_rows": None}  # computed again faster than copied to another process
+        # They are computed again faster than copied to another process.
+        return {name: value for name, value in self.__dict__.items() if name != "rows"}
 
+    @cached_property
     def rows(self) -> Rows:
-        """Return the rows, int64 (n_points,); do not change them. Raises UnknownOrder."""
+        """The rows, int64 (n_points,); do not change them. Raises UnknownOrder."""
         if self._rule != SHUFFLE_RULE:
             raise self._unknown()
-        if self._rows is None:
-            self._rows = shuffle_order(*self._name, self._n_points)
-        return self._rows
+        return shuffle_order(*self._name, self._n_points)
 
     def _unknown(self) -> UnknownOrder:
         reason = (

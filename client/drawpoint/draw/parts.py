@@ -87,7 +87,7 @@ class Part(Mapping[str, "torch.Tensor"]):
         """
         import torch  # noqa: PLC0415  only who reads tensors needs torch
 
-        return torch.from_numpy(self._order.rows()[self.rows.numpy()])
+        return torch.from_numpy(self._order.rows[self.rows.numpy()])
 
     def scatter(
         self,

@@ -35,15 +35,14 @@ class ConcatSampleDataset(ConcatDataset[Any]):
         if all(dataset.transform is None for dataset in inner):
             _check_alike(inner)
         super().__init__(given)
-        self._inner = inner
 
     def __repr__(self) -> str:
         return f"<drawpoint.ConcatSampleDataset of {len(self.datasets)} datasets, {len(self)} samples>"
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of each dataset, as SampleDataset.set_epoch does. Raises InvalidDraw."""
-        for dataset in self._inner:
-            dataset.set_epoch(epoch)
+        for dataset in self.datasets:
+            _find_dataset(dataset).set_epoch(epoch)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the items of a batch; each dataset that has some of them reads them at once."""
