@@ -167,7 +167,7 @@ class SampleDataset(Dataset[Any]):
         if isinstance(found, DrawpointError):
             raise found
         if self.augment is not None:
-            found = self.augment(found, seed=self._geometry_seed(self.sample_ids[index]))
+            found = self.augment(found, seed=self._independent_seed(self.sample_ids[index]))
         item: dict[str, Any] = dict(found) if self.normaliser is None else {**self.normaliser.normalise(found)}
         if self.with_sample_id:
             item["sample_id"] = self.sample_ids[index]
@@ -210,15 +210,15 @@ class SampleDataset(Dataset[Any]):
         """Return seed and part of a sample's draw in this epoch. All parts of a sample have one seed."""
         if self.mode == "parts":
             return derive_seed("dataset/1", "parts", self.seed, sample_id), self.epoch
-        return self._geometry_seed(sample_id), None
+        return self._independent_seed(sample_id), None
 
-    def _geometry_seed(self, sample_id: str) -> int:
+    def _independent_seed(self, sample_id: str) -> int:
         epoch = 0 if self.mode == "fixed" else self.epoch
         return derive_seed("dataset/1", "independent", self.seed, epoch, sample_id)
 
     def _add_geometry(self, sample_id: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | DataDamaged:
         if self.num_geometry_points is not None:
-            seed = self._geometry_seed(sample_id)
+            seed = self._independent_seed(sample_id)
             try:
                 positions = self.reader.read_coords(sample_id, GEOMETRY_DOMAIN, self.num_geometry_points, seed=seed)
             except DataDamaged as error:
