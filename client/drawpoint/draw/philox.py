@@ -18,7 +18,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Key(ISeedSequence):
-    """Gives Philox its key; with `key=`, NumPy asks the system for entropy besides, which takes six times as long."""
+    """Gives Philox its key; with `key=`, NumPy asks for entropy besides, which takes several times as long."""
 
     def __init__(self, key: bytes) -> None:
         self._words = np.frombuffer(key, "<u8").astype(np.uint64)

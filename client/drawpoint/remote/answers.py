@@ -91,7 +91,7 @@ def _read_problem(answer: Answer, request: Request, request_id: str) -> Exceptio
         if kind is errors.StoreUnreadable:
             busy.error = kind
         return busy
-    if 300 <= status < 400:  # noqa: PLR2004  redirections
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         detail += f", a redirection to {answer.headers.get('location')}; connect to that address"
     elif status == HTTPStatus.BAD_REQUEST and not problem and b"HTTPS" in answer.body:
         # As nginx, Apache and Go's servers answer who speaks plain HTTP to them.

@@ -10,6 +10,7 @@ import io
 import re
 import select
 from email.errors import InvalidHeaderDefect, MissingHeaderBodySeparatorDefect
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,7 @@ def _encode_request(target: str, headers: Sequence[tuple[str, str]], body: bytes
 
 def _read_head(response: HTTPResponse) -> None:
     response.begin()
-    while response.status < 200:  # noqa: PLR2004  http.client skips 100 alone of the interim answers
+    while response.status < HTTPStatus.OK:  # http.client skips 100 alone of the interim answers
         response.headers = None  # type: ignore[assignment]  # as before the first head
         response.begin()
 
