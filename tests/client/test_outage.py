@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,9 +22,11 @@ import torch
 
 import drawpoint
 from drawpoint.remote import retry
+from drawpoint.remote.engine import TimedOut, TransportFailure
 from drawpoint_store import ZarrChunkReader
 from drawpoint_store.reading.plan import ReadPlan
 from live import LiveService
+from waiting import wait_until
 
 from .conftest import assert_equal
 
@@ -132,6 +133,15 @@ def test_epochs_through_restart_and_outage_hold_every_sample_once_and_right(
     monkeypatch.setattr(retry, "BACKOFF_CAP_SECONDS", 0.2)
     begun = threading.Barrier(len(CLIENTS) + 1, timeout=PATIENCE)
     over = threading.Event()
+    waited_in_vain: set[retry.Transport] = set()
+    patience = retry.Transport._patience  # noqa: SLF001  nothing public is called for each failure
+
+    def note(transport: retry.Transport, failure: TransportFailure) -> float:
+        if isinstance(failure, TimedOut):
+            waited_in_vain.add(transport)
+        return patience(transport, failure)
+
+    monkeypatch.setattr(retry.Transport, "_patience", note)
 
     def train(client: Client) -> None:
         last = None
@@ -151,9 +161,9 @@ def test_epochs_through_restart_and_outage_hold_every_sample_once_and_right(
             served.kill()
             served.start_again()
             served.process.send_signal(signal.SIGSTOP)
-            time.sleep(2)  # more than a client waits for an answer
-            served.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: len(waited_in_vain) == len(CLIENTS) or any(each.done() for each in trained))
         finally:
+            served.process.send_signal(signal.SIGCONT)
             over.set()
         for each in trained:
             each.result(PATIENCE)
