@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from drawpoint_store import ZarrStoreWriter
-from drawpoint_store.conversion.filemaps import detect_filemap
+from drawpoint_store.conversion.sources.filemaps import detect_filemap
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from drawpoint_store.conversion.filemaps import PRESETS, find_filemap, find_preset, near_fields
+from drawpoint_store.conversion.sources.filemaps import PRESETS, find_filemap, find_preset, near_fields
 from drawpoint_store.wording import count, printable
 from drawpoint_store.writing.layout import FileMap, filename_to_canonical
 
 if TYPE_CHECKING:
-    from drawpoint_store.conversion.pt_source import PtSource
+    from drawpoint_store.conversion.sources.pt_source import PtSource
 
 AUTO = "auto"
 REMEDY = "rename them, or name them in a file for --filemap"

@@ -12,7 +12,7 @@ import torch
 
 from conftest import AHMED
 from drawpoint_store import StoreManifest, ZarrChunkReader
-from drawpoint_store.conversion.filemaps import PRESETS
+from drawpoint_store.conversion.sources.filemaps import PRESETS
 from trees import SURFACE, VOLUME, files_below, write_run, write_runs
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.filemaps import detect_filemap
-from drawpoint_store.conversion.pt_source import PtSource
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.filemaps import detect_filemap
+from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import Difference, compare_fields, compare_samples
 from drawpoint_store.maintenance.upgrade import upgrade_store
 from trees import RUN_FILEMAP, SURFACE, run_tensors, write_run, write_runs, writer_at
@@ -183,9 +184,10 @@ def test_points_that_share_a_position_are_compared_in_another_writers_order(tmp_
 
 def test_fields_of_one_side_alone_are_named(made: Path) -> None:
     manifest = StoreManifest.load(made / "store")
-    assert compare_fields(manifest, RUN_FILEMAP) == []
+    tree = FileTree.scan(made / "runs")
+    assert compare_fields(manifest, PtSource(tree, RUN_FILEMAP)) == []
     other = detect_filemap({"surface_position.pt", "surface_area.pt", "volume_position.pt", "surface_pressure.pt"})
-    assert compare_fields(manifest, other) == [
-        "volume_sdf is in the store, and not in the source's file map",
-        "surface_area is in the source's file map, and not in the store",
+    assert compare_fields(manifest, PtSource(tree, other)) == [
+        "volume_sdf is in the store, and not in the source",
+        "surface_area is in the source, and not in the store",
     ]

@@ -17,18 +17,19 @@ from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.pt_source import PtSource, read_tensor
-from drawpoint_store.conversion.source import SourceFile
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.pt_source import PtSource, read_tensor
+from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.writing.group import GROUP_FORMAT
+from drawpoint_store.writing.layout import present_specs
 from drawpoint_store.writing.lock import lock_store
 from small import same
 from trees import RUN_FILEMAP, SURFACE, VOLUME, files_below, run_tensors, write_run, write_runs, writer_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
 
 def interrupt(*_: object) -> None:
@@ -369,7 +370,7 @@ def rewrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
             return original(storage, path)
 
         original = read_tensor
-        monkeypatch.setattr("drawpoint_store.conversion.pt_source.read_tensor", read)
+        monkeypatch.setattr("drawpoint_store.conversion.sources.pt_source.read_tensor", read)
 
     return rewrite
 
@@ -402,6 +403,8 @@ def test_a_source_rewritten_after_its_listing_is_stored_in_one_state(tmp_path: P
 class NpySource:
     """One .npy file a field, `<sample>_<field>.npy` in one folder: a source of another format."""
 
+    settings: ClassVar[dict[str, str]] = {"format": "npy"}
+    specs = present_specs(RUN_FILEMAP)
     broken: ClassVar[dict[str, str]] = {"lost": "lacks its file"}
     unmapped_files: ClassVar[dict[str, int]] = {}
 
@@ -409,15 +412,19 @@ class NpySource:
         self.location = str(folder)
         self.sample_ids = sorted({path.name.partition("_")[0] for path in folder.glob("*_*.npy")})
 
-    def files(self, sample_id: str) -> dict[str, SourceFile]:
-        paths = sorted(Path(self.location).glob(f"{sample_id}_*.npy"))
-        stats = {path.stem.partition("_")[2]: (path, path.stat()) for path in paths}
-        return {field: SourceFile(path.name, s.st_size, str(s.st_mtime_ns)) for field, (path, s) in stats.items()}
+    def files(self, sample_id: str) -> list[SourceFile]:
+        stats = {path.name: path.stat() for path in Path(self.location).glob(f"{sample_id}_*.npy")}
+        return [SourceFile(name, stats[name].st_size, str(stats[name].st_mtime_ns)) for name in sorted(stats)]
 
-    def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        files = self.files(sample_id).items()
-        folder = Path(self.location)
-        return {field: np.load(folder / file.path) for field, file in files if fields is None or field in fields}
+    def fields(self, sample_id: str) -> list[str]:
+        return [Path(file.path).stem.partition("_")[2] for file in self.files(sample_id)]
+
+    def where(self, field: str) -> str:
+        return f"{field}.npy"
+
+    def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
+        values: np.ndarray[Any, Any] = np.load(Path(self.location) / f"{sample_id}_{field}.npy")
+        return values
 
 
 def test_any_source_is_converted_through_the_same_interface(tmp_path: Path) -> None:

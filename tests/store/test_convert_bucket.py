@@ -14,7 +14,7 @@ from drawpoint.errors import StoreExists, StoreUnreadable
 from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.pt_source import PtSource
+from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status

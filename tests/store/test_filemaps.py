@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawpoint_store import FIELD_SPECS, FileMap, build_domain_layouts, filename_to_canonical, present_specs
-from drawpoint_store.conversion.filemaps import (
+from drawpoint_store.conversion.sources.filemaps import (
     PRESETS,
     detect_filemap,
     find_filemap,

@@ -18,7 +18,7 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 from drawpoint.errors import InvalidSettings, StoreUnreadable
 from drawpoint_store import ZarrChunkReader, is_remote, make_store
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.file_tree import FileTree
+from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.bucket_access import open_client

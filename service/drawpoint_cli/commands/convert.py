@@ -31,9 +31,9 @@ from drawpoint_store.conversion.convert import (
     convert,
     load_manifest,
 )
-from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.filemaps import choose_filemap
-from drawpoint_store.conversion.pt_source import PtSource
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.filemaps import choose_filemap
+from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable

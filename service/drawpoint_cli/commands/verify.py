@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
 from drawpoint_cli.filemap import add_filemap
-from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.filemaps import choose_filemap
-from drawpoint_store.conversion.pt_source import PtSource
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.filemaps import choose_filemap
+from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.prune import find_leftovers
@@ -109,7 +109,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace, source: PtSource) -> int:
-    fields = compare_fields(StoreManifest.load(args.store_root), source.filemap)
+    fields = compare_fields(StoreManifest.load(args.store_root), source)
     sys.stdout.writelines(f"{difference}\n" for difference in fields)
     samples = []
     for sample in compare_samples(args.store_root, source, max_workers=args.workers, progress=True):

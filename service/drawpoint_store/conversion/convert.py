@@ -21,7 +21,7 @@ from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.compatibility import check_compatibility
 from drawpoint_store.conversion.journal import Journal, fingerprint
-from drawpoint_store.conversion.pt_source import PREPROCESSED, PtSource
+from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
@@ -34,7 +34,7 @@ from drawpoint_store.writing.writer import named_groups
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drawpoint_store.conversion.source import Source
+    from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 Existing = Literal["refuse", "append", "overwrite"]
@@ -201,11 +201,12 @@ def _tasks(source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter) -
     """Return a task a sample; its fingerprint is of everything that its bytes in the store depend on."""
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
+    settings["source"] = dict(source.settings)
     # Another format, and another compressor too, may write other bytes.
     versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
     tasks = []
     for sample_id in sample_ids:
-        files = {field: [file.path, file.size, file.stamp] for field, file in source.files(sample_id).items()}
+        files = [[file.path, file.size, file.stamp] for file in source.files(sample_id)]
         tasks.append(Task(sample_id, fingerprint(versions, settings, sample_id, files)))
     return tasks
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
-from drawpoint_store.conversion.file_tree import open_source
 from drawpoint_store.conversion.journal import FinishedSample, Journal
+from drawpoint_store.conversion.sources.file_tree import open_source
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from drawpoint_store.conversion.source import Source
+    from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.storage import Storage
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
@@ -83,7 +83,7 @@ class SampleConverter:
     def convert(self, task: Task) -> Outcome:
         """Convert one sample; raises StoreUnreadable where source or store do not answer."""
         sample_id = task.sample_id
-        size = sum(file.size for file in self.source.files(sample_id).values())
+        size = sum(file.size for file in self.source.files(sample_id))
         finished = self.journal.find(task)
         if finished is not None and finished.entry.relpath not in self.published:
             return Outcome(sample_id, size, finished, resumed=True)
@@ -109,10 +109,10 @@ class SampleConverter:
 
         Raises InvalidSample for a sample that changes every time.
         """
-        files = self.source.files(sample_id).values()
+        files = self.source.files(sample_id)
         before = [self.files.info(file.path) for file in files]
         for _ in range(_MOST_READS):
-            fields = self.source.read(sample_id)
+            fields = {field: self.source.read(sample_id, field) for field in self.source.fields(sample_id)}
             after = [self.files.info(file.path) for file in files]
             if after == before:
                 return fields

@@ -12,15 +12,13 @@ from drawpoint.errors import DataDamaged, InvalidSample
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
-from drawpoint_store.writing.layout import filename_to_canonical, present_specs
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
     from drawpoint.format.manifest import ArrayLayout, StoreManifest
-    from drawpoint_store.conversion.pt_source import PtSource
-    from drawpoint_store.writing.layout import FileMap
+    from drawpoint_store.conversion.sources.source import Source
 
 Rows = np.ndarray[Any, Any]
 
@@ -52,17 +50,17 @@ class SampleComparison:
         self.differences += (Difference(self.sample_id, message, field, row),)
 
 
-def compare_fields(manifest: StoreManifest, filemap: FileMap) -> list[str]:
-    """Return, each in a sentence, the fields that only the store or only the source's file map has."""
-    there, here = manifest.fields, [spec.canonical for spec in present_specs(filemap)]
+def compare_fields(manifest: StoreManifest, source: Source) -> list[str]:
+    """Return, each in a sentence, the fields that only the store or only the source has."""
+    there, here = manifest.fields, [spec.canonical for spec in source.specs]
     return [
-        *(f"{field} is in the store, and not in the source's file map" for field in there if field not in here),
-        *(f"{field} is in the source's file map, and not in the store" for field in here if field not in there),
+        *(f"{field} is in the store, and not in the source" for field in there if field not in here),
+        *(f"{field} is in the source, and not in the store" for field in here if field not in there),
     ]
 
 
 def compare_samples(
-    store_root: str | os.PathLike[str], source: PtSource, *, max_workers: int = 1, progress: bool = False
+    store_root: str | os.PathLike[str], source: Source, *, max_workers: int = 1, progress: bool = False
 ) -> Iterator[SampleComparison]:
     """Compare each sample of store and source, in the order of the ids, as a conversion would write it now.
 
@@ -78,26 +76,28 @@ def compare_samples(
         yield next(compared)
 
 
-def _compare_sample(store: ZarrChunkReader, source: PtSource, sample_id: str) -> SampleComparison:
-    manifest, files = store.manifest, source.files(sample_id)
+def _compare_sample(store: ZarrChunkReader, source: Source, sample_id: str) -> SampleComparison:
+    manifest, fields = store.manifest, source.fields(sample_id)
     compared = SampleComparison(sample_id)
     if sample_id not in manifest.samples:
         compared.add(f"sample {sample_id!r} is in the source, and not in the store")
-    elif not files:
+    elif not fields:
         reason = source.broken.get(sample_id)
         missing = f"sample {sample_id!r} is in the store, and not in the source"
         compared.add(f"sample {sample_id!r}: {reason}" if reason else missing)
     else:
-        names = {field: name for name, field in filename_to_canonical(source.filemap).items()}
+        known = {spec.canonical for spec in source.specs}
         for domain, layout in manifest.domains.items():
             held, found = domain in manifest.samples[sample_id].domains, []
             for field in sorted(layout.arrays, key=lambda field: field != layout.position):
-                if field in files and held:
+                if field in fields and held:
                     found.append(field)
-                elif field in names and held:
-                    compared.add(f"sample {sample_id!r} lacks {names[field]} ({field}) in the source", field)
-                elif field in files:
-                    message = f"sample {sample_id!r} has no {field} in the store, and {names[field]} in the source"
+                elif field in known and held:
+                    compared.add(f"sample {sample_id!r} lacks {source.where(field)} ({field}) in the source", field)
+                elif field in fields:
+                    message = (
+                        f"sample {sample_id!r} has no {field} in the store, and {source.where(field)} in the source"
+                    )
                     compared.add(message, field)
             if found:
                 _compare_domain(store, source, domain, found, compared)
@@ -105,7 +105,7 @@ def _compare_sample(store: ZarrChunkReader, source: PtSource, sample_id: str) ->
 
 
 def _compare_domain(
-    store: ZarrChunkReader, source: PtSource, domain: str, fields: list[str], compared: SampleComparison
+    store: ZarrChunkReader, source: Source, domain: str, fields: list[str], compared: SampleComparison
 ) -> None:
     """Compare the values of the fields that store and source have, of which the position comes first."""
     manifest, sample_id = store.manifest, compared.sample_id
@@ -146,10 +146,10 @@ def _compare_domain(
             compared.add(message, field, int(here))
 
 
-def _read_source(source: PtSource, sample_id: str, layout: ArrayLayout, n_points: int) -> Rows:
+def _read_source(source: Source, sample_id: str, layout: ArrayLayout, n_points: int) -> Rows:
     """Return the rows of a field's file in the dtype they are stored in."""
     try:
-        values = source.read(sample_id, [layout.field])[layout.field]
+        values = source.read(sample_id, layout.field)
     except InvalidSample as error:
         raise InvalidSample(f"sample {sample_id!r}: {error}") from error
     rows = as_rows(sample_id, layout, values)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-    from drawpoint_store.conversion.file_tree import FileTree
+    from drawpoint_store.conversion.sources.file_tree import FileTree
 
 AUTO = FileMap(**{spec.filemap_attr: f"{spec.filemap_attr}.pt" for spec in FIELD_SPECS})
 """Every field in a file of its own name, such as `surface_pressure.pt`."""

@@ -1,4 +1,4 @@
-"""What a conversion reads: samples by id, each a set of files that becomes field arrays."""
+"""What a conversion reads: samples by id, each a set of fields and numbers that lie in files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
+
+    from drawpoint_store.writing.layout import FieldSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,14 @@ class Source(Protocol):
         """The path or URL below which all files lie."""
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides, beside the files, which values are read: a file map or a recipe, as JSON has it."""
+
+    @property
+    def specs(self) -> Sequence[FieldSpec]:
+        """The fields that the samples have, in the order in which a store lists them."""
+
+    @property
     def sample_ids(self) -> Sequence[str]:
         """The ids of the samples that have all their files, sorted; raises InvalidSample for a source without any."""
 
@@ -39,11 +49,17 @@ class Source(Protocol):
     def unmapped_files(self) -> Mapping[str, int]:
         """The names of files that look like fields and belong to none, with the number of samples that have each."""
 
-    def files(self, sample_id: str) -> Mapping[str, SourceFile]:
-        """Return the files of a sample by canonical field: what its bytes in the store depend on."""
+    def files(self, sample_id: str) -> Sequence[SourceFile]:
+        """Return the files of a sample, each once: what its bytes in the store depend on."""
 
-    def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of a sample by canonical field, of all fields or of `fields` alone.
+    def fields(self, sample_id: str) -> Sequence[str]:
+        """Return the canonical fields that a sample has, in the order of `specs`; none for an unknown sample."""
+
+    def where(self, field: str) -> str:
+        """Return the file, or the array and its file, that a field is read from, as messages name it."""
+
+    def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
+        """Return one field of a sample: shape (n_points, dim), or (n_points,) for a scalar.
 
         Raises InvalidSample, naming the file, for one that cannot be read, and StoreUnreadable where the storage does
         not answer, which says nothing of the sample.

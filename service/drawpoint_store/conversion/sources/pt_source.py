@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
 from drawpoint.extras import how_to_install
-from drawpoint_store.conversion.file_tree import FileTree
-from drawpoint_store.conversion.filemaps import is_unmapped_field, near_fields
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.filemaps import is_unmapped_field, near_fields
 from drawpoint_store.storage import LocalStorage
-from drawpoint_store.writing.layout import FileMap, filename_to_canonical
+from drawpoint_store.writing.layout import FieldSpec, FileMap, filename_to_canonical, present_specs
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection
     from pathlib import Path
 
     import numpy as np
     import torch
 
-    from drawpoint_store.conversion.source import SourceFile
+    from drawpoint_store.conversion.sources.source import SourceFile
     from drawpoint_store.storage import Storage
 
 PREPROCESSED = "preprocessed/"
@@ -69,7 +68,7 @@ class PtSource:
     def broken(self) -> dict[str, str]:
         reasons = {}
         for sample_id, folders in self.sample_folders.items():
-            found = self.files(sample_id)
+            found = self.fields(sample_id)
             missing = [f"{name} ({field})" for name, field in self._fields.items() if field not in found]
             if len(folders) > 1:
                 paths = " and ".join(posixpath.join(self.location, folder).rstrip("/") for folder in folders)
@@ -97,18 +96,31 @@ class PtSource:
             if self._fields.keys().isdisjoint(files) and len(near.intersection(files)) > 1
         )
 
-    def files(self, sample_id: str) -> dict[str, SourceFile]:
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"filemap": self.filemap.model_dump()}
+
+    @property
+    def specs(self) -> list[FieldSpec]:
+        return present_specs(self.filemap)
+
+    def files(self, sample_id: str) -> list[SourceFile]:
+        return list(self._field_files(sample_id).values())
+
+    def fields(self, sample_id: str) -> list[str]:
+        return list(self._field_files(sample_id))
+
+    def where(self, field: str) -> str:
+        return next(name for name, named in self._fields.items() if named == field)
+
+    def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
+        return read_tensor(self.tree.storage, self._field_files(sample_id)[field].path)
+
+    def _field_files(self, sample_id: str) -> dict[str, SourceFile]:
+        """Return the files of a sample by canonical field."""
         folders = self.sample_folders.get(sample_id, [])
         found = self.tree.folders[folders[0]] if len(folders) == 1 else {}
         return {field: found[name] for name, field in self._fields.items() if name in found}
-
-    def read(self, sample_id: str, fields: Collection[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        files = self.files(sample_id).items()
-        return {
-            field: read_tensor(self.tree.storage, file.path)
-            for field, file in files
-            if fields is None or field in fields
-        }
 
     @cached_property
     def _fields(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from drawpoint_store.conversion.source import SourceFile
+from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.storage import BucketAccess, LocalStorage, Storage, open_storage
 from drawpoint_store.storage.local_storage import file_info
 from drawpoint_store.storage.storage import translated_errors

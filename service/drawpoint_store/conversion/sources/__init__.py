@@ -1,0 +1,1 @@
+"""Sources of a conversion: what each kind of data set is read by."""

@@ -1,0 +1,1 @@
+"""Files of other programs as arrays: meshes and tables, one array at a time."""

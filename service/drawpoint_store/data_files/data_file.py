@@ -1,0 +1,90 @@
+"""What a file of another program holds: named arrays, and the mesh that they lie on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+Place = Literal["cell", "point", "row"]
+"""What a row of an array belongs to: a cell or a point of a mesh, or nothing but its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInfo:
+    """An array of a file, known without reading its values.
+
+    `n_rows` rows have `components` values each, of NumPy's `dtype`. `active` marks the arrays that VTK shows unless
+    told otherwise: a recipe that names no array takes the active one.
+    """
+
+    name: str
+    place: Place
+    dtype: str
+    n_rows: int
+    components: int = 1
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CellBlock:
+    """Some cells of a mesh, in the file's order, from cell `first` on.
+
+    Cell i of the block has the points `connectivity[offsets[i]:offsets[i + 1]]`, both int64, in VTK's order for its
+    type `types[i]` (uint8, https://docs.vtk.org/en/latest/api/python/vtkmodules/vtkmodules.util.vtkConstants.html).
+    """
+
+    first: int
+    offsets: np.ndarray[Any, Any]
+    connectivity: np.ndarray[Any, Any]
+    types: np.ndarray[Any, Any]
+
+
+class DataFile(Protocol):
+    """An open file; `close` it, or use it in a `with` statement.
+
+    Files that end too early, are damaged, or claim more than they hold raise InvalidSample with the file's name: never
+    fewer rows, never zeros.
+    """
+
+    @property
+    def arrays(self) -> Sequence[ArrayInfo]:
+        """All arrays, in the file's order; a cell array and a point array may share a name."""
+
+    def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
+        """Return rows `first` to `stop` (all, unless given) of an array, shape (n, components), in its dtype.
+
+        The memory needed is that of these rows, wherever the file's encoding allows it.
+        """
+
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        """Return the file itself."""
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+
+
+@runtime_checkable
+class MeshFile(DataFile, Protocol):
+    """An open file with a mesh: points, and cells between them."""
+
+    @property
+    def n_points(self) -> int:
+        """The number of points."""
+
+    @property
+    def n_cells(self) -> int:
+        """The number of cells; 0 for a cloud of points."""
+
+    def points(self) -> np.ndarray[Any, Any]:
+        """Return the points, shape (n_points, 3), in the file's dtype."""
+
+    def cell_blocks(self, cells: int) -> Iterator[CellBlock]:
+        """Yield all cells in blocks of at most `cells`, so that the memory needed is bounded."""
