@@ -15,7 +15,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -35,6 +37,8 @@ __all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "Sample
 FORMAT_VERSION = 1
 MAX_DIM = 1024
 FIELD_DTYPES = ("float16", "float32", "float64")
+MAX_TEXTS = {"units": 64, "description": 500}
+"""The most characters that may say something of a field: terminals and web pages show them."""
 
 
 def _check_dtype(dtype: str) -> str:
@@ -43,11 +47,25 @@ def _check_dtype(dtype: str) -> str:
     return dtype
 
 
+def check_text(name: str, text: object) -> str | None:
+    """Return the `units` or `description` of a field, None for none.
+
+    Raises ValueError for anything but text that prints, of 1 to MAX_TEXTS characters.
+    """
+    if text is None or (isinstance(text, str) and text.isprintable() and 0 < len(text) <= MAX_TEXTS[name]):
+        return text
+    shown = f"{len(text):,} characters" if isinstance(text, str) and len(text) > MAX_TEXTS[name] else f"{text!r:.80}"
+    raise ValueError(f"{name} must be text that prints, of 1 to {MAX_TEXTS[name]} characters, not {shown}")
+
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 DtypeName = Annotated[str, AfterValidator(_check_dtype)]
 # Another writer may have a key of this name that means something else.
-ShuffleRule = Annotated[str | None, BeforeValidator(lambda rule: rule if isinstance(rule, str) else None)]
+_OptionalText = Annotated[str | None, BeforeValidator(lambda text: text if isinstance(text, str) and text else None)]
+ShuffleRule = _OptionalText
+Units = Annotated[_OptionalText, AfterValidator(partial(check_text, "units"))]
+Description = Annotated[_OptionalText, AfterValidator(partial(check_text, "description"))]
 
 
 class _Assignable(ManifestModel):
@@ -65,12 +83,22 @@ class _Assignable(ManifestModel):
 
 
 class ArrayLayout(_Assignable):
-    """Where one field lies: array `array_name` of shape (n_points, dim), stored as `dtype`."""
+    """Where one field lies: array `array_name` of shape (n_points, dim), stored as `dtype`.
+
+    `units` (such as m/s) and `description` are for people: nothing is converted by them. None where nobody said.
+    """
 
     array_name: RelativePath
     field: str
     dtype: DtypeName
     dim: int = Field(gt=0, le=MAX_DIM)
+    units: Units = None
+    description: Description = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialise(self)
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class DomainLayout(_Assignable):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 import numcodecs
@@ -201,6 +202,7 @@ def _tasks(source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter) -
     """Return a task a sample; its fingerprint is of everything that its bytes in the store depend on."""
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
+    settings["fields"] = [asdict(spec) for spec in writer.fields]
     settings["source"] = dict(source.settings)
     # Another format, and another compressor too, may write other bytes.
     versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]

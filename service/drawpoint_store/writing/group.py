@@ -17,6 +17,7 @@ import numcodecs
 import numpy as np
 from numcodecs import blosc
 
+from drawpoint.format.manifest import MAX_TEXTS
 from drawpoint_store.reading.digests import (
     CRC_BYTES,
     ArrayDigests,
@@ -86,7 +87,8 @@ def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_
     compressor = [compression_level, numcodecs.__version__] if compression_level else None
     digest = hashlib.sha256(json.dumps([GROUP_FORMAT, shuffle_seed, compressor]).encode())
     for layout, grid, values, _ in arrays:
-        digest.update(json.dumps([layout.model_dump(), grid.model_dump()], sort_keys=True).encode())
+        written = layout.model_dump(exclude=set(MAX_TEXTS))  # what is said of a field is in the manifest alone
+        digest.update(json.dumps([written, grid.model_dump()], sort_keys=True).encode())
         digest.update(np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<")).data)
     return digest.hexdigest()[:12]
 

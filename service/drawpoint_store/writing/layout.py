@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from drawpoint.format.manifest import FIELD_DTYPES, ArrayLayout, DomainLayout
+from drawpoint.format.manifest import FIELD_DTYPES, ArrayLayout, DomainLayout, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class FileMap(BaseModel):
@@ -41,13 +42,19 @@ class FileMap(BaseModel):
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field: the FileMap attribute it comes from, and the domain, name and dim it is stored under."""
+    """One field: what it comes from, and the domain, name and dim (components a point) it is stored under.
+
+    `filemap_attr` is the FileMap attribute that names its file, or of a field of your own the file itself (`T.pt`), or
+    its name without `.pt`. `units` and `description` are for people.
+    """
 
     filemap_attr: str
     domain: str
     name: str
     dim: int
     kind: Literal["coord", "value"]
+    units: str | None = None
+    description: str | None = None
 
     @property
     def canonical(self) -> str:
@@ -83,6 +90,15 @@ FIELD_SPECS: list[FieldSpec] = [
 ]
 """All fields that can be stored, in FileMap order."""
 
+MAX_DIM = 16
+
+RESERVED_DOMAINS = frozenset(
+    ("domains", "draw", "dtype", "fields", "num_points", "part", "revision", "seed", "selection")
+)
+"""Parameters of requests, beside which a domain's own name is that of its count, and their names in OpenAPI."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
 CANONICAL_TO_SPEC: dict[str, FieldSpec] = {spec.canonical: spec for spec in FIELD_SPECS}
 
 
@@ -101,15 +117,20 @@ def build_domain_layouts(
     coords_dtype: str = "float32",
     values_dtype: str = "float16",
     field_dtypes: Mapping[str, str] | None = None,
+    *,
+    fields: Iterable[FieldSpec] = (),
 ) -> dict[str, DomainLayout]:
-    """Return the layout of each domain that `filemap` has fields of: one array a field, in FileMap order.
+    """Return the layout of each domain that there are fields of: one array a field.
 
-    Positions are stored as `coords_dtype`, other fields as `values_dtype`, and what `field_dtypes` names (by
-    canonical field) as it says. Raises ValueError unless each domain has exactly one coordinate field, for an
-    unknown dtype, and for a `field_dtypes` key that is no field of `filemap`.
+    Those of `filemap` come first, in FileMap order, then `fields` of your own; `FileMap()` has none. Positions are
+    stored as `coords_dtype`, other fields as `values_dtype`, and what `field_dtypes` names (by canonical field) as it
+    says. Raises ValueError unless each domain has exactly one coordinate field, for an unknown dtype, for a
+    `field_dtypes` key that is no field of these, and for a field that cannot be stored: a domain or name that is not
+    `[a-z][a-z0-9_]*`, a dim that is not 1 to 16 (of positions: 3), a name that another field has.
     """
     overrides = dict(field_dtypes or {})
-    specs = present_specs(filemap)
+    specs = [*present_specs(filemap), *fields]
+    check_specs(specs)
     unknown = sorted(overrides.keys() - {spec.canonical for spec in specs})
     if unknown:
         names = ", ".join(spec.canonical for spec in specs)
@@ -117,29 +138,71 @@ def build_domain_layouts(
     for dtype in (coords_dtype, values_dtype, *overrides.values()):
         if dtype not in FIELD_DTYPES:
             raise ValueError(f"dtype {dtype!r} cannot be stored; choose one of {', '.join(FIELD_DTYPES)}.")
-    if not specs:
-        raise ValueError("the FileMap names no field to store; name at least the file of a position.")
     by_domain: dict[str, list[FieldSpec]] = {}
     for spec in specs:
         by_domain.setdefault(spec.domain, []).append(spec)
-    layouts = {}
-    for domain, members in by_domain.items():
-        coords = [spec.canonical for spec in members if spec.kind == "coord"]
-        if len(coords) != 1:
-            raise ValueError(
-                f"domain {domain!r} needs exactly one coordinate field, has {len(coords)}: "
-                f"{', '.join(spec.canonical for spec in members)}; name the file of {domain}_position."
-            )
-        layouts[domain] = DomainLayout(
-            position=coords[0],
+    return {
+        domain: DomainLayout(
+            position=next(spec.canonical for spec in members if spec.kind == "coord"),
             arrays={
                 spec.canonical: ArrayLayout(
                     array_name=f"{spec.domain}/{spec.name}",
                     field=spec.canonical,
                     dtype=overrides.get(spec.canonical, coords_dtype if spec.kind == "coord" else values_dtype),
                     dim=spec.dim,
+                    units=spec.units,
+                    description=spec.description,
                 )
                 for spec in members
             },
         )
-    return layouts
+        for domain, members in by_domain.items()
+    }
+
+
+def check_specs(specs: Sequence[FieldSpec]) -> None:
+    """Raise ValueError, naming the field, unless a store can hold all of these fields; see build_domain_layouts."""
+    if not specs:
+        raise ValueError("the FileMap names no field to store; name at least the file of a position.")
+    seen: dict[str, FieldSpec] = {}
+    for spec in specs:
+        if not isinstance(spec, FieldSpec):
+            raise ValueError(f"fields holds {spec!r:.80}, which is no FieldSpec.")  # noqa: TRY004  a ValueError like the others here
+        if problem := _problem(spec):
+            raise ValueError(f"field {spec.domain}_{spec.name} (domain {spec.domain!r}) {problem}.")
+        if spec.canonical in seen:
+            twins = " and ".join(f"{each.domain}/{each.name}" for each in (seen[spec.canonical], spec))
+            raise ValueError(f"two fields are called {spec.canonical}: {twins}; give each another name.")
+        seen[spec.canonical] = spec
+    for domain in dict.fromkeys(spec.domain for spec in specs):
+        members = [spec for spec in specs if spec.domain == domain]
+        coords = [spec.canonical for spec in members if spec.kind == "coord"]
+        if len(coords) != 1:
+            raise ValueError(
+                f"domain {domain!r} needs exactly one coordinate field, has {len(coords)}: "
+                f"{', '.join(spec.canonical for spec in members)}; name the file of {domain}_position."
+            )
+
+
+def _problem(spec: FieldSpec) -> str | None:
+    """Return why a store cannot hold a field, as the end of a sentence about it."""
+    for what, name in (("domain", spec.domain), ("name", spec.name)):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            return f"has the {what} {name!r:.80}; take lower-case letters, digits and _, a letter first"
+    try:
+        for what, text in (("units", spec.units), ("description", spec.description)):
+            check_text(what, text)
+    except ValueError as error:
+        return f"is refused: {error}"
+    kind, coord_dim = spec.kind, _DIMS["position"]
+    problems = (
+        (spec.domain in RESERVED_DOMAINS, "is of a domain whose name is a parameter of HTTP requests; rename it"),
+        (kind not in ("coord", "value"), f"has the kind {kind!r:.80}; take 'coord' for positions, or 'value'"),
+        (kind == "value" and spec.name == "position", "has the kind 'value'; make it 'coord', or rename it"),
+        (
+            type(spec.dim) is not int or not 1 <= spec.dim <= MAX_DIM,
+            f"has the dim {spec.dim!r:.80}; it is the number of components, from 1 to {MAX_DIM}",
+        ),
+        (kind == "coord" and spec.dim != coord_dim, f"has the dim {spec.dim!r:.80}; coordinates have {coord_dim}"),
+    )
+    return next((problem for found, problem in problems if found), None)

@@ -22,11 +22,11 @@ from drawpoint_store.writing.layout import build_domain_layouts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from drawpoint_store.writing.layout import FileMap
+    from drawpoint_store.writing.layout import FieldSpec, FileMap
 
 _REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
 """The suffix, before `.zarr`, of the group of a sample that was written again; no sample id may end with it."""
@@ -35,6 +35,7 @@ _REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
 class ZarrStoreWriter:
     """Writes samples below `store_root` (a path or URL) and lists them in its manifest.
 
+    Its fields are those that `filemap` names a file for, and `fields` of your own; `filemap` may be FileMap() then.
     `chunk_points` rows make a chunk: choose about the number of points of a draw. An array is one shard, unless
     `shard_points` caps it (rounded down to whole chunks, at least one). Positions are stored as `coords_dtype`,
     values as `values_dtype`, and fields that `field_dtypes` names (canonical name -> dtype) as it says.
@@ -42,8 +43,8 @@ class ZarrStoreWriter:
     `noether.data.zarr_store`, whose constructor this one stands in for; `drawpoint convert` takes 0, which reads faster
     (docs/performance.md).
 
-    Raises ValueError for counts below 1, dtypes that cannot be stored, and domains without exactly one coordinate
-    field.
+    Raises ValueError for counts below 1, dtypes and fields that cannot be stored (see `build_domain_layouts`), and
+    domains without exactly one coordinate field.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class ZarrStoreWriter:
         values_dtype: str = "float16",
         field_dtypes: Mapping[str, str] | None = None,
         compression_level: int = 5,
+        *,
+        fields: Iterable[FieldSpec] = (),
     ) -> None:
         for name, value in (("chunk_points", chunk_points), ("shard_points", shard_points)):
             if value is not None and (not _is_whole(value) or value < 1):
@@ -77,7 +80,8 @@ class ZarrStoreWriter:
         self.values_dtype = values_dtype
         self.field_dtypes = field_dtypes
         self.compression_level = compression_level
-        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
+        self.fields = list(fields)
+        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes, fields=self.fields)
         self.manifest = StoreManifest(
             dataset_name=dataset_name,
             shuffle_seed=shuffle_seed,
@@ -147,6 +151,7 @@ class ZarrStoreWriter:
             "values_dtype": self.values_dtype,
             "field_dtypes": self.field_dtypes,
             "compression_level": self.compression_level,
+            "fields": self.fields,
         }
 
     def save_manifest(self) -> str:
@@ -185,7 +190,8 @@ class ZarrStoreWriter:
         unknown = sorted(field_arrays.keys() - known.keys())
         if unknown:
             raise InvalidSample(
-                f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap, which has: {', '.join(known)}.",
+                f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap or `fields`, which have: "
+                f"{', '.join(known)}.",
                 sample=sample_id,
                 field=unknown[0],
             )
