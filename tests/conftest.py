@@ -51,6 +51,14 @@ def need_programs(untested: str, *programs: str) -> None:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
+def real_run(name: str) -> Path:
+    """Return the folder of a real run with its files for VTK (`ahmed/slant_25`), or skip the test loudly."""
+    folder = Path(os.environ.get("DRAWPOINT_REAL_RUNS", REPOSITORY.parent / "shared" / "data"), name)
+    if not (folder / "volume.vtu").is_file():
+        pytest.skip(f"{name} IS NOT TESTED: no {folder}; DRAWPOINT_REAL_RUNS may name the folder of real runs")
+    return folder
+
+
 def sample_arrays(seed: int = 0) -> dict[str, np.ndarray]:
     """Make a sample with every field of FILEMAP; row i of a domain carries i in its first position component."""
     rng = np.random.default_rng(seed)

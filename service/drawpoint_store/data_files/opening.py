@@ -1,0 +1,62 @@
+"""Which reader opens which file."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import InvalidSample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drawpoint_store.data_files.data_file import DataFile
+
+_HERE = "drawpoint_store.data_files"
+READERS = {
+    **dict.fromkeys((".vtp", ".vtu", ".vti", ".vtr", ".vts"), f"{_HERE}.vtk_xml:open_vtk_xml"),
+    **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:open_index"),
+}
+"""The function that opens a file, by its suffix: `module:name`, imported when there is such a file to open."""
+
+IN_PARTS = {".vtp", ".vtu"}
+"""The suffixes of files that may come in parts: their functions take several paths."""
+
+SIGNATURES = {b"# vtk DataFile": ".vtk"}
+"""The suffix that a file which begins so should have, whatever its own is."""
+
+_PART = re.compile(r"(\.\d+)?\.part$")
+
+
+def open_data_file(path: Path | str | Sequence[Path | str]) -> DataFile:
+    """Open a file, or one that lies in parts, given in order (`volume.vtu.00.part`, `volume.vtu.01.part`, ...).
+
+    The suffix says what it is, unless its first bytes say otherwise. Raises InvalidSample, naming the file, for what
+    cannot be opened, is damaged, or is of a kind that is not read; ExtraMissing for a library that is not installed.
+    """
+    paths = [Path(each) for each in ([path] if isinstance(path, Path | str) else path)]
+    suffix = _suffix(paths[0])
+    if suffix not in READERS:
+        raise InvalidSample(f"{paths[0]} is of no kind that is read; these are: {' '.join(sorted(READERS))}.")
+    if len(paths) > 1 and suffix not in IN_PARTS:
+        raise InvalidSample(f"{paths[0]} and {paths[1]} are no parts of one file; those can be {' '.join(IN_PARTS)}.")
+    module, _, name = READERS[suffix].partition(":")
+    opened: DataFile = getattr(import_module(module), name)(*paths)
+    return opened
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix of a file's kind, without what names a part."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except IsADirectoryError:
+        begin = b""
+    except OSError as error:
+        raise InvalidSample(f"{path} cannot be opened: {error.strerror}.") from error
+    for signature, suffix in SIGNATURES.items():
+        if begin.startswith(signature):
+            return suffix
+    return Path(_PART.sub("", path.name)).suffix.lower()

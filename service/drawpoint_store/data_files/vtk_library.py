@@ -1,0 +1,185 @@
+"""Data sets that VTK's own library has in memory, as meshes with arrays; and how it is made to report its errors."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from drawpoint.errors import InvalidSample
+from drawpoint.extras import importing
+from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place
+from drawpoint_store.data_files.polydata_types import POLYDATA_SECTIONS, polydata_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vtkmodules.vtkCommonCore import vtkDataArray
+    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkDataSet
+
+    LoadArray = Callable[[ArrayInfo], vtkDataArray | None]
+
+
+class VtkMesh:
+    """A vtkDataSet as a MeshFile; `name` is the file's, for errors.
+
+    Grids of other kinds than PolyData and UnstructuredGrid become the latter, with the same order of points and cells.
+    `arrays` are those of the data set, unless they are given with the function `load` that gets the values of one.
+    """
+
+    def __init__(
+        self, dataset: vtkDataSet, name: str, arrays: list[ArrayInfo] | None = None, load: LoadArray | None = None
+    ) -> None:
+        self._name = name
+        self._dataset = _explicit(dataset)
+        self._load = load or self._find
+        self._loaded: tuple[ArrayInfo, np.ndarray[Any, Any]] | None = None
+        self.n_points = int(self._dataset.GetNumberOfPoints())
+        self.n_cells = int(self._dataset.GetNumberOfCells())
+        self.arrays = [*self._infos("point"), *self._infos("cell")] if arrays is None else arrays
+
+    def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
+        """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
+        stop = array.n_rows if stop is None else stop
+        if not 0 <= first <= stop <= array.n_rows:
+            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        if self._loaded is None or self._loaded[0] != array:
+            self._loaded = None
+            source = self._load(array)
+            if source is None:
+                raise InvalidSample(f"{self._name} has no {array.place} array {array.name!r} that VTK can read.")
+            values = _as_numpy(source)
+            if values.size != array.n_rows * array.components or values.dtype.name != array.dtype:
+                raise InvalidSample(
+                    f"{self._name} is damaged: array {array.name!r} has {values.size:,} values of {values.dtype} where "
+                    f"{array.n_rows:,} {array.place}s with {array.components} of {array.dtype} each are expected."
+                )
+            self._loaded = array, values.reshape(array.n_rows, array.components)
+        return self._loaded[1][first:stop]
+
+    def points(self) -> np.ndarray[Any, Any]:
+        """Return the points, shape (n_points, 3), in the file's dtype."""
+        points = self._dataset.GetPoints() if self.n_points else None
+        return np.empty((0, 3), np.float32) if points is None else _as_numpy(points.GetData()).reshape(-1, 3)
+
+    def cell_blocks(self, cells: int) -> Iterator[CellBlock]:
+        """Yield all cells in blocks of at most `cells`, in VTK's order."""
+        begin = 0
+        if self._dataset.IsA("vtkPolyData"):
+            for section in POLYDATA_SECTIONS:
+                array = getattr(self._dataset, f"Get{section}")()
+                for block in self._blocks(array, begin, cells):
+                    yield CellBlock(*block, polydata_types(section, np.diff(block[1])))
+                begin += array.GetNumberOfCells()
+        elif self.n_cells:
+            types = _as_numpy(self._dataset.GetCellTypes()).reshape(-1)
+            for block in self._blocks(self._dataset.GetCells(), 0, cells):
+                yield CellBlock(*block, types[block[0] : block[0] + len(block[1]) - 1])
+
+    def _blocks(
+        self, array: vtkCellArray, begin: int, cells: int
+    ) -> Iterator[tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        count = int(array.GetNumberOfCells())
+        if not count:
+            return
+        array.ConvertTo64BitStorage()
+        offsets, points = (
+            _as_numpy(each).reshape(-1) for each in (array.GetOffsetsArray(), array.GetConnectivityArray())
+        )
+        if (np.diff(offsets) < 0).any() or offsets[0] or offsets[-1] > points.size:
+            raise InvalidSample(f"{self._name} is damaged: the offsets of its cells do not ascend, or go too far.")
+        if points.size and (points.min() < 0 or points.max() >= self.n_points):
+            raise InvalidSample(
+                f"{self._name} is damaged: its cells name points from {points.min():,} to {points.max():,} of "
+                f"{self.n_points:,}."
+            )
+        for first in range(0, count, cells):
+            ends = offsets[first : min(first + cells, count) + 1]
+            yield begin + first, ends - ends[0], points[ends[0] : ends[-1]]
+
+    def _infos(self, place: Place) -> Iterator[ArrayInfo]:
+        data = self._data(place)
+        active = {each.GetName() for each in (data.GetScalars(), data.GetVectors()) if each is not None}
+        for number in range(data.GetNumberOfArrays()):
+            array = data.GetAbstractArray(number)
+            if array.IsA("vtkDataArray"):  # others hold text
+                name, n_rows, components = array.GetName(), array.GetNumberOfTuples(), array.GetNumberOfComponents()
+                dtype = numpy_dtype(array.GetDataType())
+                yield ArrayInfo(name or "", place, dtype, n_rows, components, array.GetName() in active)
+
+    def _find(self, array: ArrayInfo) -> vtkDataArray | None:
+        found: vtkDataArray | None = self._data(array.place).GetArray(array.name)
+        return found
+
+    def _data(self, place: Place) -> Any:
+        return self._dataset.GetPointData() if place == "point" else self._dataset.GetCellData()
+
+    def close(self) -> None:
+        """Let go of the data set."""
+        self._loaded = None
+        del self._dataset
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def numpy_dtype(vtk_type: int) -> str:
+    """Return the name of NumPy's dtype for a number of vtkType.h; 1, VTK_BIT, is bool."""
+    with importing("vtk", "reading this file"):
+        from vtkmodules.util.numpy_support import get_numpy_array_type  # noqa: PLC0415  VTK is imported when needed
+    # VTK's module has no types of its own.
+    return "bool" if vtk_type == 1 else np.dtype(get_numpy_array_type(vtk_type)).name  # type: ignore[no-untyped-call]
+
+
+def _as_numpy(array: vtkDataArray) -> np.ndarray[Any, Any]:
+    from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  VTK is imported when needed
+
+    values: np.ndarray[Any, Any] = vtk_to_numpy(array)  # type: ignore[no-untyped-call]  # as above
+    return values.astype(np.bool_) if array.GetDataType() == 1 else values
+
+
+def _explicit(dataset: vtkDataSet) -> Any:
+    """Return a data set whose points and cells are written out."""
+    if dataset.IsA("vtkPolyData") or dataset.IsA("vtkUnstructuredGrid"):
+        return dataset
+    from vtkmodules.vtkFiltersCore import vtkAppendFilter  # noqa: PLC0415  VTK is imported when needed
+
+    append = vtkAppendFilter()
+    if not dataset.IsA("vtkPointSet"):
+        append.SetOutputPointsPrecision(append.DOUBLE_PRECISION)
+    append.AddInputData(dataset)
+    append.Update()
+    return append.GetOutput()
+
+
+@contextmanager
+def vtk_errors(name: str) -> Iterator[None]:
+    """Raise InvalidSample with the `name` of a file for the first error that VTK reports in the block, on any object.
+
+    VTK prints errors and goes on with what it has, often an empty data set.
+    """
+    with importing("vtk", f"reading {name}"):
+        from vtkmodules.vtkCommonCore import (  # noqa: PLC0415  VTK is imported when needed
+            vtkLogger,
+            vtkOutputWindow,
+            vtkStringOutputWindow,
+        )
+
+    before, window = vtkOutputWindow.GetInstance(), vtkStringOutputWindow()
+    verbosity = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkOutputWindow.SetInstance(window)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        yield
+    finally:
+        vtkOutputWindow.SetInstance(before)
+        vtkLogger.SetStderrVerbosity(vtkLogger.ConvertToVerbosity(verbosity))
+    _, error, text = str(window.GetOutput()).partition("ERROR: ")
+    if error:
+        lines = text.partition("ERROR: ")[0].splitlines()
+        said = next((line.partition("): ")[2] or line for line in lines[1:] if line.strip()), text)
+        raise InvalidSample(f"{name} cannot be read, VTK says: {said.strip()[:300]}")

@@ -1,0 +1,230 @@
+"""What a VTK XML file says of itself: its pieces, their arrays, and where each array's data begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.polydata_types import POLYDATA_SECTIONS
+from drawpoint_store.data_files.vtk_xml.byte_streams import Base64Stream, ByteStream, RawStream
+from drawpoint_store.data_files.vtk_xml.compressors import COMPRESSORS
+from drawpoint_store.data_files.vtk_xml.payloads import Encoding, Payload, open_payload
+from drawpoint_store.data_files.vtk_xml.tags import Tag, TagReader
+
+if TYPE_CHECKING:
+    from drawpoint_store.data_files.joined_file import JoinedFile
+
+DTYPES = {
+    **{f"{kind}{bits}": np.dtype(f"{kind.lower()}{bits}") for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)},
+    "Float32": np.dtype("float32"),
+    "Float64": np.dtype("float64"),
+    # Eight values a byte, the first in its highest bit.
+    "Bit": np.dtype("bool"),
+}
+"""NumPy's dtypes of VTK's types of numbers. Arrays of text have another tag, and are left out."""
+
+VERSIONS = {"0", "1", "2"}
+"""The major versions of the file format that VTK has written so far."""
+
+KINDS = {"PolyData": POLYDATA_SECTIONS, "UnstructuredGrid": ("Cells",)}
+"""The sections of cells in the files that are read here, in the order in which VTK numbers their cells."""
+
+END = b"</VTKFile>"
+END_WITHIN = 4096
+"""How close to the file's last byte its last tag ends: white space may follow."""
+
+
+class NotReadHere(Exception):
+    """A VTK XML file that is whole, but of a kind or in an encoding that this package leaves to VTK."""
+
+
+@dataclass(slots=True)
+class DataArray:
+    """An array of a piece: its type, and the stream of its data, with `where` to name it in errors."""
+
+    name: str
+    dtype: np.dtype[Any]
+    components: int
+    where: str
+    encoding: Encoding
+    stream: ByteStream | None = None
+    _payload: Payload | None = field(default=None, init=False)
+
+    @property
+    def payload(self) -> Payload:
+        """The array's data, whose header is read when first asked for."""
+        if self._payload is None:
+            if self.stream is None:
+                raise InvalidSample(f"{self.where} has no data: the file is damaged or was cut short.")
+            self._payload = open_payload(self.stream, self.encoding, self.where)
+        return self._payload
+
+    @property
+    def n_values(self) -> int:
+        """How many values the data hold, as told by their header."""
+        if self.dtype == np.bool_:
+            return self.payload.nbytes * 8
+        count, rest = divmod(self.payload.nbytes, self.dtype.itemsize)
+        if rest:
+            raise InvalidSample(f"{self.where} is damaged: {self.payload.nbytes:,} bytes of {self.dtype} values.")
+        return count
+
+    def read(self, first: int, stop: int) -> np.ndarray[Any, Any]:
+        """Return the values `first` to `stop`, of all components one after the other."""
+        if self.dtype == np.bool_:
+            begin = first // 8
+            packed = np.empty(-(-stop // 8) - begin, np.uint8)
+            self.payload.read_into(begin, packed.data)
+            return np.unpackbits(packed)[first - 8 * begin : stop - 8 * begin].astype(np.bool_)
+        values = np.empty(stop - first, self.dtype)
+        self.read_into(first, values)
+        return values
+
+    def read_into(self, first: int, values: np.ndarray[Any, Any]) -> None:
+        """Fill `values`, one after the other in memory, with those from value `first` on."""
+        self.payload.read_into(first * self.dtype.itemsize, values.reshape(-1).data.cast("B"))
+        if not self.encoding.header.isnative:
+            values.byteswap(inplace=True)
+
+
+@dataclass(slots=True)
+class Section:
+    """A group of arrays of a piece: its points, cells, or the values on them. `active` are the names VTK shows."""
+
+    arrays: list[DataArray] = field(default_factory=list)
+    active: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Piece:
+    """A piece of a mesh: how many points it has, how many cells of each section, and the sections by name."""
+
+    n_points: int
+    counts: dict[str, int]
+    sections: dict[str, Section] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A file's pieces, and the names of the sections that its cells are in, in order."""
+
+    pieces: tuple[Piece, ...]
+    cell_sections: tuple[str, ...]
+
+
+def read_structure(file: JoinedFile) -> Structure:
+    """Read the tags of a file, and of inline arrays nothing but headers.
+
+    Raises InvalidSample for a damaged file, NotReadHere for one that is left to VTK.
+    """
+    tail = min(file.size, END_WITHIN)
+    if END not in file.read(file.size - tail, tail):
+        raise InvalidSample(f"{file} has no {END.decode()} at its end: it was cut short, or a part is missing.")
+    return _Parser(file).parse()
+
+
+class _Parser:
+    def __init__(self, file: JoinedFile) -> None:
+        self._file = file
+        self._tags = TagReader(file)
+        self._path: list[str] = []
+        self._pieces: list[Piece] = []
+        self._appended: list[tuple[DataArray, int]] = []
+        self._encoding = Encoding(np.dtype("<u4"), None)
+        self._kind = ""
+
+    def parse(self) -> Structure:
+        self._begin(self._tags.next())
+        after_data = False
+        while self._path:
+            tag = self._tags.next(after_space=after_data)
+            after_data = False
+            if tag.name == "AppendedData" and tag.opens:
+                self._place_appended(tag)
+                break
+            if tag.opens:
+                self._path.append(tag.name)
+                if self._path[1] == self._kind and len(self._path) > 2:  # noqa: PLR2004  below the mesh
+                    after_data = self._open(tag)
+            if tag.closes and (not self._path or self._path.pop() != tag.name):
+                raise InvalidSample(f"{self._file} is damaged: </{tag.name}> closes what is not open.")
+        return Structure(tuple(self._pieces), KINDS[self._kind])
+
+    def _begin(self, tag: Tag) -> None:
+        said = tag.attributes
+        if tag.name != "VTKFile":
+            raise InvalidSample(f"{self._file} is no VTK XML file: it begins with <{tag.name}>, not with <VTKFile>.")
+        compressor = said.get("compressor") or None
+        order = {"LittleEndian": "<", "BigEndian": ">"}.get(said.get("byte_order", ""))
+        header = {"UInt32": "u4", "UInt64": "u8"}.get(said.get("header_type", "UInt32"))
+        known = compressor is None or compressor in COMPRESSORS
+        version = said.get("version", "").partition(".")[0]
+        if said.get("type") not in KINDS or not (order and header and known) or version not in VERSIONS:
+            raise NotReadHere
+        self._kind = said["type"]
+        self._path.append(tag.name)
+        self._encoding = Encoding(np.dtype(f"{order}{header}"), compressor)
+
+    def _open(self, tag: Tag) -> bool:
+        """Take in a tag of the mesh; return whether data were skipped that the next tag has to follow at once."""
+        place = self._path[2:]
+        if place == ["Piece"]:
+            counts = {section: self._count(tag, f"NumberOf{section}") for section in KINDS[self._kind]}
+            self._pieces.append(Piece(self._count(tag, "NumberOfPoints"), counts))
+        elif place[0] == "Piece" and len(place) == 2:  # noqa: PLR2004  a section of a piece
+            active = (tag.attributes.get(attribute) for attribute in ("Scalars", "Vectors"))
+            self._pieces[-1].sections[tag.name] = Section(active=frozenset(name for name in active if name))
+        elif tag.name in ("DataArray", "Array"):
+            in_section = place[0] == "Piece" and len(place) == 3  # noqa: PLR2004  an array in a section of a piece
+            numbers = in_section and tag.name == "DataArray"
+            return self._add_array(tag, self._pieces[-1].sections[place[1]] if numbers else None)
+        return False
+
+    def _add_array(self, tag: Tag, section: Section | None) -> bool:
+        """Take in an array, into a section unless it is to be skipped; return whether data were skipped."""
+        said = tag.attributes
+        name, form = said.get("Name", ""), said.get("format", "ascii")
+        dtype = DTYPES.get(said.get("type", ""))
+        components = self._number(tag, "NumberOfComponents", 1)
+        held = np.dtype(np.uint8) if dtype is None else dtype
+        array = DataArray(name, held, components, f"{self._file}: array {name!r}", self._encoding)
+        if section is not None:
+            if form not in ("binary", "appended") or dtype is None or "TimeStep" in said:
+                raise NotReadHere
+            section.arrays.append(array)
+            if form == "appended":
+                self._appended.append((array, self._number(tag, "offset")))
+        if form != "binary" or tag.closes or self._tags.text().startswith(b"<"):
+            return False
+        array.stream = Base64Stream(self._file, self._tags.position)
+        self._tags.position = array.payload.end
+        return True
+
+    def _place_appended(self, tag: Tag) -> None:
+        """Say where the arrays' data lie, now that it is known where the appended data begin."""
+        if not self._tags.text().startswith(b"_"):
+            raise InvalidSample(f"{self._file} is damaged: its appended data do not begin with an underscore.")
+        begin = self._tags.position + 1
+        kind = RawStream if tag.attributes.get("encoding") == "raw" else Base64Stream
+        for array, offset in self._appended:
+            if begin + offset > self._file.size:
+                raise InvalidSample(
+                    f"{array.where} begins after the file's end: it was cut short, or a part is missing."
+                )
+            array.stream = kind(self._file, begin + offset)
+
+    def _count(self, tag: Tag, attribute: str) -> int:
+        return self._number(tag, attribute, 0)
+
+    def _number(self, tag: Tag, attribute: str, missing: int | None = None) -> int:
+        text = tag.attributes.get(attribute, missing)
+        try:
+            number = int(text)  # type: ignore[arg-type]  # None is no number
+        except (TypeError, ValueError):
+            number = -1
+        if number < 0:
+            raise InvalidSample(f"{self._file} is damaged: <{tag.name}> has {attribute}={text!r}, which is no count.")
+        return number
