@@ -29,6 +29,7 @@ SIZES = (10**5, 10**6, 10**7, 10**8)
 COUNT = 16384
 FILEMAP = FileMap(volume_position="p.pt", volume_velocity="v.pt")
 MANIFEST_SAMPLES = 100_000
+SCALARS = 20
 
 OPEN = """
 import json, pickle, sys, time
@@ -87,19 +88,25 @@ def sweep(root: Path) -> None:
         print(f"| {size:.0e} | {times[0]:.2f} | {statistics.median(times[1:]):.2f} |")
 
 
-def measure_manifest(root: Path) -> None:
-    """Print what a manifest of 100,000 samples of two domains costs to open, hold, unpickle and serve."""
+def measure_manifest(root: Path, n_scalars: int) -> dict[str, float]:
+    """Return what a manifest of 100,000 samples of two domains costs to open, hold, unpickle and serve."""
     writer = ZarrStoreWriter(root, FileMap(surface_position="s.pt", volume_position="v.pt"), "many")
     samples = SampleTable()
+    values = np.random.default_rng(0).standard_normal((MANIFEST_SAMPLES, n_scalars))
     for number in range(MANIFEST_SAMPLES):
         sample_id = f"param{number % 7}/{number:032x}"
         grids = {"surface": writer.grid(150_000 + number % 997), "volume": writer.grid(600_000 + number % 9973)}
-        samples[sample_id] = SampleEntry(relpath=f"{sample_id}.zarr", domains=grids, digest=f"sha256/2:{number:064x}")
+        samples[sample_id] = SampleEntry(
+            relpath=f"{sample_id}.zarr",
+            domains=grids,
+            digest=f"sha256/2:{number:064x}",
+            scalars={f"design_parameters_{index}": value for index, value in enumerate(values[number])},
+        )
     writer.manifest.samples = samples
     writer.save_manifest()
-    size = (root / StoreManifest.MANIFEST_NAME).stat().st_size / 1e6
     command = [sys.executable, "-c", OPEN, str(root)]
-    figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    figures = {"bytes MB": (root / StoreManifest.MANIFEST_NAME).stat().st_size / 1e6}
+    figures |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     with serving(root, 1, ready=False) as url:
         for path in ("", "/samples?limit=100", "/manifest"):
             times = []
@@ -108,16 +115,26 @@ def measure_manifest(root: Path) -> None:
                 fetch(f"{url}/stores/bench{path}")
                 times.append((time.perf_counter() - begin) * 1e3)
             figures[f"GET /stores/bench{path} p50 ms"] = statistics.median(times)
-    print(f"\n{MANIFEST_SAMPLES:,} samples, a manifest of {size:.0f} MB\n\n| what | figure |\n|---|---|")
-    for name, figure in figures.items():
-        print(f"| {name} | {figure:.2f} |")
+    return figures
+
+
+def compare_manifests() -> None:
+    """Print the cost of a manifest without scalars, and of one with 20 for each sample."""
+    costs = []
+    for n_scalars in (0, SCALARS):
+        with tempfile.TemporaryDirectory() as folder:
+            costs.append(measure_manifest(Path(folder), n_scalars))
+    without, with_scalars = costs
+    print(f"\nA manifest of {MANIFEST_SAMPLES:,} samples\n")
+    print(f"| what | without scalars | {SCALARS} scalars a sample | ratio |\n|---|---|---|---|")
+    for name, figure in without.items():
+        print(f"| {name} | {figure:.2f} | {with_scalars[name]:.2f} | {with_scalars[name] / figure:.2f} |")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sweep(Path(folder))
-    with tempfile.TemporaryDirectory() as folder:
-        measure_manifest(Path(folder))
+    compare_manifests()
 
 
 if __name__ == "__main__":

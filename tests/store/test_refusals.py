@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from conftest import FILEMAP
 from drawpoint.errors import InvalidSample, StoreUnreadable
-from drawpoint.format.sample_table import check_path
+from drawpoint.format.sample_entry import check_path
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.writing.writer import check_sample_id
 from small import small_arrays, small_writer

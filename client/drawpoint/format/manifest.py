@@ -23,14 +23,8 @@ from pydantic import (
 
 from drawpoint.errors import InvalidManifest
 from drawpoint.format.invalid_values import explain
-from drawpoint.format.sample_table import (
-    DomainSample,
-    ManifestModel,
-    RelativePath,
-    SampleEntry,
-    SampleTable,
-    compact_object,
-)
+from drawpoint.format.sample_entry import DomainSample, ManifestModel, RelativePath, SampleEntry
+from drawpoint.format.sample_table import SampleTable, compact_object
 
 __all__ = ["ArrayLayout", "DomainLayout", "DomainSample", "SampleEntry", "SampleTable", "StoreManifest"]
 

@@ -2,133 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Annotated, Any, NoReturn, Self
-from urllib.parse import unquote
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-from drawpoint.errors import InvalidManifest
 from drawpoint.format.invalid_values import explain
-
-
-def check_path(path: str) -> str:
-    """Refuse a path that could leave the store's root: manifests are not trusted. Raises ValueError."""
-    # Over HTTP `%2e%2e` means `..`, and fsspec chains file systems at `::`.
-    if (
-        any(part in ("", ".", "..") for part in unquote(path).split("/"))
-        or "\\" in path
-        or ":" in path.split("/", 1)[0]
-        or "::" in path
-        or not path.isprintable()
-    ):
-        raise ValueError(f"{path!r} is not a plain relative path inside the store")
-    return path
-
-
-MAX_POINTS = 2**40
-MAX_CHUNKS = 2**20
-"""Bounds of a grid: what a draw costs grows with its chunks, and a manifest is not trusted. 2**20 chunks of the default
-size are 4e9 points."""
-
-RelativePath = Annotated[str, AfterValidator(check_path)]
-
-
-def _refuse_change(name: str) -> NoReturn:
-    raise AttributeError(
-        f"{name} is not changed in place, which the manifest would not notice; make another with "
-        f"model_copy(update={{{name!r}: ...}}), and assign the entry that has it: manifest.samples[sample_id] = entry."
-    )
-
-
-class ManifestModel(BaseModel):
-    """A part of the manifest; to make one that is invalid raises InvalidManifest, in words that need no pydantic."""
-
-    # Extra keys are ignored, so that stores of older and newer writers stay readable.
-    model_config = ConfigDict(extra="ignore")
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            raise InvalidManifest(f"{type(self).__name__} is refused: {explain(error)}.") from error
-
-    # Says that it adds nothing to what is validated; else models within models would be made by it, one by one.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's own mark
-
-
-class _Fixed(ManifestModel):
-    """A value that is replaced and never changed: a change to what a table hands out would not reach the table."""
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        _refuse_change(name)
-
-    def __delattr__(self, name: str) -> NoReturn:
-        _refuse_change(name)
-
-
-class DomainSample(_Fixed):
-    """The grid of one domain of one sample.
-
-    `n_points` rows lie in `n_chunks` chunks of `chunk_points`, the last one short where they do not divide, packed
-    into shards of `shard_points` rows.
-    """
-
-    n_points: int = Field(gt=0, le=MAX_POINTS)
-    chunk_points: int = Field(gt=0, le=MAX_POINTS)
-    shard_points: int = Field(gt=0, le=2 * MAX_POINTS)
-    n_chunks: int = Field(gt=0, le=MAX_CHUNKS)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.n_chunks != math.ceil(self.n_points / self.chunk_points):
-            raise ValueError(f"{self.n_points} points in chunks of {self.chunk_points} are not {self.n_chunks} chunks")
-        if self.shard_points % self.chunk_points:
-            raise ValueError(f"a shard of {self.shard_points} rows is no whole number of chunks")
-        return self
-
-
-class _Grids(dict[str, DomainSample]):
-    """The grids of an entry that a table hands out; a pickle or deep copy of them is a dict to be changed at will."""
-
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        _refuse_change("domains")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[type[dict[Any, Any]], tuple[dict[str, DomainSample]]]:
-        return dict, (dict(self),)
-
-
-class SampleEntry(_Fixed):
-    """One sample: its group's path below the root, its grids by domain, and a digest of its content.
-
-    `digest` is `sha256:<hex>` over the stored values; stores of other writers have none.
-    """
-
-    relpath: RelativePath
-    domains: dict[str, DomainSample]
-    digest: str | None = None
-
+from drawpoint.format.sample_entry import (
+    MAX_CHUNKS,
+    MAX_POINTS,
+    DomainSample,
+    FixedGrids,
+    FixedScalars,
+    SampleEntry,
+    check_path,
+)
+from drawpoint.format.scalars import (
+    NO_SCALARS,
+    PackedScalars,
+    are_scalars,
+    check_scalars,
+    pack_floats,
+    pack_scalars,
+    unpack_scalars,
+)
 
 # Plain tuples: named ones would take ten times as long to unpickle, which every spawned worker does.
 _Grid = tuple[int, int, int, int]
 _GRID_KEYS = ("n_points", "chunk_points", "shard_points", "n_chunks")
-_Row = tuple[str | None, str | None, tuple[tuple[str, _Grid], ...]]
-"""relpath (None: `<sample_id>.zarr`), digest, and a grid a domain."""
+_Row = tuple[str | None, str | None, tuple[tuple[str, _Grid], ...], PackedScalars]
+"""relpath (None: `<sample_id>.zarr`), digest, a grid a domain, and scalars."""
 
 _MOST_KEPT = 1024
 """Entries kept, of all tables: each takes as long to make as the rest of selecting from it."""
@@ -157,7 +62,11 @@ class SampleTable(MutableMapping[str, SampleEntry]):
             (domain, (grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks))
             for domain, grid in entry.domains.items()
         )
-        self._rows[sample_id] = _spare(sample_id, entry.relpath), entry.digest, grids
+        try:
+            scalars = pack_scalars(check_scalars(entry.scalars))  # as above
+        except ValueError as error:
+            raise ValueError(f"{sample_id}.scalars: {error}") from error
+        self._rows[sample_id] = _spare(sample_id, entry.relpath), entry.digest, grids, scalars
         self.changes += 1
 
     def __delitem__(self, sample_id: str) -> None:
@@ -186,14 +95,18 @@ class SampleTable(MutableMapping[str, SampleEntry]):
     def point_counts(self) -> dict[str, list[int]]:
         """Return the point counts of each domain, one a sample that has it, without making any entry."""
         counts: dict[str, list[int]] = {}
-        for _, _, grids in self._rows.values():
+        for _, _, grids, _ in self._rows.values():
             for domain, grid in grids:
                 counts.setdefault(domain, []).append(grid[0])
         return counts
 
+    def scalars_of(self, sample_id: str) -> dict[str, float]:
+        """Return the scalars of a sample, sorted by name, without making its entry; raises KeyError."""
+        return unpack_scalars(self._rows[sample_id][3])
+
     def shared_relpath(self) -> str | None:
         """Return a path that two samples name, or None: what is read of one is kept under its path."""
-        explicit = [relpath for relpath, _, _ in self._rows.values() if relpath is not None]
+        explicit = [relpath for relpath, _, _, _ in self._rows.values() if relpath is not None]
         seen: set[str] = set()
         for relpath in explicit:
             usual = self._rows.get(relpath.removesuffix(".zarr")) if relpath.endswith(".zarr") else None
@@ -222,11 +135,11 @@ class SampleTable(MutableMapping[str, SampleEntry]):
         for sample_id, entry in value.items():
             if not isinstance(sample_id, str) or not sample_id.isprintable():
                 raise ValueError(f"sample id {sample_id!r} has characters that do not print")
-            if type(entry) is tuple:  # JSON has no tuples: this is what compact_object has checked
-                relpath, digest, grids = entry
-                table._rows[sample_id] = _spare(sample_id, relpath), digest, grids
+            if _is_row(entry):  # JSON has no tuples: this is what compact_object has checked
+                relpath, *others = entry
+                table._rows[sample_id] = _spare(sample_id, relpath), *others
             else:
-                table[sample_id] = entry
+                table[sample_id] = _without_odd_scalars(_plain(entry))
         return table
 
     def _to_plain(self) -> dict[str, Any]:
@@ -236,18 +149,23 @@ class SampleTable(MutableMapping[str, SampleEntry]):
                 "relpath": f"{sample_id}.zarr" if relpath is None else relpath,
                 "domains": {domain: _name_grid(grid) for domain, grid in grids},
                 **({} if digest is None else {"digest": digest}),
+                **({"scalars": unpack_scalars(scalars)} if scalars[0] else {}),
             }
-            for sample_id, (relpath, digest, grids) in sorted(self._rows.items())
+            for sample_id, (relpath, digest, grids, scalars) in sorted(self._rows.items())
         }
 
 
 def compact_object(pairs: list[tuple[str, Any]]) -> Any:
-    """Return a JSON object of a manifest in the form that SampleTable holds, if it is one of a sample's.
+    """Return a JSON object of a manifest in the form that SampleTable holds, if it is a sample's or may be part of one.
 
     To be given to `json.loads` as its object_pairs_hook: the tree of a whole manifest is never in memory, which for
     100,000 samples would be 300 MB. What is not as it should be stays as it is, for the models to say what is wrong.
     Raises ValueError for a key that stands twice: which of the two is meant nobody knows.
     """
+    if pairs and type(pairs[0][1]) is float:
+        packed = pack_floats(pairs)
+        if packed is not None:
+            return packed
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -281,29 +199,62 @@ def _compact_entry(found: dict[str, Any]) -> Any:
         check_path(relpath)
     except (ValueError, AttributeError, TypeError):
         return found
+    scalars = found.get("scalars", NO_SCALARS)
     if (
         isinstance(domains, dict)
-        and all(type(grid) is tuple for grid in domains.values())
+        and all(_is_grid(grid) for grid in domains.values())
         and (digest is None or type(digest) is str)
+        and _are_packed(scalars)
     ):
-        return relpath, digest, tuple(domains.items())
+        return relpath, digest, tuple(domains.items()), scalars
     return found
+
+
+def _is_row(found: object) -> bool:
+    return type(found) is tuple and type(found[0]) is str
+
+
+def _is_grid(found: object) -> bool:
+    return type(found) is tuple and type(found[0]) is int
+
+
+def _are_packed(found: object) -> bool:
+    return type(found) is tuple and type(found[0]) is tuple
+
+
+def _plain(found: Any) -> Any:
+    """Return a JSON object as a dict, also where compact_object has made a grid or scalars of it."""
+    if _is_grid(found):
+        return _name_grid(found)
+    return unpack_scalars(found) if _are_packed(found) else found
+
+
+def _without_odd_scalars(entry: Any) -> Any:
+    """Return an entry, of JSON or of another library's models, without scalars that mean something else there."""
+    mapped = isinstance(entry, Mapping)
+    scalars = entry.get("scalars") if mapped else getattr(entry, "scalars", None)
+    if scalars is None or isinstance(entry, SampleEntry):
+        return entry
+    scalars = _plain(scalars)
+    members = entry if mapped else {name: getattr(entry, name, None) for name in SampleEntry.model_fields}
+    return {**members, "scalars": scalars if are_scalars(scalars) else {}}
 
 
 @lru_cache(_MOST_KEPT)
 def _make_entry(sample_id: str, row: _Row) -> SampleEntry:
-    relpath, digest, grids = row
+    relpath, digest, grids, scalars = row
     return SampleEntry.model_construct(
         relpath=f"{sample_id}.zarr" if relpath is None else relpath,
-        domains=_Grids((domain, DomainSample.model_construct(**_name_grid(grid))) for domain, grid in grids),
+        domains=FixedGrids((domain, DomainSample.model_construct(**_name_grid(grid))) for domain, grid in grids),
         digest=digest,
+        scalars=FixedScalars(unpack_scalars(scalars)),
     )
 
 
 def _validate_entry(sample_id: str, entry: Any) -> SampleEntry:
     if isinstance(entry, dict) and isinstance(entry.get("domains"), dict):
         grids = entry["domains"].items()
-        plain = {name: _name_grid(grid) if type(grid) is tuple else grid for name, grid in grids}
+        plain = {name: _plain(grid) for name, grid in grids}
         entry = {**entry, "domains": plain}
     try:
         return SampleEntry.model_validate(entry, from_attributes=True)

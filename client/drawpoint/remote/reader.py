@@ -10,7 +10,7 @@ from urllib.parse import quote
 from drawpoint.draw.batch import MAX_BODY_BYTES, BatchSelection, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
 from drawpoint.draw.seeds import resolve_seed
-from drawpoint.draw.selection import select_coords, select_sample
+from drawpoint.draw.selection import find_sample, select_coords, select_sample
 from drawpoint.errors import (
     DataDamaged,
     DrawpointError,
@@ -178,6 +178,13 @@ class RemoteReader:
         the source, is in memory at a time. Raises what `drawpoint.iter_parts` raises.
         """
         return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
+
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        """Return the scalars of a sample, sorted by name: the manifest has them, and nothing is asked for.
+
+        A sample without any has an empty dict. Raises SampleNotFound.
+        """
+        return dict(find_sample(self.manifest, sample_id, self.store_id).scalars)
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics that the store ships, of this reader's revision.

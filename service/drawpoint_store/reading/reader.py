@@ -9,6 +9,7 @@ import numpy as np
 from drawpoint.draw.batch import COORDS_PREFIX, check_selection, list_items
 from drawpoint.draw.parts import Part, iter_parts
 from drawpoint.draw.seeds import resolve_seed
+from drawpoint.draw.selection import find_sample
 from drawpoint.errors import DrawpointError, SplitNotFound
 from drawpoint.format.tensors import as_float32_each
 from drawpoint_store.reading.plan import plan_coords, plan_sample
@@ -145,6 +146,13 @@ class ZarrChunkReader(PlanReader):
         the source, is in memory at a time. Raises what `drawpoint.iter_parts` raises.
         """
         return iter_parts(self, sample_id, domain, num_points, fields=fields, seed=seed)
+
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        """Return the scalars of a sample, sorted by name: the manifest has them, and nothing is read.
+
+        A sample without any has an empty dict. Raises SampleNotFound.
+        """
+        return dict(find_sample(self.manifest, sample_id, self.store_root).scalars)
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics that the store ships, with this reader's revision.

@@ -13,7 +13,8 @@ import numpy as np
 from drawpoint.draw.order import SHUFFLE_RULE, shuffle_order
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
-from drawpoint.format.sample_table import MAX_CHUNKS, check_path
+from drawpoint.format.sample_entry import MAX_CHUNKS, check_path
+from drawpoint.format.scalars import check_scalars
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
@@ -96,19 +97,24 @@ class ZarrStoreWriter:
         self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
-    def write_group(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> SampleEntry:
+    def write_group(
+        self, sample_id: str, field_arrays: Mapping[str, ArrayLike], scalars: Mapping[str, Any] | None = None
+    ) -> SampleEntry:
         """Write one sample's group and return its entry, without recording it in the manifest.
 
         `field_arrays` maps canonical fields to arrays of one domain's count: positions (N, 3), vectors (N, dim),
-        scalars (N,) or (N, 1). A domain may be left out as a whole. Safe to call from several threads, for
-        different samples. A sample that the store's saved manifest already lists is written beside the old one.
+        scalars (N,) or (N, 1). A domain may be left out as a whole. `scalars` maps names to one number each, such as
+        `{"U_inf": 20.0}`: the entry alone has them, and its digest does not cover them. Safe to call from several
+        threads, for different samples. A sample that the store's saved manifest already lists is written beside the
+        old one.
 
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
-        fields, counts that disagree, empty domains, NaN and infinities, and finite values that the target dtype cannot
-        hold; nothing has been written then. Warns (UnderflowWarning) where the target dtype turns more than 5 % of a
-        field's values to zero.
+        fields, counts that disagree, empty domains, NaN and infinities, finite values that the target dtype cannot
+        hold, and `scalars` that are no finite real numbers; nothing has been written then. Warns (UnderflowWarning)
+        where the target dtype turns more than 5 % of a field's values to zero.
         """
         check_sample_id(sample_id)
+        numbers = _check_scalars(sample_id, scalars)
         given = self._by_domain(sample_id, field_arrays)
         domains: dict[str, DomainSample] = {}
         contents, underflows = [], {}
@@ -132,11 +138,13 @@ class ZarrStoreWriter:
             if found.matters:
                 reason = found.explain(field, self.manifest.fields[field].dtype)
                 warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
-        return SampleEntry(relpath=relpath, domains=domains, digest=digest)
+        return SampleEntry(relpath=relpath, domains=domains, digest=digest, scalars=numbers)
 
-    def write_sample(self, sample_id: str, field_arrays: Mapping[str, ArrayLike]) -> None:
-        """Write one sample and record it in the manifest (`save_manifest` publishes it)."""
-        self.manifest.samples[sample_id] = self.write_group(sample_id, field_arrays)
+    def write_sample(
+        self, sample_id: str, field_arrays: Mapping[str, ArrayLike], scalars: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write one sample as `write_group` does, and record it in the manifest (`save_manifest` publishes it)."""
+        self.manifest.samples[sample_id] = self.write_group(sample_id, field_arrays, scalars)
 
     def to_init_kwargs(self) -> dict[str, Any]:
         """Return the keyword arguments that build an equal writer, say in a worker process."""
@@ -259,6 +267,13 @@ def check_sample_id(sample_id: str) -> None:
         else:
             return
     raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
+
+
+def _check_scalars(sample_id: str, scalars: Mapping[str, Any] | None) -> dict[str, float]:
+    try:
+        return check_scalars(scalars)
+    except ValueError as error:
+        raise InvalidSample(f"sample {sample_id!r}: {error}.", sample=sample_id) from error
 
 
 def _is_whole(value: object) -> bool:
