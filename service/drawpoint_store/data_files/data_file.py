@@ -19,7 +19,8 @@ class ArrayInfo:
     """An array of a file, known without reading its values.
 
     `n_rows` rows have `components` values each, of NumPy's `dtype`. `active` marks the arrays that VTK shows unless
-    told otherwise: a recipe that names no array takes the active one.
+    told otherwise: a recipe that names no array takes the active one. `shape` is that of an array of more than two
+    dimensions, whose rows are its first one and whose others `read` gives flattened, in C order, as components.
     """
 
     name: str
@@ -28,6 +29,20 @@ class ArrayInfo:
     n_rows: int
     components: int = 1
     active: bool = False
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolyhedronFaces:
+    """The faces of a block's polyhedra, all int64.
+
+    Cell i of the block has the faces `cells[i]` to `cells[i + 1]`, none if it is no polyhedron; face k has the points
+    `connectivity[offsets[k]:offsets[k + 1]]`, in an order that turns all faces of a cell to one side of it.
+    """
+
+    cells: np.ndarray[Any, Any]
+    offsets: np.ndarray[Any, Any]
+    connectivity: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +51,14 @@ class CellBlock:
 
     Cell i of the block has the points `connectivity[offsets[i]:offsets[i + 1]]`, both int64, in VTK's order for its
     type `types[i]` (uint8, https://docs.vtk.org/en/latest/api/python/vtkmodules/vtkmodules.util.vtkConstants.html).
+    `faces` are those of its polyhedra (type 42), whose points are in no order; None without polyhedra.
     """
 
     first: int
     offsets: np.ndarray[Any, Any]
     connectivity: np.ndarray[Any, Any]
     types: np.ndarray[Any, Any]
+    faces: PolyhedronFaces | None = None
 
 
 class DataFile(Protocol):
