@@ -145,6 +145,14 @@ class TestExport:
         assert found.n_points == 4
         assert list(found.point_data) == ["pressure"]
 
+    def test_leaves_out_the_fields_of_a_domain_whose_name_begins_alike(self, pyvista: Any, tmp_path: Path) -> None:
+        surface = {"surface_position": torch.zeros(4, 3), "surface_area": torch.ones(4)}
+        stl = {"surface_stl_position": torch.ones(4, 3), "surface_stl_area": torch.ones(4)}
+        found = pyvista.read(write_vtp(tmp_path / "a.vtp", surface | stl))
+        assert list(found.point_data) == ["area"]
+        found = pyvista.read(write_vtp(tmp_path / "b.vtp", surface | stl, "surface_stl"))
+        assert (list(found.point_data), found.points.max()) == (["area"], 1)
+
     @pytest.mark.usefixtures("pyvista")
     def test_refuses_unknown_domains_suffixes_and_row_counts(self, local: ZarrChunkReader, tmp_path: Path) -> None:
         drawn = local.read_sample("run/0", COUNTS, seed=1)

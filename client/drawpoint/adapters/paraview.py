@@ -19,6 +19,7 @@ def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], 
     """Write the points of one domain of a drawn sample or a Part as VTK PolyData (`.vtp`), and return the path.
 
     Each tensor named `<domain>_<name>`, a field or a prediction with a row a point, becomes point data called `<name>`.
+    What begins with the name of a longer domain that the sample has, such as `surface_stl`, belongs to that one.
     Raises UnknownDomain without positions of `domain`, ValueError for a tensor with another number of rows, and
     ExtraMissing without pyvista.
     """
@@ -26,14 +27,15 @@ def write_vtp(path: str | os.PathLike[str], sample: Mapping[str, torch.Tensor], 
         import pyvista  # noqa: PLC0415  it takes a second to load
 
     suffix = "_position"
-    if f"{domain}{suffix}" not in sample:
-        held = [name.removesuffix(suffix) for name in sample if name.endswith(suffix)]
+    held = [name.removesuffix(suffix) for name in sample if name.endswith(suffix)]
+    if domain not in held:
         raise UnknownDomain.among("positions of domain", domain, held, where="the sample")
     points = sample[f"{domain}{suffix}"]
+    inner = tuple(f"{other}_" for other in held if other.startswith(f"{domain}_"))
     cloud = pyvista.PolyData(points.cpu().numpy())
     for name, tensor in sample.items():
         field = name.removeprefix(f"{domain}_")
-        if field in (name, "position"):
+        if field in (name, "position") or name.startswith(inner):
             continue
         if len(tensor) != len(points):
             raise ValueError(
