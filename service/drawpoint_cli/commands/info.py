@@ -80,7 +80,9 @@ def _domain(name: str, domain: dict[str, Any], n_samples: int) -> Iterator[str]:
         yield f"{name}: {some}{points['min']:,}{spread}, in chunks of {chunks}{more}, {shards} an array"
     for field, array in domain["fields"].items():
         shape = array["dtype"] if array["dim"] == 1 else f"{array['dtype']} x {array['dim']}"
-        yield f"  {field:<28} {shape:<12} {array['bytes_per_point']:>3} bytes a point"
+        said = f", in {array['units']}" if "units" in array else ""
+        said += f": {array['description']}" if "description" in array else ""
+        yield f"  {field:<28} {shape:<12} {array['bytes_per_point']:>3} bytes a point{said}"
     yield f"  {'all fields':<41} {domain['bytes_per_point']:>3} bytes a point"
     draws = domain.get("draws", [])
     for draw in draws:

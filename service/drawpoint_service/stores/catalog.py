@@ -35,11 +35,13 @@ _LEAST_SECONDS = 1.0
 
 
 class FieldSummary(BaseModel):
-    """A field: its domain, components a point, and stored dtype."""
+    """A field: its domain, components a point, stored dtype and, where the store says them, units and description."""
 
     domain: str
     dim: int
     dtype: str
+    units: str | None = None
+    description: str | None = None
 
 
 class DomainSummary(BaseModel):
@@ -104,7 +106,7 @@ class ServedStore:
 
     @cached_property
     def summary_json(self) -> bytes:
-        return self.summary.model_dump_json().encode()
+        return self.summary.model_dump_json(exclude_none=True).encode()
 
     def list_samples(self, limit: int, after: str) -> SamplePage:
         """Return the first `limit` samples whose ids sort behind `after`, which need not exist any more."""
@@ -136,7 +138,7 @@ def summarise(store_id: str, manifest: drawpoint.format.manifest.StoreManifest) 
         for name, layout in manifest.domains.items()
     }
     fields = {
-        array.field: FieldSummary(domain=name, dim=array.dim, dtype=array.dtype)
+        array.field: FieldSummary(domain=name, **array.model_dump(exclude={"array_name", "field"}))
         for name, layout in manifest.domains.items()
         for array in layout.arrays.values()
     }

@@ -70,8 +70,11 @@ def draw_cost(grid: DomainSample, num_points: int) -> dict[str, Any]:
 
 
 def _describe_domain(layout: DomainLayout, grids: list[DomainSample]) -> dict[str, Any]:
-    fields = {
-        field: {"dtype": array.dtype, "dim": array.dim, "bytes_per_point": array.dim * np.dtype(array.dtype).itemsize}
+    fields: dict[str, dict[str, Any]] = {
+        field: {
+            **array.model_dump(exclude={"array_name", "field"}),
+            "bytes_per_point": array.dim * np.dtype(array.dtype).itemsize,
+        }
         for field, array in layout.arrays.items()
     }
     described: dict[str, Any] = {
