@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.sources.filemaps import PRESETS, find_filemap, find_preset, near_fields
 from drawpoint_store.wording import count, printable
-from drawpoint_store.writing.layout import FileMap, filename_to_canonical
+from drawpoint_store.writing.layout import filename_to_canonical
 
 if TYPE_CHECKING:
+    from drawpoint_store.conversion.sources.filemap_file import MappedFields
     from drawpoint_store.conversion.sources.pt_source import PtSource
 
 AUTO = "auto"
 REMEDY = "rename them, or name them in a file for --filemap"
 SHOWN = 20
 """How many unmapped files are named; where there are more, they are likely of another kind."""
+_MISSPELT = 0.9
+"""From here on a name that is near that of a field is taken for a slip of it, and not for another field."""
+_KEY = re.compile(r"([a-z][a-z0-9]*_[a-z0-9_]+)\.pt$")
 
 
 def add_filemap(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +33,8 @@ def add_filemap(parser: argparse.ArgumentParser) -> None:
         type=_filemap,
         default=AUTO,
         help="the file of each field: a preset below, or a TOML or JSON file with lines such as "
-        'surface_pressure = "p.pt" (default: auto, files are named like their field: surface_pressure.pt)',
+        'surface_pressure = "p.pt", and tables such as [fields.volume_temperature] for fields of your own '
+        "(default: auto, files are named like their field: surface_pressure.pt)",
     )
 
 
@@ -38,11 +44,13 @@ def report_unmapped_files(source: PtSource) -> str:
     samples = len(source.sample_folders) + len(folders)
     for name in list(unmapped)[:SHOWN]:
         preset = find_preset(name, source.tree.file_names)
-        near = near_fields(name)
+        near = near_fields(name, source.own)
+        key = None if near_fields(name, source.own, _MISSPELT) else _KEY.match(name)
         if preset is not None:
             hint = f"; --filemap {preset[0]} has it as {preset[1]}"
         else:
             hint = f"; near names: {', '.join(near)}" if near else ""
+            hint += f"; to store it, a file for --filemap has a table [fields.{key[1]}]" if key else ""
         sys.stderr.write(f"left out: {printable(name)}, in {unmapped[name]:,} of {count(samples, 'sample')}{hint}\n")
     for folder in folders[:SHOWN]:
         place = printable(folder or source.location)
@@ -66,7 +74,7 @@ def describe_presets() -> str:
     )
 
 
-def _filemap(text: str) -> FileMap | None:
+def _filemap(text: str) -> MappedFields | None:
     if text == AUTO:
         return None
     try:

@@ -26,7 +26,7 @@ DOCS = REPOSITORY / "docs"
 # What the pages print, besides that they run.
 PRINTED = {
     "client": ["store 'ahmed' has no sample 'slant_52'"],
-    "converting": ["['slant_0', 'slant_25'] {} "],
+    "converting": ["['slant_0', 'slant_25'] {} ", "\nm\n"],
     "http": ["'0/coords/surface_position'", "sample-not-found"],
     "training": ["2 samples, 7168 points, 1 requests, 0.184 MB, about "],
 }

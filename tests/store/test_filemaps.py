@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint_store import FIELD_SPECS, FileMap, build_domain_layouts, filename_to_canonical, present_specs
+from conftest import REPOSITORY
+from drawpoint_store import FIELD_SPECS, FieldSpec, FileMap, build_domain_layouts, filename_to_canonical, present_specs
+from drawpoint_store.conversion.sources.filemap_file import MappedFields, load_filemap
 from drawpoint_store.conversion.sources.filemaps import (
     PRESETS,
     detect_filemap,
     find_filemap,
     fitting_presets,
     is_unmapped_field,
-    load_filemap,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def test_presets_are_found_in_the_spelling_of_their_makers() -> None:
         "DrivAerNet++": "drivaernet",
         "EMMI-Wing": "emmi-wing",
     }.items():
-        assert find_filemap(spelling) is PRESETS[preset]
+        assert find_filemap(spelling).filemap is PRESETS[preset]
     with pytest.raises(ValueError, match=r"neither a preset \(auto, shapenet-car.*nor a file"):
         find_filemap("shapenet-plane")
 
@@ -99,7 +101,7 @@ def test_presets_are_found_in_the_spelling_of_their_makers() -> None:
 def test_toml_and_json_files_name_the_same_fields(tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text('surface_position = "x.pt"\nsurface_pressure = "p.pt"\n')
     (tmp_path / "map.json").write_text(json.dumps({"surface_position": "x.pt", "surface_pressure": "p.pt"}))
-    expected = FileMap(surface_position="x.pt", surface_pressure="p.pt")
+    expected = MappedFields(FileMap(surface_position="x.pt", surface_pressure="p.pt"))
     assert load_filemap(tmp_path / "map.toml") == expected
     assert find_filemap(str(tmp_path / "map.json")) == expected
 
@@ -135,3 +137,84 @@ def test_what_looks_like_a_field_is_told_from_what_tells_of_a_sample() -> None:
     assert not is_unmapped_field("surface_pressure.pt", own)
     assert is_unmapped_field("surface_presure.pt", own)
     assert is_unmapped_field("volume_vorticity.pt", PRESETS["shapenet-car"])
+
+
+TABLES = """
+volume_position = "xyz.pt"
+volume_velocity = "U.pt"
+
+[fields.volume_velocity]
+units = "m/s"
+
+[fields.volume_temperature]
+file = "T.pt"
+units = "K"
+description = "static temperature"
+
+[fields.nut]
+domain = "volume"
+
+[fields.R]
+domain = "volume"
+name = "stress"
+dim = 6
+
+[fields.wheels_position]
+[fields.surface_position_stl]
+"""
+
+
+def test_tables_describe_fields_of_the_users_own_and_say_more_of_those_of_the_file_map(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(TABLES)
+    (tmp_path / "map.json").write_text(json.dumps(tomllib.loads(TABLES)))
+    found = load_filemap(tmp_path / "map.toml")
+    assert found == load_filemap(tmp_path / "map.json")
+    assert found == MappedFields(
+        FileMap(),
+        (
+            FieldSpec("xyz.pt", "volume", "position", 3, "coord"),
+            FieldSpec("U.pt", "volume", "velocity", 3, "value", "m/s"),
+            FieldSpec("surface_position_stl.pt", "surface_stl", "position", 3, "coord"),
+            FieldSpec("T.pt", "volume", "temperature", 1, "value", "K", "static temperature"),
+            FieldSpec("nut.pt", "volume", "nut", 1, "value"),
+            FieldSpec("R.pt", "volume", "stress", 6, "value"),
+            FieldSpec("wheels_position.pt", "wheels", "position", 3, "coord"),
+        ),
+    )
+
+
+def test_the_file_map_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "converting.md").read_text()
+    (tmp_path / "map.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    assert load_filemap(tmp_path / "map.toml").fields == (
+        FieldSpec("xyz.pt", "volume", "position", 3, "coord"),
+        FieldSpec("U.pt", "volume", "velocity", 3, "value", "m/s"),
+        FieldSpec("volume_temperature.pt", "volume", "temperature", 1, "value", "K", "static temperature"),
+        FieldSpec("R.pt", "volume", "stress", 6, "value", "m2/s2"),
+        FieldSpec("wheels_position.pt", "wheels", "position", 3, "coord", "m"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ("[fields.volume_T]\n", "field volume_T .*has the name 'T'"),
+        ("[fields.temperature]\n", "fields.temperature is of no domain; give it one"),
+        ('[fields.volume_t]\nunit = "K"\n', "fields.volume_t.unit: there is no such name; .*some of: file, domain"),
+        ('[fields.volume_t]\ndim = "3"\n', "fields.volume_t.dim: it must be an integer, not '3'"),
+        ("[fields.volume_t]\ndim = 17\n", "volume_t .*has the dim 17"),
+        ("[fields.wheels_torque]\n", "domain 'wheels' needs exactly one coordinate field"),
+        ('[fields.volume_t]\nfile = "p.pt"\n', "volume_position and volume_t both name 'p.pt'"),
+        ('[fields.volume_t]\nfile = "../t.pt"\n', "volume_t must name a file in the sample's directory"),
+        ('[fields.volume_t]\nfile = "t"\n', "the file 't' of volume_t has no suffix"),
+        ('[fields.volume_position]\nfile = "q.pt"\n', "volume_position has two files, 'p.pt' and 'q.pt'"),
+        ('fields = "volume_t"\n', "fields: it must be named values"),
+    ],
+)
+def test_a_table_that_describes_no_field_is_refused_with_the_file_and_the_reason(
+    tmp_path: Path, tables: str, problem: str
+) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text(f'volume_position = "p.pt"\n{tables}')
+    with pytest.raises(ValueError, match=rf"^{path}.*{problem}"):
+        load_filemap(path)

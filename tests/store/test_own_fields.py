@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import torch
+from pydantic import BaseModel
 
-from drawpoint.errors import InvalidManifest
+import drawpoint
+from drawpoint.errors import InvalidManifest, StoreExists
 from drawpoint_service.requests.query import SampleQuery, parameters_of
 from drawpoint_store import (
     ArrayLayout,
     FieldSpec,
     FileMap,
     StoreManifest,
+    ZarrChunkReader,
     ZarrStoreWriter,
     build_domain_layouts,
+    calculate_store_statistics,
 )
+from drawpoint_store.convert import convert
+from drawpoint_store.inspecting.verify import verify_store
+from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.writing.layout import RESERVED_DOMAINS
+from foreign import read_planned
+from live import LiveService
+from small import same
 
 TEMPERATURE = FieldSpec("T", "volume", "temperature", 1, "value", "K", "static")
 STRESS = FieldSpec("volume_stress", "volume", "stress", 6, "value", "m2/s2")
@@ -107,10 +120,6 @@ def test_fields_that_cannot_be_stored_are_refused_by_name(tmp_path: Path, fields
     assert not (tmp_path / "store").exists()
 
 
-def test_no_domain_can_be_called_like_a_parameter_of_a_draw() -> None:
-    assert set(parameters_of(SampleQuery)) <= RESERVED_DOMAINS
-
-
 def test_a_writer_of_own_fields_is_built_again_from_its_arguments(tmp_path: Path) -> None:
     writer = write_own(tmp_path)
     twin = ZarrStoreWriter(**writer.to_init_kwargs())
@@ -139,3 +148,132 @@ def test_units_that_mean_something_else_to_another_writer_are_none_and_those_tha
         ArrayLayout(**layout, units="m\n")
     with pytest.raises(InvalidManifest, match="description must be"):
         ArrayLayout(**layout).description = "x" * 501
+
+
+COUNTS = {"volume": 20, "wheels": 30}
+
+
+def test_own_domains_are_drawn_locally_and_over_http_as_those_of_the_format_are(tmp_path: Path) -> None:
+    write_own(tmp_path / "store")
+    local = ZarrChunkReader(tmp_path / "store")
+    whole = local.read_sample("a")
+    order = drawpoint.source_rows(local.manifest, "a", "wheels")
+    torque = torch.from_numpy(arrays_of()["wheels_torque"])
+    assert torch.equal(whole["wheels_torque"], torque[order].to(torch.float16).float())
+    with LiveService({"own": local}) as service:
+        remote = drawpoint.connect(service.url).store("own")
+        assert same(remote.read_sample("a"), whole)
+        drawn = local.read_sample("a", COUNTS, seed=3)
+        assert {field: tuple(tensor.shape) for field, tensor in drawn.items() if field.startswith("wheels")} == {
+            "wheels_position": (30, 3),
+            "wheels_torque": (30, 16),
+        }
+        assert same(remote.read_sample("a", COUNTS, seed=3), drawn)
+        coords = local.read_coords("a", "wheels", 10, seed=4)
+        assert torch.equal(remote.read_coords("a", "wheels", 10, seed=4), coords)
+        (batch,) = remote.read_batch([{"id": "a", "seed": 3}], COUNTS, coords={"wheels": 10})
+        assert isinstance(batch, dict)
+        assert batch.keys() == {*drawn, "coords/wheels_position"}
+        normalise = {field: stats.to_dict() for field, stats in calculate_store_statistics(local.store_root).items()}
+        items = [drawpoint.SampleDataset(each, num_points=COUNTS, normalise=normalise)[0] for each in (local, remote)]
+        assert same(*items)
+        assert items[0]["volume_stress"].shape == (20, 6)
+        shown = httpx.get(f"{service.url}/stores/own").json()
+        document = httpx.get(f"{service.url}/openapi.json").json()
+    assert shown["domains"]["wheels"]["n_points_total"] == 70
+    assert shown["fields"]["volume_temperature"] == {
+        "domain": "volume", "dim": 1, "dtype": "float16", "units": "K", "description": "static"
+    }  # fmt: skip
+    assert shown["fields"]["wheels_torque"] == {"domain": "wheels", "dim": 16, "dtype": "float16"}
+    draws = [
+        operation for path in document["paths"].values() for operation in path.values() if "draws" in operation["tags"]
+    ]
+    asked = {each["name"] for operation in draws for each in operation["parameters"] if each["in"] == "query"}
+    assert asked > COUNTS.keys()
+    assert asked - COUNTS.keys() | set(parameters_of(SampleQuery)) == RESERVED_DOMAINS
+
+
+def test_statistics_of_own_fields_have_a_number_a_component_and_verify_reads_them(tmp_path: Path) -> None:
+    write_own(tmp_path)
+    found = calculate_store_statistics(tmp_path, fields=["volume_stress", "wheels_torque"])
+    for field, stats in found.items():
+        stored = arrays_of()[field].astype(np.float16).astype(np.float64)
+        np.testing.assert_allclose(stats.mean, stored.mean(axis=0))
+        assert len(stats.mean) == stored.shape[1]
+    assert [check.problems for check in verify_store(tmp_path)] == [()]
+
+
+class TheirArray(BaseModel):
+    array_name: str
+    field: str
+    dtype: str
+    dim: int
+
+
+class TheirDomain(BaseModel):
+    position: str
+    arrays: dict[str, TheirArray]
+
+
+class TheirManifest(BaseModel):
+    domains: dict[str, TheirDomain]
+
+
+def test_a_reader_that_knows_nothing_of_it_opens_the_store(tmp_path: Path) -> None:
+    writer = write_own(tmp_path)
+    theirs = TheirManifest.model_validate(json.loads((tmp_path / "manifest.json").read_bytes()))
+    assert theirs.domains["wheels"].arrays["wheels_torque"].array_name == "wheels/torque"
+    assert theirs.domains.keys() == writer.layouts.keys()
+    plan = plan_sample(StoreManifest.load(tmp_path), "a", COUNTS, seed=1)
+    rows = read_planned(tmp_path, plan)
+    read = ZarrChunkReader(tmp_path).read_sample("a", COUNTS, seed=1)
+    for field, tensor in read.items():
+        np.testing.assert_array_equal(tensor.numpy(), rows[field].astype(np.float32))
+
+
+def write_source(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    names = {"volume_position": "v.pt", "volume_velocity": "u.pt", "volume_temperature": "T.pt"}
+    for field, rows in arrays_of().items():
+        torch.save(torch.from_numpy(rows), folder / names.get(field, f"{field}.pt"))
+    return folder
+
+
+def test_a_conversion_reads_own_fields_from_the_files_that_they_name_in_any_number_of_workers(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        write_source(tmp_path / "runs" / run)
+    writers = [ZarrStoreWriter(tmp_path / f"store_{n}", FILEMAP, "own", chunk_points=16, fields=OWN) for n in (1, 2)]
+    reports = [convert(tmp_path / "runs", writer, workers=n) for n, writer in enumerate(writers, 1)]
+    assert [report.converted for report in reports] == [["a", "b"]] * 2
+    assert reports[0].revision == reports[1].revision
+    assert same(
+        ZarrChunkReader(writers[1].store_root).read_sample("a"),
+        ZarrChunkReader(write_own(tmp_path / "own").store_root).read_sample("a"),
+    )
+
+
+def test_an_append_keeps_the_units_of_the_store_and_refuses_others(tmp_path: Path) -> None:
+    write_source(tmp_path / "runs" / "a")
+    root = tmp_path / "store"
+    convert(tmp_path / "runs", ZarrStoreWriter(root, FILEMAP, "own", chunk_points=16, fields=OWN))
+    write_source(tmp_path / "runs" / "b")
+
+    def append(temperature: FieldSpec, wheels: FieldSpec = WHEELS) -> str | None:
+        writer = ZarrStoreWriter(root, FILEMAP, "own", chunk_points=16, fields=[temperature, STRESS, wheels, TORQUE])
+        return convert(tmp_path / "runs", writer, existing="append").revision
+
+    celsius = FieldSpec("T", "volume", "temperature", 1, "value", "degC")
+    with pytest.raises(StoreExists, match="its volume_temperature has the units 'K', not the units 'degC'"):
+        append(celsius)
+    with pytest.raises(StoreExists, match="its wheels_position has no description, not the description 'hubs'"):
+        append(TEMPERATURE, FieldSpec("wheels_position", "wheels", "position", 3, "coord", "m", "hubs"))
+    other = FieldSpec("T", "volume", "temperature", 3, "value")
+    with pytest.raises(StoreExists, match=r"its volume_temperature is .*float16 x 1.* not .*float16 x 3"):
+        append(other)
+    assert append(FieldSpec("T", "volume", "temperature", 1, "value")) is not None
+    manifest = StoreManifest.load(root)
+    assert list(manifest.samples) == ["a", "b"]
+    assert (manifest.fields["volume_temperature"].units, manifest.fields["volume_temperature"].description) == (
+        "K", "static"
+    )  # fmt: skip
+    assert manifest.fields["wheels_position"].units == "m"

@@ -22,7 +22,7 @@ from drawpoint_cli.arguments import (
     storage,
 )
 from drawpoint_cli.filemap import REMEDY, add_filemap, describe_presets, report_unmapped_files
-from drawpoint_store.conversion.compatibility import writer_settings
+from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import (
     Existing,
     check_locations,
@@ -32,17 +32,21 @@ from drawpoint_store.conversion.convert import (
     load_manifest,
 )
 from drawpoint_store.conversion.sources.file_tree import FileTree
-from drawpoint_store.conversion.sources.filemaps import choose_filemap
+from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable
-from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FIELD_SPECS
+from drawpoint_store.writing.layout import FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drawpoint_store.conversion.convert import ConversionReport
+    from drawpoint_store.reading.manifest import StoreManifest
     from drawpoint_store.storage import Storage
+    from drawpoint_store.writing.layout import FieldSpec
 
 SHOWN = 4
 """How many groups of a replaced revision are named; `drawpoint prune` lists all."""
@@ -155,10 +159,11 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
     tree = FileTree.scan(args.source)
-    source = PtSource(tree, choose_filemap(args.filemap, tree))
-    settings = _writer_settings(args)
+    store = load_manifest(args.store_root) if args.append else None
+    source = PtSource(tree, *choose_fields(args.filemap, tree, held_fields(store) if store else ()))
     try:
-        writer = ZarrStoreWriter(args.store_root, source.filemap, **settings)
+        settings = _writer_settings(args, store, source.specs)
+        writer = ZarrStoreWriter(args.store_root, source.filemap, **settings, fields=source.own)
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
@@ -172,18 +177,21 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
 
 
-def _writer_settings(args: argparse.Namespace) -> dict[str, Any]:
+def _writer_settings(
+    args: argparse.Namespace, store: StoreManifest | None, specs: Sequence[FieldSpec]
+) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "dataset_name": _name_of(args.source),
         "compression_level": DEFAULT_COMPRESSION_LEVEL,
     }
-    store = load_manifest(args.store_root) if args.append else None
     if store is not None:
         settings |= writer_settings(store)
     for name in ("dataset_name", "chunk_points", "shard_points", "values_dtype", "compression_level", "shuffle_seed"):
         if getattr(args, name) is not None:
             settings[name] = getattr(args, name)
-    settings["field_dtypes"] = settings.get("field_dtypes", {}) | dict(args.field_dtype)
+    settings["field_dtypes"] = settings.get("field_dtypes", {}) | {
+        _find_field(name, specs): dtype for name, dtype in args.field_dtype
+    }
     return settings
 
 
@@ -234,15 +242,19 @@ def _name_of(source: str) -> str:
 
 def _field_dtype(text: str) -> tuple[str, str]:
     name, _, dtype = text.partition("=")
-    field = next((spec.canonical for spec in FIELD_SPECS if name in (spec.filemap_attr, spec.canonical)), None)
-    if field is None:
-        known = dict.fromkeys(each for spec in FIELD_SPECS for each in (spec.canonical, spec.filemap_attr))
-        near = difflib.get_close_matches(name, known)
-        hint = f"near names: {', '.join(near)}" if near else f"there is: {', '.join(CANONICAL_TO_SPEC)}"
-        raise argparse.ArgumentTypeError(f"{name!r} is no field; {hint}")
     if dtype not in FIELD_DTYPES:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=D with D one of {', '.join(FIELD_DTYPES)}")
-    return field, dtype
+    return name, dtype
+
+
+def _find_field(name: str, specs: Sequence[FieldSpec]) -> str:
+    """Return the canonical field that `name` or a FileMap attribute stands for; raises ValueError with near names."""
+    fields = {each: spec.canonical for spec in (*FIELD_SPECS, *specs) for each in (spec.canonical, spec.filemap_attr)}
+    if name in fields:
+        return fields[name]
+    near = difflib.get_close_matches(name, fields)
+    hint = f"near names: {', '.join(near)}" if near else f"there is: {', '.join(spec.canonical for spec in specs)}"
+    raise ValueError(f"--field-dtype: {name!r} is no field; {hint}.")
 
 
 def _megabytes(nbytes: int) -> str:

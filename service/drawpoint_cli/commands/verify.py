@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
 from drawpoint_cli.filemap import add_filemap
+from drawpoint_store.conversion.compatibility import held_fields
 from drawpoint_store.conversion.sources.file_tree import FileTree
-from drawpoint_store.conversion.sources.filemaps import choose_filemap
+from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import verify_store
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if args.source is None:
         return _verify(args)
     tree = FileTree.scan(args.source)
-    source = PtSource(tree, choose_filemap(args.filemap, tree))
+    held = held_fields(StoreManifest.load(args.store_root))
+    source = PtSource(tree, *choose_fields(args.filemap, tree, held))
     return max(_verify(args), _compare(args, source))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import StoreExists
+from drawpoint.format.manifest import MAX_TEXTS
 from drawpoint_store.writing.group import COMPRESSORS
+from drawpoint_store.writing.layout import FieldSpec
 
 if TYPE_CHECKING:
-    from drawpoint.format.manifest import StoreManifest
+    from drawpoint.format.manifest import ArrayLayout, StoreManifest
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 
@@ -41,10 +43,34 @@ def writer_settings(manifest: StoreManifest) -> dict[str, Any]:
     return settings
 
 
+def held_fields(manifest: StoreManifest) -> list[FieldSpec]:
+    """Return the fields of a store as specs, each of a file of its own name."""
+    return [
+        FieldSpec(
+            field,
+            domain,
+            field.removeprefix(f"{domain}_"),
+            array.dim,
+            "coord" if field == layout.position else "value",
+            array.units,
+            array.description,
+        )
+        for domain, layout in manifest.domains.items()
+        for field, array in layout.arrays.items()
+    ]
+
+
+def keep_texts(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
+    """Let the writer's manifest say of its fields what a store says that is appended to."""
+    for field, array in writer.manifest.fields.items():
+        array.units, array.description = manifest.fields[field].units, manifest.fields[field].description
+
+
 def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> None:
     """Raise StoreExists, naming the difference, unless the writer writes as the store was written.
 
-    The compressor may be another: the metadata of each array names its own.
+    The compressor may be another: the metadata of each array names its own. A writer that says no units or description
+    of a field leaves those of the store.
     """
     differences = [
         f"its {name} is {getattr(manifest, name)!r}, not {getattr(writer.manifest, name)!r}"
@@ -56,13 +82,19 @@ def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> Non
     there, here = manifest.fields, writer.manifest.fields
     absent, surplus = sorted(there.keys() - here.keys()), sorted(here.keys() - there.keys())
     if absent:
-        differences.append(f"it has {', '.join(absent)}, which the FileMap does not have")
+        differences.append(f"it has {', '.join(absent)}, which the FileMap and the fields beside it do not have")
     if surplus:
-        differences.append(f"it has no {', '.join(surplus)}, which the FileMap has")
+        differences.append(f"it has no {', '.join(surplus)}, which the FileMap or a field beside it has")
     differences += [
-        f"its {field} is {array.dtype} in {array.array_name}, not {here[field].dtype} in {here[field].array_name}"
+        f"its {field} is {_name_bytes(array)}, not {_name_bytes(here[field])}"
         for field, array in there.items()
-        if field in here and array != here[field]
+        if field in here and _name_bytes(array) != _name_bytes(here[field])
+    ]
+    differences += [
+        f"its {field} has {_quote(there[field], name)}, not {_quote(array, name)}"
+        for field, array in here.items()
+        for name in MAX_TEXTS
+        if field in there and getattr(array, name) not in (None, getattr(there[field], name))
     ]
     differences += _grid_differences(manifest, writer)
     if differences:
@@ -71,6 +103,15 @@ def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> Non
             "convert with its settings, or replace it with --overwrite.",
             store=writer.store_root,
         )
+
+
+def _name_bytes(array: ArrayLayout) -> str:
+    return f"{array.dtype} x {array.dim} in {array.array_name}"
+
+
+def _quote(array: ArrayLayout, name: str) -> str:
+    text = getattr(array, name)
+    return f"no {name}" if text is None else f"the {name} {text!r}"
 
 
 def _grid_differences(manifest: StoreManifest, writer: ZarrStoreWriter) -> list[str]:

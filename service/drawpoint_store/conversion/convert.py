@@ -20,7 +20,7 @@ from tqdm import tqdm
 import drawpoint
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
-from drawpoint_store.conversion.compatibility import check_compatibility
+from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
@@ -108,7 +108,7 @@ def convert(
     check_target(storage, existing)
     check_workers(workers, location, root)
     if isinstance(source, str | os.PathLike):
-        source = PtSource.scan(source, writer.filemap)
+        source = PtSource.scan(source, writer.filemap, writer.fields)
     sample_ids, broken = source.sample_ids, source.broken
     tasks = _tasks(source, sample_ids, writer)
     journal = Journal(storage)
@@ -128,6 +128,7 @@ def convert(
         writer.manifest.shuffle = SHUFFLE_RULE
         if old is not None and existing == "append":
             check_compatibility(old, writer)
+            keep_texts(old, writer)
             writer.manifest.samples.update(old.samples)
             writer.manifest.shuffle = common_rule(old)
         # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.

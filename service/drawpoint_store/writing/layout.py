@@ -80,13 +80,21 @@ _RENAMED = {
 }
 
 
-def _field_spec(attribute: str) -> FieldSpec:
-    domain, name = _RENAMED.get(attribute) or tuple(attribute.split("_", 1))
-    return FieldSpec(attribute, domain, name, _DIMS[name], "coord" if name == "position" else "value")
+def named_spec(key: str, domain: str | None = None) -> FieldSpec:
+    """Return the field that `key` says: of `domain`, or of what stands before the first `_`, called what is left of it.
+
+    Names that the format knows have its dim, others 1.
+    """
+    if domain is None and key in _RENAMED:
+        domain, name = _RENAMED[key]
+    else:
+        domain = domain or key.partition("_")[0]
+        name = key.removeprefix(f"{domain}_")
+    return FieldSpec(key, domain, name, _DIMS.get(name, 1), "coord" if name == "position" else "value")
 
 
 FIELD_SPECS: list[FieldSpec] = [
-    _field_spec(attribute) for attribute in FileMap.model_fields if attribute != "design_parameters"
+    named_spec(attribute) for attribute in FileMap.model_fields if attribute != "design_parameters"
 ]
 """All fields that can be stored, in FileMap order."""
 
@@ -107,9 +115,15 @@ def present_specs(filemap: FileMap) -> list[FieldSpec]:
     return [spec for spec in FIELD_SPECS if getattr(filemap, spec.filemap_attr) is not None]
 
 
-def filename_to_canonical(filemap: FileMap) -> dict[str, str]:
-    """Return the canonical field of each file that `filemap` names."""
-    return {getattr(filemap, spec.filemap_attr): spec.canonical for spec in present_specs(filemap)}
+def filename_to_canonical(filemap: FileMap, *, fields: Iterable[FieldSpec] = ()) -> dict[str, str]:
+    """Return the canonical field of each file that `filemap` names, and of the files of `fields` of your own."""
+    own = {file_name(spec): spec.canonical for spec in fields}
+    return {getattr(filemap, spec.filemap_attr): spec.canonical for spec in present_specs(filemap)} | own
+
+
+def file_name(spec: FieldSpec) -> str:
+    """Return the file that a field of your own lies in: `T.pt` for the attribute `T.pt` or `T`."""
+    return spec.filemap_attr if "." in spec.filemap_attr else f"{spec.filemap_attr}.pt"
 
 
 def build_domain_layouts(

@@ -9,24 +9,26 @@ DrivAerNet++) and `emmi_wing/dataset.py`, whose preprocessing writes one .pt fil
 from __future__ import annotations
 
 import difflib
-import json
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from drawpoint.errors import InvalidSample
-from drawpoint.format.invalid_values import explain
+from drawpoint_store.conversion.sources.filemap_file import MappedFields, load_filemap
 from drawpoint_store.storage.locations import local_path
 from drawpoint_store.wording import printable
-from drawpoint_store.writing.layout import FIELD_SPECS, FileMap, filename_to_canonical, present_specs
+from drawpoint_store.writing.layout import (
+    CANONICAL_TO_SPEC,
+    FIELD_SPECS,
+    FileMap,
+    file_name,
+    filename_to_canonical,
+    present_specs,
+)
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from drawpoint_store.conversion.sources.file_tree import FileTree
+    from drawpoint_store.writing.layout import FieldSpec
 
 AUTO = FileMap(**{spec.filemap_attr: f"{spec.filemap_attr}.pt" for spec in FIELD_SPECS})
 """Every field in a file of its own name, such as `surface_pressure.pt`."""
@@ -94,63 +96,39 @@ PRESETS: dict[str, FileMap] = {
 """FileMaps of public data sets by name; `volume_pressure` of AhmedML and DrivAerML is total pressure coefficient."""
 
 
-def find_filemap(name: str) -> FileMap:
-    """Return the preset of that name, in any spelling (`DrivAerNet++`), or else the FileMap in the file `name`.
+def find_filemap(name: str) -> MappedFields:
+    """Return the preset of that name, in any spelling (`DrivAerNet++`), or else the file map in the file `name`.
 
-    Raises ValueError if it is neither, or if the file holds no FileMap.
+    Raises ValueError if it is neither, or if the file holds no file map.
     """
     for preset, filemap in PRESETS.items():
         if _letters(preset) == _letters(name):
-            return filemap
+            return MappedFields(filemap)
     path = local_path(name)
     if not path.is_file():
         raise ValueError(f"{name!r} is neither a preset (auto, {', '.join(PRESETS)}) nor a file.")
     return load_filemap(path)
 
 
-def load_filemap(path: str | os.PathLike[str]) -> FileMap:
-    """Read a FileMap from a TOML or JSON file: FileMap attributes, each with a file name.
+def choose_fields(named: MappedFields | None, tree: FileTree, held: Iterable[FieldSpec] = ()) -> MappedFields:
+    """Return the fields of a file map as it fits a tree, or for None those that files are named like.
 
-    Raises ValueError for anything else, naming the attributes there are.
-    """
-    text, is_toml = Path(path).read_bytes(), Path(path).suffix.lower() == ".toml"
-    try:
-        filemap = FileMap.model_validate(tomllib.loads(text.decode()) if is_toml else json.loads(text))
-    except ValidationError as error:
-        attributes = ", ".join(FileMap.model_fields)
-        raise ValueError(
-            f"{path} is no FileMap: {explain(error)}; it gives a file name to some of: {attributes}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is neither TOML nor JSON: {error}.") from error
-    names = {spec.filemap_attr: getattr(filemap, spec.filemap_attr) for spec in FIELD_SPECS}
-    given = {attribute: name for attribute, name in names.items() if name is not None}
-    for attribute, name in given.items():
-        if not name or "/" in name:
-            raise ValueError(f"{path}: {attribute} must name a file in the sample's directory, not {name!r}.")
-        twin = next(other for other, same in given.items() if same == name)
-        if twin != attribute:
-            raise ValueError(f"{path}: {twin} and {attribute} both name {name!r}; give each field its own file.")
-    return filemap
-
-
-def choose_filemap(filemap: FileMap | None, tree: FileTree) -> FileMap:
-    """Return `filemap` as it fits a tree, or for None the FileMap of the files that are named like fields.
-
-    DrivAerStar's distances are computed on request: its preset drops them where no sample has them. Raises
-    InvalidSample for None where no file, or no position of a domain, is named like a field.
+    Those are the FileMap's, and besides those that a store holds already, `held`. DrivAerStar's distances are computed
+    on request: its preset drops them where no sample has them. Raises InvalidSample for None where no file, or no
+    position of a domain, is named like a field.
     """
     names = tree.file_names
-    if filemap is not None:
+    if named is not None:
         has_distances = PRESETS["drivaerstar"].volume_distance_to_surface in names
-        return filemap if has_distances else _without_distances(filemap)
+        return named if has_distances else MappedFields(_without_distances(named.filemap), named.fields)
+    own = tuple(spec for spec in held if spec.canonical not in CANONICAL_TO_SPEC)
     found = detect_filemap(names)
-    fields = {spec.canonical for spec in present_specs(found)}
+    fields = {spec.canonical for spec in (*present_specs(found), *own)}
     domains = {spec.domain for spec in present_specs(found)}
     positions = (spec.canonical for spec in FIELD_SPECS if spec.kind == "coord" and spec.domain in domains)
     missing = next((position for position in positions if position not in fields), None)
     if fields and missing is None:
-        return found
+        return MappedFields(found, own)
     presets = fitting_presets(names)
     near = difflib.get_close_matches(f"{missing}.pt", names, 1, 0.85) if missing else []
     if presets:
@@ -174,25 +152,30 @@ def fitting_presets(file_names: Collection[str]) -> list[str]:
     return [preset for preset, filemap in PRESETS.items() if filename_to_canonical(filemap).keys() <= set(file_names)]
 
 
-def is_unmapped_field(name: str, filemap: FileMap) -> bool:
-    """Tell whether the file `name` in a sample's directory looks like a field that `filemap` does not name.
+def is_unmapped_field(name: str, filemap: FileMap, fields: Collection[FieldSpec] = ()) -> bool:
+    """Tell whether the file `name` in a sample's directory looks like a field that no file map names.
 
     A file that is named like a field and that a FileMap of the user's own leaves out is left out on purpose.
     """
     stem, _, suffix = name.rpartition(".")
     if name.startswith(".") or suffix.lower() not in _SUFFIXES or name in filemap.model_dump().values():
         return False
+    if name in map(file_name, fields):
+        return False
     is_preset = any(filemap in (preset, _without_distances(preset)) for preset in PRESETS.values())
     if not is_preset and name in AUTO.model_dump().values():
         return False
     words = stem.lower().split("_")
-    return _METADATA.isdisjoint(words) and (len(words) > 1 or bool(near_fields(name)))
+    return _METADATA.isdisjoint(words) and (len(words) > 1 or bool(near_fields(name, fields)))
 
 
-def near_fields(name: str) -> list[str]:
-    """Return the fields, by FileMap attribute, whose names are near that of a file."""
-    attributes = [spec.filemap_attr for spec in FIELD_SPECS]
-    return difflib.get_close_matches(name.rpartition(".")[0].lower(), attributes)
+def near_fields(name: str, fields: Collection[FieldSpec] = (), cutoff: float = 0.6) -> list[str]:
+    """Return the fields, by FileMap attribute, and of `fields` the names, that are near that of a file.
+
+    `cutoff` is that of `difflib`: 1 is for equal names.
+    """
+    attributes = dict.fromkeys([spec.filemap_attr for spec in FIELD_SPECS] + [spec.canonical for spec in fields])
+    return difflib.get_close_matches(name.rpartition(".")[0].lower(), attributes, cutoff=cutoff)
 
 
 def find_preset(name: str, file_names: Collection[str]) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ import pickle
 import posixpath
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,7 @@ from drawpoint_store.writing.layout import FieldSpec, FileMap, filename_to_canon
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy as np
@@ -35,21 +36,26 @@ PREPROCESSED = "preprocessed/"
 
 @dataclass(frozen=True)
 class PtSource:
-    """The samples of a file tree: the folders that hold the files that `filemap` names; a `Source`.
+    """The samples of a file tree: the folders that hold the files of fields; a `Source`.
 
-    Raises ExtraMissing, with the remedy, where there is no torch to read the files with.
+    These are the fields that `filemap` names a file for, and `fields` of your own. Raises ValueError for two fields in
+    one file, and ExtraMissing, with the remedy, where there is no torch to read the files with.
     """
 
     tree: FileTree
     filemap: FileMap
+    own: tuple[FieldSpec, ...] = ()
 
     def __post_init__(self) -> None:
         require_torch()
+        if len(self._fields) < len(self.specs):
+            lost = next(spec.canonical for spec in self.specs if spec.canonical not in self._fields.values())
+            raise ValueError(f"{lost} lies in the file of another field; give each its own (filemap_attr).")
 
     @classmethod
-    def scan(cls, location: str | os.PathLike[str], filemap: FileMap) -> Self:
+    def scan(cls, location: str | os.PathLike[str], filemap: FileMap, fields: Iterable[FieldSpec] = ()) -> Self:
         """List the files below `location`; raises what FileTree.scan raises."""
-        return cls(FileTree.scan(location), filemap)
+        return cls(FileTree.scan(location), filemap, tuple(fields))
 
     @property
     def location(self) -> str:
@@ -81,7 +87,7 @@ class PtSource:
     def unmapped_files(self) -> dict[str, int]:
         folders = [folder for folders in self.sample_folders.values() for folder in folders]
         counts = Counter(name for folder in (*folders, *self.unmapped_folders) for name in self.tree.folders[folder])
-        return {name: counts[name] for name in sorted(counts) if is_unmapped_field(name, self.filemap)}
+        return {name: counts[name] for name in sorted(counts) if is_unmapped_field(name, self.filemap, self.own)}
 
     @cached_property
     def unmapped_folders(self) -> list[str]:
@@ -89,7 +95,8 @@ class PtSource:
 
         One such file alone may be anything that lies beside samples.
         """
-        near = {name for name in self.tree.file_names if is_unmapped_field(name, self.filemap) and near_fields(name)}
+        unmapped = (name for name in self.tree.file_names if is_unmapped_field(name, self.filemap, self.own))
+        near = {name for name in unmapped if near_fields(name, self.own)}
         return sorted(
             folder
             for folder, files in self.tree.folders.items()
@@ -98,11 +105,11 @@ class PtSource:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"filemap": self.filemap.model_dump()}
+        return {"filemap": self.filemap.model_dump(), "fields": [asdict(spec) for spec in self.own]}
 
     @property
     def specs(self) -> list[FieldSpec]:
-        return present_specs(self.filemap)
+        return [*present_specs(self.filemap), *self.own]
 
     def files(self, sample_id: str) -> list[SourceFile]:
         return list(self._field_files(sample_id).values())
@@ -125,7 +132,7 @@ class PtSource:
     @cached_property
     def _fields(self) -> dict[str, str]:
         """The field of each file name."""
-        return filename_to_canonical(self.filemap)
+        return filename_to_canonical(self.filemap, fields=self.own)
 
     @cached_property
     def sample_folders(self) -> dict[str, list[str]]:

@@ -1,0 +1,124 @@
+"""A file map in a file: the file of each field, and tables that say more of fields, in TOML or JSON."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from drawpoint.format.invalid_values import explain
+from drawpoint_store.writing.layout import (
+    FIELD_SPECS,
+    FieldSpec,
+    FileMap,
+    check_specs,
+    file_name,
+    named_spec,
+    present_specs,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+
+class MappedFields(NamedTuple):
+    """The fields that the samples of a source have: those that a FileMap names a file for, and others."""
+
+    filemap: FileMap
+    fields: tuple[FieldSpec, ...] = ()
+
+
+class FieldTable(BaseModel):
+    """What a table `[fields.<key>]` says of one field; what it leaves out, the key says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str | None = None
+    domain: str | None = None
+    name: str | None = None
+    dim: int | None = Field(None, strict=True)
+    kind: Literal["coord", "value"] | None = None
+    units: str | None = None
+    description: str | None = None
+
+    def spec(self, key: str) -> FieldSpec:
+        """Return the field that the table describes; raises ValueError where nothing says its domain."""
+        if self.domain is None and "_" not in key:
+            raise ValueError(f"fields.{key} is of no domain; give it one, or call it <domain>_{key}")
+        said = named_spec(key, self.domain)
+        if self.name is not None:
+            said = named_spec(f"{said.domain}_{self.name}", said.domain)
+        given = self.model_dump(exclude={"file", "domain", "name"}, exclude_none=True)
+        return replace(said, filemap_attr=key, **given)
+
+
+class _Document(FileMap):
+    fields: dict[str, FieldTable] = Field(default_factory=dict)
+
+
+def load_filemap(path: str | os.PathLike[str]) -> MappedFields:
+    """Read a file map from a TOML or JSON file: FileMap attributes, each with a file name, and tables of `fields`.
+
+    A table describes a field that the FileMap has no attribute for, or says more of one that it has. Raises ValueError
+    for anything else, naming what there is, and for fields that no store can hold.
+    """
+    text, is_toml = Path(path).read_bytes(), Path(path).suffix.lower() == ".toml"
+    try:
+        document = _Document.model_validate(tomllib.loads(text.decode()) if is_toml else json.loads(text))
+    except ValidationError as error:
+        allowed = (
+            f"it gives a file name to some of: {', '.join(FileMap.model_fields)}; others have tables [fields.NAME]"
+        )
+        if error.errors()[0]["loc"][:1] == ("fields",):
+            allowed = f"a table of a field gives some of: {', '.join(FieldTable.model_fields)}"
+        raise ValueError(f"{path} is no FileMap: {explain(error)}; {allowed}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is neither TOML nor JSON: {error}.") from error
+    filemap = FileMap(**document.model_dump(exclude={"fields"}))
+    files = {spec.canonical: getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
+    try:
+        if not document.fields:
+            _check_files({spec.filemap_attr: files[spec.canonical] for spec in present_specs(filemap)})
+            return MappedFields(filemap)
+        specs = _described(filemap, files, document.fields)
+        check_specs(specs)
+        _check_files({spec.canonical: file_name(spec) for spec in specs})
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).rstrip('.')}.") from error
+    return MappedFields(FileMap(design_parameters=filemap.design_parameters), tuple(specs))
+
+
+def _described(filemap: FileMap, files: Mapping[str, str], tables: Mapping[str, FieldTable]) -> list[FieldSpec]:
+    """Return all fields as specs that name their file, those that the format knows first, in its order."""
+    specs = []
+    for key, table in tables.items():
+        spec = table.spec(key)
+        if table.file is not None and spec.canonical in files:
+            raise ValueError(
+                f"{spec.canonical} has two files, {files[spec.canonical]!r} and {table.file!r}; give it one"
+            )
+        file = files.get(spec.canonical, f"{key}.pt") if table.file is None else table.file
+        specs.append(replace(spec, filemap_attr=file))
+    tabled = {spec.canonical for spec in specs}
+    plain = [spec for spec in present_specs(filemap) if spec.canonical not in tabled]
+    specs += [replace(spec, filemap_attr=files[spec.canonical]) for spec in plain]
+    for spec in specs:
+        if "." not in spec.filemap_attr:
+            raise ValueError(f"the file {spec.filemap_attr!r} of {spec.canonical} has no suffix, such as .pt")
+    places = {spec.canonical: place for place, spec in enumerate(FIELD_SPECS)}
+    return sorted(specs, key=lambda spec: places.get(spec.canonical, len(places)))
+
+
+def _check_files(files: Mapping[str, str]) -> None:
+    """Raise ValueError unless each field has a file of its own in the directory of a sample."""
+    for field, name in files.items():
+        if not name or "/" in name:
+            raise ValueError(f"{field} must name a file in the sample's directory, not {name!r}")
+        twin = next(other for other, same in files.items() if same == name)
+        if twin != field:
+            raise ValueError(f"{twin} and {field} both name {name!r}; give each field its own file")
