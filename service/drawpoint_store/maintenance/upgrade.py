@@ -7,15 +7,13 @@ readers of the old one expect no digest that a group lacks.
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from drawpoint.draw.order import common_rule
-from drawpoint.errors import DataDamaged, MetadataDamaged, RevisionChanged, StoreNotFound
+from drawpoint.errors import DataDamaged
 from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.inspecting.verify import (
     METADATA_NAME,
@@ -24,6 +22,7 @@ from drawpoint_store.inspecting.verify import (
     load_node,
     values_replaced,
 )
+from drawpoint_store.maintenance.publication import Publication, begin_publication
 from drawpoint_store.reading.digests import (
     ABSENT_CHUNK_CRC,
     CRC_BYTES,
@@ -35,14 +34,10 @@ from drawpoint_store.reading.digests import (
     table_digest,
     values_digest,
 )
-from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.reading.reader import ZarrChunkReader
-from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics
-from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.byte_sources import Span, run_sync
 from drawpoint_store.writing.group import to_json
-from drawpoint_store.writing.lock import lock_store
 
 if TYPE_CHECKING:
     import os
@@ -82,17 +77,8 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
     another process published meanwhile, StoreUnreadable where the storage does not answer or refuses a write, and
     ValueError for `max_workers` below 1.
     """
-    storage = open_storage(store_root)
-    StoreManifest.load(storage)  # before a lock is put where there is no store
-    with lock_store(storage):
-        stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before it is read
-        published = storage.read_json(StoreManifest.MANIFEST_NAME)
-        if published is None:
-            raise StoreNotFound(
-                f"the manifest of the store at {storage} is gone; put it back from a copy.", store=storage.root
-            )
-        origin = storage.join(StoreManifest.MANIFEST_NAME)
-        store = ZarrChunkReader(storage, StoreManifest.from_json(published, origin=origin))
+    with begin_publication(store_root) as publication:
+        store = ZarrChunkReader(publication.storage, publication.manifest)
         report = UpgradeReport(store.manifest.revision)
         digests: dict[str, str] = {}
         ids = sorted(store.manifest.samples)
@@ -107,7 +93,7 @@ def upgrade_store(store_root: str | os.PathLike[str], *, max_workers: int = 1, p
             else:
                 digests[sample_id] = _write_digests(store, sample_id, found)
                 report.upgraded.append(sample_id)
-        report.revision = _publish(store, published, stamp, digests)
+        report.revision = _publish(publication, digests)
     return report
 
 
@@ -194,39 +180,20 @@ def _write_digests(store: ZarrChunkReader, sample_id: str, found: dict[str, _Sca
     return stored.digest
 
 
-def _publish(store: ZarrChunkReader, published: bytes, stamp: str | None, digests: dict[str, str]) -> str:
-    """Put digests that are not there into the manifest that was `published` at `stamp`, and return its revision."""
-    storage, before = store.storage, store.manifest.revision
-    document = json.loads(published)  # not a model of it, which would drop the keys of other programs
+def _publish(publication: Publication, digests: dict[str, str]) -> str:
+    """Put digests that are not there into the manifest, and return its revision."""
+    manifest, document = publication.manifest, publication.read_document()
     entries = document["samples"]
     if all(entries[sample_id].get("digest") == digest for sample_id, digest in digests.items()):
-        return before
-    rule = common_rule(store.manifest)
-    if rule != store.manifest.shuffle:  # the digests of version 0.1, which are replaced, have told it so far
+        return manifest.revision
+    rule = common_rule(manifest)
+    if rule != manifest.shuffle:  # the digests of version 0.1, which are replaced, have told it so far
         items = [*document.items()]
         behind = [*document].index("shuffle_seed") + 1  # where the writer puts it
         document = dict([*items[:behind], ("shuffle", rule), *items[behind:]])
     for sample_id, digest in digests.items():
         entries[sample_id]["digest"] = digest
-    data = _dump(document)
-    revision = StoreManifest.from_json(data).revision
-    changed = RevisionChanged(
-        f"another process published to {storage} meanwhile; run the same command again to go on.", store=storage.root
-    )
-    if storage.stamp(StoreManifest.MANIFEST_NAME) != stamp:
-        raise changed
-    # The statistics first: after a kill in between, the repeated command finds the manifest as it was.
-    with contextlib.suppress(MetadataDamaged):
-        statistics = read_statistics(storage)
-        if statistics is not None and statistics["revision"] == before:
-            storage.write(STATISTICS_NAME, _dump({**statistics, "revision": revision}))
-    if not storage.replace(StoreManifest.MANIFEST_NAME, data, stamp):
-        raise changed
-    return revision
-
-
-def _dump(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    return publication.publish(document)
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, Any]:
