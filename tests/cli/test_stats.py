@@ -100,6 +100,53 @@ def test_an_invalid_selection_is_one_sentence(
     assert not (root / "statistics.json").exists()
 
 
+@pytest.fixture
+def moving(tmp_path: Path) -> Path:
+    """Two samples of one pressure coefficient at 20 and 30 m/s."""
+    root, coefficient = tmp_path / "moving", np.linspace(-3, 1, 50)
+    writer = ZarrStoreWriter(root, FileMap(surface_position="p", surface_pressure="q"), "made", values_dtype="float32")
+    for speed in (20.0, 30.0):
+        arrays = {"surface_position": np.ones((50, 3)), "surface_pressure": coefficient * speed**2 / 2}
+        writer.write_sample(f"run_{speed:.0f}", arrays, scalars={"U_inf": speed})
+    writer.save_manifest()
+    return root
+
+
+def test_a_scaled_field_is_measured_divided_and_says_by_what(moving: Path, command: Command) -> None:
+    ended = command("stats", moving, "--scale", "surface_pressure=0.5*U_inf**2", "--workers", "2")
+    assert (ended.status, ended.err) == (0, "")
+    assert "surface_pressure / (0.5*U_inf**2)     100" in ended.out
+    pressure = written(moving)["fields"]["surface_pressure"]
+    assert pressure["scale"] == "0.5*U_inf**2"
+    assert [pressure[name][0] for name in ("mean", "min", "max")] == pytest.approx([-1, -3, 1], abs=1e-6)
+    assert "scale" not in written(moving)["fields"]["surface_position"]
+    (moving / "manifest.json").write_text((moving / "manifest.json").read_text() + "\n")
+    renewal = f"`drawpoint stats {moving} --scale 'surface_pressure=0.5*U_inf**2'` writes them again"
+    assert renewal in command("info", moving).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["--scale", "surface_pressure=U_in"], 1, "sample 'run_20' has no scalar 'U_in'; near names: U_inf."),
+        (["--scale", "surface_presure=U_inf"], 1, "near names: surface_pressure"),
+        (["--scale", "surface_pressure=U_inf-20"], 1, "is 0 for sample 'run_20' (U_inf = 20)"),
+        (["--scale", "surface_pressure"], 2, "'surface_pressure' is not FIELD=EXPRESSION"),
+        (["--scale", "surface_pressure=U_inf^2"], 2, "numbers, names of scalars, + - * / ** and parentheses"),
+        (["--scale", "surface_pressure=1", "--scale", "surface_pressure=2"], 2, "names a field twice"),
+        (["--scale", "surface_pressure=U_inf", "--format", "noether"], 2, "normalisers do not divide by a scale"),
+    ],
+)
+def test_an_invalid_scale_is_one_sentence(
+    moving: Path, command: Command, arguments: list[str], status: int, sentence: str
+) -> None:
+    ended = command("stats", moving, *arguments)
+    assert (ended.status, ended.out) == (status, "")
+    assert sentence in ended.err
+    assert ended.err.count("\n") == (1 if status == 1 else 2)
+    assert not (moving / "statistics.json").exists()
+
+
 def test_torch_is_not_needed(root: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; from drawpoint_cli.__main__ import main; "

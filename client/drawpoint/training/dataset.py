@@ -123,7 +123,7 @@ class SampleDataset(Dataset[Any]):
         self.normaliser = _make_normaliser(reader, normalise)
         if self.normaliser is not None:
             geometry = [] if num_geometry_points is None else [GEOMETRY_POSITION]
-            self.normaliser.check(reader.manifest, [*drawn, *geometry], store_of(reader))
+            self.normaliser.check(reader.manifest, [*drawn, *geometry], self.sample_ids, store_of(reader))
         self.shared_epoch = SharedEpoch(len(self.sample_ids), warn_repeats=mode != "fixed")
 
     def __repr__(self) -> str:
@@ -168,7 +168,10 @@ class SampleDataset(Dataset[Any]):
             raise found
         if self.augment is not None:
             found = self.augment(found, seed=self._independent_seed(self.sample_ids[index]))
-        item: dict[str, Any] = dict(found) if self.normaliser is None else {**self.normaliser.normalise(found)}
+        item: dict[str, Any] = dict(found)
+        if self.normaliser is not None:
+            scalars = self.reader.manifest.samples.scalars_of(self.sample_ids[index])
+            item = {**self.normaliser.normalise(found, scalars)}
         if self.with_sample_id:
             item["sample_id"] = self.sample_ids[index]
         return item if self.transform is None else self.transform(item)

@@ -34,7 +34,7 @@ from drawpoint_store.conversion.convert import (
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
-from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable
 from drawpoint_store.writing.layout import FIELD_SPECS
@@ -224,7 +224,7 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
             f"{writer.store_root} removes them later: {first_few(report.replaced, SHOWN)}\n"
         )
     if _has_stale_statistics(writer.storage, report.revision):
-        sys.stdout.write(f"its statistics are of another revision; renew them: drawpoint stats {writer.store_root}\n")
+        sys.stdout.write(f"its statistics are of another revision; renew them: {renewal_command(writer.storage)}\n")
 
 
 def _has_stale_statistics(storage: Storage, revision: str) -> bool:

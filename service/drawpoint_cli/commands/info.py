@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
 from drawpoint_store.inspecting.summary import describe_store
+from drawpoint_store.reading.statistics_file import renewal_command
 from drawpoint_store.wording import count
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _split(name: str, split: dict[str, int]) -> str:
 
 def _statistics(store: dict[str, Any]) -> str:
     found = store["statistics"]
-    command = f"`drawpoint stats {store['store_root']}`"
+    command = f"`{renewal_command(store['store_root'])}`"
     if found["state"] == "none":
         return f"none; {command} writes them"
     if found["state"] == "damaged":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import TYPE_CHECKING, get_args
 
-from drawpoint.errors import DrawpointError
+from drawpoint.errors import DrawpointError, InvalidParameter
+from drawpoint.format.scale import Scale
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, integer, location
 from drawpoint_store.inspecting.statistics import (
     COLUMNS,
@@ -24,7 +26,6 @@ from drawpoint_store.storage.locations import split_path
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from drawpoint_store.inspecting.running_stats import RunningStats
@@ -41,12 +42,16 @@ deviation and variance (unbiased), minimum, maximum, and mean and deviation of s
 They are written to STORE_ROOT/{STATISTICS_NAME}, bound to the store's revision, and `drawpoint serve` serves them.
 Those of --limit and --split-file, which are neither of the store nor of a split of its own, go to --output alone, and
 so does --format noether, by default to stdout.
+
+With --scale, a field is measured after a division by an expression in the scalars of each sample, such as the dynamic
+pressure of its inflow. The file names the expression, and a Normaliser of these statistics divides by it too.
 """
 _EPILOG = """\
 examples:
   drawpoint stats stores/cars
   drawpoint stats s3://bucket/cars --split train
   drawpoint stats stores/cars --fields surface_pressure,volume_velocity --output -
+  drawpoint stats stores/cars --scale 'surface_pressure=0.5*rho_inf*U_inf**2'
   drawpoint stats stores/cars --split train --format noether --output stats.yaml
 
 docs/statistics.md says how they are computed.
@@ -56,6 +61,7 @@ docs/statistics.md says how they are computed.
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = add_command(subparsers, "stats", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.set_defaults(wrong_usage=parser.error)
     add_store_root(parser)
     samples = parser.add_mutually_exclusive_group()
     samples.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")
@@ -70,6 +76,15 @@ def add_parser(subparsers: Subparsers) -> None:
         "--fields", metavar="A,B", type=_names, help="measure these fields only, by canonical name (default: all)"
     )
     parser.add_argument("--exclude-fields", metavar="A,B", type=_names, help="measure all fields but these")
+    parser.add_argument(
+        "--scale",
+        metavar="FIELD=EXPRESSION",
+        type=_scale,
+        action="append",
+        default=[],
+        help="divide the values of this field by an expression of numbers, names of scalars, + - * / ** and "
+        "parentheses; may be given several times",
+    )
     parser.add_argument(
         "--on-invalid",
         choices=get_args(OnInvalid),
@@ -94,13 +109,23 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the file, and print a table of it."""
+    if args.scale and args.format == NOETHER:
+        args.wrong_usage("noether's normalisers do not divide by a scale; give --scale or --format noether, not both")
+    if len(scales := dict(args.scale)) < len(args.scale):
+        args.wrong_usage("--scale names a field twice; give each field one expression")
     store = ZarrChunkReader(args.store_root)
     try:
         fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
         listed, origin = _list_samples(args, store)
         sample_ids = choose_samples(store.manifest, listed, args.limit)
         measured, left_out = measure_fields(
-            store, fields, sample_ids, max_workers=args.workers, progress=True, on_invalid=args.on_invalid
+            store,
+            fields,
+            sample_ids,
+            max_workers=args.workers,
+            progress=True,
+            on_invalid=args.on_invalid,
+            scale=scales,
         )
     except ValueError as error:
         if isinstance(error, DrawpointError):
@@ -162,13 +187,24 @@ def _table(measured: Mapping[str, RunningStats]) -> str:
     for field, stats in measured.items():
         values = stats.to_dict()
         dim = len(values["mean"])
+        name = field if stats.scale is None else f"{field} / ({stats.scale})"
         for component in range(dim):
             axis = f" {'xyz'[component]}" if dim == len("xyz") else ""
             cells = (values[column][component] for column in COLUMNS)
-            lines.append((field + axis, f"{values['count']:,}", *("-" if x is None else f"{x:.5g}" for x in cells)))
+            lines.append((name + axis, f"{values['count']:,}", *("-" if x is None else f"{x:.5g}" for x in cells)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = ("  ".join((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:]))) for line in lines)
     return "".join(f"{row}\n" for row in rows)
+
+
+def _scale(text: str) -> tuple[str, Scale]:
+    field, is_given, expression = text.partition("=")
+    if not is_given:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=EXPRESSION")
+    try:
+        return field.strip(), Scale(expression)
+    except InvalidParameter as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _names(text: str) -> list[str]:

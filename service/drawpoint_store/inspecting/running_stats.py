@@ -48,6 +48,9 @@ class RunningStats:
     `var` and `std` are unbiased (divisor count - 1), and so NaN for a single row, as torch has it. `logmean`, `logvar`
     and `logstd` are those of sign(x) * log1p(abs(x)). float16 rows are counted by value, so that their order and
     their grouping cannot show. Before the first row every statistic raises ValueError; `count` is 0 then.
+
+    `scale` tells what the rows were divided by before they were pushed, an expression in the scalars of their samples;
+    None for values as they are stored.
     """
 
     mean: torch.Tensor = _statistic("mean")
@@ -59,8 +62,9 @@ class RunningStats:
     logvar: torch.Tensor = _statistic("logvar")
     logstd: torch.Tensor = _statistic("logstd")
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, scale: str | None = None) -> None:
         self.name = name
+        self.scale = scale
         self._label = "RunningStats" if name is None else f"RunningStats of {name}"
         self._dim: int | None = None
         self._moments: Moments | None = None  # of all rows but those of float16
@@ -88,7 +92,12 @@ class RunningStats:
         self._dim = rows.shape[1]
 
     def merge(self, other: RunningStats) -> None:
-        """Add the rows that `other` has seen; raises ValueError if it has another dim."""
+        """Add the rows that `other` has seen; raises ValueError if it has another dim or scale."""
+        if other.scale != self.scale:
+            raise ValueError(
+                f"{self._label} is of rows divided by {self.scale or 'nothing'}, the other one of rows divided by "
+                f"{other.scale or 'nothing'}; merge those of one scale."
+            )
         if other._dim is not None:
             self._check_dim(other._dim)
             self._add(other._moments, other._counts)
@@ -101,13 +110,14 @@ class RunningStats:
         return counted + (0 if self._moments is None else self._moments.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return count and statistics as plain lists, None for NaN, without `logvar`; needs no torch."""
+        """Return count, statistics as plain lists, None for NaN, without `logvar`, and a scale; needs no torch."""
         columns = self._columns()
         del columns["logvar"]  # the square of logstd; files of statistics do without
         lists = {
             name: [None if np.isnan(value) else float(value) for value in column] for name, column in columns.items()
         }
-        return {"count": self.count, **lists}
+        scale = {} if self.scale is None else {"scale": self.scale}
+        return {"count": self.count, **scale, **lists}
 
     def __repr__(self) -> str:
         lines = [f"RunningStats of {self.name or 'a field'}: {self.count:,} rows"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import InvalidSample, UnknownField
+from drawpoint.format.scale import Scale, check_samples, check_scaled_fields, parse_scales
 from drawpoint_store.inspecting.blocks import map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.inspecting.running_stats import RunningStats
 from drawpoint_store.reading.reader import ZarrChunkReader
@@ -44,13 +45,16 @@ def calculate_store_statistics(
     read_concurrency: int = 1,
     progress: bool = False,
     on_invalid: OnInvalid = "error",
+    scale: Mapping[str, str | Scale] | None = None,
 ) -> dict[str, RunningStats]:
     """Return the statistics of each field over all rows of the samples, by canonical field in manifest order.
 
     `fields` and `exclude_fields` choose fields (all by default), `sample_ids` samples, each counted once, of which
-    the first `limit` are taken. The values are those stored. `max_workers` threads measure, each reading with
-    `read_concurrency` threads; memory stays bounded, and the result is the same, bit for bit, for any number of
-    them. A field that none of the samples holds is left out. `progress` shows a bar on a terminal.
+    the first `limit` are taken. The values are those stored. Fields in `scale` are divided before by an expression in
+    the scalars of their sample, such as `{"surface_pressure": "0.5 * rho_inf * U_inf**2"}`. `max_workers` threads
+    measure, each reading with `read_concurrency` threads; memory stays bounded, and the result is the same, bit for
+    bit, for any number of them. A field that none of the samples holds is left out. `progress` shows a bar on a
+    terminal.
 
     Stores of other writers may hold NaN or inf, often inf where a value exceeded float16. `on_invalid="skip"` leaves
     out points that hold any, of that field alone and with all their components; `count` is the number of points
@@ -66,7 +70,7 @@ def calculate_store_statistics(
     wanted = choose_fields(store.manifest, fields, exclude_fields)
     ids = choose_samples(store.manifest, sample_ids, limit)
     measured, left_out = measure_fields(
-        store, wanted, ids, max_workers=max_workers, progress=progress, on_invalid=on_invalid
+        store, wanted, ids, max_workers=max_workers, progress=progress, on_invalid=on_invalid, scale=scale
     )
     if left_out is not None:
         warnings.warn(left_out, stacklevel=2)
@@ -131,18 +135,25 @@ def measure_fields(
     max_workers: int = 1,
     progress: bool = False,
     on_invalid: OnInvalid = "error",
+    scale: Mapping[str, str | Scale] | None = None,
 ) -> tuple[dict[str, RunningStats], str | None]:
     """Return the statistics of `fields` over all rows of the samples, in the order of `fields`.
 
     With them, a sentence on the points that `on_invalid="skip"` left out, or None. Raises InvalidSample for NaN or inf
-    that are not to be left out, and ValueError where no sample holds any of the fields.
+    that are not to be left out, ValueError where no sample holds any of the fields, and, before anything is read,
+    UnknownField, UnknownName or InvalidParameter for a scale of another field, or that a sample has no scalars for.
     """
-    totals = {field: RunningStats(field) for field in fields}
+    scales = parse_scales(scale)
+    check_scaled_fields(scales, fields, "what is measured")
+    check_samples(scales, store.manifest, sample_ids)
+    totals = {field: RunningStats(field, scale=scales[field].text if field in scales else None) for field in fields}
     invalid: dict[str, Counter[str]] = {}  # points that hold NaN or inf, by sample id and field
     blocks = (plan for sample_id in sample_ids for plan in plan_blocks(store.manifest, sample_id, totals))
     with sample_bar(sample_ids, progress=progress) as bar:
         # One thread merges, in the order of the blocks: which thread read which block does not show in the result.
-        measured = map_in_order(lambda plan: (plan.sample_id, *_measure_block(store, plan)), blocks, max_workers)
+        measured = map_in_order(
+            lambda plan: (plan.sample_id, *_measure_block(store, plan, scales)), blocks, max_workers
+        )
         for sample_id, of_sample in itertools.groupby(measured, key=lambda block: block[0]):
             for _, parts, poor in of_sample:
                 for field, part in parts.items():
@@ -172,8 +183,15 @@ def statistics_to_dict(running_stats: Mapping[str, RunningStats]) -> dict[str, l
     For each field `<field>_mean`, `_std`, `_min`, `_max`, `_logscale_mean` and `_logscale_std`, a list of one float a
     component, NaN for the deviation of a single point, and `<field>_count`. `raw_pos_min` and `raw_pos_max`, lists of
     one float, are the least and greatest coordinate, along whichever axis, of all fields that end in `_position`.
-    Names and meanings are those of the function of this name in noether.data.zarr_store.statistics.
+    Names and meanings are those of the function of this name in noether.data.zarr_store.statistics. Raises ValueError
+    for statistics of scaled values: noether's normalisers would apply them to values that are not.
     """
+    scaled = [field for field, stats in running_stats.items() if stats.scale is not None]
+    if scaled:
+        raise ValueError(
+            f"noether's normalisers do not divide by a scale, as these statistics of {', '.join(scaled)} need; measure "
+            "them without one."
+        )
     flat: dict[str, list[float] | int] = {}
     lows, highs = [], []
     for field, stats in running_stats.items():
@@ -215,11 +233,17 @@ def statistics_json(
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _measure_block(store: ZarrChunkReader, plan: ReadPlan) -> tuple[dict[str, RunningStats], dict[str, int]]:
+def _measure_block(
+    store: ZarrChunkReader, plan: ReadPlan, scales: Mapping[str, Scale]
+) -> tuple[dict[str, RunningStats], dict[str, int]]:
     """Return the statistics of the block's finite points, and the number of other points, both by field."""
     parts, invalid = {}, {}
-    for field, rows in read_block(store, plan).items():
-        parts[field] = RunningStats(field)
+    for field, stored in read_block(store, plan).items():
+        scale, rows = scales.get(field), stored
+        parts[field] = RunningStats(field, scale=None if scale is None else scale.text)
+        if scale is not None:
+            scalars = store.manifest.samples.scalars_of(plan.sample_id)
+            rows = stored.astype(np.float64) / scale.value(scalars, field, plan.sample_id)
         try:
             parts[field].push_tensor(rows)
         except ValueError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import MetadataDamaged, RevisionChanged, StatisticsNotFound
 from drawpoint.format.manifest import decode_json
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.splits import list_splits
 from drawpoint_store.storage import open_storage
 
 if TYPE_CHECKING:
@@ -64,6 +66,22 @@ def statistics_of(storage: Storage, manifest: drawpoint.format.manifest.StoreMan
             store=storage.root,
         )
     return {**statistics, "revision": manifest.revision}  # a Normaliser compares it with the manifest's
+
+
+def renewal_command(store_root: str | os.PathLike[str]) -> str:
+    """Return the command that measures the statistics of a store again, of the same split and with the same scales."""
+    storage = open_storage(store_root)
+    words = ["drawpoint", "stats", storage.root]
+    try:
+        statistics = read_statistics(storage) or {"fields": {}}
+    except MetadataDamaged:
+        statistics = {"fields": {}}
+    if statistics.get("split") in list_splits(storage):
+        words += ["--split", statistics["split"]]
+    for field, entry in statistics["fields"].items():
+        if isinstance(entry, dict) and "scale" in entry:
+            words += ["--scale", f"{field}={entry['scale']}"]
+    return shlex.join(words)
 
 
 def _is_at(storage: Storage, mine: drawpoint.format.manifest.StoreManifest, revision: str) -> bool:
