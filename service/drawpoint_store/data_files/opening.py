@@ -18,6 +18,13 @@ _HERE = "drawpoint_store.data_files"
 READERS = {
     **dict.fromkeys((".vtp", ".vtu", ".vti", ".vtr", ".vts"), f"{_HERE}.vtk_xml:open_vtk_xml"),
     **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:open_index"),
+    ".npy": f"{_HERE}.tables.npy:open_npy",
+    ".npz": f"{_HERE}.tables.npy:open_npz",
+    **dict.fromkeys((".h5", ".hdf5"), f"{_HERE}.tables.hdf5:open_hdf5"),
+    ".zarr": f"{_HERE}.tables.zarr_arrays:open_zarr",
+    ".pt": f"{_HERE}.tables.pt:open_pt",
+    **dict.fromkeys((".csv", ".tsv"), f"{_HERE}.tables.columns:open_csv"),
+    ".parquet": f"{_HERE}.tables.columns:open_parquet",
 }
 """The function that opens a file, by its suffix: `module:name`, imported when there is such a file to open."""
 
@@ -26,6 +33,9 @@ IN_PARTS = {".vtp", ".vtu"}
 
 SIGNATURES = {b"# vtk DataFile": ".vtk"}
 """The suffix that a file which begins so should have, whatever its own is."""
+
+FOLDERS = {"zarr.json": ".zarr", ".zarray": ".zarr", ".zgroup": ".zarr"}
+"""The suffix that a folder which holds such a file should have, whatever its own is."""
 
 _PART = re.compile(r"(\.\d+)?\.part$")
 
@@ -53,7 +63,7 @@ def _suffix(path: Path) -> str:
         with path.open("rb") as file:
             begin = file.read(64)
     except IsADirectoryError:
-        begin = b""
+        return next((suffix for name, suffix in FOLDERS.items() if (path / name).exists()), path.suffix.lower())
     except OSError as error:
         raise InvalidSample(f"{path} cannot be opened: {error.strerror}.") from error
     for signature, suffix in SIGNATURES.items():
