@@ -7,6 +7,7 @@
     |   +-- SplitNotFound
     |   +-- UnknownDomain
     |   +-- UnknownField
+    |   +-- UnknownScalar
     |   +-- UnknownParameter
     +-- StatisticsNotFound (LookupError)        the store ships no statistics
     +-- UnknownOrder (LookupError)              the source's rows are not known: no rule of the shuffle that is known
@@ -153,6 +154,10 @@ class UnknownDomain(UnknownName):
 
 class UnknownField(UnknownName):
     """The store or the sample has no such field."""
+
+
+class UnknownScalar(UnknownName):
+    """Samples have no scalar of that name."""
 
 
 class UnknownParameter(UnknownName):

@@ -21,7 +21,8 @@ LAYOUTS = {
     "surface_pressure": ArrayLayout(array_name="q", field="surface_pressure", dtype="float16", dim=1),
 }
 GRID = DomainSample(n_points=100, chunk_points=100, shard_points=100, n_chunks=1)
-SELECTION = Selection("a/b", "a/b.zarr", "fields", 2, {"surface": DomainSelection(GRID, (*LAYOUTS.values(),), 4, 4)})
+DOMAINS = {"surface": DomainSelection(GRID, (*LAYOUTS.values(),), 4, 4)}
+SELECTION = Selection("a/b", "a/b.zarr", "fields", 2, DOMAINS, scalars={})
 DRAW = DrawRequest("s", "r", SELECTION, seed=5)
 METADATA = {"store": "s", "revision": "r", "sample": "a/b", "seed": "5", "part": "2", "new": "x"}
 SPECS = [TensorSpec("surface_position", "float32", (4, 3)), TensorSpec("surface_pressure", "float16", (4,))]

@@ -151,7 +151,7 @@ def test_pages_of_samples_are_all_samples_once_in_order(many: httpx.Client, limi
 def test_a_page_of_samples_holds_their_grids_and_begins_behind_any_id(many: httpx.Client) -> None:
     page = many.get("/stores/many/samples", params={"limit": 1, "after": "run_100"}).json()
     grid = {"n_points": 10, "chunk_points": 4, "shard_points": 12, "n_chunks": 3}
-    assert page["samples"] == [{"id": "run_100/é", "domains": {"surface": grid}}]
+    assert page["samples"] == [{"id": "run_100/é", "domains": {"surface": grid}, "scalars": {}}]
     assert many.get("/stores/many/samples?after=z").json() == {"samples": [], "next": None}
 
 

@@ -39,13 +39,17 @@ class DomainSelection:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What one request takes of a sample, before a row of it is drawn; `domains` are in the order of the answer."""
+    """What one request takes of a sample, before a row of it is drawn; `domains` are in the order of the answer.
+
+    The sample's `scalars` go along with whatever is drawn of it.
+    """
 
     sample_id: str
     relpath: str
     stream: Stream
     part: int | None
     domains: dict[str, DomainSelection]
+    scalars: Mapping[str, float]
 
     @property
     def num_points(self) -> int:
@@ -95,7 +99,7 @@ def select_sample(
         arrays = tuple(array for field, array in layout.arrays.items() if fields is None or field in fields)
         if arrays and domain in entry.domains:
             domains[domain] = _select(entry.domains[domain], arrays, counts.get(domain), part)
-    return Selection(sample_id, entry.relpath, "fields", part, domains)
+    return Selection(sample_id, entry.relpath, "fields", part, domains, entry.scalars)
 
 
 def select_coords(
@@ -118,7 +122,7 @@ def select_coords(
         grid = find_grid(manifest, sample_id, domain, store)
         layout = manifest.domains[domain]
         domains[domain] = _select(grid, (layout.arrays[layout.position],), count, None)
-    return Selection(sample_id, entry.relpath, "coords", None, domains)
+    return Selection(sample_id, entry.relpath, "coords", None, domains, entry.scalars)
 
 
 def _select(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import numbers
 import re
@@ -121,8 +120,3 @@ def _sort_names(names: tuple[object, ...]) -> tuple[str, ...] | None:
     """
     fit = {name for name in names if isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name)}
     return tuple(sorted(fit)) if len(fit) == len(names) else None
-
-
-def scalars_json(scalars: Mapping[str, float]) -> str:
-    """Return scalars as a payload's metadata have them: compact JSON, sorted by name."""
-    return json.dumps(scalars, sort_keys=True, separators=(",", ":"), allow_nan=False)

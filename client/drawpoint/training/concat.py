@@ -22,7 +22,7 @@ class ConcatSampleDataset(ConcatDataset[Any]):
     torch's ConcatDataset would do, but reads the items of a batch one by one, and finds what differs when a batch is
     stacked. This one asks each dataset once a batch, and compares them when it is made.
 
-    Raises InvalidParameter, naming all that differs, unless all datasets have the same fields and the same counts, and
+    Raises InvalidParameter, naming all that differs, unless all datasets have the same fields, counts and scalars, and
     all or none are normalised. Where a dataset has a `transform`, that alone knows what its items are, and nothing is
     compared.
     """
@@ -101,6 +101,8 @@ def _describe(dataset: SampleDataset) -> dict[str, str]:
         found |= {array.field: "a scalar" if array.dim == 1 else f"{array.dim} components" for array in drawn}
     if dataset.num_geometry_points is not None:
         found[GEOMETRY_POSITION] = f"{dataset.num_geometry_points} points"
+    if dataset.scalars is not None:
+        found["scalars"] = ", ".join(dataset.scalars)
     if dataset.with_sample_id:
         found["sample_id"] = "present"
     found["normalised"] = "no" if dataset.normaliser is None else "yes"

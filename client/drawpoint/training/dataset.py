@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
 from torch.utils.data import Dataset
 
 from drawpoint.draw.batch import COORDS_PREFIX
@@ -16,11 +17,10 @@ from drawpoint.draw.selection import check_counts, check_fields, choose_held, na
 from drawpoint.errors import DataDamaged, DrawpointError, InvalidParameter, UnknownDomain
 from drawpoint.training.epoch import SharedEpoch
 from drawpoint.training.normalisation import GEOMETRY_DOMAIN, GEOMETRY_POSITION, Normaliser
+from drawpoint.training.scalars import SCALARS, check_names, scalar_rows
 from drawpoint.training.transforms import Augmentation, Compose
 
 if TYPE_CHECKING:
-    import torch
-
     from drawpoint.format.manifest import StoreManifest
 
 MAX_DAMAGED_IN_A_ROW = 8
@@ -57,6 +57,8 @@ class SampleDataset(Dataset[Any]):
     - `num_points`: Points to draw by domain, as in `read_sample`. A domain that is not named is read in full.
     - `fields`: Fields to read. By default all.
     - `num_geometry_points`: Adds `geometry_position`, an independent draw of surface positions, (T, 3).
+    - `scalars`: Names of values per sample, such as `["U_inf", "yaw"]`. Adds `scalars`, (k,), in that order. They are
+      neither augmented nor normalised.
     - `augment`: One of `drawpoint.transforms`, or a list of them: maps the sample as a whole, in the units of the store
       and so before it is normalised. Its random numbers depend on what the draw depends on.
     - `normalise`: True for the statistics that the store ships, or a Normaliser, or statistics.
@@ -69,8 +71,9 @@ class SampleDataset(Dataset[Any]):
       to `drawpoint`, so that the number of items stays the same on every rank. Other errors are always raised.
     - `with_sample_id`: Adds the sample's id as `sample_id`.
 
-    Raises SampleNotFound, SplitNotFound, UnknownDomain, UnknownField, InvalidDraw and ValueError for invalid
-    arguments, and RevisionChanged for statistics of another revision. Items raise what the reader raises.
+    Raises SampleNotFound, SplitNotFound, UnknownDomain, UnknownField, UnknownScalar (also where some of the samples
+    lack one), InvalidDraw and ValueError for invalid arguments, and RevisionChanged for statistics of another revision.
+    Items raise what the reader raises.
 
     Warns (UserWarning) of named samples that the store lacks, of samples with fewer points than a count (they come in
     full, so that batches cannot be stacked), and once when a DataLoader passes over the samples twice in one epoch.
@@ -85,6 +88,7 @@ class SampleDataset(Dataset[Any]):
         num_points: Mapping[str, int | None] | None = None,
         fields: Collection[str] | None = None,
         num_geometry_points: int | None = None,
+        scalars: Sequence[str] | None = None,
         augment: Augmentation | Sequence[Augmentation] | None = None,
         normalise: Normaliser | Mapping[str, Any] | bool | None = None,
         transform: Transform | None = None,
@@ -104,6 +108,12 @@ class SampleDataset(Dataset[Any]):
         self.num_points = check_counts(reader.manifest, num_points, store_of(reader))
         self.fields = None if fields is None else check_fields(reader.manifest, fields, store_of(reader))
         self.num_geometry_points = _check_geometry(reader, num_geometry_points)
+        self.scalars = None if scalars is None else check_names(scalars)
+        self._scalar_rows = (
+            None
+            if self.scalars is None
+            else scalar_rows(reader.manifest, self.sample_ids, self.scalars, store_of(reader))
+        )
         drawn = reader.manifest.fields if self.fields is None else self.fields
         counts = {
             f"num_points[{domain!r}]": (domain, count)
@@ -172,6 +182,8 @@ class SampleDataset(Dataset[Any]):
         if self.normaliser is not None:
             scalars = self.reader.manifest.samples.scalars_of(self.sample_ids[index])
             item = {**self.normaliser.normalise(found, scalars)}
+        if self._scalar_rows is not None:
+            item[SCALARS] = torch.from_numpy(self._scalar_rows[index].copy())
         if self.with_sample_id:
             item["sample_id"] = self.sample_ids[index]
         return item if self.transform is None else self.transform(item)

@@ -18,6 +18,7 @@ import numpy as np
 from drawpoint.draw.philox import PhiloxStream
 from drawpoint.draw.seeds import check_seed, fresh_seed
 from drawpoint.errors import InvalidParameter
+from drawpoint.training.scalars import SCALARS
 
 if TYPE_CHECKING:
     import torch
@@ -65,11 +66,12 @@ class Similarity:
     def apply(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return a new item with the tensors mapped: (T, 3) or (..., T, 3) for positions and vectors.
 
-        What is no tensor, such as `sample_id`, stays as it is. Raises InvalidParameter for a field whose kind is not
-        known, and for a vector without three components.
+        What is no tensor, such as `sample_id`, stays as it is, and so do the `scalars` of the sample. Raises
+        InvalidParameter for a field whose kind is not known, and for a vector without three components.
         """
         return {
-            field: self._map(field, value) if hasattr(value, "new_tensor") else value for field, value in item.items()
+            field: self._map(field, value) if hasattr(value, "new_tensor") and field != SCALARS else value
+            for field, value in item.items()
         }
 
     def inverse(self) -> Similarity:

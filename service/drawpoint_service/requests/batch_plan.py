@@ -105,7 +105,10 @@ def finish_batch(
 
 
 def _describe(store: ServedStore, plan: BatchPlan) -> dict[str, str]:
-    """Return the payload's metadata: what was drawn, enough to draw it again; all values are text."""
+    """Return the payload's metadata: what was drawn, enough to draw it again, and scalars if an item has any.
+
+    All values are text.
+    """
     items = plan.asked.samples
     described: dict[str, Any] = {
         "samples": [item.id for item in items],
@@ -119,6 +122,11 @@ def _describe(store: ServedStore, plan: BatchPlan) -> dict[str, str]:
             for index, error in plan.errors.items()
         },
     }
+    scalars = [
+        store.manifest.samples[item.id].scalars if index in plan.reads else {} for index, item in enumerate(items)
+    ]
+    if any(scalars):
+        described["scalars"] = scalars
     return {
         "store": store.id,
         "revision": store.revision,

@@ -11,6 +11,8 @@ from drawpoint.errors import ResponseTooLarge, RevisionChanged
 from drawpoint.format.payload import PAYLOAD_VERSION, TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from drawpoint.draw.selection import Selection
     from drawpoint_service.requests.query import DrawQuery
     from drawpoint_store.reading.plan import ReadPlan
@@ -36,8 +38,13 @@ def spread_of(plan: ReadPlan) -> float:
     return max(spreads, default=1.0)
 
 
-def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> dict[str, str]:
-    """Return the payload's metadata: what was drawn, enough to draw it again; all values are text."""
+def describe_draw(
+    store_id: str, revision: str, plan: ReadPlan, query: DrawQuery, scalars: Mapping[str, float]
+) -> dict[str, str]:
+    """Return the payload's metadata: what was drawn, enough to draw it again, and the sample's scalars if it has any.
+
+    All values are text.
+    """
     metadata = {
         "store": store_id,
         "revision": revision,
@@ -47,7 +54,11 @@ def describe_draw(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery
         "dtype": query.dtype,
         "num_points": _compact({domain: draw.num_rows for domain, draw in plan.draws.items()}),
     }
-    return metadata if plan.part is None else {**metadata, "part": str(plan.part)}
+    if plan.part is not None:
+        metadata["part"] = str(plan.part)
+    if scalars:
+        metadata["scalars"] = _compact(scalars)
+    return metadata
 
 
 def etag_for(store_id: str, revision: str, plan: ReadPlan, query: DrawQuery) -> str:

@@ -86,7 +86,7 @@ def draw_routes(catalog: Catalog, settings: Settings, pool: ReadPool, memory: Fa
         if etag is not None and responses.matches(request.headers.get("if-none-match"), [etag]):
             return responses.not_modified(headers)
         layout = lay_out(draw_payload.list_tensors(plan, numpy_dtype(asked.dtype)))
-        metadata = draw_payload.describe_draw(store.id, store.revision, plan, asked)
+        metadata = draw_payload.describe_draw(store.id, store.revision, plan, asked, selection.scalars)
         context = context_of(request.scope)
         if context.is_head:
             return responses.head_response(layout.measure(metadata), payload.CONTENT_TYPE, headers)

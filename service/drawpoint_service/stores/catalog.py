@@ -68,10 +68,11 @@ class StoreSummary(BaseModel):
 
 
 class SampleSummary(BaseModel):
-    """A sample: its id, and the grid of each of its domains."""
+    """A sample: its id, the grid of each of its domains, and its scalars."""
 
     id: str
     domains: dict[str, dict[str, int]]
+    scalars: dict[str, float]
 
 
 class SamplePage(BaseModel):
@@ -117,6 +118,7 @@ class ServedStore:
             SampleSummary(
                 id=sample_id,
                 domains={name: grid.model_dump() for name, grid in samples[sample_id].domains.items()},
+                scalars=samples[sample_id].scalars,
             )
             for sample_id in ids
         ]
