@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chance import binomial_fits, chi_square_fits
-from drawpoint.draw.philox import PhiloxStream
+from drawpoint.draw.philox import PhiloxStream, _Key, sort_in_place
 
 
 def test_integers_of_a_name_are_golden() -> None:
@@ -78,6 +78,27 @@ def test_a_permutation_holds_every_number_once(count: int, seed: int) -> None:
     order = PhiloxStream("test", seed).permutation(count)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(count))
+
+
+@given(
+    st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([1, 5, 2**31, 2**33, 2**36, 2**64 - 1]), st.booleans()
+)
+def test_words_sorted_in_place_give_the_stable_argsort_also_where_they_or_their_high_halves_are_equal(
+    seed: int, count: int, most: int, wide: bool
+) -> None:
+    words = np.random.default_rng(seed).integers(0, most, count, np.uint64, endpoint=True)
+    dtype = np.int64 if wide else np.uint32
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("drawpoint.draw.philox._BLOCK", 256)  # so that equal ones lie on both sides of a block's end
+        order = sort_in_place(words.copy(), dtype)
+    assert order.dtype == dtype
+    assert order.tolist() == np.argsort(words, kind="stable").tolist()
+
+
+def test_long_permutations_are_those_of_the_same_rule() -> None:
+    philox = np.random.Philox(_Key(hashlib.blake2b(b'["long"]', digest_size=16).digest()))  # type: ignore[arg-type]
+    order = PhiloxStream("long").permutation(70_000, np.uint32)
+    assert order.tolist() == np.argsort(philox.random_raw(70_000), kind="stable").tolist()
 
 
 @given(st.data(), st.integers(1, 2**40), st.integers(0, 2**63 - 1))

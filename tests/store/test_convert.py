@@ -20,6 +20,7 @@ from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.conversion.sources.pt_source import PtSource, read_tensor
 from drawpoint_store.conversion.sources.source import SourceFile
+from drawpoint_store.conversion.workers import SampleConverter, Task, run_tasks
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.writing.group import GROUP_FORMAT
@@ -389,6 +390,42 @@ def test_a_source_rewritten_while_it_is_read_is_stored_in_one_state_or_broken(
     write_run(tmp_path / "same" / "run", reads)
     convert(tmp_path / "same", writer_at(tmp_path / "whole"))
     assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+
+def test_a_source_rewritten_with_another_count_while_it_is_read_is_not_taken_for_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(storage: Storage, path: str) -> Any:
+        values = original(storage, path)
+        if not rewritten:
+            rewritten.append(path)
+            for name, tensor in larger.items():
+                torch.save(tensor, tmp_path / "runs" / "run" / name)
+        return values
+
+    original, rewritten = read_tensor, list[str]()
+    write_run(tmp_path / "runs" / "run")
+    larger = {name: torch.cat([tensor, tensor]) for name, tensor in run_tensors().items()}
+    monkeypatch.setattr("drawpoint_store.conversion.sources.pt_source.read_tensor", read)
+    report = convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert (report.converted, report.n_points) == (["run"], 2 * (SURFACE + VOLUME))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_fields_of_a_sample_that_takes_long_are_told_as_they_are_read(tmp_path: Path, workers: int) -> None:
+    write_runs(tmp_path / "runs", 2)
+    source, told = PtSource.scan(tmp_path / "runs", RUN_FILEMAP), list[str]()
+    settings = writer_at(tmp_path / "store").to_init_kwargs()
+    for seconds in (1000.0, 0.0):
+        converter = SampleConverter(source, settings, frozenset(), seconds)
+        tasks = [Task(sample_id, f"{sample_id} {seconds}") for sample_id in source.sample_ids]
+        outcomes = list(run_tasks(tasks, converter, workers, told.append))
+        assert [outcome.reason for outcome in outcomes] == ["", ""]
+        assert len(told) == (8 if seconds == 0 else 0)
+    assert [text for text in told if text.startswith("run_1")] == [
+        f"run_1: {field}, {number} of 4 fields"
+        for number, field in enumerate(("surface_position", "surface_pressure", "volume_position", "volume_sdf"), 1)
+    ]
 
 
 def test_a_source_rewritten_after_its_listing_is_stored_in_one_state(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
@@ -19,7 +20,7 @@ from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import ACCESS_KEY, SECRET_KEY, Bucket, upload
-from trees import RUN_FILEMAP, files_below, write_run, write_runs, writer_at
+from trees import RUN_FILEMAP, VOLUME, files_below, write_run, write_runs, writer_at
 
 
 @pytest.fixture
@@ -121,6 +122,13 @@ def test_a_command_opens_one_client_that_reads_and_one_that_writes(
         opened.clear()
         assert main(command) == 0
         assert sorted(opened) == clients, command
+
+
+def test_nothing_of_a_broken_sample_is_put_into_a_bucket(root: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "broken", volume_distance_to_surface=torch.full((VOLUME,), torch.nan))
+    report = convert(tmp_path / "runs", writer_at(f"{root}/store"))
+    assert "volume_sdf holds 700 NaN" in report.broken["broken"]
+    assert objects_below(f"{root}/store") == {}
 
 
 REFUSALS = {

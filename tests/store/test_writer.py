@@ -6,6 +6,8 @@ import base64
 import copy
 import itertools
 import json
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,63 @@ def test_the_form_of_the_input_does_not_matter(tmp_path: Path, form: str) -> Non
     assert small_writer(tmp_path / "other").write_group("run", given) == reference
     assert all(np.array_equal(given[field], before[field]) for field in given)  # the input is left as it was
     assert files_of(tmp_path / "other") == files_of(tmp_path / "reference")
+
+
+class ReadWhenAsked(Mapping[str, Any]):
+    """Arrays that are made when they are asked for, and must be gone when the next one is."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.arrays, self.asked = arrays, list[str]()
+        self.last: Callable[[], object] = lambda: None
+
+    def __getitem__(self, field: str) -> np.ndarray[Any, Any]:
+        assert self.last() is None
+        self.asked.append(field)
+        values = self.arrays[field].copy()
+        self.last = weakref.ref(values)
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])  # cast, and stored as it is
+def test_one_field_is_in_memory_at_a_time_and_positions_come_first(tmp_path: Path, dtype: str) -> None:
+    arrays = dict(reversed(small_arrays().items()))
+    lazy = ReadWhenAsked(arrays)
+    small_writer(tmp_path / "lazy", values_dtype=dtype).write_group("run", lazy)
+    assert lazy.asked == ["surface_position", "surface_pressure", "volume_position", "volume_velocity"]
+    assert lazy.last() is None
+    small_writer(tmp_path / "all", values_dtype=dtype).write_group("run", arrays)
+    assert files_of(tmp_path / "lazy") == files_of(tmp_path / "all")
+
+
+def test_arrays_of_many_blocks_are_stored_as_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = small_arrays(1000)
+    small_writer(tmp_path / "one", shard_points=300).write_group("run", arrays)
+    monkeypatch.setattr("drawpoint_store.writing.field_arrays._BLOCK_ROWS", 64)
+    monkeypatch.setattr("drawpoint_store.writing.group._BLOCK_BYTES", 100)
+    small_writer(tmp_path / "many", shard_points=300).write_group("run", arrays)
+    assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
+    arrays["volume_velocity"][[500, 700], 1] = np.nan, np.inf
+    with pytest.raises(InvalidSample, match=r"holds 1 NaN and 1 infinite of 3021 values, the first in row 500"):
+        small_writer(tmp_path / "none").write_group("run", arrays)
+    arrays["volume_velocity"][[500, 700], 1] = 1e5, -2e5
+    with pytest.raises(InvalidSample, match="peaks at 200000,"):
+        small_writer(tmp_path / "none").write_group("run", arrays)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_sample_that_is_refused_leaves_the_one_that_was_written_before(tmp_path: Path) -> None:
+    writer = small_writer(tmp_path)
+    writer.write_sample("run", small_arrays())
+    files = files_of(tmp_path)
+    with pytest.raises(InvalidSample, match="disagree on the number of points"):
+        writer.write_sample("run", small_arrays(seed=1) | {"volume_velocity": np.zeros((18, 3))})
+    assert files_of(tmp_path) == files
 
 
 def test_a_sample_may_lack_a_domain(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,11 @@ _OWN_DIGEST = "sha256:"
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def shuffle_order(shuffle_seed: int, sample_id: str, domain: str, n_points: int) -> Rows:
-    """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source (int64)."""
-    return PhiloxStream(SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points)
+def shuffle_order(
+    shuffle_seed: int, sample_id: str, domain: str, n_points: int, dtype: type[np.int64 | np.uint32] = np.int64
+) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    """Return the order in which the writer stores a domain's points: row i is row `order[i]` of the source."""
+    return PhiloxStream(SHUFFLE_RULE, shuffle_seed, sample_id, domain).permutation(n_points, dtype)
 
 
 def source_rows(manifest: StoreManifest, sample_id: str, domain: str, *, store: str | None = None) -> Rows:

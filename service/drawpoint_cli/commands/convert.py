@@ -128,7 +128,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--workers",
         metavar="N",
         type=integer(1),
-        help=f"processes, each with one sample in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
+        help=f"processes, each with one field in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
     )
     parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
     parser.add_argument(

@@ -29,7 +29,7 @@ from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import check_location, contains, is_in_memory
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
-from drawpoint_store.writing.lock import lock_store
+from drawpoint_store.writing.lock import UNFINISHED_FOLDER, lock_store
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class ConversionReport(BaseModel):
         self.bytes_read += outcome.bytes_read
         self.bytes_written += outcome.finished.nbytes
         for field, found in outcome.finished.underflows.items():
-            before = self.underflows.get(field, Underflow(0, 0))
-            self.underflows[field] = Underflow(before.lost + found.lost, before.values + found.values)
+            self.underflows[field] = self.underflows.get(field, Underflow(0, 0)) + found
 
 
 def convert(
@@ -114,6 +113,8 @@ def convert(
     journal = Journal(storage)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
     with _resume_hint(root), lock_store(storage):
+        if not storage.is_shared:
+            storage.delete_tree(UNFINISHED_FOLDER)  # left by a process that was killed
         stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before the manifest is read: see _publish
         old = load_manifest(storage)
         done = journal.read_report(name)
@@ -227,7 +228,8 @@ def _convert_samples(
     started = time.monotonic()
     read = 0
     bar = tqdm(total=len(tasks), unit="sample", disable=None if progress else True)
-    outcomes = run_tasks(tasks, converter, min(workers, max(1, len(tasks))))
+    notify = None if bar.disable else bar.set_postfix_str
+    outcomes = run_tasks(tasks, converter, min(workers, max(1, len(tasks))), notify)
     try:
         with bar, contextlib.closing(outcomes):
             for outcome in outcomes:

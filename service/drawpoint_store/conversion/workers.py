@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,21 +19,28 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.conversion.sources.file_tree import open_source
+from drawpoint_store.conversion.sources.source_fields import SourceFields
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext
 
-    import numpy as np
-
+    from drawpoint.format.manifest import SampleEntry
     from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.storage import Storage
+
+    Notify = Callable[[str], object]
 
 GO_ON = "samples that are finished are kept: run the same command again to go on"
 
 _MOST_READS = 3
 """How often a sample is read whose files change meanwhile; then it is broken."""
+
+_MOST_BYTES = 500
+"""Of a message: less than a pipe takes in one piece (PIPE_BUF)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,8 @@ class SampleConverter:
     source: Source
     writer_settings: dict[str, Any]
     published: frozenset[str]
+    quiet_seconds: float = 2.0
+    """For so long nothing is told of the fields of a sample: most samples are done by then."""
 
     @cached_property
     def files(self) -> Storage:
@@ -80,18 +91,18 @@ class SampleConverter:
     def journal(self) -> Journal:
         return Journal(self.writer.storage)
 
-    def convert(self, task: Task) -> Outcome:
-        """Convert one sample; raises StoreUnreadable where source or store do not answer."""
+    def convert(self, task: Task, notify: Notify | None = None) -> Outcome:
+        """Convert one sample; raises StoreUnreadable where source or store do not answer.
+
+        `notify` is told which field is at work, from `quiet_seconds` on.
+        """
         sample_id = task.sample_id
         size = sum(file.size for file in self.source.files(sample_id))
         finished = self.journal.find(task)
         if finished is not None and finished.entry.relpath not in self.published:
             return Outcome(sample_id, size, finished, resumed=True)
         try:
-            fields = self._read_unchanged(sample_id)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
-                entry = self.writer.write_group(sample_id, fields)
+            entry = self._write_unchanged(sample_id, notify)
         except InvalidSample as error:
             # The report gives the sample's name beside the reason.
             reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
@@ -104,61 +115,102 @@ class SampleConverter:
         self.journal.add(task, finished)
         return Outcome(sample_id, size, finished)
 
-    def _read_unchanged(self, sample_id: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of one state of the source: files that are rewritten meanwhile are read again.
+    def _write_unchanged(self, sample_id: str, notify: Notify | None) -> SampleEntry:
+        """Write the group of one state of the source: a sample whose files are rewritten meanwhile is read again.
 
         Raises InvalidSample for a sample that changes every time.
         """
-        files = self.source.files(sample_id)
-        before = [self.files.info(file.path) for file in files]
+        started, count = time.monotonic(), len(self.source.fields(sample_id))
+
+        def tell(field: str, done: int) -> None:
+            if notify is not None and time.monotonic() - started >= self.quiet_seconds:
+                notify(f"{sample_id}: {field}, {done + 1} of {count} fields")
+
         for _ in range(_MOST_READS):
-            fields = {field: self.source.read(sample_id, field) for field in self.source.fields(sample_id)}
-            after = [self.files.info(file.path) for file in files]
-            if after == before:
-                return fields
-            before = after
+            fields = SourceFields(self.source, self.files, sample_id, tell)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
+                    return self.writer.write_group(sample_id, fields)
+            except InvalidSample:
+                if not fields.have_changed():
+                    raise
         raise InvalidSample(
             f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
         )
 
 
-def run_tasks(tasks: Sequence[Task], converter: SampleConverter, workers: int) -> Generator[Outcome]:
+def run_tasks(
+    tasks: Sequence[Task], converter: SampleConverter, workers: int, notify: Notify | None = None
+) -> Generator[Outcome]:
     """Yield the outcomes as they come; closing the generator ends the worker processes.
 
-    Raises DrawpointError if a worker process dies, and what SampleConverter raises.
+    `notify` is told of the work within samples that take long. Raises DrawpointError if a worker process dies, and what
+    SampleConverter raises.
     """
     if workers == 1:
-        yield from map(converter.convert, tasks)
+        for task in tasks:
+            yield converter.convert(task, notify)
         return
     # A fork of this process would inherit locks that its threads may hold. The server's forks are of a process that
     # has imported what workers need, and started no thread.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(converter, str(Path.cwd()), dict(os.environ))
-    )
+    with _listening(context, notify) as messages:
+        pool = ProcessPoolExecutor(
+            workers, context, initializer=_start, initargs=(converter, str(Path.cwd()), dict(os.environ), messages)
+        )
+        try:
+            for future in as_completed([pool.submit(_convert, task) for task in tasks]):
+                yield future.result()
+        except BaseException as error:
+            # The pool ends its processes itself if one dies, but may miss one that it was starting at that moment.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise DrawpointError(
+                    f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
+                ) from error
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _listening(context: ForkServerContext, notify: Notify | None) -> Iterator[Connection | None]:
+    """Give what worker processes send their messages to, None where nobody listens.
+
+    They share one pipe without a lock, which one that is killed could hold: short messages are written whole.
+    """
+    if notify is None:
+        yield None
+        return
+
+    def listen() -> None:
+        while message := receiver.recv_bytes():
+            notify(message.decode(errors="ignore"))
+
+    receiver, sender = context.Pipe(duplex=False)
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     try:
-        for future in as_completed([pool.submit(_convert, task) for task in tasks]):
-            yield future.result()
-    except BaseException as error:
-        # The pool ends its processes itself if one dies, but may miss one that it was starting at that moment.
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise DrawpointError(
-                f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
-            ) from error
-        raise
+        yield sender
     finally:
-        pool.shutdown(cancel_futures=True)
+        sender.send_bytes(b"")
+        listener.join()
+        receiver.close()
+        sender.close()
 
 
 _converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
+_messages: Connection | None = None
 
 
-def _start(converter: SampleConverter, directory: str, environment: dict[str, str]) -> None:
-    global _converter  # noqa: PLW0603  how an initializer hands something to the tasks of its process
+def _start(
+    converter: SampleConverter, directory: str, environment: dict[str, str], messages: Connection | None
+) -> None:
+    global _converter, _messages
     os.chdir(directory)  # the fork server has those of the time when it was started
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent ends its workers
@@ -168,7 +220,7 @@ def _start(converter: SampleConverter, directory: str, environment: dict[str, st
     import torch  # noqa: PLC0415  only conversion needs torch
 
     torch.set_num_threads(1)  # the processes are the parallelism
-    _converter = converter
+    _converter, _messages = converter, messages
 
 
 def _end_with_parent() -> None:
@@ -181,4 +233,9 @@ def _end_with_parent() -> None:
 
 def _convert(task: Task) -> Outcome:
     assert _converter is not None
-    return _converter.convert(task)
+    return _converter.convert(task, None if _messages is None else _send)
+
+
+def _send(message: str) -> None:
+    assert _messages is not None
+    _messages.send_bytes(message.encode(errors="replace")[:_MOST_BYTES])

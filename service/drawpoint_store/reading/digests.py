@@ -149,15 +149,31 @@ def values_digest(array_digests: Iterable[str]) -> str:
     return _VALUES_RULE + hashlib.sha256("".join(array_digests).encode()).hexdigest()
 
 
+class ArrayDigest:
+    """The sha256 of an array's name, dtype, shape and values, of rows given in stored order."""
+
+    def __init__(self, layout: ArrayLayout) -> None:
+        self._layout = layout
+        self._digest = hashlib.sha256()
+        self._n_points = 0
+
+    def update(self, rows: np.ndarray[Any, Any]) -> None:
+        """Add the next rows (N, dim)."""
+        self._n_points += len(rows)
+        self._digest.update(np.ascontiguousarray(rows, np.dtype(self._layout.dtype).newbyteorder("<")).data)
+
+    def hexdigest(self) -> str:
+        """Return the digest once all rows were added."""
+        head = [self._layout.array_name, self._layout.dtype, self._n_points, self._layout.dim]
+        self._digest.update(json.dumps(head, separators=(",", ":")).encode())
+        return self._digest.hexdigest()
+
+
 def array_digest(layout: ArrayLayout, stored_rows: Iterable[np.ndarray[Any, Any]]) -> str:
-    """Return the sha256 (hex) of an array's name, dtype, shape and values, of rows given in stored order."""
-    digest = hashlib.sha256()
-    n_points = 0
+    """Return the `ArrayDigest` (hex) of rows given in stored order."""
+    digest = ArrayDigest(layout)
     for rows in stored_rows:
-        n_points += len(rows)
-        digest.update(np.ascontiguousarray(rows, np.dtype(layout.dtype).newbyteorder("<")).data)
-    head = [layout.array_name, layout.dtype, n_points, layout.dim]
-    digest.update(json.dumps(head, separators=(",", ":")).encode())
+        digest.update(rows)
     return digest.hexdigest()
 
 

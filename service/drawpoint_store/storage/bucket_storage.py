@@ -11,10 +11,11 @@ from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.bucket_access import explain, is_beyond_end, is_missing_bucket, open_client
 from drawpoint_store.storage.byte_sources import ABSENT, RemoteSource
 from drawpoint_store.storage.forks import ForkSafeLock, refuse_fork, submit
-from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors
+from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors, upload_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
     import obstore.store
     from obstore import GetOptions, ObjectMeta
@@ -99,6 +100,9 @@ class BucketStorage(Storage):
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
         del durable
         self.client(read_only=False).put(name, data)
+
+    def _move_in(self, folder: Path, path: str, last: str) -> None:
+        upload_files(folder, path, last, self.client(read_only=False).put)  # large ones in parts, which appear whole
 
     def _delete(self, names: Sequence[str]) -> None:
         if names:

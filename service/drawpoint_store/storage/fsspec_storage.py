@@ -12,10 +12,11 @@ import fsspec
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.byte_sources import ZarrSource
 from drawpoint_store.storage.locations import is_in_memory, join
-from drawpoint_store.storage.storage import ObjectInfo, Storage
+from drawpoint_store.storage.storage import ObjectInfo, Storage, upload_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from zarr.storage import StorePath
 
@@ -70,6 +71,14 @@ class FsspecStorage(Storage):
         filesystem, path = self._find_path(name)
         filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         filesystem.pipe_file(path, data)
+
+    def _move_in(self, folder: Path, path: str, last: str) -> None:
+        upload_files(folder, path, last, self._put_file)
+
+    def _put_file(self, name: str, file: Path) -> None:
+        filesystem, path = self._find_path(name)
+        filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        filesystem.put_file(str(file), path)
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:

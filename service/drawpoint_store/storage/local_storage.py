@@ -13,7 +13,7 @@ from drawpoint.errors import DataDamaged
 from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.locations import local_path
 from drawpoint_store.storage.open_files import LocalSource, OpenFiles, count_open_files
-from drawpoint_store.storage.storage import ObjectInfo, Storage
+from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +66,22 @@ class LocalStorage(Storage):
         if nbytes > most_bytes:
             raise DataDamaged(f"{path} has {nbytes:,} bytes, and a chunk of its array {most_bytes:,} at most.")
 
+    @contextlib.contextmanager
+    def new_folder(self, above: str) -> Iterator[Path]:
+        root = self.path("")
+        folder = root / above / f"{secrets.token_hex(8)}.zarr"  # which prune finds, should this process be killed
+        made_root = not root.exists()
+        maybe_empty = [each for each in folder.parents if each.is_relative_to(root) and (made_root or each != root)]
+        with translated_errors("made", str(folder)):
+            _make_folder(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for each in maybe_empty:
+                    each.rmdir()
+
     def _get(self, name: str) -> bytes:
         return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
 
@@ -73,6 +89,12 @@ class LocalStorage(Storage):
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, data, durable=durable)
+
+    def _move_in(self, folder: Path, path: str, last: str) -> None:
+        del last
+        place = self.path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.replace(place)
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
@@ -103,6 +125,15 @@ class LocalStorage(Storage):
 
     def _info(self, path: str) -> ObjectInfo:
         return file_info(path, self.path(path).stat())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, which another process may be removing since they are empty."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
+    folder.mkdir(parents=True)
 
 
 def replace_file(path: Path, *parts: Buffer, durable: bool = False) -> None:

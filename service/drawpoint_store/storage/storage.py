@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from drawpoint_store.storage.byte_sources import Source
 
     Result = TypeVar("Result")
+
+
+_UPLOADS = 4
+"""How many files of a folder are uploaded at a time."""
 
 
 class ObjectInfo(NamedTuple):
@@ -121,6 +128,28 @@ class Storage(os.PathLike[str]):
         self.write(name, data)
         return True
 
+    @contextlib.contextmanager
+    def new_folder(self, above: str) -> Iterator[Path]:
+        """Give an empty local folder to make a group in; it is removed at the end unless `move_in` has taken it.
+
+        It lies in the folder `above` of a local root, elsewhere where temporary files do (TMPDIR).
+        """
+        del above
+        with translated_errors("made", tempfile.gettempdir()):
+            folder = tempfile.TemporaryDirectory(prefix="drawpoint-", ignore_cleanup_errors=True)
+        with folder as name:
+            yield Path(name)
+
+    def move_in(self, folder: Path, path: str, last: str) -> None:
+        """Put the files of a local folder in the place of the folder `path`; the file `last` comes last.
+
+        On a local root they appear in one step. What lay there is deleted, except on a shared root.
+        """
+        if not self.is_shared:
+            self.delete_tree(path)
+        with translated_errors("written", self.join(path)):
+            self._move_in(folder, path, last)
+
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are deleted already."""
         with translated_errors("deleted", self.root):
@@ -191,6 +220,9 @@ class Storage(os.PathLike[str]):
     def _put(self, name: str, data: bytes, *, durable: bool) -> None: ...
 
     @abstractmethod
+    def _move_in(self, folder: Path, path: str, last: str) -> None: ...
+
+    @abstractmethod
     def _delete(self, names: Sequence[str]) -> None: ...
 
     @abstractmethod
@@ -206,12 +238,21 @@ class Storage(os.PathLike[str]):
     def _info(self, path: str) -> ObjectInfo: ...
 
 
+def upload_files(folder: Path, path: str, last: str, put: Callable[[str, Path], object]) -> None:
+    """Put each file of a local folder at its place below `path`, several at a time; the file `last` comes last."""
+    names = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file()]
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        list(pool.map(lambda name: put(f"{path}/{name}", folder / name), [name for name in names if name != last]))
+    put(f"{path}/{last}", folder / last)
+
+
 @contextlib.contextmanager
-def translated_errors(done: str, place: str) -> Iterator[None]:
-    """Raise StoreUnreadable for whatever the storage raises."""
+def translated_errors(done: str, place: str, kind: type[Exception] = Exception) -> Iterator[None]:
+    """Raise StoreUnreadable for whatever the storage raises, of that kind."""
+    # obstore's, fsspec's and each driver's errors have no common base.
     try:
         yield
     except DrawpointError:
         raise
-    except Exception as error:  # noqa: BLE001  obstore's, fsspec's and each driver's errors have no common base
+    except kind as error:
         raise StoreUnreadable(f"{place} cannot be {done}: {explain(error)}.") from None

@@ -9,7 +9,7 @@ import numpy as np
 from drawpoint.errors import InvalidSample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import ArrayLike
 
@@ -76,27 +76,54 @@ def as_rows(sample_id: str, layout: ArrayLayout, values: ArrayLike) -> np.ndarra
     raise InvalidSample(f"sample {sample_id!r}: {layout.field} {problem}.", sample=sample_id, field=layout.field)
 
 
-def check_domain(sample_id: str, domain: str, layout: DomainLayout, given: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Raise InvalidSample unless a domain has all its fields, each of the same number of points."""
-    missing = [field for field in layout.arrays if field not in given]
-    if missing:
+def check_fields(sample_id: str, layouts: Mapping[str, DomainLayout], names: Collection[str]) -> dict[str, list[str]]:
+    """Return the fields of each domain that a sample of these fields has, in the order in which they are to be read.
+
+    The position comes first: its count is that of the domain. Raises InvalidSample for unknown fields, for domains that
+    lack some of theirs, and where there are none.
+    """
+    known = [field for layout in layouts.values() for field in layout.arrays]
+    unknown = sorted(set(names).difference(known))
+    if unknown:
         raise InvalidSample(
-            f"sample {sample_id!r} has {', '.join(given)} but lacks {', '.join(missing)}; "
-            f"give all fields of {domain!r} or none.",
+            f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap or `fields`, which have: "
+            f"{', '.join(known)}.",
             sample=sample_id,
-            field=missing[0],
+            field=unknown[0],
         )
-    counts = {field: len(array) for field, array in given.items()}
-    odd = next((field for field, count in counts.items() if count != counts[layout.position]), None)
-    if odd is not None:
-        shapes = ", ".join(f"{field} {array.shape}" for field, array in given.items())
+    by_domain = {}
+    for domain, layout in layouts.items():
+        given = [field for field in layout.arrays if field in names]
+        missing = [field for field in layout.arrays if field not in names]
+        if given and missing:
+            raise InvalidSample(
+                f"sample {sample_id!r} has {', '.join(given)} but lacks {', '.join(missing)}; "
+                f"give all fields of {domain!r} or none.",
+                sample=sample_id,
+                field=missing[0],
+            )
+        if given:
+            by_domain[domain] = sorted(given, key=lambda field: field != layout.position)
+    if not by_domain:
+        raise InvalidSample(f"sample {sample_id!r} has no fields; give all fields of a domain.", sample=sample_id)
+    return by_domain
+
+
+def check_count(
+    sample_id: str, domain: str, layout: DomainLayout, field: str, rows: np.ndarray[Any, Any], n_points: int
+) -> None:
+    """Raise InvalidSample unless a field has as many rows (N, dim) as its domain's position."""
+    if len(rows) != n_points:
         raise InvalidSample(
-            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {shapes}; "
-            "give each the same points.",
+            f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {layout.position} "
+            f"{(n_points, layout.arrays[layout.position].dim)}, {field} {rows.shape}; give each the same points.",
             sample=sample_id,
-            field=odd,
+            field=field,
         )
 
+
+_BLOCK_ROWS = 2**15
+"""Rows that are cast and looked at together: what is done to them stays in the CPU's cache."""
 
 _NOISE = 0.05
 """The share of a field's values that may be stored as zero without a warning; all are counted."""
@@ -118,6 +145,9 @@ class Underflow(NamedTuple):
         kept, values = int(np.count_nonzero(stored)), int(np.count_nonzero(rows))
         return cls(values - kept, values)
 
+    def __add__(self, other: Underflow) -> Underflow:  # type: ignore[override]  # of counts, not of tuples
+        return Underflow(self.lost + other.lost, self.values + other.values)
+
     @property
     def matters(self) -> bool:
         """Whether more is lost than numerical noise, such as the component of a normal that should be zero."""
@@ -136,26 +166,41 @@ class Underflow(NamedTuple):
 def cast(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     """Return (N, dim) rows in the dtype they are stored in, little-endian.
 
-    Raises InvalidSample for NaN and infinities, with how many, and for values beyond the range of `dtype`.
+    Beside the result, it takes the memory of a block of rows. Raises InvalidSample for NaN and infinities, with how
+    many, and for values beyond the range of `dtype`.
     """
     target = np.dtype(dtype).newbyteorder("<")
-    with np.errstate(over="ignore"):
-        stored = rows.astype(target, copy=False)
-    # Values that are not finite stay so in any dtype, so that the check of the cast array finds them too.
-    if np.isfinite(stored).all():
-        return stored
-    found = NonFinite.among(rows)
+    stored = rows if rows.dtype == target else np.empty(rows.shape, target)
+    for block in _blocks(rows):
+        if stored is not rows:
+            with np.errstate(over="ignore"):
+                stored[block] = rows[block]
+        # Values that are not finite stay so in any dtype, so that the check of the cast array finds them too.
+        if not np.isfinite(stored[block]).all():
+            raise _refusal(sample_id, field, rows, dtype)
+    return stored
+
+
+def _blocks(rows: np.ndarray[Any, Any]) -> Iterator[slice]:
+    return (slice(first, first + _BLOCK_ROWS) for first in range(0, len(rows), _BLOCK_ROWS))
+
+
+def _refusal(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str) -> InvalidSample:
+    """Return the error that says why rows cannot be stored as `dtype`."""
+    found, peak = NonFinite(), 0.0
+    for block in _blocks(rows):
+        found = found.followed_by(NonFinite.among(rows[block]), block.start)
+        peak = max(peak, float(np.abs(rows[block].astype(np.float64)).max()))
     if found.first_row is not None:
-        raise InvalidSample(
+        return InvalidSample(
             f"sample {sample_id!r}: {field} holds {found}; leave these points out of the whole domain.",
             sample=sample_id,
             field=field,
         )
-    peak = float(np.abs(rows.astype(np.float64)).max())
     wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
-    raise InvalidSample(
+    return InvalidSample(
         f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
-        f"{float(np.finfo(target).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
+        f"{float(np.finfo(dtype).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
         f"(--field-dtype {field}={wider}).",
         sample=sample_id,
         field=field,

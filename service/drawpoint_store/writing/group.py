@@ -9,31 +9,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Self
 
 import crc32c
-import numcodecs
 import numpy as np
 from numcodecs import blosc
 
-from drawpoint.format.manifest import MAX_TEXTS
 from drawpoint_store.reading.digests import (
     CRC_BYTES,
+    ArrayDigest,
     ArrayDigests,
     SampleDigest,
-    array_digest,
     table_attributes,
     table_digest,
 )
+from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
 
     from drawpoint.format.manifest import ArrayLayout, DomainSample
-    from drawpoint_store.storage import Storage
 
 _THREADS = min(4, os.cpu_count() or 1)
+_BLOCK_BYTES = 2**22
+"""The size of the values that a thread shuffles and encodes at a time."""
+
+METADATA_NAME = "zarr.json"
 GROUP_FORMAT = 2
 """The version of the bytes that are written for the same values; an interrupted conversion of another starts again."""
 
@@ -44,67 +49,99 @@ COMPRESSORS = ("none", *(f"blosc-zstd-{level}" for level in range(1, 10)))
 """What the manifest says of chunks compressed at each level, at 0 not at all. Other writers have other names."""
 
 
-class ArrayContent(NamedTuple):
-    """One field to store: `values` (n_points, dim) in the stored dtype, and the `order` of its rows."""
+class GroupFolder:
+    """A sample's group in the making, in a local folder: one array at a time, then the metadata.
 
-    layout: ArrayLayout
-    grid: DomainSample
-    values: np.ndarray[Any, Any]
-    order: np.ndarray[Any, Any]
-
-
-def write_group(storage: Storage, relpath: str, arrays: Sequence[ArrayContent], compression_level: int) -> str:
-    """Write the group at `relpath`, replacing what lies there on a root of its own, and return its content's digest.
-
-    A local group is deleted first. On a shared root, a bucket, nothing is deleted: a group there is named by its
-    content (`content_name`), so that each object is replaced by equal bytes, also while others read or write it. Every
-    chunk is written, also one of zeros alone, so that a missing chunk is always damage. The group's own metadata comes
-    last. Raises StoreUnreadable where the storage refuses a write.
+    Every chunk is written, also one of zeros alone, so that a missing chunk is always damage. An array takes the memory
+    of a few blocks of rows beside what is given.
     """
-    if not storage.is_shared:
-        storage.delete_tree(relpath)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        written = list(pool.map(lambda array: _write_array(storage, relpath, array, compression_level), arrays))
-    nodes, digests = {}, {}
-    for (layout, grid, _, _), (values, table) in zip(arrays, written, strict=True):
-        nodes[layout.array_name] = array_metadata(layout, grid, compression_level, table)
-        digests[layout.array_name] = ArrayDigests(values, table_digest(table))
-    stored_digest = SampleDigest.of(digests)
-    groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
-    nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
-    for name, node in sorted(nodes.items()):
-        storage.write(f"{relpath}/{name}/zarr.json", to_json(node), durable=False)
-    storage.write(f"{relpath}/zarr.json", to_json(group_metadata(nodes, stored_digest)), durable=False)
-    return stored_digest.digest
 
+    def __init__(self, folder: Path, compression_level: int) -> None:
+        self.folder = folder
+        self.compression_level = compression_level
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._digests: dict[str, ArrayDigests] = {}
+        self._pool = ThreadPoolExecutor(_THREADS)
 
-def content_name(arrays: Sequence[ArrayContent], shuffle_seed: int, compression_level: int) -> str:
-    """Return 12 hex digits of everything that decides a group's bytes: values, layout, order and format.
+    def __enter__(self) -> Self:
+        return self
 
-    Where no lock can be held, groups have it in their name: conversions that differ never write the same object, and
-    equal ones write equal bytes.
-    """
-    compressor = [compression_level, numcodecs.__version__] if compression_level else None
-    digest = hashlib.sha256(json.dumps([GROUP_FORMAT, shuffle_seed, compressor]).encode())
-    for layout, grid, values, _ in arrays:
-        written = layout.model_dump(exclude=set(MAX_TEXTS))  # what is said of a field is in the manifest alone
-        digest.update(json.dumps([written, grid.model_dump()], sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<")).data)
-    return digest.hexdigest()[:12]
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
+    def add(
+        self, layout: ArrayLayout, grid: DomainSample, values: np.ndarray[Any, Any], order: np.ndarray[Any, Any]
+    ) -> None:
+        """Write one array: `values` (n_points, dim) in the stored dtype, whose row i is row `order[i]` of them."""
+        digest, table = ArrayDigest(layout), bytearray()
+        with translated_errors("written", str(self.folder), OSError):
+            for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
+                path = self.folder / layout.array_name / "c" / str(shard) / "0"
+                path.parent.mkdir(parents=True)
+                table += self._write_shard(path, values, order[first : first + grid.shard_points], grid, digest)
+        packed = bytes(table)
+        self._nodes[layout.array_name] = array_metadata(layout, grid, self.compression_level, packed)
+        self._digests[layout.array_name] = ArrayDigests(digest.hexdigest(), table_digest(packed))
 
-def _write_array(storage: Storage, relpath: str, array: ArrayContent, compression_level: int) -> tuple[str, bytes]:
-    """Shuffle, encode and write one array's shards, and return the digest of its values and its chunks' checksums."""
-    layout, grid, values, order = array
-    shuffled = np.take(values, order, axis=0)
-    slots = grid.shard_points // grid.chunk_points
-    table = bytearray()
-    for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
-        rows = shuffled[first : first + grid.shard_points]
-        chunks = [encode_chunk(chunk, compression_level) for chunk in _chunks(rows, grid.chunk_points)]
-        table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
-        storage.write(f"{relpath}/{layout.array_name}/c/{shard}/0", join_shard(chunks, slots), durable=False)
-    return array_digest(layout, [shuffled]), bytes(table)
+    def _write_shard(
+        self,
+        path: Path,
+        values: np.ndarray[Any, Any],
+        order: np.ndarray[Any, Any],
+        grid: DomainSample,
+        digest: ArrayDigest,
+    ) -> bytes:
+        """Write the shard of the rows `order`, add them to the digest, and return the checksums of its chunks."""
+        sizes: list[int] = []
+        table = bytearray()
+        with path.open("xb") as file:
+            for rows, chunks in self._encode(values, order, grid.chunk_points):
+                digest.update(rows)
+                sizes += map(len, chunks)
+                table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
+                file.writelines(chunks)
+            file.write(shard_index(sizes, grid.shard_points // grid.chunk_points))
+        return bytes(table)
+
+    def finish(self, names: Iterable[str]) -> SampleDigest:
+        """Write the metadata, and return the digest of the arrays, which are listed in the order of `names`."""
+        digest = SampleDigest.of({name: self._digests[name] for name in names if name in self._digests})
+        nodes = dict(self._nodes)
+        groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
+        nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
+        with translated_errors("written", str(self.folder), OSError):
+            for name, node in nodes.items():
+                (self.folder / name / METADATA_NAME).write_bytes(to_json(node))
+            (self.folder / METADATA_NAME).write_bytes(to_json(group_metadata(nodes, digest)))
+        return digest
+
+    def content_name(self, digest: SampleDigest) -> str:
+        """Return 12 hex digits of everything that decides the group's bytes: its values in their order, and its grids.
+
+        Where no lock can be held, groups have it in their name: conversions that differ never write the same object,
+        and equal ones write equal bytes.
+        """
+        facts = [GROUP_FORMAT, digest.digest, self._nodes]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _encode(
+        self, values: np.ndarray[Any, Any], order: np.ndarray[Any, Any], chunk_points: int
+    ) -> Iterator[tuple[np.ndarray[Any, Any], list[bytes]]]:
+        """Yield the rows of a shard in order, a block of whole chunks at a time, and the bytes of its chunks."""
+
+        def encode(first: int) -> tuple[np.ndarray[Any, Any], list[bytes]]:
+            rows = np.take(values, order[first : first + block], axis=0)
+            return rows, [encode_chunk(chunk, self.compression_level) for chunk in _chunks(rows, chunk_points)]
+
+        row_bytes = values.shape[1] * values.dtype.itemsize
+        block = chunk_points * max(1, _BLOCK_BYTES // (chunk_points * row_bytes))
+        waiting: deque[Future[tuple[np.ndarray[Any, Any], list[bytes]]]] = deque()
+        for first in range(0, len(order), block):
+            waiting.append(self._pool.submit(encode, first))
+            if len(waiting) > _THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int, table: bytes) -> dict[str, Any]:
@@ -165,15 +202,14 @@ def encode_chunk(rows: np.ndarray[Any, Any], compression_level: int) -> bytes:
     return b"".join([packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
 
 
-def join_shard(chunks: Sequence[bytes], slots: int) -> bytes:
-    """Return a shard's bytes: the chunks, then the index of (offset, nbytes) for each of its slots, checksummed."""
+def shard_index(sizes: Sequence[int], slots: int) -> bytes:
+    """Return the end of a shard: (offset, nbytes) of each chunk, for all its slots, and the checksum of that."""
     index = np.full((slots, 2), 2**64 - 1, dtype="<u8")
-    offset = 0
-    for slot, chunk in enumerate(chunks):
-        index[slot] = offset, len(chunk)
-        offset += len(chunk)
+    ends = np.cumsum(sizes, dtype="<u8")
+    index[: len(sizes), 0] = np.concatenate([[0], ends[:-1]])
+    index[: len(sizes), 1] = sizes
     packed = index.tobytes()
-    return b"".join([*chunks, packed, crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")])
+    return packed + crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little")
 
 
 def _chunks(values: np.ndarray[Any, Any], chunk_points: int) -> Iterator[np.ndarray[Any, Any]]:

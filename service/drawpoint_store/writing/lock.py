@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 JOURNAL_FOLDER = ".convert"
 """The folder below the root that holds the lock, and the journal of a conversion."""
 
+UNFINISHED_FOLDER = f"{JOURNAL_FOLDER}/groups"
+"""The folder that groups of a local store are made in."""
+
 _LOCK = "lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """The errors of flock on a file system without locks, such as Lustre mounted without them."""

@@ -17,9 +17,17 @@ from drawpoint.format.sample_entry import MAX_CHUNKS, check_path
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
-from drawpoint_store.writing.field_arrays import Underflow, UnderflowWarning, as_rows, cast, check_domain
-from drawpoint_store.writing.group import COMPRESSORS, ArrayContent, content_name, write_group
+from drawpoint_store.writing.field_arrays import (
+    Underflow,
+    UnderflowWarning,
+    as_rows,
+    cast,
+    check_count,
+    check_fields,
+)
+from drawpoint_store.writing.group import COMPRESSORS, METADATA_NAME, GroupFolder
 from drawpoint_store.writing.layout import build_domain_layouts
+from drawpoint_store.writing.lock import UNFINISHED_FOLDER
 
 if TYPE_CHECKING:
     import os
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from drawpoint_store.writing.layout import FieldSpec, FileMap
+
+_UINT32_ROWS = 2**32
+"""Up to so many points the order is kept as uint32, in half the memory."""
 
 _REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
 """The suffix, before `.zarr`, of the group of a sample that was written again; no sample id may end with it."""
@@ -108,37 +119,39 @@ class ZarrStoreWriter:
         threads, for different samples. A sample that the store's saved manifest already lists is written beside the
         old one.
 
+        Each field is fetched once, written and dropped before the next one is fetched, positions first in their
+        domains: a Mapping that reads a field when it is asked for it has one in memory at a time.
+
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
         fields, counts that disagree, empty domains, NaN and infinities, finite values that the target dtype cannot
-        hold, and `scalars` that are no finite real numbers; nothing has been written then. Warns (UnderflowWarning)
-        where the target dtype turns more than 5 % of a field's values to zero.
+        hold, and `scalars` that are no finite real numbers; the store is as it was then. Raises StoreUnreadable where
+        the storage refuses a write. Warns (UnderflowWarning) where the target dtype turns more than 5 % of a field's
+        values to zero.
         """
         check_sample_id(sample_id)
         numbers = _check_scalars(sample_id, scalars)
-        given = self._by_domain(sample_id, field_arrays)
+        fields = check_fields(sample_id, self.layouts, list(field_arrays))
         domains: dict[str, DomainSample] = {}
-        contents, underflows = [], {}
-        for domain, arrays in given.items():
-            layout = self.layouts[domain]
-            n_points = len(arrays[layout.position])
-            domains[domain] = self.grid(n_points)
-            order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points)
-            for field, array in layout.arrays.items():
-                stored = cast(sample_id, field, arrays[field], array.dtype)
-                underflows[field] = Underflow.among(arrays[field], stored)
-                contents.append(ArrayContent(array, domains[domain], stored, order))
-        if self.storage.is_shared:
-            name = content_name(contents, self.manifest.shuffle_seed, self.compression_level)
-            relpath = f"{sample_id}.{name}.zarr"
-        else:
-            relpath = self._free_relpath(sample_id)
-        digest = write_group(self.storage, relpath, contents, self.compression_level)
+        underflows: dict[str, Underflow] = {}
+        with (
+            self.storage.new_folder(UNFINISHED_FOLDER) as folder,
+            GroupFolder(folder, self.compression_level) as group,
+        ):
+            for domain, names in fields.items():
+                self._add_domain(group, sample_id, domain, names, field_arrays, domains, underflows)
+            arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
+            digest = group.finish(arrays)
+            if self.storage.is_shared:
+                relpath = f"{sample_id}.{group.content_name(digest)}.zarr"
+            else:
+                relpath = self._free_relpath(sample_id)
+            self.storage.move_in(folder, relpath, METADATA_NAME)
         self.underflows[sample_id] = {field: found for field, found in underflows.items() if found.lost}
         for field, found in self.underflows[sample_id].items():
             if found.matters:
                 reason = found.explain(field, self.manifest.fields[field].dtype)
                 warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
-        return SampleEntry(relpath=relpath, domains=domains, digest=digest, scalars=numbers)
+        return SampleEntry(relpath=relpath, domains=domains, digest=digest.digest, scalars=numbers)
 
     def write_sample(
         self, sample_id: str, field_arrays: Mapping[str, ArrayLike], scalars: Mapping[str, Any] | None = None
@@ -190,32 +203,33 @@ class ZarrStoreWriter:
             n_points=n_points, chunk_points=chunk, shard_points=chunks_per_shard * chunk, n_chunks=n_chunks
         )
 
-    def _by_domain(
-        self, sample_id: str, field_arrays: Mapping[str, ArrayLike]
-    ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-        """Return the arrays as (N, dim) by domain and field; raises InvalidSample unless they fit the layout."""
-        known = {field: layout for domain in self.layouts.values() for field, layout in domain.arrays.items()}
-        unknown = sorted(field_arrays.keys() - known.keys())
-        if unknown:
-            raise InvalidSample(
-                f"sample {sample_id!r}: {', '.join(unknown)} is not in the FileMap or `fields`, which have: "
-                f"{', '.join(known)}.",
-                sample=sample_id,
-                field=unknown[0],
-            )
-        by_domain = {}
-        for domain, layout in self.layouts.items():
-            given = {
-                field: as_rows(sample_id, array, field_arrays[field])
-                for field, array in layout.arrays.items()
-                if field in field_arrays
-            }
-            if given:
-                check_domain(sample_id, domain, layout, given)
-                by_domain[domain] = given
-        if not by_domain:
-            raise InvalidSample(f"sample {sample_id!r} has no fields; give all fields of a domain.", sample=sample_id)
-        return by_domain
+    def _add_domain(
+        self,
+        group: GroupFolder,
+        sample_id: str,
+        domain: str,
+        names: list[str],
+        field_arrays: Mapping[str, ArrayLike],
+        domains: dict[str, DomainSample],
+        underflows: dict[str, Underflow],
+    ) -> None:
+        """Write the arrays of one domain, position first, each of which is dropped before the next is fetched."""
+        layout, order = self.layouts[domain], np.zeros(0, np.uint32)
+        for field in names:
+            array = layout.arrays[field]
+            rows = as_rows(sample_id, array, field_arrays[field])
+            if domain in domains:
+                check_count(sample_id, domain, layout, field, rows, domains[domain].n_points)
+            stored = cast(sample_id, field, rows, array.dtype)
+            underflows[field] = Underflow.among(rows, stored)
+            del rows
+            if domain not in domains:
+                n_points = len(stored)
+                domains[domain] = self.grid(n_points)
+                dtype = np.uint32 if n_points <= _UINT32_ROWS else np.int64
+                order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points, dtype)
+            group.add(array, domains[domain], stored, order)
+            del stored
 
     def _free_relpath(self, sample_id: str) -> str:
         """Return a path that no published revision has named, so that its readers go on."""
