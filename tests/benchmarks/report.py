@@ -25,6 +25,7 @@ SECTIONS = {
     "Client": "client_cpu.py",
     "Scale": "scale.py",
     "Conversion": "conversion.py",
+    "Conversion of a huge sample": "huge_conversion.py",
     "Statistics": "store_statistics.py",
     "Compression": "compression.py",
 }
