@@ -104,6 +104,8 @@ def value(domain: str = "volume", name: str = "x", dim: Any = 1, kind: Any = "va
             "two fields are called surface_stl_position: surface/stl_position and surface_stl/position",
         ),
         ([value("seed", "position", 3, "coord")], "seed_position .*parameter of HTTP requests"),
+        ([value("geometry", "position", 3, "coord")], "geometry_position .*items of a SampleDataset"),
+        ([value("sample", "id")], "sample_id .*items of a SampleDataset"),
         ([value(units="")], "volume_x .*units must be text that prints"),
         ([value(units="K\x1b[31m")], "volume_x .*units must be text that prints"),
         ([value(units=3)], "volume_x .*units must be text that prints"),
@@ -250,6 +252,15 @@ def test_a_conversion_reads_own_fields_from_the_files_that_they_name_in_any_numb
         ZarrChunkReader(writers[1].store_root).read_sample("a"),
         ZarrChunkReader(write_own(tmp_path / "own").store_root).read_sample("a"),
     )
+
+
+def test_two_fields_in_one_file_are_refused_and_nothing_written(tmp_path: Path) -> None:
+    write_source(tmp_path / "runs" / "a")
+    twin = FieldSpec("u.pt", "volume", "twin", 3, "value")
+    writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "own", fields=[twin])
+    with pytest.raises(ValueError, match="volume_velocity lies in the file of another field"):
+        convert(tmp_path / "runs", writer)
+    assert not (tmp_path / "store").exists()
 
 
 def test_an_append_keeps_the_units_of_the_store_and_refuses_others(tmp_path: Path) -> None:

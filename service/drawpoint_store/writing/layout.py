@@ -105,6 +105,9 @@ RESERVED_DOMAINS = frozenset(
 )
 """Parameters of requests, beside which a domain's own name is that of its count, and their names in OpenAPI."""
 
+RESERVED_FIELDS = frozenset(("geometry_position", "sample_id"))
+"""Keys that an item of a SampleDataset gives to something else."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 CANONICAL_TO_SPEC: dict[str, FieldSpec] = {spec.canonical: spec for spec in FIELD_SPECS}
@@ -211,6 +214,10 @@ def _problem(spec: FieldSpec) -> str | None:
     kind, coord_dim = spec.kind, _DIMS["position"]
     problems = (
         (spec.domain in RESERVED_DOMAINS, "is of a domain whose name is a parameter of HTTP requests; rename it"),
+        (
+            spec.canonical in RESERVED_FIELDS,
+            "has the name that items of a SampleDataset give to something else; rename it",
+        ),
         (kind not in ("coord", "value"), f"has the kind {kind!r:.80}; take 'coord' for positions, or 'value'"),
         (kind == "value" and spec.name == "position", "has the kind 'value'; make it 'coord', or rename it"),
         (
