@@ -128,7 +128,11 @@ def test_a_scaled_field_is_measured_divided_and_says_by_what(moving: Path, comma
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (["--scale", "surface_pressure=U_in"], 1, "sample 'run_20' has no scalar 'U_in'; near names: U_inf."),
+        (
+            ["--scale", "surface_pressure=U_in"],
+            1,
+            "each of 2 samples (run_20, run_30) has no scalar 'U_in'; near names: U_inf.",
+        ),
         (["--scale", "surface_presure=U_inf"], 1, "near names: surface_pressure"),
         (["--scale", "surface_pressure=U_inf-20"], 1, "is 0 for sample 'run_20' (U_inf = 20)"),
         (["--scale", "surface_pressure"], 2, "'surface_pressure' is not FIELD=EXPRESSION"),

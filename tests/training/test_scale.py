@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import drawpoint
 from drawpoint import Normaliser, SampleDataset
-from drawpoint.errors import InvalidParameter, UnknownField, UnknownName
+from drawpoint.errors import InvalidParameter, UnknownField, UnknownScalar
 from drawpoint.format.scale import FLOAT32_RANGE, Scale
 from drawpoint_store import RunningStats, ZarrChunkReader, calculate_store_statistics, statistics_to_dict
 from drawpoint_store.inspecting.statistics import statistics_json
@@ -84,8 +84,8 @@ def test_texts_that_differ_in_spaces_alone_are_equal_and_pickle() -> None:
 @pytest.mark.parametrize(
     ("text", "scalars", "error", "told"),
     [
-        ("rho_inf", {"rho_ref": 1.0}, UnknownName, "sample 'run' has no scalar 'rho_inf'; near names: rho_ref"),
-        ("U", {}, UnknownName, "sample 'run' has no scalar 'U'; there is: none"),
+        ("rho_inf", {"rho_ref": 1.0}, UnknownScalar, "sample 'run' has no scalar 'rho_inf'; near names: rho_ref"),
+        ("U", {}, UnknownScalar, "sample 'run' has no scalar 'U'; there is: none"),
         ("U - 3", {"U": 3.0}, InvalidParameter, r"the scale 'U - 3' of p is 0 for sample 'run' \(U = 3\)"),
         ("1 / U", {"U": 0.0}, InvalidParameter, r"is nan for sample 'run' \(U = 0\)"),
         ("U ** 0.5", {"U": -2.0}, InvalidParameter, "is nan"),
@@ -166,7 +166,11 @@ def test_statistics_are_those_of_the_divided_values_for_any_number_of_workers(sc
     ("scale", "error", "told"),
     [
         ({"surface_presure": "U_inf"}, UnknownField, "near names: surface_pressure"),
-        ({"surface_pressure": "U_ref"}, UnknownName, "sample 'run/0' has no scalar 'U_ref'; near names: U_inf"),
+        (
+            {"surface_pressure": "U_ref"},
+            UnknownScalar,
+            r"each of 7 samples \(run/0, run/1, run/2, \.\.\.\) has no scalar 'U_ref'; near names: U_inf",
+        ),
         ({"surface_pressure": "U_inf - 12"}, InvalidParameter, "is 0 for sample 'run/2'"),
         ("U_inf", InvalidParameter, "a mapping from fields to expressions"),
     ],

@@ -12,13 +12,15 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from drawpoint.errors import InvalidParameter, UnknownField, UnknownName
+from drawpoint.errors import InvalidParameter, UnknownField, UnknownScalar
 
 if TYPE_CHECKING:
     from drawpoint.format.manifest import StoreManifest
 
 MOST_LETTERS = 200
 """Longer expressions are refused: it bounds how deep a tree can be."""
+
+_NAMED = 3  # of the samples that lack a scalar
 
 FLOAT32_RANGE = (2.0**-126, 2.0**127)
 """Least and greatest magnitude of a scale: tensors are float32, where others would make 0 or inf of values."""
@@ -64,13 +66,12 @@ class Scale:
     def value(self, scalars: Mapping[str, float], field: str, sample_id: str | None = None) -> float:
         """Return what `field` is divided by in a sample with these scalars: a number in FLOAT32_RANGE, of either sign.
 
-        Raises UnknownName for a scalar that is not there, InvalidParameter for any other result; both name the sample.
+        Raises UnknownScalar for one that is not there, InvalidParameter for any other result; both name the sample.
         """
         where = "the sample" if sample_id is None else f"sample {sample_id!r}"
         for name in self.names:
             if name not in scalars:
-                told = f"the scale {self.text!r} of {field} cannot be computed: {where}"
-                raise UnknownName.among("scalar", name, scalars, where=told, sample=sample_id)
+                raise self.lacks(name, scalars, field, where, sample_id)
         try:
             value = _evaluate(self._tree, scalars)
         except (ArithmeticError, ValueError):  # a division by 0, a result that float64 cannot hold, a root of -1
@@ -86,6 +87,11 @@ class Scale:
                 field=field,
             )
         return value
+
+    def lacks(self, name: str, known: Iterable[str], field: str, where: str, sample_id: str | None) -> UnknownScalar:
+        """Return the error that says where a scalar is lacking."""
+        told = f"the scale {self.text!r} of {field} cannot be computed: {where}"
+        return UnknownScalar.among("scalar", name, known, where=told, sample=sample_id)
 
 
 def parse_scales(scale: Mapping[str, str | Scale] | None) -> dict[str, Scale]:
@@ -106,16 +112,23 @@ def check_scaled_fields(scales: Mapping[str, Scale], fields: Collection[str], wh
             raise UnknownField.among("field", field, fields, where=where)
 
 
-def check_samples(scales: Mapping[str, Scale], manifest: StoreManifest, sample_ids: Iterable[str]) -> None:
-    """Compute the scales of all samples that hold their fields; raises what Scale.value raises."""
-    if not scales:
-        return
-    held_in = {field: domain for domain, layout in manifest.domains.items() for field in layout.arrays}
-    for sample_id in sample_ids:
-        entry = manifest.samples[sample_id]
-        for field, scale in scales.items():
-            if held_in.get(field) in entry.domains:
-                scale.value(entry.scalars, field, sample_id)
+def check_samples(scales: Mapping[str, Scale], manifest: StoreManifest, sample_ids: Collection[str]) -> None:
+    """Compute the scales of all samples that hold their fields.
+
+    Raises what Scale.value raises; UnknownScalar says which samples lack a scalar, and how many.
+    """
+    domains = {field: domain for domain, layout in manifest.domains.items() for field in layout.arrays}
+    for field, scale in scales.items():
+        entries = {sample_id: manifest.samples[sample_id] for sample_id in sample_ids}
+        held = {each: entry.scalars for each, entry in entries.items() if domains.get(field) in entry.domains}
+        for name in scale.names:
+            lacking = [sample_id for sample_id, scalars in held.items() if name not in scalars]
+            if lacking:
+                shown = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
+                known = dict.fromkeys(each for scalars in held.values() for each in scalars)
+                raise scale.lacks(name, known, field, f"each of {len(lacking)} samples ({shown})", lacking[0])
+        for sample_id, scalars in held.items():
+            scale.value(scalars, field, sample_id)
 
 
 def _invalid(text: object, allowed: str) -> InvalidParameter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from drawpoint.draw.selection import name_store
@@ -98,7 +98,7 @@ class Normaliser:
         self,
         manifest: StoreManifest,
         fields: Collection[str],
-        sample_ids: Iterable[str] = (),
+        sample_ids: Collection[str] = (),
         store: str | None = None,
     ) -> None:
         """Check that the statistics cover `fields`, are of this revision of the store, and can scale these samples.
@@ -121,8 +121,8 @@ class Normaliser:
         """Return new, normalised tensors of the same fields.
 
         Fields with a scale need `scalars`: `reader.scalars(sample_id)`, or a list of them for a batch. Raises
-        UnknownField for a field without statistics, InvalidParameter without `scalars`, UnknownName for one that is not
-        among them.
+        UnknownField for a field without statistics, InvalidParameter without `scalars`, UnknownScalar for one that
+        is not among them.
         """
         return {field: self._forward(field, tensor, scalars) for field, tensor in tensors.items()}
 

@@ -141,7 +141,7 @@ def measure_fields(
 
     With them, a sentence on the points that `on_invalid="skip"` left out, or None. Raises InvalidSample for NaN or inf
     that are not to be left out, ValueError where no sample holds any of the fields, and, before anything is read,
-    UnknownField, UnknownName or InvalidParameter for a scale of another field, or that a sample has no scalars for.
+    UnknownField, UnknownScalar or InvalidParameter for a scale of another field, or that a sample has no scalars for.
     """
     scales = parse_scales(scale)
     check_scaled_fields(scales, fields, "what is measured")

@@ -1,0 +1,194 @@
+"""Annotation of a store that exists: scalars, units, descriptions and splits, without converting again.
+
+No sample's data is read or written. All is checked first; then the splits are written, each in one step, and the
+manifest comes last, as a new revision. So after an interruption the same call goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from drawpoint.errors import InvalidParameter, MetadataDamaged, SampleNotFound, UnknownField
+from drawpoint.format.manifest import check_text
+from drawpoint.format.scalars import check_scalars
+from drawpoint.format.scale import Scale
+from drawpoint_store.maintenance.publication import Publication, begin_publication, bind_statistics
+from drawpoint_store.reading.splits import list_splits, read_split, split_file
+from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.wording import count, first_few
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Iterable, Mapping
+
+    from drawpoint_store.storage import Storage
+
+StatisticsState = Literal["none", "kept", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is to be said of a store.
+
+    `scalars` by sample id are added to those that a sample has, and replace those of the same name; the names in
+    `remove_scalars` go from all samples. `units` and `descriptions` are by canonical field, None to remove one.
+    `splits` are lists of sample ids by the split's name, in place of a split of that name.
+    """
+
+    scalars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    remove_scalars: Collection[str] = ()
+    units: Mapping[str, str | None] = field(default_factory=dict)
+    descriptions: Mapping[str, str | None] = field(default_factory=dict)
+    splits: Mapping[str, Iterable[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationReport:
+    """What changed: samples by id with the names of their scalars that did, fields, and splits with their sizes.
+
+    `statistics` are those of the store after it: kept where no value of theirs changed, else stale.
+    """
+
+    revision: str
+    scalars: dict[str, list[str]]
+    fields: list[str]
+    splits: dict[str, int]
+    statistics: StatisticsState
+
+
+def annotate_store(store_root: str | os.PathLike[str], annotations: Annotations) -> AnnotationReport:
+    """Write annotations into a store, and publish a new revision unless its manifest says all of that already.
+
+    Statistics of the replaced revision become those of the new one, unless a scale or the split that they were measured
+    with is changed.
+
+    Raises SampleNotFound and UnknownField with near names, InvalidParameter for a name, number or text that a store
+    cannot hold; StoreNotFound, InvalidManifest, StoreExists while a conversion writes to the store, RevisionChanged if
+    another process published meanwhile, and StoreUnreadable where the storage does not answer or refuses a write.
+    """
+    with begin_publication(store_root) as publication:
+        storage, document = publication.storage, publication.read_document()
+        splits = {name: _check_split(publication, name, ids) for name, ids in annotations.splits.items()}
+        changed = _set_scalars(publication, document, annotations)
+        fields = [
+            *_set_texts(publication, document, "units", annotations.units),
+            *_set_texts(publication, document, "description", annotations.descriptions),
+        ]
+        statistics = _read_statistics(publication)
+        state: StatisticsState = "none" if statistics is None else "kept"
+        if statistics is not None and _is_of_another_split(storage, statistics, splits):
+            # Nothing else would show it where the manifest stays as it is.
+            bind_statistics(storage, statistics, f"none, since split {statistics['split']} was changed")
+            state = "stale"
+        elif statistics is not None and (
+            statistics["revision"] != publication.manifest.revision or _has_scale_of(statistics, changed)
+        ):
+            state = "stale"
+        for name, ids in splits.items():
+            storage.write(split_file(name), "".join(f"{sample_id}\n" for sample_id in ids).encode())
+        revision = publication.manifest.revision
+        if changed or fields:
+            revision = publication.publish(document, keep_statistics=state == "kept")
+    sizes = {name: len(ids) for name, ids in splits.items()}
+    return AnnotationReport(revision, changed, list(dict.fromkeys(fields)), sizes, state)
+
+
+def _set_scalars(publication: Publication, document: dict[str, Any], annotations: Annotations) -> dict[str, list[str]]:
+    """Put scalars into the document, and return the names of those that differ by sample."""
+    samples, where = publication.manifest.samples, f"the store at {publication.storage}"
+    _check_samples(publication, annotations.scalars, "the scalars")
+    removed = set(annotations.remove_scalars)
+    known = {name for sample_id in samples for name in samples.scalars_of(sample_id)} if removed else set()
+    for name in sorted(removed - known):
+        raise InvalidParameter(
+            f"{where} has no scalar {name!r} to remove; it has: {', '.join(sorted(known)) or 'none'}."
+        )
+    changed = {}
+    for sample_id in samples if removed else annotations.scalars:
+        before = samples.scalars_of(sample_id)
+        kept = {name: value for name, value in before.items() if name not in removed}
+        try:
+            after = check_scalars({**kept, **annotations.scalars.get(sample_id, {})})
+        except ValueError as error:
+            raise InvalidParameter(f"sample {sample_id!r}: {error}.", sample=sample_id) from error
+        names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        if names:
+            changed[sample_id] = names
+            entry = document["samples"][sample_id]
+            entry["scalars"] = after
+            if not after:
+                del entry["scalars"]
+    return changed
+
+
+def _set_texts(
+    publication: Publication,
+    document: dict[str, Any],
+    key: Literal["units", "description"],
+    texts: Mapping[str, str | None],
+) -> list[str]:
+    """Put units or descriptions into the document, and return the fields whose text differs."""
+    fields, changed = publication.manifest.fields, []
+    domains = {name: domain for domain, layout in publication.manifest.domains.items() for name in layout.arrays}
+    for name, text in texts.items():
+        if name not in fields:
+            raise UnknownField.among("field", name, fields, where=f"the store at {publication.storage}")
+        try:
+            check_text(key, text)
+        except ValueError as error:
+            raise InvalidParameter(f"{name}: {error}.", field=name) from error
+        if getattr(fields[name], key) != text:
+            changed.append(name)
+            layout = document["domains"][domains[name]]["arrays"][name]
+            # Behind the keys that are always there, units first, as the writer has them.
+            texts_of = {each: layout.pop(each, None) for each in ("units", "description")} | {key: text}
+            layout |= {each: found for each, found in texts_of.items() if found is not None}
+    return changed
+
+
+def _check_split(publication: Publication, name: str, ids: Iterable[str]) -> list[str]:
+    """Return the ids of a split; raises InvalidParameter for a name or a list that no split can have."""
+    listed = list(ids)
+    split_file(name)
+    if not listed:
+        raise InvalidParameter(f"split {name!r} lists no sample ids; it takes one a line.")
+    _check_samples(publication, listed, f"the lines of split {name!r}")
+    sample_id, times = Counter(listed).most_common(1)[0]
+    if times > 1:
+        raise InvalidParameter(f"split {name!r} lists {sample_id!r} {times} times; list it once.", sample=sample_id)
+    return listed
+
+
+def _check_samples(publication: Publication, ids: Collection[str], source: str) -> None:
+    samples = publication.manifest.samples
+    absent = [sample_id for sample_id in ids if sample_id not in samples]
+    if absent:
+        where = (
+            f"{source} name {count(len(absent), 'sample')} that are not there ({first_few(absent)}): "
+            f"the store at {publication.storage}"
+        )
+        raise SampleNotFound.among("sample", absent[0], samples, where=where, sample=absent[0])
+
+
+def _is_of_another_split(storage: Storage, statistics: dict[str, Any], splits: Mapping[str, list[str]]) -> bool:
+    """Tell whether the statistics are of a split whose samples are to be others."""
+    name = statistics.get("split")
+    if name not in splits:
+        return False
+    return name not in list_splits(storage) or set(read_split(storage, name)) != set(splits[name])
+
+
+def _has_scale_of(statistics: dict[str, Any], changed: Mapping[str, list[str]]) -> bool:
+    """Tell whether a field was divided by any of these scalars before it was measured."""
+    names = {name for each in changed.values() for name in each}
+    entries = [entry for entry in statistics["fields"].values() if isinstance(entry, dict) and "scale" in entry]
+    return any(not names.isdisjoint(Scale(entry["scale"]).names) for entry in entries)
+
+
+def _read_statistics(publication: Publication) -> dict[str, Any] | None:
+    try:
+        return read_statistics(publication.storage)
+    except MetadataDamaged:
+        return None  # there are none that could be kept
