@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+import torch
 
 import drawpoint
 from drawpoint.errors import InvalidParameter, RevisionChanged, SampleNotFound, StoreExists, UnknownField
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter, calculate_store_statistics
+from drawpoint_store.convert import convert
 from drawpoint_store.inspecting.statistics import statistics_json
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance import annotate
@@ -256,3 +258,21 @@ def test_a_running_service_goes_to_the_new_revision_and_old_readers_are_told(roo
         assert all(tensor.equal(old[field]) for field, tensor in after.read_sample("param0/run", seed=1).items())
         with pytest.raises(RevisionChanged, match="open it anew"):
             before.read_sample("param0/run", seed=1)
+
+
+def test_what_was_said_stays_when_samples_are_added(root: Path, tmp_path: Path) -> None:
+    annotate_store(root, EVERYTHING)
+    run = tmp_path / "runs" / "param2" / "run"
+    run.mkdir(parents=True)
+    for canonical, array in small_arrays(seed=2).items():
+        torch.save(torch.from_numpy(array), run / f"{canonical}.pt")
+    filemap = FileMap(**{canonical: f"{canonical}.pt" for canonical in FIELDS})
+    convert(tmp_path / "runs", ZarrStoreWriter(root, filemap, "made", chunk_points=4), existing="append")
+    manifest = StoreManifest.load(root)
+    assert sorted(manifest.samples) == [*SAMPLES, "param2/run"]
+    assert [manifest.samples.scalars_of(each) for each in (*SAMPLES, "param2/run")] == [*SCALARS.values(), {}]
+    assert {name: layout.units for name, layout in manifest.fields.items()} == {
+        **dict.fromkeys(FIELDS),
+        **EVERYTHING.units,
+    }
+    assert manifest.fields[VELOCITY].description == EVERYTHING.descriptions[VELOCITY]

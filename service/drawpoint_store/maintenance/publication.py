@@ -52,7 +52,7 @@ class Publication:
         with contextlib.suppress(MetadataDamaged):
             statistics = read_statistics(self.storage) if keep_statistics else None
             if statistics is not None and statistics["revision"] == before:
-                self.storage.write(STATISTICS_NAME, _dump({**statistics, "revision": revision}))
+                bind_statistics(self.storage, statistics, revision)
         if not self.storage.replace(StoreManifest.MANIFEST_NAME, data, self.stamp):
             raise changed
         return revision
@@ -75,6 +75,11 @@ def begin_publication(store_root: str | os.PathLike[str]) -> Iterator[Publicatio
             )
         manifest = StoreManifest.from_json(data, origin=storage.join(StoreManifest.MANIFEST_NAME))
         yield Publication(storage, manifest, data, stamp)
+
+
+def bind_statistics(storage: Storage, statistics: dict[str, Any], revision: str) -> None:
+    """Write the statistics of a store as those of `revision`."""
+    storage.write(STATISTICS_NAME, _dump({**statistics, "revision": revision}))
 
 
 def _dump(document: dict[str, Any]) -> bytes:

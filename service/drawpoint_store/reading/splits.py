@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawpoint.draw.selection import BLACKLISTS, leave_out
-from drawpoint.errors import MetadataDamaged, SplitNotFound
+from drawpoint.errors import InvalidParameter, MetadataDamaged, SplitNotFound
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import split_path
 
@@ -21,9 +21,22 @@ if TYPE_CHECKING:
 
 FOLDER = "splits"
 _SUFFIX = ".txt"
+_MOST_LETTERS = 60
+_FORBIDDEN = set("/\\:%")
 _MOST_LINES = 2**21
 """Lines of a split that are read, some 200 MB as a list; twenty times the largest data sets' samples."""
 _ROOT_FILES = {name: f"{name}_design_ids.txt" for name in ("train", "val", "test")}
+
+
+def split_file(name: str) -> str:
+    """Return the path below the root of the file of a split; raises InvalidParameter for what is no name of one."""
+    if not name or len(name) > _MOST_LETTERS or not name.isprintable() or name[0] == "." or set(name) & _FORBIDDEN:
+        raise InvalidParameter.of(
+            "split",
+            name,
+            f"a name of at most {_MOST_LETTERS} letters that print, without {' '.join(sorted(_FORBIDDEN))}",
+        )
+    return f"{FOLDER}/{name}{_SUFFIX}"
 
 
 def list_splits(store_root: str | os.PathLike[str]) -> list[str]:
