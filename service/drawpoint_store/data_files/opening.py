@@ -18,6 +18,8 @@ _HERE = "drawpoint_store.data_files"
 READERS = {
     **dict.fromkeys((".vtp", ".vtu", ".vti", ".vtr", ".vts"), f"{_HERE}.vtk_xml:open_vtk_xml"),
     **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:open_index"),
+    ".vtk": f"{_HERE}.legacy_vtk:open_legacy_vtk",
+    ".stl": f"{_HERE}.stl_file:StlFile",
     ".npy": f"{_HERE}.tables.npy:open_npy",
     ".npz": f"{_HERE}.tables.npy:open_npz",
     **dict.fromkeys((".h5", ".hdf5"), f"{_HERE}.tables.hdf5:open_hdf5"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
-from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place
+from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place, PolyhedronFaces
 from drawpoint_store.data_files.polydata_types import POLYDATA_SECTIONS, polydata_types
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class VtkMesh:
         elif self.n_cells:
             types = _as_numpy(self._dataset.GetCellTypes()).reshape(-1)
             for block in self._blocks(self._dataset.GetCells(), 0, cells):
-                yield CellBlock(*block, types[block[0] : block[0] + len(block[1]) - 1])
+                stop = block[0] + len(block[1]) - 1
+                yield CellBlock(*block, types[block[0] : stop], self._polyhedron_faces(block[0], stop))
 
     def _blocks(
         self, array: vtkCellArray, begin: int, cells: int
@@ -97,6 +98,23 @@ class VtkMesh:
         for first in range(0, count, cells):
             ends = offsets[first : min(first + cells, count) + 1]
             yield begin + first, ends - ends[0], points[ends[0] : ends[-1]]
+
+    def _polyhedron_faces(self, first: int, stop: int) -> PolyhedronFaces | None:
+        """Return the faces of the polyhedra from cell `first` to `stop`, None if the grid has none."""
+        of_cells, of_faces = self._dataset.GetPolyhedronFaceLocations(), self._dataset.GetPolyhedronFaces()
+        if of_cells is None or of_faces is None:
+            return None
+        ends, numbers, begins, points = (
+            _as_numpy(array).reshape(-1).astype(np.int64, copy=False)
+            for cells in (of_cells, of_faces)
+            for array in (cells.GetOffsetsArray(), cells.GetConnectivityArray())
+        )
+        ends = ends[first : stop + 1]
+        chosen = numbers[ends[0] : ends[-1]]
+        sizes = begins[chosen + 1] - begins[chosen]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        gathered = points[np.repeat(begins[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])]
+        return PolyhedronFaces(ends - ends[0], offsets, gathered)
 
     def _infos(self, place: Place) -> Iterator[ArrayInfo]:
         data = self._data(place)
@@ -157,10 +175,11 @@ def _explicit(dataset: vtkDataSet) -> Any:
 
 
 @contextmanager
-def vtk_errors(name: str) -> Iterator[None]:
+def vtk_errors(name: str, *, or_warnings: bool = False) -> Iterator[None]:
     """Raise InvalidSample with the `name` of a file for the first error that VTK reports in the block, on any object.
 
-    VTK prints errors and goes on with what it has, often an empty data set.
+    VTK prints errors and goes on with what it has, often an empty data set. Some of its readers only warn that bytes
+    are missing, and give what was in memory before: `or_warnings` makes that an error too.
     """
     with importing("vtk", f"reading {name}"):
         from vtkmodules.vtkCommonCore import (  # noqa: PLC0415  VTK is imported when needed
@@ -178,8 +197,9 @@ def vtk_errors(name: str) -> Iterator[None]:
     finally:
         vtkOutputWindow.SetInstance(before)
         vtkLogger.SetStderrVerbosity(vtkLogger.ConvertToVerbosity(verbosity))
-    _, error, text = str(window.GetOutput()).partition("ERROR: ")
-    if error:
-        lines = text.partition("ERROR: ")[0].splitlines()
-        said = next((line.partition("): ")[2] or line for line in lines[1:] if line.strip()), text)
+    said = str(window.GetOutput())
+    _, error, text = said.partition("ERROR: ")
+    if error or (or_warnings and said):
+        lines = (text or said).partition("ERROR: ")[0].splitlines()
+        said = next((line.partition("): ")[2] or line for line in lines[1:] if line.strip()), text or said)
         raise InvalidSample(f"{name} cannot be read, VTK says: {said.strip()[:300]}")
