@@ -47,7 +47,7 @@ def test_a_file_map_with_tables_is_converted_verified_shown_and_appended_to(
 ) -> None:
     store, options = tmp_path / "store", ("--filemap", tmp_path / "map.toml")
     precise = ("--field-dtype", "volume_temperature=float32", "--field-dtype", "volume_distance_to_surface=float32")
-    assert command("convert", runs, store, *options, *precise, "--strict", "--workers", 2)[::2] == (0, "")
+    assert command("convert", runs, store, *options, *precise, "--strict", "--workers", 1)[::2] == (0, "")
     shown = command("info", store).out
     assert "surface_pressure             float16        2 bytes a point, in Pa\n" in shown
     assert "volume_temperature           float32        4 bytes a point, in K: static temperature\n" in shown
@@ -60,7 +60,7 @@ def test_a_file_map_with_tables_is_converted_verified_shown_and_appended_to(
     write_runs(runs / "more", 1)
     for name in ("T.pt", "volume_stress.pt"):
         (runs / "more" / "run_0" / name).write_bytes((runs / "run_0" / name).read_bytes())
-    assert command("convert", runs, store, *options, "--append").status == 0
+    assert command("convert", runs, store, *options, "--append", "--workers", 1).status == 0
     manifest = StoreManifest.load(store)
     assert list(manifest.samples) == ["more/run_0", "run_0", "run_1"]
     assert manifest.fields["volume_temperature"].dtype == "float32"
@@ -76,7 +76,7 @@ def test_an_append_without_a_file_map_finds_the_fields_of_the_store_by_their_nam
     assert (
         command("convert", runs / "run_0", store, "--filemap", tmp_path / "map.toml", "--dataset-name", "x").status == 0
     )
-    assert command("convert", runs, store, "--append", "--strict")[::2] == (0, "")
+    assert command("convert", runs, store, "--append", "--strict", "--workers", 1)[::2] == (0, "")
     assert command("verify", store, "--source", runs).status == 0
     manifest = StoreManifest.load(store)
     assert list(manifest.samples) == ["run_0", "run_1"]

@@ -198,11 +198,12 @@ def test_the_file_map_of_the_documentation_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tables", "problem"),
     [
-        ("[fields.volume_T]\n", "field volume_T .*has the name 'T'"),
-        ("[fields.temperature]\n", "fields.temperature is of no domain; give it one"),
+        ("[fields.volume_T]\n", "field 'volume_T'.* has the name 'T'"),
+        ('[fields."volume_\\u001b"]\n', r"field 'volume_\\x1b' .*has the name"),
+        ("[fields.temperature]\n", "the table 'temperature' says no domain; give it one"),
         ('[fields.volume_t]\nunit = "K"\n', "fields.volume_t.unit: there is no such name; .*some of: file, domain"),
         ('[fields.volume_t]\ndim = "3"\n', "fields.volume_t.dim: it must be an integer, not '3'"),
-        ("[fields.volume_t]\ndim = 17\n", "volume_t .*has the dim 17"),
+        ("[fields.volume_t]\ndim = 17\n", "volume_t.* has the dim 17"),
         ("[fields.wheels_torque]\n", "domain 'wheels' needs exactly one coordinate field"),
         ('[fields.volume_t]\nfile = "p.pt"\n', "volume_position and volume_t both name 'p.pt'"),
         ('[fields.volume_t]\nfile = "../t.pt"\n', "volume_t must name a file in the sample's directory"),

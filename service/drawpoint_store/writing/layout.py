@@ -88,7 +88,7 @@ def named_spec(key: str, domain: str | None = None) -> FieldSpec:
     if domain is None and key in _RENAMED:
         domain, name = _RENAMED[key]
     else:
-        domain = domain or key.partition("_")[0]
+        domain = key.partition("_")[0] if domain is None else domain
         name = key.removeprefix(f"{domain}_")
     return FieldSpec(key, domain, name, _DIMS.get(name, 1), "coord" if name == "position" else "value")
 
@@ -186,7 +186,7 @@ def check_specs(specs: Sequence[FieldSpec]) -> None:
         if not isinstance(spec, FieldSpec):
             raise ValueError(f"fields holds {spec!r:.80}, which is no FieldSpec.")  # noqa: TRY004  a ValueError like the others here
         if problem := _problem(spec):
-            raise ValueError(f"field {spec.domain}_{spec.name} (domain {spec.domain!r}) {problem}.")
+            raise ValueError(f"field {spec.canonical!r:.80} of domain {spec.domain!r:.80} {problem}.")
         if spec.canonical in seen:
             twins = " and ".join(f"{each.domain}/{each.name}" for each in (seen[spec.canonical], spec))
             raise ValueError(f"two fields are called {spec.canonical}: {twins}; give each another name.")

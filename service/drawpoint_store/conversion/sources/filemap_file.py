@@ -49,7 +49,7 @@ class FieldTable(BaseModel):
     def spec(self, key: str) -> FieldSpec:
         """Return the field that the table describes; raises ValueError where nothing says its domain."""
         if self.domain is None and "_" not in key:
-            raise ValueError(f"fields.{key} is of no domain; give it one, or call it <domain>_{key}")
+            raise ValueError(f"the table {key!r:.80} says no domain; give it one, or call it <domain>_<name>")
         said = named_spec(key, self.domain)
         if self.name is not None:
             said = named_spec(f"{said.domain}_{self.name}", said.domain)
@@ -86,7 +86,6 @@ def load_filemap(path: str | os.PathLike[str]) -> MappedFields:
             _check_files({spec.filemap_attr: files[spec.canonical] for spec in present_specs(filemap)})
             return MappedFields(filemap)
         specs = _described(filemap, files, document.fields)
-        check_specs(specs)
         _check_files({spec.canonical: file_name(spec) for spec in specs})
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).rstrip('.')}.") from error
@@ -94,7 +93,10 @@ def load_filemap(path: str | os.PathLike[str]) -> MappedFields:
 
 
 def _described(filemap: FileMap, files: Mapping[str, str], tables: Mapping[str, FieldTable]) -> list[FieldSpec]:
-    """Return all fields as specs that name their file, those that the format knows first, in its order."""
+    """Return all fields as specs that name their file, those that the format knows first, in its order.
+
+    Raises ValueError for a field that no store can hold, with two files, or in a file without a suffix.
+    """
     specs = []
     for key, table in tables.items():
         spec = table.spec(key)
@@ -107,6 +109,7 @@ def _described(filemap: FileMap, files: Mapping[str, str], tables: Mapping[str, 
     tabled = {spec.canonical for spec in specs}
     plain = [spec for spec in present_specs(filemap) if spec.canonical not in tabled]
     specs += [replace(spec, filemap_attr=files[spec.canonical]) for spec in plain]
+    check_specs(specs)
     for spec in specs:
         if "." not in spec.filemap_attr:
             raise ValueError(f"the file {spec.filemap_attr!r} of {spec.canonical} has no suffix, such as .pt")
