@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from drawpoint_store.reading.plan import plan_sample
 from drawpoint_store.writing.layout import RESERVED_DOMAINS
 from foreign import read_planned
 from live import LiveService
+from s3 import Bucket
 from small import same
 
 TEMPERATURE = FieldSpec("T", "volume", "temperature", 1, "value", "K", "static")
@@ -288,3 +290,15 @@ def test_an_append_keeps_the_units_of_the_store_and_refuses_others(tmp_path: Pat
         "K", "static"
     )  # fmt: skip
     assert manifest.fields["wheels_position"].units == "m"
+
+
+def test_what_is_said_of_a_field_is_in_no_group_and_in_no_name_of_one(
+    bucket: Bucket, bucket_environment: None, tmp_path: Path
+) -> None:
+    plain = [FieldSpec(*astuple(spec)[:5]) for spec in OWN]
+    entries = []
+    for number, fields in enumerate((OWN, plain)):
+        root = f"s3://{bucket.name}/{tmp_path.name}-{number}"
+        writer = ZarrStoreWriter(root, FILEMAP, "own", chunk_points=16, fields=fields)
+        entries.append(writer.write_group("a", arrays_of()))
+    assert entries[0] == entries[1]
