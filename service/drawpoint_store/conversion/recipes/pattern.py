@@ -1,0 +1,117 @@
+"""Patterns of paths: `run_{n}/boundary_{n}.vtp`, where names in braces capture text and `*` stands for any."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import InvalidSettings, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+ID = "id"
+NUMBER = "n"
+_PART = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)\}|(?P<any>\*)|(?P<brace>[{}])|(?P<text>[^{}*]+)")
+_CAPTURED = {ID: r"[^/]+(?:/[^/]+)*?", NUMBER: r"[0-9]+"}
+"""What a capture matches; of other names, a part of a path without slashes. An id may hold them."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A path below a data set's folder, of which some is captured.
+
+    `{n}` captures a number, `{id}` any name, also one with slashes, and `{other}` a name without slashes; what is
+    captured twice is the same both times. `*` is any text without slashes. Raises InvalidSettings for a path that could
+    leave the folder, and for braces that capture nothing.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        steps = self.text.removeprefix("/").split("/")
+        if self.text != "." and (
+            any(step in ("", ".", "..") for step in steps) or not self.text.isprintable() or "\\" in self.text
+        ):
+            raise InvalidSettings(
+                f"{self.text!r} is no path below the source; write one such as run_{{n}}/surface.vtp, without '.', "
+                "'..' and backslashes (a path that begins with / begins at SOURCE)"
+            )
+        for part in _PART.finditer(self.text):
+            if part["brace"]:
+                raise InvalidSettings(
+                    f"{self.text!r} has a brace that captures nothing; names in braces are lower case letters, digits "
+                    "and _, such as {n} and {id}"
+                )
+
+    @cached_property
+    def captures(self) -> tuple[str, ...]:
+        """The names in braces, each once."""
+        return tuple(dict.fromkeys(part["name"] for part in _PART.finditer(self.text) if part["name"]))
+
+    @property
+    def is_any_name(self) -> bool:
+        """Whether the last step of the path is a name of which nothing is known."""
+        step = self.text.rpartition("/")[2]
+        return all(part["any"] or part["name"] not in (None, NUMBER) for part in _PART.finditer(step))
+
+    @property
+    def names_files(self) -> bool:
+        """Whether the path may be that of a file: its last step has a dot."""
+        return "." in re.sub(r"\{[^}]*\}", "", self.text.rpartition("/")[2])
+
+    def check_captures(self, known: Collection[str], where: str) -> None:
+        """Raise UnknownName for a capture that is not among `known`."""
+        for name in self.captures:
+            if name not in known:
+                shown = [f"{{{each}}}" for each in known]
+                raise UnknownName.among("capture", f"{{{name}}}", shown, where=where)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Return what the pattern captures of a whole path, None where it does not match."""
+        found = self._regex.fullmatch(path)
+        return None if found is None else found.groupdict()
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """Return the text with `values` for its captures; `*` stays."""
+        return fill(self.text, values)
+
+    def steps(self, values: Mapping[str, str]) -> list[str | re.Pattern[str]]:
+        """Return the steps of the path with `values` for its captures: names, or what names match where `*` is."""
+        steps: list[str | re.Pattern[str]] = []
+        for step in self.text.removeprefix("/").split("/"):
+            if "*" in step:
+                parts = _PART.finditer(step)
+                known = (re.escape(values[part["name"]]) if part["name"] else _literal(part) for part in parts)
+                steps.append(re.compile("".join(known), re.DOTALL))
+            else:
+                steps += fill(step, values).split("/")  # an id may hold slashes
+        return steps
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        written, seen = "", set()
+        for part in _PART.finditer(self.text.removeprefix("/")):
+            name = part["name"]
+            if name is None:
+                written += _literal(part)
+            else:
+                written += f"(?P={name})" if name in seen else f"(?P<{name}>{_CAPTURED.get(name, '[^/]+')})"
+                seen.add(name)
+        return re.compile(written, re.DOTALL)
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Return `text` with `values` for the names in braces."""
+    return "".join(values[part["name"]] if part["name"] else part[0] for part in _PART.finditer(text))
+
+
+def natural_key(text: str) -> tuple[tuple[str, int], ...]:
+    """Return the key that sorts names as people count: `part.2` before `part.10`."""
+    return tuple((letters, int(digits or -1)) for letters, digits in re.findall(r"(\D*)(\d*)", text))
+
+
+def _literal(part: re.Match[str]) -> str:
+    return "[^/]*" if part["any"] else re.escape(part[0])

@@ -1,0 +1,101 @@
+"""Recipes: how the files of a data set become samples, domains, fields and scalars."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.conversion.recipes.id_list import IdList  # noqa: TC001  as above
+from drawpoint_store.conversion.recipes.pattern import ID, Pattern
+from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
+from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe  # noqa: TC001  as above
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drawpoint_store.conversion.recipes.file_reference import FileReference
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class Recipe(RecipeModel):
+    """How a data set becomes a store, as a TOML file says it; docs/recipes.md describes every key.
+
+    `sample` are patterns of the folders or files that are samples, `id` makes their ids of what was captured, `exclude`
+    leaves samples out. All other tables than `splits` and `scalars` are domains.
+    """
+
+    kind: ClassVar[str] = "a recipe"
+    own_tables: ClassVar[str] = "domains"
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    sample: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+    id: str | None = None
+    exclude: IdList = ()
+    splits: dict[str, IdList] = Field(default_factory=dict)
+    scalars: dict[Annotated[str, Field(min_length=1)], ScalarRecipe] = Field(default_factory=dict)
+    domains: dict[Name, DomainRecipe]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_domains(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        keys = cls.model_fields.keys() - {cls.own_tables}
+        domains = {key: value for key, value in data.items() if key not in keys and isinstance(value, dict)}
+        others = {key: value for key, value in data.items() if key not in domains}
+        return {**others, cls.own_tables: domains}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.name.isprintable():
+            raise ValueError(f"name {self.name!r} has characters that do not print")
+        for name in self.splits:
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f"{name!r} is no name of a split; a name is letters, digits, _, - and dots")
+        for pattern in self.patterns:
+            if pattern.text.startswith("/"):
+                raise ValueError(f"sample {pattern.text!r} begins with /; samples always lie below SOURCE")
+        if not self.domains:
+            raise ValueError("it has no domain; add a table such as [surface] with a file and fields")
+        captures = [set(pattern.captures) for pattern in self.patterns]
+        known = sorted(set.intersection(*captures))
+        if self.id is not None:
+            Pattern(self.id).check_captures(known, f"id of the recipe {self.name!r}")
+        for where, reference in self._references():
+            for pattern in reference.patterns:
+                pattern.check_captures([*known, ID], f"{where} of the recipe {self.name!r}")
+        return self
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """The patterns of the samples' folders or files."""
+        return tuple(Pattern(text) for text in self.sample)
+
+    @property
+    def needed_files(self) -> tuple[FileReference, ...]:
+        """The files that a sample must have, each once."""
+        return tuple(dict.fromkeys(reference for _, reference in self._references(optional=False)))
+
+    @property
+    def named_files(self) -> tuple[FileReference, ...]:
+        """The files that a sample may have, each once."""
+        return tuple(dict.fromkeys(reference for _, reference in self._references()))
+
+    def _references(self, *, optional: bool = True) -> Iterator[tuple[str, FileReference]]:
+        """Yield each file that the recipe names, with where it does; without `optional`, only those that must exist."""
+        for domain, table in self.domains.items():
+            if table.own_file is not None:
+                yield f"{domain}.file", table.own_file
+            for name, field in table.fields.items():
+                if field.own_file is not None and (optional or not field.optional):
+                    yield f"{domain}.fields.{name}", field.own_file
+        for name, scalar in self.scalars.items():
+            if scalar.own_file is not None and (optional or not scalar.optional):
+                yield f"scalars.{name}", scalar.own_file
