@@ -1,0 +1,195 @@
+"""The fields of one domain of a sample, read as a recipe says."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drawpoint.errors import InvalidSample
+from drawpoint_store.conversion.recipes.domain_recipe import POSITION
+from drawpoint_store.conversion.recipes.file_reference import SAMPLE_ITSELF
+from drawpoint_store.conversion.recipes.pattern import fill
+from drawpoint_store.conversion.recipes.reading.array_choice import (
+    ArrayChoice,
+    choose_arrays,
+    describe,
+    find_array,
+    list_arrays,
+)
+from drawpoint_store.conversion.recipes.reading.derived_values import DIMS, LENGTH_POWERS, derive
+from drawpoint_store.conversion.recipes.reading.field_values import transform
+from drawpoint_store.conversion.recipes.reading.position_pairs import PositionPairs
+from drawpoint_store.conversion.recipes.reading.sample_row import component_axis, read_sample_row
+from drawpoint_store.data_files.data_file import MeshFile
+from drawpoint_store.writing.layout import FIELD_SPECS
+
+if TYPE_CHECKING:
+    from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe
+    from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
+    from drawpoint_store.conversion.recipes.file_reference import FileReference
+    from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
+    from drawpoint_store.data_files.data_file import DataFile, Place
+
+    Array = np.ndarray[Any, Any]
+
+_KNOWN_DIMS = {spec.name: spec.dim for spec in FIELD_SPECS}
+
+
+class DomainReader:
+    """Reads the fields of a domain, one at a time; which rows are kept, and which go together, is found out once."""
+
+    def __init__(self, domain: str, recipe: DomainRecipe, sample: OpenSample) -> None:
+        self.domain = domain
+        self.recipe = recipe
+        self.sample = sample
+        self._pairs: dict[FileReference, PositionPairs] = {}
+
+    def dim(self, name: str) -> int:
+        """Return the number of a field's components, known without its values; raises what `read` raises."""
+        field = self.recipe.all_fields[name]
+        if field.is_derived:
+            assert field.derive is not None
+            self._mesh_of(field)
+            return DIMS[field.derive]
+        _, chosen = self._choose(name, field)
+        if field.index is None or chosen.components is not None:
+            return chosen.dim
+        return component_axis(chosen.arrays[0], self._name_of(field))[1]
+
+    def read(self, name: str) -> Array:
+        """Return one field of the rows that are kept, shape (n, dim).
+
+        Raises InvalidSample, naming the file, for arrays that are not there or do not fit.
+        """
+        field = self.recipe.all_fields[name]
+        values = self._transformed(name, field)
+        kept = self._kept
+        if field.join is not None:
+            assert field.own_file is not None
+            return self._pairs_with(field.own_file).take(values, kept, self._name_of(field))
+        if len(values) != self._n_rows:
+            raise InvalidSample(
+                f"{self._name_of(field)} has {len(values):,} rows of {name}, and the {self.domain} has "
+                f'{self._n_rows:,} {self._place}s; give a file with the same rows, or join = "position"'
+            )
+        return values if kept is None else values[kept]
+
+    @property
+    def _reference(self) -> FileReference:
+        return self.recipe.own_file or SAMPLE_ITSELF
+
+    @property
+    def _file(self) -> DataFile:
+        return self.sample.open(self._reference)
+
+    @property
+    def _place(self) -> Place:
+        if self.recipe.place is None:
+            raise InvalidSample(
+                f"the recipe does not say what a point of {self.domain} is: {self._file_name} has "
+                f"{list_arrays(self._file.arrays)}; write place = {_places(self._file)} below [{self.domain}]"
+            )
+        return self.recipe.place
+
+    @property
+    def _file_name(self) -> str:
+        return self.sample.files.found[self._reference].name
+
+    def _name_of(self, field: FieldRecipe) -> str:
+        return self.sample.files.found[field.own_file or self._reference].name
+
+    def _choose(self, name: str, field: FieldRecipe) -> tuple[DataFile, ArrayChoice]:
+        """Return the file that holds a field, and its arrays there; a file without a mesh has rows alone."""
+        file, place = self._file, field.place or self._place
+        if field.own_file is not None:
+            file = self.sample.open(field.own_file)
+            place = place if isinstance(file, MeshFile) else "row"
+        return file, choose_arrays(file.arrays, self._name_of(field), place, field, _KNOWN_DIMS.get(name))
+
+    def _mesh_of(self, field: FieldRecipe) -> tuple[MeshFile, Place]:
+        """Return the mesh that a field is derived from, and whether its points are those of the mesh or its cells."""
+        file = self._file if field.own_file is None else self.sample.open(field.own_file)
+        if not isinstance(file, MeshFile):
+            raise InvalidSample(
+                f"{self._name_of(field)} has no mesh to derive {field.derive} from; there is: "
+                f'{list_arrays(file.arrays)}; name an array, and for a file of rows place = "row"'
+            )
+        return file, field.place or self._place
+
+    def _transformed(self, name: str, field: FieldRecipe) -> Array:
+        """Return all rows of a field's file, as the recipe changes their values."""
+        if field.is_derived:
+            values, power = derive(*self._mesh_of(field), field, self.recipe.centre), LENGTH_POWERS.get(field.derive, 0)
+        else:
+            values, power = self._read_arrays(field, *self._choose(name, field)), int(name == POSITION)
+        return transform(values, field, self.recipe.axes, self.recipe.length_unit**power)
+
+    def _read_arrays(self, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
+        if field.index is not None:
+            index = fill(str(field.index), self.sample.files.captures)
+            return read_sample_row(file, chosen, index, self._name_of(field))
+        if len(chosen.arrays) == 1:
+            values = file.read(chosen.arrays[0])
+            return values if chosen.components is None else values[:, chosen.components]
+        dtype = np.result_type(*(array.dtype for array in chosen.arrays))
+        values = np.empty((chosen.arrays[0].n_rows, len(chosen.arrays)), dtype)
+        for component, array in enumerate(chosen.arrays):
+            if array.n_rows != len(values):
+                raise InvalidSample(f"{self._name_of(field)} has arrays of different lengths: {describe(array)}")
+            values[:, component] = file.read(array)[:, 0]
+        return values
+
+    @cached_property
+    def _n_rows(self) -> int:
+        """The number of rows of the domain before any is left out."""
+        position = self.recipe.all_fields[POSITION]
+        if position.is_derived:
+            mesh, place = self._mesh_of(position)
+            return mesh.n_cells if place == "cell" else mesh.n_points
+        file, chosen = self._choose(POSITION, position)
+        return len(self._read_arrays(position, file, chosen)) if position.index else chosen.arrays[0].n_rows
+
+    @cached_property
+    def _kept(self) -> Array | None:
+        """The rows that mask and crop keep, as bool; None for all."""
+        kept: Array | None = None
+        for condition in self.recipe.mask:
+            array = find_array(self._file.arrays, self._file_name, self._place, condition.array)
+            if array.components > 1 and (condition.component is None or condition.component >= array.components):
+                raise InvalidSample(
+                    f"the mask needs a component in 0..{array.components - 1} of {describe(array)} of {self._file_name}"
+                )
+            holds = condition.holds(self._file.read(array)[:, condition.component or 0])
+            kept = holds if kept is None else kept & holds
+        if self.recipe.crop:
+            positions = self._transformed(POSITION, self.recipe.all_fields[POSITION])
+            kept = np.ones(len(positions), bool) if kept is None else kept
+            for axis, (low, high) in self.recipe.crop.items():
+                values = positions[:, "xyz".index(axis)]
+                kept &= (values >= low) & (values <= high)
+        if kept is not None and not kept.any():
+            raise InvalidSample(f"mask and crop of {self.domain} leave none of {len(kept):,} rows of {self._file_name}")
+        return None if kept is None or kept.all() else kept
+
+    def _pairs_with(self, reference: FileReference) -> PositionPairs:
+        """Return which rows of another file are at the positions of the domain's, in the files' own axes and unit."""
+        if reference not in self._pairs:
+            here, there = (self._raw_positions(each) for each in (self._reference, reference))
+            self._pairs[reference] = PositionPairs.find(here, there)
+        return self._pairs[reference]
+
+    def _raw_positions(self, reference: FileReference) -> Array:
+        file, position = self.sample.open(reference), self.recipe.all_fields[POSITION]
+        name = self.sample.files.found[reference].name
+        if position.is_derived:
+            if not isinstance(file, MeshFile):
+                raise InvalidSample(f"{name} has no mesh, and so no positions to join by")
+            return derive(file, self._place, position, self.recipe.centre)
+        place = self._place if isinstance(file, MeshFile) else "row"
+        return self._read_arrays(position, file, choose_arrays(file.arrays, name, place, position, 3))
+
+
+def _places(file: DataFile) -> str:
+    return '"cell" or "point"' if isinstance(file, MeshFile) else '"row"'

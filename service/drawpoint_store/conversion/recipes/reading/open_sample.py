@@ -1,0 +1,62 @@
+"""The open data files of a sample."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drawpoint_store.conversion.recipes.file_reference import ARCHIVES
+from drawpoint_store.conversion.recipes.pattern import fill
+from drawpoint_store.conversion.recipes.reading.archive_member import unpack_member
+from drawpoint_store.data_files import open_data_file
+
+if TYPE_CHECKING:
+    from drawpoint_store.conversion.recipes.file_reference import FileReference
+    from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles
+    from drawpoint_store.data_files.data_file import DataFile
+    from drawpoint_store.storage.local_storage import LocalStorage
+    from drawpoint_store.storage.storage import ObjectInfo
+
+
+class OpenSample:
+    """The files of one sample, each opened when it is first asked for; for one thread, and to be closed."""
+
+    def __init__(self, storage: LocalStorage, files: SampleFiles) -> None:
+        self.storage = storage
+        self.files = files
+        self._state = self._stamps()
+        self._opened: dict[FileReference, DataFile] = {}
+        self._closing = ExitStack()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the sample's files are those that were opened, and not written again since."""
+        return self._stamps() == self._state
+
+    def open(self, reference: FileReference) -> DataFile:
+        """Return the file that a recipe refers to.
+
+        Raises InvalidSample for one that cannot be read, and StoreUnreadable where there is no room to unpack it.
+        """
+        if reference not in self._opened:
+            paths = [self.storage.path(path) for path in self.files.found[reference].paths]
+            if paths[0].name.lower().endswith(ARCHIVES):
+                folder = tempfile.mkdtemp(prefix="drawpoint-")
+                # Also when nobody closes this: at the end of a thread, or of the process.
+                self._closing.callback(weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True))
+                member = None if reference.member is None else fill(reference.member, self.files.captures)
+                paths = [unpack_member(paths[0], member, Path(folder))]
+            self._opened[reference] = self._closing.enter_context(open_data_file(paths))
+        return self._opened[reference]
+
+    def close(self) -> None:
+        """Close all files, and remove what was unpacked."""
+        self._opened.clear()
+        self._closing.close()
+
+    def _stamps(self) -> list[ObjectInfo | None]:
+        return [self.storage.info(file.path) for file in self.files.files]

@@ -1,0 +1,212 @@
+"""The samples that a recipe finds in a tree of files, and the files of each."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from drawpoint.errors import InvalidSample
+from drawpoint_store.conversion.recipes.file_reference import PIECE, SAMPLE_ITSELF
+from drawpoint_store.conversion.recipes.pattern import ID, Pattern, fill, natural_key
+from drawpoint_store.wording import count, first_few, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from drawpoint_store.conversion.recipes.file_reference import FileReference
+    from drawpoint_store.conversion.recipes.recipe import Recipe
+    from drawpoint_store.conversion.sources.file_tree import FileTree
+    from drawpoint_store.conversion.sources.source import SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A data file of a sample: the path to open, or the paths of its pieces in order, and all files that these are."""
+
+    paths: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+
+    @property
+    def name(self) -> str:
+        """What messages call the file."""
+        return posixpath.basename(self.paths[0])
+
+
+@dataclass(frozen=True)
+class SampleFiles:
+    """A sample of a data set: where it lies, what its path captured, and its files as the recipe refers to them.
+
+    `problem` says what is missing, "" if nothing is.
+    """
+
+    sample_id: str
+    captures: Mapping[str, str]
+    found: Mapping[FileReference, FoundFile]
+    problem: str = ""
+
+    @property
+    def files(self) -> list[SourceFile]:
+        """All files of the sample, each once."""
+        return list(dict.fromkeys(file for each in self.found.values() for file in each.files))
+
+
+class _FileMissing(InvalidSample):
+    """There is no file where a recipe expects one."""
+
+
+class SampleFinder:
+    """Finds the samples of a recipe in a tree of files."""
+
+    def __init__(self, tree: FileTree, recipe: Recipe) -> None:
+        self.tree = tree
+        self.recipe = recipe
+
+    def find(self) -> dict[str, list[SampleFiles]]:
+        """Return all samples by id, in the order of the ids; those of one id more than once have to be told apart.
+
+        A folder that matches and holds none of its files is broken, unless any name would match or samples lie in it
+        or around it. A folder inside a sample is no sample of its own.
+        """
+        candidates = sorted(self._candidates(), key=lambda found: found[0].count("/"))
+        taken: dict[str, SampleFiles] = {}
+        empty: dict[str, SampleFiles] = {}
+        for path, pattern, captures in candidates:
+            if any(above in taken for above in _folders_above(path)):
+                continue
+            sample = self._sample(path, captures)
+            if self._has_any(path, sample):
+                taken[path] = sample
+            elif not pattern.is_any_name:
+                empty[path] = sample
+        around = {above for path in taken for above in _folders_above(path)}
+        taken |= {path: sample for path, sample in empty.items() if path not in around}
+        by_id: dict[str, list[SampleFiles]] = {}
+        for path in sorted(taken):
+            by_id.setdefault(taken[path].sample_id, []).append(taken[path])
+        return {sample_id: by_id[sample_id] for sample_id in sorted(by_id)}
+
+    def _candidates(self) -> Iterator[tuple[str, Pattern, dict[str, str]]]:
+        """Yield each folder or file that a pattern matches, with the first such pattern and what it captures."""
+        patterns = self.recipe.patterns
+        for path in self._folders:
+            yield from _first_match(path, patterns)
+        of_files = [pattern for pattern in patterns if pattern.names_files and pattern.text != "."]
+        if of_files:
+            for folder, files in self.tree.folders.items():
+                for name in files:
+                    yield from _first_match(posixpath.join(folder, name), of_files)
+
+    def _sample(self, path: str, captures: dict[str, str]) -> SampleFiles:
+        is_file = path not in self._folders
+        if self.recipe.id is not None:
+            sample_id = fill(self.recipe.id, captures)
+        else:
+            sample_id = (posixpath.splitext(path)[0] if is_file else path) or self.tree.name
+        values = {ID: sample_id, **captures}
+        folder = posixpath.dirname(path) if is_file else path
+        found: dict[FileReference, FoundFile] = {}
+        problems = []
+        for reference in self.recipe.named_files:
+            try:
+                found[reference] = self._find_file(reference, folder, values)
+            except _FileMissing as error:
+                if reference in self.recipe.needed_files:
+                    problems.append(str(error))
+            except InvalidSample as error:
+                problems.append(str(error))
+        if is_file:
+            found[SAMPLE_ITSELF] = FoundFile((path,), (self.tree.folders[folder][posixpath.basename(path)],))
+        return SampleFiles(sample_id, values, found, "; ".join(problems))
+
+    def _has_any(self, path: str, sample: SampleFiles) -> bool:
+        """Tell whether a sample has any file that is not the same for all samples."""
+        own = [each for each in self.recipe.named_files if not all(_is_shared(pattern) for pattern in each.patterns)]
+        return path not in self._folders or not own or any(each in sample.found for each in own)
+
+    def _find_file(self, reference: FileReference, folder: str, values: Mapping[str, str]) -> FoundFile:
+        """Return the file that a recipe refers to; raises _FileMissing or, for several, InvalidSample."""
+        paths = []
+        for pattern in reference.patterns:
+            start = "" if pattern.text.startswith("/") else folder
+            matched = sorted(self._below(start, pattern.steps(values)), key=natural_key)
+            if not matched:
+                raise _FileMissing(f"lacks {printable(pattern.fill(values))}")
+            paths += matched
+        if len(paths) > 1:
+            others = [path for path in paths if not path.endswith(PIECE)]
+            if others:
+                raise InvalidSample(
+                    f"has {count(len(paths), 'file')} where one is expected ({reference}): "
+                    f"{first_few([printable(posixpath.basename(path)) for path in paths])}"
+                )
+            _check_pieces(paths)
+        return FoundFile(tuple(paths), tuple(file for path in paths for file in self._files_of(path)))
+
+    def _below(self, folder: str, steps: Sequence[str | re.Pattern[str]]) -> list[str]:
+        """Return the paths of the files and folders below `folder` that the steps lead to."""
+        if steps == ["."]:
+            return [folder]
+        here = [folder]
+        for step in steps:
+            entries = ((each, self._entries.get(each, frozenset())) for each in here)
+            if isinstance(step, str):
+                here = [posixpath.join(each, step) for each, names in entries if step in names]
+            else:
+                here = [posixpath.join(each, name) for each, names in entries for name in names if step.fullmatch(name)]
+        return here
+
+    def _files_of(self, path: str) -> list[SourceFile]:
+        """Return the file at `path`, or all files of the folder at `path`."""
+        if path not in self._folders:
+            folder, name = posixpath.split(path)
+            return [self.tree.folders[folder][name]]
+        return [
+            file
+            for folder, files in sorted(self.tree.folders.items())
+            if folder == path or folder.startswith(f"{path}/" if path else "")
+            for _, file in sorted(files.items())
+        ]
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """All folders that files lie below; `""` is the source itself."""
+        return frozenset(above for folder in self.tree.folders for above in (folder, *_folders_above(folder)))
+
+    @cached_property
+    def _entries(self) -> dict[str, frozenset[str]]:
+        """The names of the files and folders that lie directly in each folder."""
+        names: dict[str, set[str]] = {folder: set(files) for folder, files in self.tree.folders.items()}
+        for folder in self._folders:
+            if folder:
+                names.setdefault(posixpath.dirname(folder), set()).add(posixpath.basename(folder))
+        return {folder: frozenset(found) for folder, found in names.items()}
+
+
+def _first_match(path: str, patterns: Sequence[Pattern]) -> Iterator[tuple[str, Pattern, dict[str, str]]]:
+    for pattern in patterns:
+        captures = ({} if pattern.text == "." else None) if path == "" else pattern.match(path)
+        if captures is not None:
+            yield path, pattern, captures
+            return
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    while path:
+        path = posixpath.dirname(path)
+        yield path
+
+
+def _is_shared(pattern: Pattern) -> bool:
+    return pattern.text.startswith("/") and not pattern.captures
+
+
+def _check_pieces(paths: Sequence[str]) -> None:
+    """Raise InvalidSample where the numbers of pieces have a gap, or do not begin with 0 or 1."""
+    numbers = [int(found[-1]) if (found := re.findall(r"\d+", path)) else 0 for path in paths]
+    expected = range(min(numbers[0], 1), min(numbers[0], 1) + len(paths))
+    for number, wanted, path in zip(numbers, expected, paths, strict=True):
+        if number != wanted:
+            raise _FileMissing(f"lacks the piece before {printable(posixpath.basename(path))}")

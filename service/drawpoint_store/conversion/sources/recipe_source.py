@@ -1,0 +1,218 @@
+"""Data sets that a recipe describes: meshes, arrays and tables in files of other programs."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from drawpoint.errors import InvalidSample, InvalidSettings
+from drawpoint_store.conversion.recipes.domain_recipe import POSITION
+from drawpoint_store.conversion.recipes.id_list import select
+from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
+from drawpoint_store.conversion.recipes.reading.domain_reader import DomainReader
+from drawpoint_store.conversion.recipes.reading.listed_ids import read_ids
+from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
+from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles, SampleFinder
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.storage import LocalStorage
+from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FieldSpec, FileMap
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+
+    from drawpoint_store.conversion.recipes.recipe import Recipe
+    from drawpoint_store.conversion.sources.source import SourceFile
+
+_TRIED = 8
+"""How many samples are looked at for one that has all arrays, before the recipe is taken to be wrong."""
+
+
+@dataclass(frozen=True)
+class RecipeSource:
+    """The samples that a recipe finds in a tree of files; a `Source`.
+
+    Raises InvalidSettings for a tree that is not local.
+    """
+
+    tree: FileTree
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tree.storage, LocalStorage):
+            raise InvalidSettings(
+                f"a recipe reads local files, and {self.tree.storage.root} is a URL; copy or mount it, and give a path."
+            )
+
+    @classmethod
+    def scan(cls, location: str | os.PathLike[str], recipe: Recipe) -> Self:
+        """List the files below `location`; raises what FileTree.scan raises."""
+        return cls(FileTree.scan(location), recipe)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
+    @property
+    def location(self) -> str:
+        return self.tree.storage.root
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.model_dump(mode="json", by_alias=True)}
+
+    @property
+    def sample_ids(self) -> list[str]:
+        if not self._samples:
+            raise InvalidSample(
+                f"there is no sample in {self.location}: the recipe {self.recipe.name} looks for "
+                f"{' or '.join(self.recipe.sample)}; give the folder that holds these as SOURCE."
+            )
+        return [sample_id for sample_id in self._samples if sample_id not in self.broken]
+
+    @cached_property
+    def broken(self) -> dict[str, str]:
+        reasons = {}
+        for sample_id, found in self._samples.items():
+            if len(found) > 1:
+                reasons[sample_id] = f"{len(found)} folders or files would be samples of this id; tell them apart by id"
+            elif found[0].problem:
+                reasons[sample_id] = found[0].problem
+        return reasons
+
+    @property
+    def unmapped_files(self) -> dict[str, int]:
+        return {}
+
+    @cached_property
+    def specs(self) -> list[FieldSpec]:
+        """The fields as the first sample has them that has all arrays: those of file maps in their order, then others.
+
+        Raises InvalidSample where none of the first samples has all arrays, with what the first one lacks.
+        """
+        first_error: InvalidSample | None = None
+        for sample_id in self.sample_ids[:_TRIED]:
+            try:
+                return self._specs_of(sample_id)
+            except InvalidSample as error:
+                if first_error is None:
+                    first_error = InvalidSample(f"sample {sample_id!r}: {error}", sample=sample_id)
+        if first_error is not None:
+            raise first_error
+        sample_id, reason = next(iter(self.broken.items()))
+        raise InvalidSample(
+            f"no sample of {self.location} is complete: {sample_id} {reason}; compare the names of its files with the "
+            f"recipe {self.recipe.name}."
+        )
+
+    @property
+    def writer_settings(self) -> dict[str, Any]:
+        """The arguments of ZarrStoreWriter that the recipe decides: fields, their dtypes and the data set's name."""
+        dtypes = {spec.canonical: self._field(spec).dtype for spec in self.specs}
+        return {
+            "filemap": FileMap(),
+            "fields": self.specs,
+            "field_dtypes": {field: dtype for field, dtype in dtypes.items() if dtype is not None},
+            "dataset_name": self.recipe.name,
+        }
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        splits = {}
+        for name, listed in self.recipe.splits.items():
+            found, others = select(read_ids(self.tree, listed), self._captures)
+            splits[name] = [*found, *others]
+        return splits
+
+    def files(self, sample_id: str) -> list[SourceFile]:
+        return self._samples[sample_id][0].files
+
+    def fields(self, sample_id: str) -> list[str]:
+        known = sample_id in self._samples and sample_id not in self.broken
+        return [spec.canonical for spec in self.specs] if known else []
+
+    def where(self, field: str) -> str:
+        spec = self._spec(field)
+        recipe, domain = self._field(spec), self.recipe.domains[spec.domain]
+        file = recipe.own_file or domain.own_file or " or ".join(self.recipe.sample)
+        if recipe.is_derived:
+            return f"{'the mesh' if spec.name == POSITION else recipe.derive} of {file}"
+        named = recipe.array_name or ", ".join(map(str, recipe.components or ())) or "the active array"
+        return f"{named} of {file}"
+
+    def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
+        spec = self._spec(field)
+        values = self._domains(sample_id)[spec.domain].read(spec.name)
+        if values.shape[1] != spec.dim:
+            raise InvalidSample(
+                f"{self.where(field)} ({field}) has {values.shape[1]} components, and {spec.dim} in the first sample"
+            )
+        return values
+
+    def close(self) -> None:
+        """Close the files that this thread has open."""
+        opened = getattr(self._opened, "sample", None)
+        if opened is not None:
+            opened[1].close()
+            self._opened.sample = None
+
+    def _specs_of(self, sample_id: str) -> list[FieldSpec]:
+        specs = []
+        for domain, reader in self._domains(sample_id).items():
+            for name, recipe in self.recipe.domains[domain].all_fields.items():
+                try:
+                    dim = reader.dim(name)
+                except (ArrayMissing, KeyError):
+                    if recipe.optional:
+                        continue
+                    raise
+                known = CANONICAL_TO_SPEC.get(f"{domain}_{name}")
+                specs.append(
+                    FieldSpec(
+                        known.filemap_attr if known else f"{domain}_{name}",
+                        domain,
+                        name,
+                        dim,
+                        "coord" if name == POSITION else "value",
+                        units=recipe.units,
+                        description=recipe.description,
+                    )
+                )
+        order = list(CANONICAL_TO_SPEC)  # that of stores of file maps, then the recipe's
+        return sorted(specs, key=lambda spec: order.index(spec.canonical) if spec.canonical in order else len(order))
+
+    def _domains(self, sample_id: str) -> dict[str, DomainReader]:
+        """Return the readers of a sample's domains; its files stay open until this thread reads another sample."""
+        opened: tuple[str, OpenSample, dict[str, DomainReader]] | None = getattr(self._opened, "sample", None)
+        if opened is not None and opened[0] == sample_id and opened[1].is_current:
+            return opened[2]
+        self.close()
+        assert isinstance(self.tree.storage, LocalStorage)
+        sample = OpenSample(self.tree.storage, self._samples[sample_id][0])
+        domains = {name: DomainReader(name, domain, sample) for name, domain in self.recipe.domains.items()}
+        self._opened.sample = (sample_id, sample, domains)
+        return domains
+
+    def _spec(self, field: str) -> FieldSpec:
+        return next(spec for spec in self.specs if spec.canonical == field)
+
+    def _field(self, spec: FieldSpec) -> Any:
+        return self.recipe.domains[spec.domain].all_fields[spec.name]
+
+    @cached_property
+    def _opened(self) -> threading.local:
+        """The sample that each thread has open; not pickled."""
+        return threading.local()
+
+    @cached_property
+    def _samples(self) -> dict[str, list[SampleFiles]]:
+        found = SampleFinder(self.tree, self.recipe).find()
+        captures = {sample_id: samples[0].captures for sample_id, samples in found.items()}
+        excluded, _ = select(read_ids(self.tree, self.recipe.exclude), captures)
+        return {sample_id: samples for sample_id, samples in found.items() if sample_id not in set(excluded)}
+
+    @property
+    def _captures(self) -> dict[str, Any]:
+        return {sample_id: samples[0].captures for sample_id, samples in self._samples.items()}
