@@ -444,6 +444,7 @@ class NpySource:
     specs = present_specs(RUN_FILEMAP)
     broken: ClassVar[dict[str, str]] = {"lost": "lacks its file"}
     unmapped_files: ClassVar[dict[str, int]] = {}
+    splits: ClassVar[dict[str, list[str]]] = {}
 
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)

@@ -30,6 +30,7 @@ from drawpoint_store.storage.locations import check_location, contains, is_in_me
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER, lock_store
+from drawpoint_store.writing.split_files import SplitSize, write_splits
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class ConversionReport(BaseModel):
     `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
     those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
     number of samples that have it. `underflows` are the fields of which values were too small for their dtype, counted
-    in the samples concerned. `replaced` are the groups of the revision that was overwritten. `revision` is None where
-    nothing was published. Sizes are in bytes.
+    in the samples concerned. `splits` are those that the source names, as far as the store holds their samples.
+    `replaced` are the groups of the revision that was overwritten. `revision` is None where nothing was published.
+    Sizes are in bytes.
     """
 
     converted: list[str] = Field(default_factory=list)
@@ -62,6 +64,7 @@ class ConversionReport(BaseModel):
     bytes_read: int = 0
     bytes_written: int = 0
     seconds: float = 0.0
+    splits: dict[str, SplitSize] = Field(default_factory=dict)
     revision: str | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -91,7 +94,8 @@ def convert(
     A path or URL is a tree of `.pt` files. A store that exists already is refused, appended to (samples that it lists
     are skipped), or overwritten: its samples are written beside the old ones, which stay for readers of the old
     revision. Broken samples are left out and reported; if there are no others, nothing is published. After an
-    interruption the same call goes on where it was. `workers` processes work; `progress` draws a bar on stderr where
+    interruption the same call goes on where it was. Splits that the source names are written just before the manifest,
+    as far as the store holds their samples. `workers` processes work; `progress` draws a bar on stderr where
     that is a terminal.
 
     Raises StoreExists for a store that is refused or not compatible with the writer, InvalidSample for a source
@@ -108,7 +112,7 @@ def convert(
     check_workers(workers, location, root)
     if isinstance(source, str | os.PathLike):
         source = PtSource.scan(source, writer.filemap, writer.fields)
-    sample_ids, broken = source.sample_ids, source.broken
+    sample_ids, broken, splits = source.sample_ids, source.broken, source.splits
     tasks = _tasks(source, sample_ids, writer)
     journal = Journal(storage)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
@@ -148,6 +152,7 @@ def convert(
         _convert_samples(new, converter, writer, report, workers=workers, progress=progress)
         report.seconds = time.monotonic() - started
         if report.converted:
+            report.splits = write_splits(storage, splits, writer.manifest.samples)
             _publish(writer, report, journal, name, old, stamp)
             journal.clear(name, tasks)
     return report

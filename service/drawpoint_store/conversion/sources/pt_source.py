@@ -108,6 +108,15 @@ class PtSource:
         return {"filemap": self.filemap.model_dump(), "fields": [asdict(spec) for spec in self.own]}
 
     @property
+    def splits(self) -> dict[str, list[str]]:
+        return {}
+
+    @property
+    def writer_settings(self) -> dict[str, Any]:
+        """The arguments of ZarrStoreWriter that say which fields a store of the source has."""
+        return {"filemap": self.filemap, "fields": self.own}
+
+    @property
     def specs(self) -> list[FieldSpec]:
         return [*present_specs(self.filemap), *self.own]
 

@@ -49,6 +49,13 @@ class Source(Protocol):
     def unmapped_files(self) -> Mapping[str, int]:
         """The names of files that look like fields and belong to none, with the number of samples that have each."""
 
+    @property
+    def splits(self) -> Mapping[str, Sequence[str]]:
+        """The ids of each split that the data set names, also those of samples that are not there.
+
+        Raises InvalidSample for a list that cannot be read.
+        """
+
     def files(self, sample_id: str) -> Sequence[SourceFile]:
         """Return the files of a sample, each once: what its bytes in the store depend on."""
 
