@@ -21,7 +21,8 @@ INTERRUPTED = 130
 
 
 COMMANDS = {
-    "convert": ("write a store from a tree of per-field .pt files", "convert"),
+    "convert": ("write a store from a tree of per-field .pt files, or by a recipe from files of VTK", "convert"),
+    "recipes": ("list the recipes of public data sets, or print one", "store"),
     "serve": ("serve stores over HTTP", "service"),
     "stats": ("compute per-field statistics of a store for normalisation", "store"),
     "verify": ("read every chunk of a store and check it", "store"),

@@ -25,7 +25,7 @@ _MISSPELT = 0.9
 _KEY = re.compile(r"([a-z][a-z0-9]*_[a-z0-9_]+)\.pt$")
 
 
-def add_filemap(parser: argparse.ArgumentParser) -> None:
+def add_filemap(parser: argparse._ActionsContainer) -> None:
     """Add --filemap, None for auto."""
     parser.add_argument(
         "--filemap",

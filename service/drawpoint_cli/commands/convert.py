@@ -1,4 +1,4 @@
-"""`drawpoint convert`: a tree of per-field .pt files becomes a store."""
+"""`drawpoint convert`: a tree of per-field .pt files, or of what a recipe reads, becomes a store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from drawpoint_cli.arguments import (
     location,
     storage,
 )
-from drawpoint_cli.filemap import REMEDY, add_filemap, describe_presets, report_unmapped_files
+from drawpoint_cli.filemap import REMEDY, describe_presets, report_unmapped_files
+from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import (
     Existing,
@@ -31,8 +32,6 @@ from drawpoint_store.conversion.convert import (
     convert,
     load_manifest,
 )
-from drawpoint_store.conversion.sources.file_tree import FileTree
-from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
@@ -41,7 +40,7 @@ from drawpoint_store.writing.layout import FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from drawpoint_store.conversion.convert import ConversionReport
     from drawpoint_store.reading.manifest import StoreManifest
@@ -52,12 +51,12 @@ SHOWN = 4
 """How many groups of a replaced revision are named; `drawpoint prune` lists all."""
 
 _DESCRIPTION = """\
-Convert a tree of per-field .pt files to a store.
+Convert a tree of per-field .pt files to a store, or with --recipe files of VTK, arrays and tables.
 
 A sample is a directory below SOURCE that holds the file of every field; its id is its path below SOURCE. A directory
 that holds only some of them, or tensors that cannot be stored (NaN or inf, counts that disagree, values out of range),
 is broken: it is left out, and named with the reason at the end. Files that look like fields and are in no file map are
-named at the beginning.
+named at the beginning. A recipe says itself what a sample is (docs/recipes.md).
 
 The store appears at the end, in one piece. After an interruption the same command goes on where it was.
 """
@@ -69,6 +68,7 @@ examples:
   drawpoint convert runs/ stores/cars
   drawpoint convert runs/ s3://bucket/cars --field-dtype volume_vorticity=float32
   drawpoint convert drivaernet/ stores/drivaernet --filemap drivaernet --workers 8
+  drawpoint convert /data/drivaerml s3://bucket/drivaerml --recipe drivaerml
   drawpoint convert more_runs/ stores/cars --append
 
 Exit status: 0 all samples are in the store, 1 some were broken (unless --skip-broken) or the work failed, 2 wrong
@@ -94,8 +94,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "source", metavar="SOURCE", type=location, help="the directory of samples: a path or a URL (s3://...)"
     )
     parser.add_argument("store_root", metavar="STORE_ROOT", type=storage, help="the store to write: a path or a URL")
-    add_filemap(parser)
-    parser.add_argument("--dataset-name", metavar="NAME", help="name in the manifest (default: that of SOURCE)")
+    add_source_format(parser)
+    parser.add_argument(
+        "--dataset-name", metavar="NAME", help="name in the manifest (default: that of the recipe, or of SOURCE)"
+    )
     parser.add_argument(
         "--chunk-points",
         metavar="N",
@@ -158,16 +160,15 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         args.wrong_usage(str(error))
     check_target(args.store_root, existing)
-    tree = FileTree.scan(args.source)
     store = load_manifest(args.store_root) if args.append else None
-    source = PtSource(tree, *choose_fields(args.filemap, tree, held_fields(store) if store else ()))
+    source = open_source(args, held_fields(store) if store else ())
+    fields = source.writer_settings
     try:
-        settings = _writer_settings(args, store, source.specs)
-        writer = ZarrStoreWriter(args.store_root, source.filemap, **settings, fields=source.own)
+        writer = ZarrStoreWriter(args.store_root, **_writer_settings(args, store, source.specs, fields))
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
-    unmapped = report_unmapped_files(source)
+    unmapped = report_unmapped_files(source) if isinstance(source, PtSource) else ""
     if unmapped and args.strict:
         raise InvalidSample(f"{unmapped}: {REMEDY}, or convert without --strict.")
     if unmapped:
@@ -178,11 +179,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _writer_settings(
-    args: argparse.Namespace, store: StoreManifest | None, specs: Sequence[FieldSpec]
+    args: argparse.Namespace, store: StoreManifest | None, specs: Sequence[FieldSpec], fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "dataset_name": _name_of(args.source),
         "compression_level": DEFAULT_COMPRESSION_LEVEL,
+        **fields,
     }
     if store is not None:
         settings |= writer_settings(store)
@@ -215,6 +217,9 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
         f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
     )
+    for name, size in report.splits.items():
+        absent = f"; {size.listed - size.held:,} more are not in the store" if size.held < size.listed else ""
+        sys.stdout.write(f"split {name}: {count(size.held, 'sample')}{absent}\n")
     for field, underflow in report.underflows.items():
         if underflow.matters:
             sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
-from drawpoint_cli.filemap import add_filemap
+from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields
-from drawpoint_store.conversion.sources.file_tree import FileTree
-from drawpoint_store.conversion.sources.filemaps import choose_fields
-from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.prune import find_leftovers
@@ -21,6 +18,8 @@ from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
     import argparse
+
+    from drawpoint_store.conversion.sources.source import Source
 
 DAMAGED = 1
 SHOWN = 5
@@ -37,6 +36,7 @@ _EPILOG = """\
 examples:
   drawpoint verify stores/cars
   drawpoint verify s3://bucket/cars --source runs/ --filemap drivaerml
+  drawpoint verify stores/cars --source /data/drivaerml --recipe drivaerml
 
 Exit status: 0 no problem, 1 at least one, 2 wrong usage. Stores of other writers have no digests and may have no
 checksums: then damage that still decodes, and lost shards, are not found. The last lines say so, and what
@@ -54,7 +54,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=location,
         help="also compare every value with the files that the store was converted from: a path or URL",
     )
-    add_filemap(parser)
+    add_source_format(parser)
     add_workers(parser)
 
 
@@ -62,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Verify, and print each problem when it is found; then compare with the source, if there is one."""
     if args.source is None:
         return _verify(args)
-    tree = FileTree.scan(args.source)
-    held = held_fields(StoreManifest.load(args.store_root))
-    source = PtSource(tree, *choose_fields(args.filemap, tree, held))
+    source = open_source(args, held_fields(StoreManifest.load(args.store_root)))
     return max(_verify(args), _compare(args, source))
 
 
@@ -110,7 +108,7 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(args: argparse.Namespace, source: PtSource) -> int:
+def _compare(args: argparse.Namespace, source: Source) -> int:
     fields = compare_fields(StoreManifest.load(args.store_root), source)
     sys.stdout.writelines(f"{difference}\n" for difference in fields)
     samples = []
@@ -128,8 +126,8 @@ def _compare(args: argparse.Namespace, source: PtSource) -> int:
     if fields or differences:
         sys.stderr.write(
             f"drawpoint verify: {count(len(fields) + sum(differences), 'difference')} from {args.source}, in "
-            f"{len(differences)} of {total}; convert again what differs, or name the source and the file map that the "
-            "store was converted from.\n"
+            f"{len(differences)} of {total}; convert again what differs, or name the source and the file map or "
+            "recipe that the store was converted from.\n"
         )
         return DAMAGED
     sys.stdout.write(f"{total}, {count(sum(sample.n_values for sample in samples), 'value')}: as in {args.source}\n")

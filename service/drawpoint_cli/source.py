@@ -1,0 +1,47 @@
+"""The arguments that say what kind of files a source holds: --filemap for .pt trees, or --recipe."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from drawpoint_cli.filemap import add_filemap
+from drawpoint_store.conversion.recipes.recipe_file import load_recipe
+from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint_store.conversion.sources.filemaps import choose_fields
+from drawpoint_store.conversion.sources.pt_source import PtSource
+from drawpoint_store.conversion.sources.recipe_source import RecipeSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drawpoint_store.conversion.recipes.recipe import Recipe
+    from drawpoint_store.writing.layout import FieldSpec
+
+
+def add_source_format(parser: argparse.ArgumentParser) -> None:
+    """Add --filemap and --recipe, of which one may be given."""
+    group = parser.add_mutually_exclusive_group()
+    add_filemap(group)
+    group.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        type=_recipe,
+        help="how the files of SOURCE become fields: a recipe that `drawpoint recipes` lists, or a TOML file "
+        "(docs/recipes.md)",
+    )
+
+
+def open_source(args: argparse.Namespace, held: Sequence[FieldSpec]) -> PtSource | RecipeSource:
+    """Return the source at `args.source`; `held` are the fields of the store that it is for, if there is one."""
+    tree = FileTree.scan(args.source)
+    if args.recipe is not None:
+        return RecipeSource(tree, args.recipe)
+    return PtSource(tree, *choose_fields(args.filemap, tree, held))
+
+
+def _recipe(text: str) -> Recipe:
+    try:
+        return load_recipe(text)
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
