@@ -47,7 +47,7 @@ WRONG = {
     FIELD + '{ array = "x", dtype = "int8" }': "surface.fields.p.dtype: dtype 'int8' is not one of float16",
     HEAD + '[scalars]\nCd = { file = "x.csv" }': "scalars.Cd: a scalar is { file, column }",
     HEAD + '[scalars]\nCd = { from_id = "run_.*" }': "from_id has 0 groups",
-    HEAD + '[splits]\n"../train" = ["run_1"]': "'../train' is no name of a split",
+    HEAD + '[splits]\n"../train" = ["run_1"]': "split='../train' is refused",
     "name = ": "is not TOML",
 }  # fmt: skip
 

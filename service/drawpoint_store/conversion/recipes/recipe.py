@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,6 +11,7 @@ from drawpoint_store.conversion.recipes.id_list import IdList  # noqa: TC001  as
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe  # noqa: TC001  as above
+from drawpoint_store.reading.splits import split_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ class Recipe(RecipeModel):
         if not self.name.isprintable():
             raise ValueError(f"name {self.name!r} has characters that do not print")
         for name in self.splits:
-            if not re.fullmatch(r"\w[\w.-]*", name):
-                raise ValueError(f"{name!r} is no name of a split; a name is letters, digits, _, - and dots")
+            split_file(name)
         for pattern in self.patterns:
             if pattern.text.startswith("/"):
                 raise ValueError(f"sample {pattern.text!r} begins with /; samples always lie below SOURCE")
