@@ -44,6 +44,7 @@ class ArraySource:
     settings: ClassVar[dict[str, Any]] = {}
     broken: ClassVar[dict[str, str]] = {}
     unmapped_files: ClassVar[dict[str, int]] = {}
+    splits: ClassVar[dict[str, list[str]]] = {}
 
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)
