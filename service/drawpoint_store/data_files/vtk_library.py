@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -156,8 +157,11 @@ def numpy_dtype(vtk_type: int) -> str:
 def _as_numpy(array: vtkDataArray) -> np.ndarray[Any, Any]:
     from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  VTK is imported when needed
 
+    if array.GetDataType() == 1:  # bits, which VTK's function reads of arrays with one component alone
+        packed: Any = array  # which has NumPy's buffer interface, and does not say so
+        return np.unpackbits(np.frombuffer(packed, np.uint8), count=array.GetNumberOfValues()).astype(np.bool_)
     values: np.ndarray[Any, Any] = vtk_to_numpy(array)  # type: ignore[no-untyped-call]  # as above
-    return values.astype(np.bool_) if array.GetDataType() == 1 else values
+    return values
 
 
 def _explicit(dataset: vtkDataSet) -> Any:
@@ -197,9 +201,9 @@ def vtk_errors(name: str, *, or_warnings: bool = False) -> Iterator[None]:
     finally:
         vtkOutputWindow.SetInstance(before)
         vtkLogger.SetStderrVerbosity(vtkLogger.ConvertToVerbosity(verbosity))
-    said = str(window.GetOutput())
-    _, error, text = said.partition("ERROR: ")
-    if error or (or_warnings and said):
-        lines = (text or said).partition("ERROR: ")[0].splitlines()
-        said = next((line.partition("): ")[2] or line for line in lines[1:] if line.strip()), text or said)
-        raise InvalidSample(f"{name} cannot be read, VTK says: {said.strip()[:300]}")
+    reports = re.split("(ERROR|Warning): ", str(window.GetOutput()))
+    for kind, text in zip(reports[1::2], reports[2::2], strict=True):
+        said = next((line.partition("): ")[2] for line in text.splitlines() if "): " in line), text).strip()
+        # VTK writes "nan" as the range of an array with NaN, and cannot read that.
+        if (kind == "ERROR" or or_warnings) and not said.startswith("Error reading InformationKey"):
+            raise InvalidSample(f"{name} cannot be read, VTK says: {said[:300]}")

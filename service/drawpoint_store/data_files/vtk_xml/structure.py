@@ -142,12 +142,11 @@ class _Parser:
         while self._path:
             tag = self._tags.next(after_space=after_data)
             after_data = False
-            if tag.name == "AppendedData" and tag.opens:
-                self._place_appended(tag)
-                break
             if tag.opens:
                 self._path.append(tag.name)
-                if self._path[1] == self._kind and len(self._path) > 2:  # noqa: PLR2004  below the mesh
+                if tag.name == "AppendedData":
+                    after_data = self._place_appended(tag)
+                elif self._path[1] == self._kind and len(self._path) > 2:  # noqa: PLR2004  below the mesh
                     after_data = self._open(tag)
             if tag.closes and (not self._path or self._path.pop() != tag.name):
                 raise InvalidSample(f"{self._file} is damaged: </{tag.name}> closes what is not open.")
@@ -188,23 +187,27 @@ class _Parser:
         said = tag.attributes
         name, form = said.get("Name", ""), said.get("format", "ascii")
         dtype = DTYPES.get(said.get("type", ""))
-        components = self._number(tag, "NumberOfComponents", 1)
+        components = self._number(tag, "NumberOfComponents", 1, smallest=1)
         held = np.dtype(np.uint8) if dtype is None else dtype
         array = DataArray(name, held, components, f"{self._file}: array {name!r}", self._encoding)
         if section is not None:
             if form not in ("binary", "appended") or dtype is None or "TimeStep" in said:
                 raise NotReadHere
             section.arrays.append(array)
-            if form == "appended":
-                self._appended.append((array, self._number(tag, "offset")))
+        # VTK gives no offset to the arrays of an empty piece.
+        if form == "appended" and said.get("offset"):
+            self._appended.append((array, self._number(tag, "offset")))
         if form != "binary" or tag.closes or self._tags.text().startswith(b"<"):
             return False
         array.stream = Base64Stream(self._file, self._tags.position)
         self._tags.position = array.payload.end
         return True
 
-    def _place_appended(self, tag: Tag) -> None:
-        """Say where the arrays' data lie, now that it is known where the appended data begin."""
+    def _place_appended(self, tag: Tag) -> bool:
+        """Say where the arrays' data lie, now that it is known where the appended data begin; skip all of them.
+
+        Return whether the next tag has to follow at once: if it does not, bytes are missing, as those of a part.
+        """
         if not self._tags.text().startswith(b"_"):
             raise InvalidSample(f"{self._file} is damaged: its appended data do not begin with an underscore.")
         begin = self._tags.position + 1
@@ -215,16 +218,20 @@ class _Parser:
                     f"{array.where} begins after the file's end: it was cut short, or a part is missing."
                 )
             array.stream = kind(self._file, begin + offset)
+        if self._appended:
+            last, _ = max(self._appended, key=lambda each: each[1])
+            self._tags.position = last.payload.end
+        return bool(self._appended)
 
     def _count(self, tag: Tag, attribute: str) -> int:
         return self._number(tag, attribute, 0)
 
-    def _number(self, tag: Tag, attribute: str, missing: int | None = None) -> int:
+    def _number(self, tag: Tag, attribute: str, missing: int | None = None, *, smallest: int = 0) -> int:
         text = tag.attributes.get(attribute, missing)
         try:
             number = int(text)  # type: ignore[arg-type]  # None is no number
         except (TypeError, ValueError):
             number = -1
-        if number < 0:
+        if number < smallest:
             raise InvalidSample(f"{self._file} is damaged: <{tag.name}> has {attribute}={text!r}, which is no count.")
         return number
