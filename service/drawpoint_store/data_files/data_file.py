@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class CellBlock:
     connectivity: np.ndarray[Any, Any]
     types: np.ndarray[Any, Any]
     faces: PolyhedronFaces | None = None
+
+    def moved(self, cells: int, points: int) -> CellBlock:
+        """Return the block as it is in a mesh that has so many cells and points before those of this one."""
+        faces = self.faces and replace(self.faces, connectivity=self.faces.connectivity + points)
+        return replace(self, first=self.first + cells, connectivity=self.connectivity + points, faces=faces)
 
 
 class DataFile(Protocol):

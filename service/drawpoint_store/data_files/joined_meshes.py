@@ -69,7 +69,7 @@ class JoinedMeshes:
         first = first_point = 0
         for mesh in self._meshes:
             for block in mesh.cell_blocks(cells):
-                yield replace(block, first=first + block.first, connectivity=block.connectivity + first_point)
+                yield block.moved(first, first_point)
             first += mesh.n_cells
             first_point += mesh.n_points
 

@@ -9,6 +9,8 @@ import numpy as np
 from drawpoint.errors import InvalidSample
 from drawpoint_store.data_files.data_file import CellBlock
 from drawpoint_store.data_files.polydata_types import polydata_types
+from drawpoint_store.data_files.vtk_xml.indices import read_ends, read_integers, require_points
+from drawpoint_store.data_files.vtk_xml.polyhedra import POLYHEDRON, FaceReader, face_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,41 +32,34 @@ def read_cells(name: str, section: Section, n_cells: int, n_points: int, cells: 
         if array_name not in arrays:
             raise InvalidSample(f"{file} has {n_cells:,} cells in <{name}> without an array {array_name!r}.")
     connectivity, ends = arrays["connectivity"], arrays["offsets"]
-    for array in needed[1:]:
-        if arrays[array].n_values != n_cells:
-            raise InvalidSample(f"{arrays[array].where} has {arrays[array].n_values:,} values for {n_cells:,} cells.")
-    offset = 0
+    for array_name in needed[1:]:
+        array = arrays[array_name]
+        if array.n_values != n_cells:
+            raise InvalidSample(f"{array.where} of <{name}> has {array.n_values:,} values for {n_cells:,} cells.")
+    faces: FaceReader | None = None
+    last = 0
     for first in range(0, n_cells, cells):
         stop = min(first + cells, n_cells)
-        offsets = np.concatenate(([offset], _integers(ends, first, stop)))
-        if offsets[0] > offsets[1] or (np.diff(offsets) < 0).any() or offsets[-1] > connectivity.n_values:
-            raise InvalidSample(
-                f"{ends.where} of <{name}> is damaged: its values do not ascend, or go beyond the connectivity's "
-                f"{connectivity.n_values:,}, in cells {first:,} to {stop:,}."
-            )
-        points = _integers(connectivity, offset, int(offsets[-1]))
-        if points.size and (points.min() < 0 or points.max() >= n_points):
-            raise InvalidSample(
-                f"{connectivity.where} of <{name}> is damaged: cells {first:,} to {stop:,} name points from "
-                f"{points.min():,} to {points.max():,} of a piece with {n_points:,}."
-            )
-        sizes = np.diff(offsets)
-        types = _types(arrays["types"], first, stop) if name == "Cells" else polydata_types(name, sizes)
-        yield CellBlock(first, offsets - offset, points, types)
-        offset = int(offsets[-1])
-    if offset != connectivity.n_values:
-        raise InvalidSample(f"{connectivity.where} of <{name}> has {connectivity.n_values:,} values for {offset:,}.")
-
-
-def _integers(array: DataArray, first: int, stop: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    if array.dtype.kind not in "iu":
-        raise InvalidSample(f"{array.where} is damaged: {array.dtype} values where indices belong.")
-    # Values beyond int64 become negative, which no index is.
-    return array.read(first, stop).astype(np.int64, copy=False)
+        offsets = read_ends(ends, first, stop, connectivity)
+        last = int(offsets[-1])
+        points = read_integers(connectivity, int(offsets[0]), last)
+        require_points(connectivity, points, n_points, first, stop)
+        offsets -= offsets[0]
+        if name != "Cells":
+            yield CellBlock(first, offsets, points, polydata_types(name, np.diff(offsets)))
+            continue
+        types = _types(arrays["types"], first, stop)
+        if (types == POLYHEDRON).any():
+            faces = faces or face_reader(arrays, n_points, file)
+            yield CellBlock(first, offsets, points, types, faces.read(first, stop, types))
+        else:
+            yield CellBlock(first, offsets, points, types)
+    if last != connectivity.n_values:
+        raise InvalidSample(f"{connectivity.where} of <{name}> has {connectivity.n_values:,} values for {last:,}.")
 
 
 def _types(array: DataArray, first: int, stop: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    types = _integers(array, first, stop)
+    types = read_integers(array, first, stop)
     narrow = types.astype(np.uint8)
     if (narrow != types).any():
         raise InvalidSample(f"{array.where} is damaged: cells {first:,} to {stop:,} have types that VTK does not have.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -91,7 +91,7 @@ class VtkXmlFile:
                 count = piece.counts[section]
                 arrays = piece.sections.get(section, _NO_SECTION)
                 for block in read_cells(section, arrays, count, piece.n_points, cells, str(self._file)):
-                    yield replace(block, first=first + block.first, connectivity=block.connectivity + first_point)
+                    yield block.moved(first, first_point)
                 first += count
                 first_point += piece.n_points
 

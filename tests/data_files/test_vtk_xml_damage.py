@@ -137,7 +137,7 @@ OFFSETS = np.arange(4, 4 * N + 4, 4)
         ),
         pytest.param(
             lambda p: replaced(p, counts(8 * N, *OFFSETS), counts(8 * N - 8, *OFFSETS)),
-            "array 'offsets' has 299 values for 300 cells",
+            "array 'offsets' of <Cells> has 299 values for 300 cells",
             id="claims-too-little",
         ),
     ],

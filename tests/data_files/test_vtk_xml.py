@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +49,8 @@ def assert_is(mesh: MeshFile, expected: Any, cells: int = 10_000) -> None:
     for block in blocks:
         assert block.first == first
         first += len(block.types)
+    for ours, theirs in zip(joined_faces(mesh, cells), joined_faces(VtkMesh(expected, "a file"), cells), strict=True):
+        assert np.array_equal(ours, theirs)
     sizes = np.concatenate([np.empty(0, np.int64), *(np.diff(block.offsets) for block in blocks)])
     points = np.concatenate([np.empty(0, np.int64), *(block.connectivity for block in blocks)])
     arrays = (
@@ -58,6 +62,21 @@ def assert_is(mesh: MeshFile, expected: Any, cells: int = 10_000) -> None:
     connectivity = [vtk_to_numpy(array.GetConnectivityArray()) for array in arrays]  # type: ignore[no-untyped-call]
     assert np.array_equal(sizes, np.concatenate([np.diff(each) for each in offsets]))
     assert np.array_equal(points, np.concatenate(connectivity))
+
+
+def joined_faces(mesh: MeshFile, cells: int) -> list[np.ndarray]:
+    """Return how many faces each cell has, how many points each face, and which, of all blocks together."""
+    parts = [[np.empty(0, np.int64)] for _ in range(3)]
+    for block in mesh.cell_blocks(cells):
+        faces = block.faces
+        if faces is None:
+            parts[0].append(np.zeros(len(block.types), np.int64))
+        else:
+            for part, values in zip(
+                parts, (np.diff(faces.cells), np.diff(faces.offsets), faces.connectivity), strict=True
+            ):
+                part.append(values)
+    return [np.concatenate(part) for part in parts]
 
 
 def as_rows(array: Any) -> np.ndarray:
@@ -128,5 +147,30 @@ def test_pieces_without_rows_are_passed_over(made: list[Any]) -> None:
                 assert_same(joined.read(info), separate.read(info))
             for ours, theirs in zip(joined.cell_blocks(3), separate.cell_blocks(3), strict=True):
                 assert ours.first == theirs.first
-                for each, other in zip(astuple(ours)[1:], astuple(theirs)[1:], strict=True):
+                for each, other in zip(astuple(ours)[1:4], astuple(theirs)[1:4], strict=True):
                     assert_same(each, other)
+            for each, other in zip(joined_faces(joined, 3), joined_faces(separate, 3), strict=True):
+                assert_same(each, other)
+
+
+@given(bare_meshes(kinds=("vtu",)), st.integers(1, 5))
+def test_faces_of_polyhedra_are_read_in_the_form_before_version_2_3(mesh: Any, cells: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "mesh.vtu")
+        Way("inline", "None", 32, big_endian=False, block=64, pieces=1).write(path, mesh)
+        text = re.sub(r'<DataArray[^>]*"(face|polyhedron)_.*?</DataArray>', "", path.read_text(), flags=re.DOTALL)
+        counts, sizes, points = (each.tolist() for each in joined_faces(VtkMesh(mesh, "a mesh"), 10**9))
+        stream, ends = [], []
+        for count in counts:
+            stream += [count] if count else []
+            for size in [sizes.pop(0) for _ in range(count)]:
+                stream += [size, *(points.pop(0) for _ in range(size))]
+            ends.append(len(stream) if count else -1)
+        arrays = "".join(
+            f'<DataArray type="Int32" Name="{name}" format="binary">'
+            f"{b64encode(np.array([4 * len(values), *values], '<i4').tobytes()).decode()}</DataArray>"
+            for name, values in (("faces", stream), ("faceoffsets", ends))
+        )
+        path.write_text(text.replace("</Cells>", f"{arrays}</Cells>"))
+        with VtkXmlFile(path) as ours:
+            assert_is(ours, mesh, cells)
