@@ -20,6 +20,7 @@ READERS = {
     **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:open_index"),
     ".vtk": f"{_HERE}.legacy_vtk:open_legacy_vtk",
     ".stl": f"{_HERE}.stl_file:StlFile",
+    ".foam": f"{_HERE}.openfoam:open_openfoam",
     ".npy": f"{_HERE}.tables.npy:open_npy",
     ".npz": f"{_HERE}.tables.npy:open_npz",
     **dict.fromkeys((".h5", ".hdf5"), f"{_HERE}.tables.hdf5:open_hdf5"),
@@ -36,14 +37,22 @@ IN_PARTS = {".vtp", ".vtu"}
 SIGNATURES = {b"# vtk DataFile": ".vtk"}
 """The suffix that a file which begins so should have, whatever its own is."""
 
-FOLDERS = {"zarr.json": ".zarr", ".zarray": ".zarr", ".zgroup": ".zarr"}
-"""The suffix that a folder which holds such a file should have, whatever its own is."""
+FOLDERS = {
+    **dict.fromkeys(("zarr.json", ".zarray", ".zgroup"), ".zarr"),
+    **dict.fromkeys(("constant/polyMesh", "processor0", "../constant/polyMesh", "../processor0"), ".foam"),
+}
+"""The suffix that a folder which holds such a file, or lies beside it, should have, whatever its own is."""
+
+WITH_MEMBERS = {".foam"}
+"""The suffixes of files of which a part can be named."""
 
 _PART = re.compile(r"(\.\d+)?\.part$")
 
 
-def open_data_file(path: Path | str | Sequence[Path | str]) -> DataFile:
+def open_data_file(path: Path | str | Sequence[Path | str], member: str | None = None) -> DataFile:
     """Open a file, or one that lies in parts, given in order (`volume.vtu.00.part`, `volume.vtu.01.part`, ...).
+
+    `member` names a part of what can be taken apart: the patches of an OpenFOAM case, as `open_openfoam` says.
 
     The suffix says what it is, unless its first bytes say otherwise. Raises InvalidSample, naming the file, for what
     cannot be opened, is damaged, or is of a kind that is not read; ExtraMissing for a library that is not installed.
@@ -54,8 +63,10 @@ def open_data_file(path: Path | str | Sequence[Path | str]) -> DataFile:
         raise InvalidSample(f"{paths[0]} is of no kind that is read; these are: {' '.join(sorted(READERS))}.")
     if len(paths) > 1 and suffix not in IN_PARTS:
         raise InvalidSample(f"{paths[0]} and {paths[1]} are no parts of one file; those can be {' '.join(IN_PARTS)}.")
+    if member is not None and suffix not in WITH_MEMBERS:
+        raise InvalidSample(f"{paths[0]} has no member {member!r}: only OpenFOAM cases have members, their patches.")
     module, _, name = READERS[suffix].partition(":")
-    opened: DataFile = getattr(import_module(module), name)(*paths)
+    opened: DataFile = getattr(import_module(module), name)(*paths, **({} if member is None else {"member": member}))
     return opened
 
 
