@@ -153,7 +153,7 @@ def test_a_store_is_compared_with_its_source(runs: Path, command: Command) -> No
     )
     assert ended.err == (
         f"drawpoint verify: 3 differences from {runs}, in 2 of 2 samples; convert again what differs, or name the "
-        "source and the file map that the store was converted from.\n"
+        "source and the file map or recipe that the store was converted from.\n"
     )
 
 

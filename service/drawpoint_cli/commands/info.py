@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.statistics_file import renewal_command
+from drawpoint_store.storage import open_storage
 from drawpoint_store.wording import count
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from drawpoint_store.storage import Storage
 
 _KILO = 1000
 WASTEFUL = 2.0
@@ -35,15 +38,16 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describe the store on stdout."""
-    store = describe_store(args.store_root)
+    storage = open_storage(args.store_root)
+    store = describe_store(storage)
     if args.json:
         sys.stdout.write(json.dumps(store, indent=1, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write("\n".join(_lines(store)) + "\n")
+        sys.stdout.write("\n".join(_lines(store, storage)) + "\n")
     return 0
 
 
-def _lines(store: dict[str, Any]) -> Iterator[str]:
+def _lines(store: dict[str, Any], storage: Storage) -> Iterator[str]:
     yield f"store       {store['store_root']}"
     yield f"dataset     {store['dataset_name']}"
     yield f"revision    {store['revision']}"
@@ -52,7 +56,7 @@ def _lines(store: dict[str, Any]) -> Iterator[str]:
         "" if store["stored_bytes"] is None else f", {_size(store['stored_bytes'])} stored ({store['compressor']})"
     )
     yield f"splits      {', '.join(_split(name, split) for name, split in store['splits'].items()) or 'none'}"
-    yield f"statistics  {_statistics(store)}"
+    yield f"statistics  {_statistics(store, storage)}"
     for name, domain in store["domains"].items():
         yield ""
         yield from _domain(name, domain, store["n_samples"])
@@ -104,15 +108,12 @@ def _split(name: str, split: dict[str, int]) -> str:
     return f"{name} ({split['n_ids']:,}{absent})"
 
 
-def _statistics(store: dict[str, Any]) -> str:
+def _statistics(store: dict[str, Any], storage: Storage) -> str:
     found = store["statistics"]
-    command = f"`{renewal_command(store['store_root'])}`"
-    if found["state"] == "none":
-        return f"none; {command} writes them"
-    if found["state"] == "damaged":
-        return f"damaged; {command} writes them again"
-    if found["state"] == "stale":
-        return f"stale, of another revision; {command} writes them again"
+    if found["state"] != "fresh":
+        stale = {"none": "none", "damaged": "damaged", "stale": "stale, of another revision"}[found["state"]]
+        again = "" if found["state"] == "none" else " again"
+        return f"{stale}; `{renewal_command(storage)}` writes them{again}"
     of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
     return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
 
