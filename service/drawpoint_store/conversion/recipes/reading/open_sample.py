@@ -31,6 +31,8 @@ class OpenSample:
         self._state = self._stamps()
         self._opened: dict[FileReference, DataFile] = {}
         self._closing = ExitStack()
+        # Also when nobody closes this: at the end of a thread, or of the process.
+        self._close = weakref.finalize(self, self._closing.close)
 
     @property
     def is_current(self) -> bool:
@@ -46,8 +48,7 @@ class OpenSample:
             paths = [self.storage.path(path) for path in self.files.found[reference].paths]
             if paths[0].name.lower().endswith(ARCHIVES):
                 folder = tempfile.mkdtemp(prefix="drawpoint-")
-                # Also when nobody closes this: at the end of a thread, or of the process.
-                self._closing.callback(weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True))
+                self._closing.callback(shutil.rmtree, folder, ignore_errors=True)
                 member = None if reference.member is None else fill(reference.member, self.files.captures)
                 paths = [unpack_member(paths[0], member, Path(folder))]
             self._opened[reference] = self._closing.enter_context(open_data_file(paths))
@@ -56,7 +57,7 @@ class OpenSample:
     def close(self) -> None:
         """Close all files, and remove what was unpacked."""
         self._opened.clear()
-        self._closing.close()
+        self._close()
 
     def _stamps(self) -> list[ObjectInfo | None]:
         return [self.storage.info(file.path) for file in self.files.files]
