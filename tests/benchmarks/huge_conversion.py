@@ -58,6 +58,10 @@ class ArraySource:
         del sample_id
         return [spec.canonical for spec in self.specs]
 
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        del sample_id
+        return {}
+
     def where(self, field: str) -> str:
         return f"{field}.npy"
 

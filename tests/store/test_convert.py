@@ -457,6 +457,9 @@ class NpySource:
     def fields(self, sample_id: str) -> list[str]:
         return [Path(file.path).stem.partition("_")[2] for file in self.files(sample_id)]
 
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        return {"run": float(sample_id.partition("-")[2])}
+
     def where(self, field: str) -> str:
         return f"{field}.npy"
 
@@ -475,5 +478,6 @@ def test_any_source_is_converted_through_the_same_interface(tmp_path: Path) -> N
         (tmp_path / "runs" / f"run_{number}").rename(tmp_path / "runs" / f"run-{number}")
     report = convert(NpySource(tmp_path / "arrays"), writer_at(tmp_path / "store"))
     assert (report.converted, report.broken) == (["run-0", "run-1"], {"lost": "lacks its file"})
-    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    scalars = {f"run-{number}": {"run": float(number)} for number in range(2)}
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"), scalars=scalars)
     assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")

@@ -104,6 +104,14 @@ class SampleTable(MutableMapping[str, SampleEntry]):
         """Return the scalars of a sample, sorted by name, without making its entry; raises KeyError."""
         return unpack_scalars(self._rows[sample_id][3])
 
+    def scalar_values(self) -> dict[str, dict[str, float]]:
+        """Return the scalars of all samples: by name, sorted, the value of each sample that has it."""
+        found: dict[str, dict[str, float]] = {}
+        for sample_id in self._rows:
+            for name, value in self.scalars_of(sample_id).items():
+                found.setdefault(name, {})[sample_id] = value
+        return dict(sorted(found.items()))
+
     def shared_relpath(self) -> str | None:
         """Return a path that two samples name, or None: what is read of one is kept under its path."""
         explicit = [relpath for relpath, _, _, _ in self._rows.values() if relpath is not None]

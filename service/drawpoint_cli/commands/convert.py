@@ -32,6 +32,7 @@ from drawpoint_store.conversion.convert import (
     convert,
     load_manifest,
 )
+from drawpoint_store.conversion.scalars import read_scalar_table
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
@@ -42,6 +43,7 @@ from drawpoint_store.writing.writer import ZarrStoreWriter
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from drawpoint.format.sample_table import SampleTable
     from drawpoint_store.conversion.convert import ConversionReport
     from drawpoint_store.reading.manifest import StoreManifest
     from drawpoint_store.storage import Storage
@@ -95,6 +97,13 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("store_root", metavar="STORE_ROOT", type=storage, help="the store to write: a path or a URL")
     add_source_format(parser)
+    parser.add_argument(
+        "--scalars",
+        metavar="FILE",
+        type=location,
+        help="numbers of each sample, such as U_inf or Cd: a CSV file with a row a sample and its id in the first "
+        "column, or in one named sample or id; or JSON or TOML with named numbers by id (docs/converting.md)",
+    )
     parser.add_argument(
         "--dataset-name", metavar="NAME", help="name in the manifest (default: that of the recipe, or of SOURCE)"
     )
@@ -168,12 +177,13 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         args.wrong_usage(str(error))
         raise
+    scalars = None if args.scalars is None else read_scalar_table(args.scalars)
     unmapped = report_unmapped_files(source) if isinstance(source, PtSource) else ""
     if unmapped and args.strict:
         raise InvalidSample(f"{unmapped}: {REMEDY}, or convert without --strict.")
     if unmapped:
         sys.stderr.write(f"{unmapped}: {REMEDY}.\n")
-    report = convert(source, writer, existing=existing, workers=workers, progress=True)
+    report = convert(source, writer, scalars=scalars, existing=existing, workers=workers, progress=True)
     _print_report(report, writer)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
 
@@ -223,6 +233,7 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
     for field, underflow in report.underflows.items():
         if underflow.matters:
             sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")
+    _report_scalars(writer.manifest.samples)
     if report.replaced:
         sys.stdout.write(
             f"{count(len(report.replaced), 'group')} of the replaced revision stay for its readers; drawpoint prune "
@@ -230,6 +241,20 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
         )
     if _has_stale_statistics(writer.storage, report.revision):
         sys.stdout.write(f"its statistics are of another revision; renew them: {renewal_command(writer.storage)}\n")
+
+
+def _report_scalars(samples: SampleTable) -> None:
+    """Print the names of scalars, and on stderr those that some of the samples lack."""
+    found = samples.scalar_values()
+    if found:
+        sys.stdout.write(f"scalars: {', '.join(found)}\n")
+    for name, values in found.items():
+        lacking = [sample_id for sample_id in samples if sample_id not in values]
+        if lacking:
+            sys.stderr.write(
+                f"remark: {len(lacking):,} of {count(len(samples), 'sample')} lack the scalar {name}: "
+                f"{printable(first_few(sorted(lacking), SHOWN))}\n"
+            )
 
 
 def _has_stale_statistics(storage: Storage, revision: str) -> bool:

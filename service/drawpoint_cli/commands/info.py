@@ -23,7 +23,8 @@ WASTEFUL = 2.0
 """From so many points read for one drawn, smaller chunks are advised."""
 
 _DESCRIPTION = """\
-Show what a store holds: samples, domains, fields, chunks, the cost of draws, splits and statistics.
+Show what a store holds: samples, domains, fields, chunks, the cost of draws, scalars, splits and
+statistics.
 """
 
 
@@ -60,6 +61,13 @@ def _lines(store: dict[str, Any], storage: Storage) -> Iterator[str]:
     for name, domain in store["domains"].items():
         yield ""
         yield from _domain(name, domain, store["n_samples"])
+    if store["scalars"]:
+        yield ""
+        yield "scalars, values per sample"
+    for name, scalar in store["scalars"].items():
+        some = "" if scalar["n_samples"] == store["n_samples"] else f", in {count(scalar['n_samples'], 'sample')}"
+        spread = f" to {scalar['max']:g}" if scalar["min"] < scalar["max"] else ""
+        yield f"  {name:<28} {scalar['min']:g}{spread}{some}"
 
 
 def _missing_checksums(store: dict[str, Any]) -> str:

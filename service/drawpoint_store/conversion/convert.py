@@ -22,6 +22,7 @@ from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
 from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
+from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
@@ -34,7 +35,7 @@ from drawpoint_store.writing.split_files import SplitSize, write_splits
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.writing.writer import ZarrStoreWriter
@@ -85,11 +86,15 @@ def convert(
     source: Source | str | os.PathLike[str],
     writer: ZarrStoreWriter,
     *,
+    scalars: Mapping[str, Mapping[str, float]] | None = None,
     existing: Existing = "refuse",
     workers: int = 1,
     progress: bool = False,
 ) -> ConversionReport:
     """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
+
+    `scalars` are named numbers by sample id (`read_scalar_table` reads them from a file), besides those that lie in
+    files of the source.
 
     A path or URL is a tree of `.pt` files. A store that exists already is refused, appended to (samples that it lists
     are skipped), or overwritten: its samples are written beside the old ones, which stay for readers of the old
@@ -98,10 +103,11 @@ def convert(
     as far as the store holds their samples. `workers` processes work; `progress` draws a bar on stderr where
     that is a terminal.
 
-    Raises StoreExists for a store that is refused or not compatible with the writer, InvalidSample for a source
-    without samples, StoreUnreadable where the storage cannot be read or written, RevisionChanged if another process
-    published meanwhile, ExtraMissing for `.pt` files without torch, and ValueError for several workers where they would
-    not share memory://, and where store or source would lie inside the other.
+    Raises StoreExists for a store that is refused or not compatible with the writer, SampleNotFound for `scalars` of
+    a sample that neither source nor store has, InvalidSample for a source without samples, StoreUnreadable where the
+    storage cannot be read or written, RevisionChanged if another process published meanwhile, ExtraMissing for `.pt`
+    files without torch, and ValueError for several workers where they would not share memory://, and where store or
+    source would lie inside the other.
     """
     started = time.monotonic()
     storage = writer.storage
@@ -113,7 +119,7 @@ def convert(
     if isinstance(source, str | os.PathLike):
         source = PtSource.scan(source, writer.filemap, writer.fields)
     sample_ids, broken, splits = source.sample_ids, source.broken, source.splits
-    tasks = _tasks(source, sample_ids, writer)
+    tasks = _tasks(source, sample_ids, writer, scalars or {})
     journal = Journal(storage)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
     with _resume_hint(root), lock_store(storage):
@@ -138,6 +144,7 @@ def convert(
             writer.manifest.shuffle = common_rule(old)
         # Stores of other writers, and of drawpoint 0.1, may have the folder in their ids.
         held = {sample_id.removeprefix(PREPROCESSED) for sample_id in writer.manifest.samples}
+        check_samples(scalars or {}, {*sample_ids, *broken, *held}, source.location)
         report = ConversionReport(
             skipped=[sample_id for sample_id in sample_ids if sample_id in held],
             broken={sample_id: reason for sample_id, reason in broken.items() if sample_id not in held},
@@ -205,8 +212,10 @@ def load_manifest(store_root: str | os.PathLike[str]) -> StoreManifest | None:
         return None
 
 
-def _tasks(source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter) -> list[Task]:
-    """Return a task a sample; its fingerprint is of everything that its bytes in the store depend on."""
+def _tasks(
+    source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter, scalars: Mapping[str, Mapping[str, float]]
+) -> list[Task]:
+    """Return a task a sample; its fingerprint is of everything that its bytes and entry in the store depend on."""
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
     settings["fields"] = [asdict(spec) for spec in writer.fields]
@@ -216,7 +225,8 @@ def _tasks(source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter) -
     tasks = []
     for sample_id in sample_ids:
         files = [[file.path, file.size, file.stamp] for file in source.files(sample_id)]
-        tasks.append(Task(sample_id, fingerprint(versions, settings, sample_id, files)))
+        given = scalars.get(sample_id, {})
+        tasks.append(Task(sample_id, fingerprint(versions, settings, sample_id, files, given), given))
     return tasks
 
 

@@ -11,20 +11,21 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint_store.conversion.journal import FinishedSample, Journal
+from drawpoint_store.conversion.scalars import merge_scalars
 from drawpoint_store.conversion.sources.file_tree import open_source
 from drawpoint_store.conversion.sources.source_fields import SourceFields
 from drawpoint_store.writing.field_arrays import UnderflowWarning
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
@@ -45,10 +46,14 @@ _MOST_BYTES = 500
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A sample to convert, and the fingerprint of what its bytes depend on."""
+    """A sample to convert, and the fingerprint of what its bytes and scalars depend on.
+
+    `scalars` are those that are given besides what the source has.
+    """
 
     sample_id: str
     fingerprint: str
+    scalars: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class SampleConverter:
         if finished is not None and finished.entry.relpath not in self.published:
             return Outcome(sample_id, size, finished, resumed=True)
         try:
-            entry = self._write_unchanged(sample_id, notify)
+            entry = self._write_unchanged(task, notify)
         except InvalidSample as error:
             # The report gives the sample's name beside the reason.
             reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
@@ -115,11 +120,12 @@ class SampleConverter:
         self.journal.add(task, finished)
         return Outcome(sample_id, size, finished)
 
-    def _write_unchanged(self, sample_id: str, notify: Notify | None) -> SampleEntry:
+    def _write_unchanged(self, task: Task, notify: Notify | None) -> SampleEntry:
         """Write the group of one state of the source: a sample whose files are rewritten meanwhile is read again.
 
         Raises InvalidSample for a sample that changes every time.
         """
+        sample_id = task.sample_id
         started, count = time.monotonic(), len(self.source.fields(sample_id))
 
         def tell(field: str, done: int) -> None:
@@ -129,9 +135,10 @@ class SampleConverter:
         for _ in range(_MOST_READS):
             fields = SourceFields(self.source, self.files, sample_id, tell)
             try:
+                scalars = merge_scalars(self.source.scalars(sample_id), task.scalars)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
-                    return self.writer.write_group(sample_id, fields)
+                    return self.writer.write_group(sample_id, fields, scalars)
             except InvalidSample:
                 if not fields.have_changed():
                     raise

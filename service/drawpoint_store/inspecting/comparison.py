@@ -101,7 +101,25 @@ def _compare_sample(store: ZarrChunkReader, source: Source, sample_id: str) -> S
                     compared.add(message, field)
             if found:
                 _compare_domain(store, source, domain, found, compared)
+        _compare_scalars(manifest, source, compared)
     return compared
+
+
+def _compare_scalars(manifest: StoreManifest, source: Source, compared: SampleComparison) -> None:
+    """Compare the scalars that the source has; the store may have others besides, that were given in a table."""
+    sample_id = compared.sample_id
+    try:
+        found = source.scalars(sample_id)
+    except InvalidSample as error:
+        compared.add(f"sample {sample_id!r}: {str(error).rstrip('.')}")
+        return
+    stored = manifest.samples.scalars_of(sample_id)
+    for name, value in found.items():
+        compared.n_values += 1
+        if name not in stored:
+            compared.add(f"sample {sample_id!r} has no scalar {name!r} in the store, and {value} in the source")
+        elif stored[name] != value:
+            compared.add(f"the scalar {name!r} of sample {sample_id!r} is {stored[name]}, and {value} in the source")
 
 
 def _compare_domain(

@@ -56,6 +56,10 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
         ),
         "stored_bytes": _weigh(storage, manifest),
         "domains": domains,
+        "scalars": {
+            name: {"n_samples": len(values), "min": min(values.values()), "max": max(values.values())}
+            for name, values in manifest.samples.scalar_values().items()
+        },
         "splits": _describe_splits(storage, manifest),
         "statistics": _describe_statistics(storage, manifest.revision),
     }

@@ -18,7 +18,7 @@ class FileMap(BaseModel):
     """The file that each field of a data set lies in; None where it has no such field.
 
     Positions in m and, where the set has them, pressure, friction, velocity and the rest in the set's own units:
-    nothing is converted. `design_parameters` is no point field and is not stored.
+    nothing is converted. `design_parameters` is no point field: its numbers are scalars of the sample.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

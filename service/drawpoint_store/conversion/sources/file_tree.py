@@ -79,6 +79,18 @@ def open_source(location: str | os.PathLike[str]) -> Storage:
     return open_storage(location, _ACCESS)
 
 
+def read_file(storage: Storage, path: str) -> bytes | None:
+    """Return the bytes of a file of a source, None if there is none; a link may lead out of a local tree.
+
+    Raises StoreUnreadable where it cannot be read.
+    """
+    if not isinstance(storage, LocalStorage):
+        return storage.read(path)
+    with translated_errors("read", storage.join(path)):
+        place = storage.path(path)
+        return place.read_bytes() if place.exists() else None
+
+
 def _local_files(root: Path) -> Iterator[ObjectInfo]:
     seen: set[tuple[int, int]] = set()
     waiting = deque([root])

@@ -6,11 +6,12 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from drawpoint.format.invalid_values import explain
+from drawpoint.format.scalars import check_scalar_name
 from drawpoint_store.writing.layout import (
     FIELD_SPECS,
     FieldSpec,
@@ -21,16 +22,28 @@ from drawpoint_store.writing.layout import (
     present_specs,
 )
 
+
+def _check_name(name: str) -> str:
+    check_scalar_name(name)
+    return name
+
+
+ScalarName = Annotated[str, AfterValidator(_check_name)]
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
 
 class MappedFields(NamedTuple):
-    """The fields that the samples of a source have: those that a FileMap names a file for, and others."""
+    """The fields that the samples of a source have: those that a FileMap names a file for, and others.
+
+    `parameter_names` are those of the numbers in its file of design parameters.
+    """
 
     filemap: FileMap
     fields: tuple[FieldSpec, ...] = ()
+    parameter_names: tuple[str, ...] = ()
 
 
 class FieldTable(BaseModel):
@@ -57,7 +70,23 @@ class FieldTable(BaseModel):
         return replace(said, filemap_attr=key, **given)
 
 
+class ParameterTable(BaseModel):
+    """What a table `[design_parameters]` says: the file of a sample's parameters, and what each of them is called."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = "design_parameters.pt"
+    names: tuple[ScalarName, ...] = ()
+
+
+Parameters = Annotated[
+    ParameterTable | None, BeforeValidator(lambda given: {"file": given} if isinstance(given, str) else given)
+]
+"""A table, or the name of the file alone."""
+
+
 class _Document(FileMap):
+    design_parameters: Parameters = None  # type: ignore[assignment]  # a FileMap has the name of the file alone
     fields: dict[str, FieldTable] = Field(default_factory=dict)
 
 
@@ -79,17 +108,22 @@ def load_filemap(path: str | os.PathLike[str]) -> MappedFields:
         raise ValueError(f"{path} is no FileMap: {explain(error)}; {allowed}.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is neither TOML nor JSON: {error}.") from error
-    filemap = FileMap(**document.model_dump(exclude={"fields"}))
+    parameters: ParameterTable | None = document.design_parameters
+    names = () if parameters is None else parameters.names
+    filemap = FileMap(
+        **document.model_dump(exclude={"fields", "design_parameters"}),
+        design_parameters=None if parameters is None else parameters.file,
+    )
     files = {spec.canonical: getattr(filemap, spec.filemap_attr) for spec in present_specs(filemap)}
     try:
         if not document.fields:
             _check_files({spec.filemap_attr: files[spec.canonical] for spec in present_specs(filemap)})
-            return MappedFields(filemap)
+            return MappedFields(filemap, parameter_names=names)
         specs = _described(filemap, files, document.fields)
         _check_files({spec.canonical: file_name(spec) for spec in specs})
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).rstrip('.')}.") from error
-    return MappedFields(FileMap(design_parameters=filemap.design_parameters), tuple(specs))
+    return MappedFields(FileMap(design_parameters=filemap.design_parameters), tuple(specs), parameter_names=names)
 
 
 def _described(filemap: FileMap, files: Mapping[str, str], tables: Mapping[str, FieldTable]) -> list[FieldSpec]:

@@ -120,7 +120,7 @@ def choose_fields(named: MappedFields | None, tree: FileTree, held: Iterable[Fie
     names = tree.file_names
     if named is not None:
         has_distances = PRESETS["drivaerstar"].volume_distance_to_surface in names
-        return named if has_distances else MappedFields(_without_distances(named.filemap), named.fields)
+        return named if has_distances else named._replace(filemap=_without_distances(named.filemap))
     own = tuple(spec for spec in held if spec.canonical not in CANONICAL_TO_SPEC)
     found = detect_filemap(names)
     fields = {spec.canonical for spec in (*present_specs(found), *own)}

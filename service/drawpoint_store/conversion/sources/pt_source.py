@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
 from drawpoint.extras import how_to_install
-from drawpoint_store.conversion.sources.file_tree import FileTree
+from drawpoint.format.scalars import check_scalars
+from drawpoint_store.conversion.scalars import BESIDE, name_parameters, parse_scalars
+from drawpoint_store.conversion.sources.file_tree import FileTree, read_file
 from drawpoint_store.conversion.sources.filemaps import is_unmapped_field, near_fields
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.layout import FieldSpec, FileMap, filename_to_canonical, present_specs
@@ -38,13 +40,16 @@ PREPROCESSED = "preprocessed/"
 class PtSource:
     """The samples of a file tree: the folders that hold the files of fields; a `Source`.
 
-    These are the fields that `filemap` names a file for, and `fields` of your own. Raises ValueError for two fields in
+    These are the fields that `filemap` names a file for, and `own` of yours. A sample's scalars are the numbers in the
+    files `scalars.toml`, `.json` and `.csv` beside its fields, and its `design_parameters`, if the FileMap names a
+    file of them, by `parameter_names` or as `design_parameters_0` and so on. Raises ValueError for two fields in
     one file, and ExtraMissing, with the remedy, where there is no torch to read the files with.
     """
 
     tree: FileTree
     filemap: FileMap
     own: tuple[FieldSpec, ...] = ()
+    parameter_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_torch()
@@ -105,7 +110,11 @@ class PtSource:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"filemap": self.filemap.model_dump(), "fields": [asdict(spec) for spec in self.own]}
+        return {
+            "filemap": self.filemap.model_dump(),
+            "fields": [asdict(spec) for spec in self.own],
+            "parameter_names": self.parameter_names,
+        }
 
     @property
     def splits(self) -> dict[str, list[str]]:
@@ -121,10 +130,20 @@ class PtSource:
         return [*present_specs(self.filemap), *self.own]
 
     def files(self, sample_id: str) -> list[SourceFile]:
-        return list(self._field_files(sample_id).values())
+        return [*self._field_files(sample_id).values(), *self._scalar_files(sample_id)]
 
     def fields(self, sample_id: str) -> list[str]:
         return list(self._field_files(sample_id))
+
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for file in self._scalar_files(sample_id):
+            name, scalars = posixpath.basename(file.path), self._read_scalars(file.path)
+            twice = sorted(found.keys() & scalars.keys())
+            if twice:
+                raise InvalidSample(f"{name} has the scalar {twice[0]!r}, as another file of the sample has")
+            found |= scalars
+        return found
 
     def where(self, field: str) -> str:
         return next(name for name, named in self._fields.items() if named == field)
@@ -134,9 +153,33 @@ class PtSource:
 
     def _field_files(self, sample_id: str) -> dict[str, SourceFile]:
         """Return the files of a sample by canonical field."""
-        folders = self.sample_folders.get(sample_id, [])
-        found = self.tree.folders[folders[0]] if len(folders) == 1 else {}
+        found = self._files_beside(sample_id)
         return {field: found[name] for name, field in self._fields.items() if name in found}
+
+    def _scalar_files(self, sample_id: str) -> list[SourceFile]:
+        """Return the files that hold scalars of a sample."""
+        found = self._files_beside(sample_id)
+        return [found[name] for name in (self.filemap.design_parameters, *BESIDE) if name in found]
+
+    def _files_beside(self, sample_id: str) -> dict[str, SourceFile]:
+        """Return the files in the folder of a sample by name."""
+        folders = self.sample_folders.get(sample_id, [])
+        return self.tree.folders[folders[0]] if len(folders) == 1 else {}
+
+    def _read_scalars(self, path: str) -> dict[str, float]:
+        name = posixpath.basename(path)
+        if name == self.filemap.design_parameters:
+            values = read_tensor(self.tree.storage, path)
+            if values.size != max(values.shape, default=1):
+                raise InvalidSample(f"{name} has shape {values.shape}, and design parameters are one row of numbers")
+            try:
+                return check_scalars(name_parameters(values.reshape(-1).tolist(), self.parameter_names))
+            except ValueError as error:
+                raise InvalidSample(f"{name}: {error}") from error
+        data = read_file(self.tree.storage, path)
+        if data is None:
+            raise InvalidSample(f"{name} is gone")
+        return parse_scalars(name, data)
 
     @cached_property
     def _fields(self) -> dict[str, str]:

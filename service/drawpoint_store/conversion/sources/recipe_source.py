@@ -15,6 +15,7 @@ from drawpoint_store.conversion.recipes.reading.domain_reader import DomainReade
 from drawpoint_store.conversion.recipes.reading.listed_ids import read_ids
 from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
 from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles, SampleFinder
+from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scalars
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FieldSpec, FileMap
@@ -132,6 +133,11 @@ class RecipeSource:
     def fields(self, sample_id: str) -> list[str]:
         known = sample_id in self._samples and sample_id not in self.broken
         return [spec.canonical for spec in self.specs] if known else []
+
+    def scalars(self, sample_id: str) -> dict[str, float]:
+        if sample_id not in self._samples or sample_id in self.broken:
+            return {}
+        return read_scalars(self.recipe.scalars, self._samples[sample_id][0], self.tree.storage)
 
     def where(self, field: str) -> str:
         spec = self._spec(field)

@@ -62,6 +62,12 @@ class Source(Protocol):
     def fields(self, sample_id: str) -> Sequence[str]:
         """Return the canonical fields that a sample has, in the order of `specs`; none for an unknown sample."""
 
+    def scalars(self, sample_id: str) -> Mapping[str, float]:
+        """Return the numbers that files of a sample hold of it as a whole, by name; none for an unknown sample.
+
+        Those files are among `files`. Raises what `read` raises.
+        """
+
     def where(self, field: str) -> str:
         """Return the file, or the array and its file, that a field is read from, as messages name it."""
 

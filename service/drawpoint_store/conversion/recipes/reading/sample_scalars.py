@@ -1,0 +1,86 @@
+"""The scalars of a sample as a recipe finds them: in its files, in its id, or in the recipe itself."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from drawpoint.errors import InvalidSample
+from drawpoint.format.scalars import check_scalars
+from drawpoint_store.conversion.recipes.pattern import fill
+from drawpoint_store.conversion.scalars import CsvRow, parse_document, parse_number, read_csv
+from drawpoint_store.conversion.sources.file_tree import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles
+    from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
+    from drawpoint_store.storage import Storage
+
+
+def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, storage: Storage) -> dict[str, float]:
+    """Return the scalars of a sample by name; one that is optional and not there is left out.
+
+    Raises InvalidSample, naming the scalar and its file, for one that is not there or is no finite number, and
+    StoreUnreadable where a file cannot be read.
+    """
+    found = {}
+    for name, recipe in recipes.items():
+        value = _find(f"scalar {name!r}", recipe, sample, storage)
+        if value is not None:
+            found[name] = recipe.scale * value + recipe.offset
+        elif not recipe.optional:
+            raise InvalidSample(f"there is no scalar {name!r} in {recipe.file or 'its id'}")
+    try:
+        return check_scalars(found)
+    except ValueError as error:
+        raise InvalidSample(str(error)) from error
+
+
+def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, storage: Storage) -> float | None:
+    if recipe.value is not None:
+        return recipe.value
+    if recipe.from_id is not None:
+        matched = re.search(recipe.from_id, sample.sample_id)
+        return None if matched is None or matched[1] is None else parse_number(matched[1], f"{what} of the id")
+    assert recipe.own_file is not None
+    file = sample.found.get(recipe.own_file)
+    data = None if file is None else read_file(storage, file.paths[0])
+    if file is None or data is None:
+        return None
+    where = f"{what} of {file.name}"
+    if recipe.column is None:
+        return _find_key(where, recipe.key or "", parse_document(file.name, data))
+    columns, rows = read_csv(file.name, data)
+    for column in (recipe.column, *recipe.row):
+        if column not in columns:
+            raise InvalidSample(f"{where}: there is no column {column!r}, only {', '.join(columns)}")
+    chosen = [row for row in rows if _is_chosen(row, recipe.row, sample.captures)]
+    if len(chosen) > 1:
+        raise InvalidSample(f"{where}: {len(chosen)} rows are of this sample; tell them apart with row = {{ ... }}")
+    if not chosen or not chosen[0].cells[recipe.column]:
+        return None
+    return parse_number(chosen[0].cells[recipe.column], f"{where}, line {chosen[0].line}")
+
+
+def _is_chosen(row: CsvRow, wanted: Mapping[str, str | float], captures: Mapping[str, str]) -> bool:
+    """Tell whether the cells of a row are the values wanted, as texts or as numbers."""
+    return all(_is_equal(row.cells[column], fill(str(value), captures)) for column, value in wanted.items())
+
+
+def _is_equal(cell: str, wanted: str) -> bool:
+    try:
+        return cell == wanted or float(cell) == float(wanted)
+    except ValueError:
+        return False
+
+
+def _find_key(where: str, key: str, found: Any) -> float | None:
+    for part in key.split("."):
+        if not isinstance(found, dict) or part not in found:
+            return None
+        found = found[part]
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise InvalidSample(f"{where}: {found!r:.60} is no number")
+    return float(found)
