@@ -18,7 +18,8 @@ def cell_faces(grid: pv.UnstructuredGrid) -> tuple[list[Any], list[Any]]:
     seen: dict[frozenset[int], list[Any]] = {}
     for number, cell in enumerate(grid.cell):
         for face in cell.faces:
-            points = [int(point) for point in face.point_ids]
+            order = (0, 1, 3, 2) if face.type == pv.CellType.PIXEL else range(face.n_points)
+            points = [int(face.point_ids[corner]) for corner in order]
             seen.setdefault(frozenset(points), [points, number]).append(number)
     internal = [(face[0], face[1], face[-1]) for face in seen.values() if len(face) > 3]
     boundary = [(face[0], face[1]) for face in seen.values() if len(face) == 3]

@@ -82,7 +82,7 @@ class DomainRecipe(RecipeModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.member is not None and self.file is None:
-            raise ValueError("member is of an archive; name that with file")
+            raise ValueError("member is of an archive or an OpenFOAM case; name that with file")
         derived = [name for name, field in self.fields.items() if field.is_derived and field.place in (None, "row")]
         if self.place == "row" and POSITION not in self.fields:
             raise ValueError(

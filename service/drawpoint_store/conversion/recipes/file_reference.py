@@ -1,4 +1,4 @@
-"""How a recipe refers to a file of a sample: by patterns, and the member of an archive."""
+"""How a recipe refers to a file of a sample: by patterns, and the member of what can be taken apart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class FileReference:
     """A file by its patterns; several are those of its pieces, which are joined bytewise in that order.
 
     A pattern is below the sample's folder, or below SOURCE if it begins with `/`. `member` is the path of the file in
-    an archive; without one an archive has to hold a single file.
+    an archive; without one an archive has to hold a single file. Of an OpenFOAM case, whose folder is the file, it
+    names patches.
     """
 
     names: tuple[str, ...]

@@ -46,12 +46,12 @@ class OpenSample:
         """
         if reference not in self._opened:
             paths = [self.storage.path(path) for path in self.files.found[reference].paths]
+            member = None if reference.member is None else fill(reference.member, self.files.captures)
             if paths[0].name.lower().endswith(ARCHIVES):
                 folder = tempfile.mkdtemp(prefix="drawpoint-")
                 self._closing.callback(shutil.rmtree, folder, ignore_errors=True)
-                member = None if reference.member is None else fill(reference.member, self.files.captures)
-                paths = [unpack_member(paths[0], member, Path(folder))]
-            self._opened[reference] = self._closing.enter_context(open_data_file(paths))
+                paths, member = [unpack_member(paths[0], member, Path(folder))], None
+            self._opened[reference] = self._closing.enter_context(open_data_file(paths, member))
         return self._opened[reference]
 
     def close(self) -> None:
