@@ -24,6 +24,7 @@ SECTIONS = {
     "Served draws": "served_read.py",
     "Client": "client_cpu.py",
     "Scale": "scale.py",
+    "VTK files": "vtk_read.py",
     "Conversion": "conversion.py",
     "Conversion of a huge sample": "huge_conversion.py",
     "Statistics": "store_statistics.py",

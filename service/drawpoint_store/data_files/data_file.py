@@ -62,6 +62,8 @@ class CellBlock:
 
     def moved(self, cells: int, points: int) -> CellBlock:
         """Return the block as it is in a mesh that has so many cells and points before those of this one."""
+        if not (cells or points):
+            return self
         faces = self.faces and replace(self.faces, connectivity=self.faces.connectivity + points)
         return replace(self, first=self.first + cells, connectivity=self.connectivity + points, faces=faces)
 

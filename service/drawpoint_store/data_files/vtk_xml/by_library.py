@@ -51,9 +51,11 @@ def open_by_library(path: Path) -> VtkMesh:
 
     def load(array: ArrayInfo) -> vtkDataArray | None:
         places[array.place].EnableArray(array.name)
-        with vtk_errors(str(path)):
-            reader.Update()
-        places[array.place].DisableArray(array.name)
+        try:
+            with vtk_errors(str(path)):
+                reader.Update()
+        finally:
+            places[array.place].DisableArray(array.name)
         output = reader.GetOutputDataObject(0)
         data = output.GetPointData() if array.place == "point" else output.GetCellData()
         found: vtkDataArray | None = data.GetArray(array.name)
