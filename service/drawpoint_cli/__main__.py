@@ -27,6 +27,7 @@ COMMANDS = {
     "stats": ("compute per-field statistics of a store for normalisation", "store"),
     "verify": ("read every chunk of a store and check it", "store"),
     "upgrade": ("add checksums to a store of drawpoint 0.1 or of another writer", "store"),
+    "annotate": ("add or correct scalars, units, descriptions and splits of a store", "store"),
     "prune": ("remove groups and files that the manifest does not name", "store"),
     "info": ("show what a store holds", "store"),
     "demo": ("convert the shipped runs, serve them and draw one sample", "client,convert,service"),

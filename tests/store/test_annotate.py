@@ -118,7 +118,7 @@ INVALID: dict[str, tuple[Annotations, type[Exception], str]] = {
     "sample": (
         Annotations(scalars={"param2/run": {"U": 1.0}, "x": {}}),
         SampleNotFound,
-        r"the scalars name 2 samples that are not there \(param2/run, x\): the store at .*; near names: param",
+        "the store at .* has no sample 'param2/run'; near names: param",
     ),
     "scalar": (Annotations(scalars={"param0/run": {"U inf": 1.0}}), InvalidParameter, "'param0/run': 'U inf' is no"),
     "number": (Annotations(scalars={"param0/run": {"U": float("nan")}}), InvalidParameter, "'U' is nan, which is no"),
@@ -190,14 +190,13 @@ def test_one_that_is_killed_at_any_write_leaves_all_readable_and_goes_on(
 def test_nothing_is_published_over_somebody_elses_revision_or_while_a_conversion_writes(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_while_others_publish(*arguments: Any) -> Any:
+    def read_while_others_publish(*arguments: Any) -> None:
         document = json.loads((root / "manifest.json").read_text())
         (root / "manifest.json").write_text(json.dumps({**document, "dataset_name": "other"}))
-        return None
 
     with lock_store(str(root)), pytest.raises(StoreExists, match="wait for its end"):
         annotate_store(root, EVERYTHING)
-    monkeypatch.setattr(annotate, "_read_statistics", read_while_others_publish)
+    monkeypatch.setattr(annotate, "read_statistics", read_while_others_publish)
     with pytest.raises(RevisionChanged, match="run the same command again"):
         annotate_store(root, EVERYTHING)
     assert StoreManifest.load(root).dataset_name == "other"

@@ -14,10 +14,12 @@ from drawpoint.errors import InvalidParameter, MetadataDamaged, SampleNotFound, 
 from drawpoint.format.manifest import check_text
 from drawpoint.format.scalars import check_scalars
 from drawpoint.format.scale import Scale
+from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.maintenance.publication import Publication, begin_publication, bind_statistics
 from drawpoint_store.reading.splits import list_splits, read_split, split_file
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.wording import count, first_few
+from drawpoint_store.writing.split_files import write_splits
 
 if TYPE_CHECKING:
     import os
@@ -69,36 +71,26 @@ def annotate_store(store_root: str | os.PathLike[str], annotations: Annotations)
     another process published meanwhile, and StoreUnreadable where the storage does not answer or refuses a write.
     """
     with begin_publication(store_root) as publication:
-        storage, document = publication.storage, publication.read_document()
+        document = publication.read_document()
         splits = {name: _check_split(publication, name, ids) for name, ids in annotations.splits.items()}
         changed = _set_scalars(publication, document, annotations)
         fields = [
             *_set_texts(publication, document, "units", annotations.units),
             *_set_texts(publication, document, "description", annotations.descriptions),
         ]
-        statistics = _read_statistics(publication)
-        state: StatisticsState = "none" if statistics is None else "kept"
-        if statistics is not None and _is_of_another_split(storage, statistics, splits):
-            # Nothing else would show it where the manifest stays as it is.
-            bind_statistics(storage, statistics, f"none, since split {statistics['split']} was changed")
-            state = "stale"
-        elif statistics is not None and (
-            statistics["revision"] != publication.manifest.revision or _has_scale_of(statistics, changed)
-        ):
-            state = "stale"
-        for name, ids in splits.items():
-            storage.write(split_file(name), "".join(f"{sample_id}\n" for sample_id in ids).encode())
+        state = _settle_statistics(publication, changed, splits)
+        sizes = write_splits(publication.storage, splits, publication.manifest.samples)
         revision = publication.manifest.revision
         if changed or fields:
             revision = publication.publish(document, keep_statistics=state == "kept")
-    sizes = {name: len(ids) for name, ids in splits.items()}
-    return AnnotationReport(revision, changed, list(dict.fromkeys(fields)), sizes, state)
+    fields = list(dict.fromkeys(fields))
+    return AnnotationReport(revision, changed, fields, {name: size.held for name, size in sizes.items()}, state)
 
 
 def _set_scalars(publication: Publication, document: dict[str, Any], annotations: Annotations) -> dict[str, list[str]]:
     """Put scalars into the document, and return the names of those that differ by sample."""
     samples, where = publication.manifest.samples, f"the store at {publication.storage}"
-    _check_samples(publication, annotations.scalars, "the scalars")
+    check_samples(annotations.scalars, samples, where)
     removed = set(annotations.remove_scalars)
     known = {name for sample_id in samples for name in samples.scalars_of(sample_id)} if removed else set()
     for name in sorted(removed - known):
@@ -172,6 +164,25 @@ def _check_samples(publication: Publication, ids: Collection[str], source: str) 
         raise SampleNotFound.among("sample", absent[0], samples, where=where, sample=absent[0])
 
 
+def _settle_statistics(
+    publication: Publication, changed: Mapping[str, list[str]], splits: Mapping[str, list[str]]
+) -> StatisticsState:
+    """Return what becomes of the statistics; those of a split that is changed are marked as of no revision."""
+    storage = publication.storage
+    try:
+        statistics = read_statistics(storage)
+    except MetadataDamaged:
+        return "none"
+    if statistics is None:
+        return "none"
+    if _is_of_another_split(storage, statistics, splits):
+        # Nothing else would show it where the manifest stays as it is.
+        bind_statistics(storage, statistics, f"none, since split {statistics['split']} was changed")
+        return "stale"
+    is_fresh = statistics["revision"] == publication.manifest.revision
+    return "kept" if is_fresh and not _has_scale_of(statistics, changed) else "stale"
+
+
 def _is_of_another_split(storage: Storage, statistics: dict[str, Any], splits: Mapping[str, list[str]]) -> bool:
     """Tell whether the statistics are of a split whose samples are to be others."""
     name = statistics.get("split")
@@ -185,10 +196,3 @@ def _has_scale_of(statistics: dict[str, Any], changed: Mapping[str, list[str]]) 
     names = {name for each in changed.values() for name in each}
     entries = [entry for entry in statistics["fields"].values() if isinstance(entry, dict) and "scale" in entry]
     return any(not names.isdisjoint(Scale(entry["scale"]).names) for entry in entries)
-
-
-def _read_statistics(publication: Publication) -> dict[str, Any] | None:
-    try:
-        return read_statistics(publication.storage)
-    except MetadataDamaged:
-        return None  # there are none that could be kept
