@@ -14,13 +14,16 @@ Times = dict[str, list[float]]
 def time_in_turns(ways: Mapping[str, Callable[[int], object]], rounds: int, *, warm: int = 1, each: int = 1) -> Times:
     """Return the milliseconds of each way, call by call: `each` calls in a row and round, each given its number.
 
-    Calls in a row find the processor's caches as they left them, not as another way did. Rounds before the first,
-    with numbers of their own, are to warm up and do not count.
+    Calls in a row find the processor's caches as they left them, not as another way did. All ways get the same numbers,
+    but not in the same turn: else what one has just read would be in the caches for all that follow it. Rounds before
+    the first are to warm up and do not count.
     """
     times: Times = {way: [] for way in ways}
-    for turn in range(warm + rounds):
-        for way, call in ways.items():
-            for number in range(turn * each, (turn + 1) * each):
+    turns = warm + rounds
+    for turn in range(turns):
+        for place, (way, call) in enumerate(ways.items()):
+            first = (turn + place * turns // len(ways)) % turns * each
+            for number in range(first, first + each):
                 begin = time.perf_counter()
                 call(number)
                 if turn >= warm:
