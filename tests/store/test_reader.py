@@ -23,7 +23,7 @@ from children import draw_lists
 from conftest import FILEMAP, sample_arrays
 from drawpoint.errors import InvalidDraw, SampleNotFound, SplitNotFound, StoreNotFound, UnknownDomain
 from drawpoint_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, make_store
-from drawpoint_store.reading import chunks
+from drawpoint_store.reading import local_chunks
 from drawpoint_store.reading.plan import plan_coords, plan_sample
 from drawpoint_store.reading.plan_reader import open_read_only
 from foreign import read_planned
@@ -119,7 +119,7 @@ def test_a_concurrency_can_be_set_and_is_that_of_the_next_read(
     reader = ZarrChunkReader(store_root, read_concurrency=2)
     expected = reader.read_sample(SID, seed=0)
     reader.read_concurrency = 4
-    together, read_local = threading.Barrier(4, timeout=60), chunks.read_local
+    together, read_local = threading.Barrier(4, timeout=60), local_chunks.read_local
 
     def meet(*arguments: Any) -> None:
         together.wait()
@@ -215,6 +215,18 @@ print(out["surface_position"].shape)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "(10, 3)"
+
+
+def test_a_reader_that_lives_until_the_modules_are_gone_ends_without_a_word(store_root: Path) -> None:
+    code = f"""
+import importlib.util
+from drawpoint_store import ZarrChunkReader
+reader = ZarrChunkReader({str(store_root)!r})
+reader.read_sample({SID!r}, {{"surface": 10}}, seed=1)
+importlib.util.hook = lambda: reader  # as a handler or a hook may hold it
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stderr == ""
 
 
 def test_a_plan_is_read_into_given_arrays_as_the_tensors_are(store_root: Path) -> None:

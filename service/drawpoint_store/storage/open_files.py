@@ -15,7 +15,7 @@ from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.byte_sources import ABSENT, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from drawpoint_store.storage.byte_sources import Buffer, Span
@@ -146,14 +146,16 @@ class OpenFile:
         self.group = group
         self.last_use = 0
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the end of the process `os` may be empty
+        close(self._descriptor)
 
     def count_bytes(self) -> int:
         """Return how many bytes the file has."""
         return os.fstat(self._descriptor).st_size
 
-    def read_into(self, buffers: list[memoryview], offset: int, nbytes: int, *, wait: bool = True) -> int:
+    def read_into(
+        self, buffers: Sequence[memoryview | bytearray], offset: int, nbytes: int, *, wait: bool = True
+    ) -> int:
         """Fill the buffers, of `nbytes` bytes together, from `offset` on, and return how many bytes were read.
 
         Fewer means that the file ends there. Without `wait` it may as well mean that the others are not in memory, or
@@ -175,12 +177,13 @@ class OpenFile:
         return done
 
 
-def _behind(buffers: list[memoryview], nbytes: int) -> list[memoryview]:
+def _behind(buffers: Iterable[memoryview | bytearray], nbytes: int) -> list[memoryview]:
     """Return what of the buffers lies behind their first `nbytes` bytes."""
     rest = []
     for buffer in buffers:
-        rest.append(buffer.cast("B")[nbytes:])
-        nbytes = max(0, nbytes - buffer.nbytes)
+        view = memoryview(buffer).cast("B")
+        rest.append(view[nbytes:])
+        nbytes = max(0, nbytes - len(view))
     return rest
 
 
