@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any
 import drawpoint.format.manifest
 from drawpoint.draw.seeds import check_integer
 from drawpoint.errors import DataDamaged, StoreUnreadable
-from drawpoint_store.reading.chunks import (
-    ChunkCache,
-    Target,
-    fetch_runs,
-    find_lost,
-    find_runs,
-    find_targets,
-    place_runs,
-    read_local,
-    split_targets,
-)
+from drawpoint_store.reading.chunks import ChunkCache, fetch_runs, find_lost, find_runs, place_runs
+from drawpoint_store.reading.local_chunks import read_local
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.memory_cache import ByteBoundedCache
 from drawpoint_store.reading.open_sample import OpenSample
+from drawpoint_store.reading.targets import Target, find_targets, split_targets
 from drawpoint_store.storage import BucketStorage, make_store, open_storage
 from drawpoint_store.storage.byte_sources import RemoteSource, ZarrSource, run_async, run_sync
 from drawpoint_store.storage.disk_cache import CachedSource
