@@ -100,6 +100,7 @@ def test_a_decomposed_case_is_read_processor_by_processor(tmp_path: Path) -> Non
         write_case(tmp_path / processor)
     cells, wall = opened(tmp_path), opened(tmp_path, "wall")
     assert np.allclose(values(cells, "p")[:, 0], np.tile(P + 500, 3), rtol=1e-6)
+    assert np.linalg.norm(cell_centres(cells, "centroid") - np.tile(CENTRES, (3, 1)), axis=1).max() < 1e-6
     assert len(values(wall, "U")) == wall.n_cells
 
 

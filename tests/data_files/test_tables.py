@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from drawpoint.errors import InvalidSample
+from drawpoint.errors import ExtraMissing, InvalidSample
 from drawpoint_store.data_files.data_file import ArrayInfo, DataFile
 from drawpoint_store.data_files.opening import open_data_file
 
@@ -271,3 +272,13 @@ def test_objects_of_python_are_never_loaded(tmp_path: Path) -> None:
     for path in (npy, pt):
         with pytest.raises(InvalidSample, match=r"objects.* not loaded for safety"):
             open_data_file(path)
+
+
+@pytest.mark.parametrize(("kind", "library"), [("HDF5", "h5py"), ("Parquet", "pyarrow")])
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    kind: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = FILES[kind](tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ExtraMissing, match=rf"{path.name} needs {library}, which is not installed: .*\[raw\]"):
+        open_data_file(path)
