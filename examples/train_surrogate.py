@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs: dict[str, list[Run]] = {name: [] for name in ways}
             for seed in range(args.seeds):
                 for name, dataset in ways.items():  # the ways take turns, so that a busy minute hits all of them
-                    run = train(SampleLoader(dataset(seed), 2), args.epochs, seed)
+                    loader = SampleLoader(dataset(seed), 2)
+                    run = train(loader, args.epochs, seed)
+                    run.report = loader.report
                     runs[name].append(run)
                     print(f"seed {seed}, {name}: loss {smooth(run.losses)[-1]:.4f} after {run.seconds:.1f} s")
             print_costs(runs, costs)
