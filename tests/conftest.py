@@ -21,6 +21,7 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 AHMED = REPOSITORY / "examples" / "data" / "ahmed"
+AHMED_VTK = REPOSITORY / "examples" / "data" / "ahmed_vtk"
 FIELDS = (
     "surface_position",
     "surface_pressure",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vtkmodules.vtkFiltersCore import vtkCellCenters
 from vtkmodules.vtkFiltersVerdict import vtkCellSizeFilter
 
-from conftest import AHMED
+from conftest import AHMED, AHMED_VTK
 from drawpoint.errors import InvalidSample
 from drawpoint_store.data_files import geometry
 from drawpoint_store.data_files.geometry import cell_areas, cell_centres, cell_volumes, point_areas
@@ -169,7 +169,7 @@ def test_pixels_and_strips_are_the_polygons_that_vtk_draws() -> None:
 
 
 def test_positions_of_openfoams_surface_are_its_centroids_areas_and_inward_normals() -> None:
-    mesh = VtkMesh(pv.read(DATA / "ahmed_boundary.vtp"))
+    mesh = VtkMesh(pv.read(AHMED_VTK / "slant_25" / "boundary.vtp"))
     run = AHMED / "slant_25"
     position, area, outward = (
         torch.load(run / f"surface_{name}.pt").numpy() for name in ("position", "area", "normals")

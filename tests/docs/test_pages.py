@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import AHMED, FILEMAP, REPOSITORY, need_programs, sample_arrays
+from conftest import AHMED, AHMED_VTK, FILEMAP, REPOSITORY, need_programs, sample_arrays
 from drawpoint import errors
 from drawpoint_cli.__main__ import main
 from drawpoint_service.problems import Problem, status_of
@@ -26,7 +26,13 @@ DOCS = REPOSITORY / "docs"
 # What the pages print, besides that they run.
 PRINTED = {
     "client": ["store 'ahmed' has no sample 'slant_52'"],
-    "converting": ["['slant_0', 'slant_25'] {} ", "\nm\n", "{'Cd': 0.285, 'U_inf': 40.0}", "0.285, in 1 sample\n"],
+    "converting": [
+        "['slant_0', 'slant_25'] {} ",
+        "\nm\n",
+        "{'Cd': 0.285, 'U_inf': 40.0}",
+        "0.285, in 1 sample\n",
+        "as in examples/data/ahmed_vtk",
+    ],
     "http": ["'0/coords/surface_position'", "sample-not-found"],
     "training": ["2 samples, 7168 points, 1 requests, 0.184 MB, about "],
 }
@@ -44,6 +50,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("checkout")
     runs, root = folder / "examples" / "data" / "ahmed", folder / "stores" / "ahmed"
     shutil.copytree(AHMED, runs)
+    shutil.copytree(AHMED_VTK, runs.with_name(AHMED_VTK.name))
     assert main(["convert", str(runs), str(root), "--workers", "1"]) == 0
     assert main(["stats", str(root)]) == 0
     (root / "splits").mkdir()

@@ -29,6 +29,7 @@ A_ref = { value = 0.112 }
 Cd = { file = "force_{n}.csv", column = "Cd", optional = true }
 drag = { file = "force_{n}.csv", column = "Cd", optional = true, scale = 10.0, offset = 1.0 }
 length = { file = "/geometry.csv", column = "L", row = { run = "{n}" } }
+lift = { file = "force_{n}.csv", column = "Clift", optional = true }
 yaw = { file = "setup.json", key = "inflow.yaw", optional = true }
 """
 GEOMETRY = "run, L, note\n1, 1.5, a\n02, 2.5, b\n"

@@ -53,15 +53,14 @@ def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, storage: Storage
     if recipe.column is None:
         return _find_key(where, recipe.key or "", parse_document(file.name, data))
     columns, rows = read_csv(file.name, data)
-    for column in (recipe.column, *recipe.row):
+    for column in (*recipe.row, *(() if recipe.optional else (recipe.column,))):
         if column not in columns:
             raise InvalidSample(f"{where}: there is no column {column!r}, only {', '.join(columns)}")
     chosen = [row for row in rows if _is_chosen(row, recipe.row, sample.captures)]
     if len(chosen) > 1:
         raise InvalidSample(f"{where}: {len(chosen)} rows are of this sample; tell them apart with row = {{ ... }}")
-    if not chosen or not chosen[0].cells[recipe.column]:
-        return None
-    return parse_number(chosen[0].cells[recipe.column], f"{where}, line {chosen[0].line}")
+    cell = chosen[0].cells.get(recipe.column, "") if chosen else ""
+    return parse_number(cell, f"{where}, line {chosen[0].line}") if cell else None
 
 
 def _is_chosen(row: CsvRow, wanted: Mapping[str, str | float], captures: Mapping[str, str]) -> bool:
