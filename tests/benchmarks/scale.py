@@ -104,7 +104,7 @@ def measure_manifest(root: Path, n_scalars: int) -> dict[str, float]:
         )
     writer.manifest.samples = samples
     writer.save_manifest()
-    command = [sys.executable, "-c", OPEN, str(root)]
+    command = [sys.executable, "-P", "-c", OPEN, str(root)]  # modules beside this one have names of others
     figures = {"bytes MB": (root / StoreManifest.MANIFEST_NAME).stat().st_size / 1e6}
     figures |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     with serving(root, 1, ready=False) as url:
