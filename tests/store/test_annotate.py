@@ -180,7 +180,7 @@ def test_one_that_is_killed_at_any_write_leaves_all_readable_and_goes_on(
             ended = True
         assert all(files_of(killed)[name] in (data, new[name]) for name, data in old.items())
         assert ZarrChunkReader(killed).read_sample("param0/run")
-        annotate_store(killed, EVERYTHING)
+        assert annotate_store(killed, EVERYTHING).statistics == "kept"
         assert files_of(killed) == new
         if ended:
             break

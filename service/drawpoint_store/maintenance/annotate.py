@@ -78,11 +78,15 @@ def annotate_store(store_root: str | os.PathLike[str], annotations: Annotations)
             *_set_texts(publication, document, "units", annotations.units),
             *_set_texts(publication, document, "description", annotations.descriptions),
         ]
-        state = _settle_statistics(publication, changed, splits)
+        are_kept = _settle_statistics(publication, changed, splits)
         sizes = write_splits(publication.storage, splits, publication.manifest.samples)
         revision = publication.manifest.revision
         if changed or fields:
-            revision = publication.publish(document, keep_statistics=state == "kept")
+            revision = publication.publish(document, keep_statistics=are_kept)
+        statistics = _read_statistics(publication.storage)
+    state: StatisticsState = "none"
+    if statistics is not None:
+        state = "kept" if statistics["revision"] == revision else "stale"
     fields = list(dict.fromkeys(fields))
     return AnnotationReport(revision, changed, fields, {name: size.held for name, size in sizes.items()}, state)
 
@@ -166,21 +170,24 @@ def _check_samples(publication: Publication, ids: Collection[str], source: str) 
 
 def _settle_statistics(
     publication: Publication, changed: Mapping[str, list[str]], splits: Mapping[str, list[str]]
-) -> StatisticsState:
-    """Return what becomes of the statistics; those of a split that is changed are marked as of no revision."""
+) -> bool:
+    """Tell whether the statistics may be kept; those of a split that is changed are marked as of no revision."""
     storage = publication.storage
-    try:
-        statistics = read_statistics(storage)
-    except MetadataDamaged:
-        return "none"
+    statistics = _read_statistics(storage)
     if statistics is None:
-        return "none"
+        return False
     if _is_of_another_split(storage, statistics, splits):
         # Nothing else would show it where the manifest stays as it is.
         bind_statistics(storage, statistics, f"none, since split {statistics['split']} was changed")
-        return "stale"
-    is_fresh = statistics["revision"] == publication.manifest.revision
-    return "kept" if is_fresh and not _has_scale_of(statistics, changed) else "stale"
+        return False
+    return not _has_scale_of(statistics, changed)
+
+
+def _read_statistics(storage: Storage) -> dict[str, Any] | None:
+    try:
+        return read_statistics(storage)
+    except MetadataDamaged:
+        return None  # there is nothing to keep
 
 
 def _is_of_another_split(storage: Storage, statistics: dict[str, Any], splits: Mapping[str, list[str]]) -> bool:
