@@ -94,6 +94,18 @@ def test_a_case_is_found_by_its_folder_a_file_in_it_or_the_folder_of_a_time(tmp_
         assert np.allclose(values(opened(path), "p")[:, 0], P + time, rtol=1e-6)
 
 
+def test_fields_are_those_of_the_time_alone(tmp_path: Path) -> None:
+    case = write_case(tmp_path)
+    case.write_field("0", "early", P, {})
+    case.write_field("500", "late", P, {})
+    (tmp_path / "500" / "phi").write_text((tmp_path / "500" / "p").read_text().replace("volScalar", "surfaceScalar"))
+    (tmp_path / "500" / "notes.txt").write_text("of no class")
+    for time, names in (("0", ["R", "U", "early", "p"]), ("90", ["R", "U", "p"]), ("500", ["R", "U", "late", "p"])):
+        assert [array.name for array in opened(tmp_path / time).arrays] == names
+    assert np.allclose(values(opened(tmp_path), "late")[:, 0], P, rtol=1e-6)
+    assert np.allclose(values(opened(tmp_path / "0"), "early")[:, 0], P, rtol=1e-6)
+
+
 def test_a_decomposed_case_is_read_processor_by_processor(tmp_path: Path) -> None:
     write_case(tmp_path, times=("0",))
     for processor in ("processor0", "processor10", "processor2"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -123,22 +124,12 @@ class _Part:
         return [name for name in patches if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def _infos(self, n_cells: int) -> Iterator[ArrayInfo]:
-        for number in range(self._reader.GetNumberOfCellArrays()):
-            name = self._reader.GetCellArrayName(number)
-            components = self._components(name)
-            if components is not None:
-                yield ArrayInfo(name, "cell", "float32", n_cells, components)
-
-    def _components(self, name: str) -> int | None:
-        """Return how many components a field of cells has; None for another kind of field."""
-        path = self._folder / self._time / name
-        try:
-            with path.open("rb") if path.exists() else gzip.open(f"{path}.gz") as file:
-                header = file.read(_HEADER_BYTES)
-        except (OSError, EOFError) as error:
-            raise InvalidSample(f"{path} cannot be read: {error}.") from error
-        found = _CLASS.search(header)
-        return _COMPONENTS.get(found[1].decode()) if found else None
+        """Yield the fields of cells at this time; VTK lists those of other times, too."""
+        for path in sorted((self._folder / self._time).iterdir()):
+            if path.is_file():
+                components = _components(path)
+                if components is not None:
+                    yield ArrayInfo(path.name.removesuffix(".gz"), "cell", "float32", n_cells, components)
 
     def _load(self, number: int, array: ArrayInfo) -> vtkDataArray | None:
         self._update(array.name)
@@ -165,6 +156,17 @@ class _Part:
         if missing:
             raise InvalidSample(f"{self._folder} at time {self._time} cannot be read: VTK gives no {missing[0]}.")
         return [found[name] for name in names]
+
+
+def _components(path: Path) -> int | None:
+    """Return how many components the field in a file has on cells; None for another kind of field or file."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidSample(f"{path} cannot be read: {error}.") from error
+    found = _CLASS.search(header)
+    return _COMPONENTS.get(found[1].decode()) if found else None
 
 
 def _collect(blocks: Any, found: dict[str, vtkDataSet]) -> None:

@@ -94,7 +94,7 @@ class NpyArray:
         if self.dtype.hasobject:
             raise InvalidSample(f"{where} holds Python objects, which are not loaded for safety.")
         expected = prod(self.shape) * self.dtype.itemsize
-        if nbytes - self._begin != expected:
+        if nbytes - self._begin != expected or min(self.shape, default=0) < 0:
             raise InvalidSample(
                 f"{where} is damaged: its header claims {self.shape} of {self.dtype}, {expected:,} bytes, where it has "
                 f"{nbytes - self._begin:,}."

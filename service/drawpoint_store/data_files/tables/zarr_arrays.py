@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
@@ -37,11 +38,15 @@ class _Complete:
         self.shape: tuple[int, ...] = array.shape
         self.dtype = array.dtype
 
+    @cached_property
+    def _n_missing(self) -> int:
+        missing: int = self._array.nchunks - self._array.nchunks_initialized
+        return missing
+
     def __getitem__(self, rows: Any) -> Any:
-        missing = self._array.nchunks - self._array.nchunks_initialized
-        if missing > 0:
+        if self._n_missing > 0:
             raise InvalidSample(
-                f"{self._where} lacks {missing:,} of {self._array.nchunks:,} chunks, which Zarr reads as "
+                f"{self._where} lacks {self._n_missing:,} of {self._array.nchunks:,} chunks, which Zarr reads as "
                 f"{self._array.fill_value}: copy it again, or write it with `write_empty_chunks` if that is meant."
             )
         return self._array[rows]
