@@ -14,6 +14,7 @@
     +-- InvalidParameter (ValueError)           a parameter with an invalid value
     +-- InvalidDraw (ValueError)                an invalid count, seed, part or selection
     +-- InvalidSample (ValueError)              field arrays that cannot be stored as a sample
+    |   +-- ValueOverflow                       a finite value beyond the range of its dtype
     +-- InvalidManifest (ValueError)            a manifest that is damaged or unsafe
     +-- StoreExists (FileExistsError)           the root to write to holds a store already
     +-- ResponseTooLarge (ValueError)           the draw exceeds max_response_bytes
@@ -196,6 +197,12 @@ class InvalidDraw(DrawpointError, ValueError):
 
 class InvalidSample(DrawpointError, ValueError):
     """Field arrays that cannot be stored as a sample, or not without loss."""
+
+
+class ValueOverflow(InvalidSample):
+    """A finite value is beyond the range of the dtype that it is to be stored in; `wider` is one that holds it."""
+
+    wider: str = "float64"
 
 
 class InvalidManifest(DrawpointError, ValueError):

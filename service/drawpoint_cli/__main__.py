@@ -82,6 +82,7 @@ def _run(name: str, words: list[str]) -> int:
         else:
             subparsers.add_parser(known, help=summary)
     args = parser.parse_args(words)  # which ends the command for any other name
+    args.words = words
     status: int = importlib.import_module(f"drawpoint_cli.commands.{name}").run(args)
     return status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,14 @@ def test_real_runs_convert_with_no_options(command: Command, store: Path) -> Non
     revision = StoreManifest.load(store).revision
     assert re.fullmatch(
         r"converted 2 samples with 218,660 points in [\d.]+ s: 9\.7 MB read, [\d.]+ MB written\n"
-        rf"store {re.escape(str(store))}: dataset ahmed, revision {revision}\n",
+        rf"store {re.escape(str(store))}: dataset ahmed, revision {revision}\n"
+        r"rounded           dtype    99 % within  largest error   zeroed\n"
+        r"(\w+ +float16  +[\d.]+ %  +[\d.]+ %  +[\de.-]+ %\n){8}",
         ended.out,
     )
+    lines = ended.out.splitlines()[2:]
+    assert "surface_pressure  float16      0.046 %        0.048 %      0 %" in lines
+    assert command("info", store).out.splitlines()[-9:] == lines
 
 
 def test_workers_do_not_show_in_the_bytes_and_progress_is_drawn_on_a_terminal_only(
@@ -140,6 +146,50 @@ def test_a_field_too_small_for_its_dtype_is_named_with_the_remedy_and_noise_is_n
     )
     kept = command("convert", tmp_path / "runs", tmp_path / "wide", "--field-dtype", "volume_sdf=float32")
     assert (kept.status, kept.err) == (0, "")
+
+
+def test_an_overflow_in_a_probe_ends_the_command_and_one_elsewhere_is_listed_with_the_command_that_mends_it(
+    command: Command, tmp_path: Path
+) -> None:
+    runs, store = tmp_path / "my runs", tmp_path / "store"
+    write_runs(runs, 6)
+    large = torch.full((SURFACE,), 1e6)
+    write_run(runs / "run_1", surface_pressure=large)
+    ended = command("convert", runs, store)
+    assert ended.status == 1
+    assert ended.err == (
+        "drawpoint convert: sample 'run_1' exceeds the float16 range: surface_pressure peaks at 1e+06, float16 ends at "
+        "65504; store it wider, with field_dtypes={'surface_pressure': 'float32'} "
+        "(--field-dtype surface_pressure=float32); nothing is written.\n"
+    )
+    assert not store.exists()
+    write_runs(runs, 6)
+    write_run(runs / "run_4", surface_pressure=large)
+    ended = command("convert", runs, store)
+    assert ended.status == 1
+    assert ended.err.splitlines()[-2] == "surface_pressure exceeds the range of its dtype in 1 sample: run_4"
+    remedy = shlex.split(ended.err.splitlines()[-1].removeprefix("store wider what overflows: drawpoint "))
+    assert remedy == ["convert", str(runs), str(store), "--field-dtype=surface_pressure=float32", "--overwrite"]
+    mended = command(*remedy)
+    assert (mended.status, mended.err) == (0, "")
+    assert " written, 15 arrays kept of an earlier run\n" in mended.out
+    assert len(samples(store)) == 6
+
+
+def test_a_field_that_loses_more_than_is_allowed_is_refused(command: Command, runs: Path, store: Path) -> None:
+    for run in ("run_0", "run_1"):
+        write_run(runs / run, surface_pressure=torch.linspace(1e-7, 2e-7, SURFACE))
+    ended = command("convert", runs, store, "--max-relative-error", "1e-2")
+    assert ended.status == 1
+    assert ended.err.startswith(
+        "drawpoint convert: surface_pressure loses too much as float16: the 99th percentile of "
+    )
+    assert not store.exists()
+    wide = ("--field-dtype", "surface_pressure=float32")
+    assert command("convert", runs, store, "--max-relative-error", "1e-2", *wide).status == 0
+    wrong = command("convert", runs, store, "--max-relative-error", "1 %")
+    assert wrong.status == 2
+    assert "'1 %' is no number in 0..1" in wrong.err
 
 
 def test_files_that_look_like_fields_are_named_once_and_refused_by_strict(

@@ -167,7 +167,7 @@ def test_killed_just_after_publishing_the_same_command_says_so(
         assert command("convert", tmp_path / "runs", tmp_path / "store").status == 0
         write_runs(tmp_path / "runs", 2)
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -258,8 +258,8 @@ def test_a_lock_file_that_its_holder_removed_after_it_was_opened_is_not_taken_fo
 def test_a_conversion_that_ends_leaves_the_lock_of_the_next_one_alone(
     tmp_path: Path, runs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clear_and_be_followed(journal: Journal, conversion: str, tasks: list[Task]) -> None:
-        clear(journal, conversion, tasks)
+    def clear_and_be_followed(journal: Journal, conversion: str, tasks: list[Task], **keep: bool) -> None:
+        clear(journal, conversion, tasks, **keep)
         with pytest.raises(StoreExists), lock_store(journal.storage):
             pass
 

@@ -418,7 +418,7 @@ def test_the_fields_of_a_sample_that_takes_long_are_told_as_they_are_read(tmp_pa
     settings = writer_at(tmp_path / "store").to_init_kwargs()
     for seconds in (1000.0, 0.0):
         converter = SampleConverter(source, settings, frozenset(), seconds)
-        tasks = [Task(sample_id, f"{sample_id} {seconds}") for sample_id in source.sample_ids]
+        tasks = [Task(sample_id, f"{sample_id} {seconds}", f"{sample_id} {seconds}") for sample_id in source.sample_ids]
         outcomes = list(run_tasks(tasks, converter, workers, told.append))
         assert [outcome.reason for outcome in outcomes] == ["", ""]
         assert len(told) == (8 if seconds == 0 else 0)

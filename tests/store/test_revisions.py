@@ -52,6 +52,7 @@ def test_a_writer_is_rebuilt_from_its_arguments(tmp_path: Path) -> None:
         "values_dtype": "float32",
         "field_dtypes": {"volume_velocity": "float16"},
         "compression_level": 2,
+        "fields": [],
     }
     kwargs = ZarrStoreWriter(**given).to_init_kwargs()
     assert kwargs == given

@@ -19,12 +19,15 @@ from pydantic import (
     PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
 
 from drawpoint.errors import InvalidManifest
 from drawpoint.format.invalid_values import explain
+from drawpoint.format.precision import FieldPrecision
 from drawpoint.format.sample_entry import DomainSample, ManifestModel, RelativePath, SampleEntry
 from drawpoint.format.sample_table import SampleTable, compact_object
 
@@ -62,6 +65,17 @@ _OptionalText = Annotated[str | None, BeforeValidator(lambda text: text if isins
 ShuffleRule = _OptionalText
 Units = Annotated[_OptionalText, AfterValidator(partial(check_text, "units"))]
 Description = Annotated[_OptionalText, AfterValidator(partial(check_text, "description"))]
+
+
+def _known_or_none(data: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Return what `check` makes of the data, nothing where another writer has a key of this name for something else."""
+    try:
+        return check(data)
+    except ValidationError:
+        return {}
+
+
+Precision = Annotated[dict[str, FieldPrecision], WrapValidator(_known_or_none)]
 
 
 class _Assignable(ManifestModel):
@@ -129,6 +143,8 @@ class StoreManifest(_Assignable):
     samples: SampleTable = Field(default_factory=SampleTable)
     retired: list[str] = Field(default_factory=list)
     """Groups of earlier revisions, whose paths are never written again: somebody may still read them."""
+    precision: Precision = Field(default_factory=dict)
+    """What the stored dtypes rounded, by field, where the conversion of all samples has told it."""
 
     _read: tuple[str, SampleTable, int, str] | None = PrivateAttr(default=None)
     """What was read (all but the samples, they, their changes), and the revision that its bytes have."""
@@ -175,7 +191,7 @@ class StoreManifest(_Assignable):
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes: equal content gives equal bytes, whatever order it was added in."""
-        left_out = {name for name in ("shuffle", "retired") if not getattr(self, name)}
+        left_out = {name for name in ("shuffle", "retired", "precision") if not getattr(self, name)}
         return self.model_dump_json(indent=1, exclude=left_out).encode() + b"\n"
 
     @classmethod

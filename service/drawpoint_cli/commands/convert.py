@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import posixpath
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from drawpoint_cli.arguments import (
     storage,
 )
 from drawpoint_cli.filemap import REMEDY, describe_presets, report_unmapped_files
+from drawpoint_cli.precision import precision_table
 from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import (
@@ -76,6 +78,9 @@ examples:
 Exit status: 0 all samples are in the store, 1 some were broken (unless --skip-broken) or the work failed, 2 wrong
 usage.
 """
+
+PROBES = 3
+"""How many samples, spread over the source, are probed before anything is written."""
 
 DEFAULT_COMPRESSION_LEVEL = 0
 """Measured on real runs (tests/benchmarks/compression.py): points in random order shrink by a tenth
@@ -145,6 +150,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="refuse a source with files that look like fields and are in no file map"
     )
+    parser.add_argument(
+        "--max-relative-error",
+        metavar="E",
+        type=_share,
+        help="refuse a field of which more than 1 value in 100 would lose more than this, such as 1e-2, or more than 5 "
+        "in 100 would become zero (default: no limit)",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--append",
@@ -183,8 +195,18 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidSample(f"{unmapped}: {REMEDY}, or convert without --strict.")
     if unmapped:
         sys.stderr.write(f"{unmapped}: {REMEDY}.\n")
-    report = convert(source, writer, scalars=scalars, existing=existing, workers=workers, progress=True)
-    _print_report(report, writer)
+    report = convert(
+        source,
+        writer,
+        scalars=scalars,
+        existing=existing,
+        workers=workers,
+        progress=True,
+        n_probes=PROBES,
+        max_relative_error=args.max_relative_error,
+        keep_finished=True,
+    )
+    _print_report(report, writer, args)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
 
 
@@ -207,7 +229,7 @@ def _writer_settings(
     return settings
 
 
-def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
+def _print_report(report: ConversionReport, writer: ZarrStoreWriter, args: argparse.Namespace) -> None:
     for sample_id, reason in report.broken.items():
         sys.stderr.write(f"broken: {printable(sample_id)}: {printable(reason)}\n")
     if report.broken:
@@ -217,22 +239,25 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter) -> None:
             "mend them, then add them with --append" if report.converted or report.skipped else "no store is written"
         )
         sys.stderr.write(f"{len(report.broken)} of {count(total, 'sample')} {verb} broken and left out: {remedy}.\n")
+    if report.overflows:
+        sys.stderr.write(_explain_overflows(report, args))
     if report.skipped:
         sys.stdout.write(f"skipped {count(len(report.skipped), 'sample')} that the store holds already\n")
     if report.revision is None:
         return
     resumed = f" ({report.resumed} of them finished by an interrupted run)" if report.resumed else ""
+    written = f"{_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written"
+    if report.kept:
+        written += f", {count(report.kept, 'array')} kept of an earlier run"
     sys.stdout.write(
         f"converted {count(len(report.converted), 'sample')}{resumed} with {report.n_points:,} points in "
-        f"{report.seconds:.1f} s: {_megabytes(report.bytes_read)} read, {_megabytes(report.bytes_written)} written\n"
+        f"{report.seconds:.1f} s: {written}\n"
         f"store {writer.store_root}: dataset {writer.manifest.dataset_name}, revision {report.revision}\n"
     )
     for name, size in report.splits.items():
         absent = f"; {size.listed - size.held:,} more are not in the store" if size.held < size.listed else ""
         sys.stdout.write(f"split {name}: {count(size.held, 'sample')}{absent}\n")
-    for field, underflow in report.underflows.items():
-        if underflow.matters:
-            sys.stderr.write(f"warning: {underflow.explain(field, writer.manifest.fields[field].dtype)}.\n")
+    _print_precision(report, writer)
     _report_scalars(writer.manifest.samples)
     if report.replaced:
         sys.stdout.write(
@@ -257,6 +282,33 @@ def _report_scalars(samples: SampleTable) -> None:
             )
 
 
+def _print_precision(report: ConversionReport, writer: ZarrStoreWriter) -> None:
+    dtypes = {field: array.dtype for field, array in writer.manifest.fields.items()}
+    for line in precision_table({field: found.summary() for field, found in report.precision.items()}, dtypes):
+        sys.stdout.write(f"{line}\n")
+    for field, underflow in report.underflows.items():
+        if underflow.matters:
+            sys.stderr.write(f"warning: {underflow.explain(field, dtypes[field])}.\n")
+
+
+def _explain_overflows(report: ConversionReport, args: argparse.Namespace) -> str:
+    """Return the lines that name the fields that overflow, their samples, and the command that stores them wider."""
+    lines = [
+        f"{field_dtype.partition('=')[0]} exceeds the range of its dtype in {count(len(ids), 'sample')}: "
+        f"{printable(first_few(ids, SHOWN))}"
+        for field_dtype, ids in report.overflows.items()
+    ]
+    if args.append:
+        lines.append("an append cannot store a field wider: convert all sources of the store again with --field-dtype.")
+    else:
+        wider = {each.partition("=")[0]: each for each in sorted(report.overflows)}  # the widest of each field
+        words = [*args.words, *(f"--field-dtype={each}" for each in wider.values())]
+        if report.revision is not None and not args.overwrite:
+            words.append("--overwrite")
+        lines.append(f"store wider what overflows: drawpoint {shlex.join(words)}")
+    return "\n".join(lines) + "\n"
+
+
 def _has_stale_statistics(storage: Storage, revision: str) -> bool:
     try:
         statistics = read_statistics(storage)
@@ -268,6 +320,16 @@ def _has_stale_statistics(storage: Storage, revision: str) -> bool:
 def _name_of(source: str) -> str:
     path = str(Path(local_path(source)).resolve()) if not is_remote(source) else source
     return posixpath.basename(path.rstrip("/")) or "dataset"
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number in 0..1")
+    return share
 
 
 def _field_dtype(text: str) -> tuple[str, str]:

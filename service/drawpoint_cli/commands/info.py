@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
+from drawpoint_cli.precision import precision_table
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.statistics_file import renewal_command
 from drawpoint_store.storage import open_storage
@@ -61,6 +62,10 @@ def _lines(store: dict[str, Any], storage: Storage) -> Iterator[str]:
     for name, domain in store["domains"].items():
         yield ""
         yield from _domain(name, domain, store["n_samples"])
+    if store["precision"]:
+        fields = {field: array for domain in store["domains"].values() for field, array in domain["fields"].items()}
+        yield ""
+        yield from precision_table(store["precision"], {field: array["dtype"] for field, array in fields.items()})
     if store["scalars"]:
         yield ""
         yield "scalars, values per sample"

@@ -20,8 +20,10 @@ from tqdm import tqdm
 import drawpoint
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint.format.precision import FieldPrecision  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
+from drawpoint_store.conversion.losses import add_precision, check_precision, check_probes, choose_probes
 from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
@@ -46,19 +48,23 @@ Existing = Literal["refuse", "append", "overwrite"]
 class ConversionReport(BaseModel):
     """The result of a conversion; `broken` maps sample ids to the reason why they were left out.
 
-    `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `skipped` are
-    those that the store held before. `left_out` are files that look like fields and are in no file map, each with the
-    number of samples that have it. `underflows` are the fields of which values were too small for their dtype, counted
-    in the samples concerned. `splits` are those that the source names, as far as the store holds their samples.
-    `replaced` are the groups of the revision that was overwritten. `revision` is None where nothing was published.
-    Sizes are in bytes.
+    `converted` are the samples it added, of which `resumed` had been finished by an interrupted run; `kept` counts
+    the arrays that were taken over from an earlier run with other dtypes; `skipped` are those that the store held
+    before. `left_out` are files that look like fields and are in no file map, each with the number of samples that
+    have it. `precision` is what the stored dtypes round, by field, for those that they round at all. `overflows`
+    are the samples that are broken by a value beyond the range of its dtype, by the field and a dtype that holds it
+    (`FIELD=D`, as --field-dtype takes it). `splits` are those that the source names, as far as the store holds
+    their samples. `replaced` are the groups of the revision that was overwritten. `revision` is None where nothing
+    was published. Sizes are in bytes.
     """
 
     converted: list[str] = Field(default_factory=list)
     resumed: int = 0
+    kept: int = 0
     skipped: list[str] = Field(default_factory=list)
     broken: dict[str, str] = Field(default_factory=dict)
-    underflows: dict[str, Underflow] = Field(default_factory=dict)
+    precision: dict[str, FieldPrecision] = Field(default_factory=dict)
+    overflows: dict[str, list[str]] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     replaced: list[str] = Field(default_factory=list)
     n_points: int = 0
@@ -68,18 +74,26 @@ class ConversionReport(BaseModel):
     splits: dict[str, SplitSize] = Field(default_factory=dict)
     revision: str | None = None
 
+    @property
+    def underflows(self) -> dict[str, Underflow]:
+        """The fields of which values that are not zero are stored as zero, with their counts."""
+        found = {field: Underflow(each.n_zeroed, each.n_values) for field, each in self.precision.items()}
+        return {field: underflow for field, underflow in found.items() if underflow.lost}
+
     def add(self, outcome: Outcome) -> None:
         """Count a sample that was converted, or name it as broken."""
         if outcome.finished is None:
             self.broken[outcome.sample_id] = outcome.reason
+            if outcome.overflow is not None:
+                self.overflows.setdefault("=".join(outcome.overflow), []).append(outcome.sample_id)
             return
         self.converted.append(outcome.sample_id)
         self.resumed += outcome.resumed
+        self.kept += outcome.kept
         self.n_points += sum(grid.n_points for grid in outcome.finished.entry.domains.values())
         self.bytes_read += outcome.bytes_read
         self.bytes_written += outcome.finished.nbytes
-        for field, found in outcome.finished.underflows.items():
-            self.underflows[field] = self.underflows.get(field, Underflow(0, 0)) + found
+        add_precision(self.precision, outcome.precision)
 
 
 def convert(
@@ -90,6 +104,9 @@ def convert(
     existing: Existing = "refuse",
     workers: int = 1,
     progress: bool = False,
+    n_probes: int = 0,
+    max_relative_error: float | None = None,
+    keep_finished: bool = False,
 ) -> ConversionReport:
     """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
 
@@ -103,11 +120,19 @@ def convert(
     as far as the store holds their samples. `workers` processes work; `progress` draws a bar on stderr where
     that is a terminal.
 
-    Raises StoreExists for a store that is refused or not compatible with the writer, SampleNotFound for `scalars` of
-    a sample that neither source nor store has, InvalidSample for a source without samples, StoreUnreadable where the
-    storage cannot be read or written, RevisionChanged if another process published meanwhile, ExtraMissing for `.pt`
-    files without torch, and ValueError for several workers where they would not share memory://, and where store or
-    source would lie inside the other.
+    First `n_probes` samples spread over the source are read and not written: a value beyond the range of its dtype
+    in one of them ends the conversion. So does a field that loses more than `max_relative_error`
+    (`check_precision`), in the probes before anything is written, or in all samples before they are published.
+
+    With `keep_finished`, the records of finished samples stay on a local store where other samples overflow: a call
+    with a wider dtype for that field then converts the field alone (`kept`).
+
+    Raises StoreExists for a store that is refused or not compatible with the writer, SampleNotFound for `scalars`
+    of a sample that neither source nor store has, InvalidSample for a source without samples and a field that loses
+    too much, ValueOverflow for a probe, StoreUnreadable where the storage cannot be read or written,
+    RevisionChanged if another process published meanwhile, ExtraMissing for `.pt` files without torch, and
+    ValueError for several workers where they would not share memory://, and where store or source would lie inside
+    the other.
     """
     started = time.monotonic()
     storage = writer.storage
@@ -131,7 +156,7 @@ def convert(
         if old is not None and done is not None:
             report = ConversionReport.model_validate_json(done)
             if report.revision == old.revision:  # an earlier run was interrupted just after it had published
-                journal.clear(name, tasks)
+                journal.clear(name, tasks, keep_samples=keep_finished and bool(report.overflows))
                 return report
         if old is not None and existing == "refuse":
             raise _exists(root, old)
@@ -156,12 +181,17 @@ def convert(
             published=frozenset() if old is None or storage.is_shared else named_groups(old),
         )
         new = [task for task in tasks if task.sample_id not in held]
+        probes = choose_probes(new, n_probes) if n_probes else []
+        with contextlib.closing(run_tasks(probes, converter, max(1, min(workers, len(probes))))) as probed:
+            check_probes(probed, writer, max_relative_error)
         _convert_samples(new, converter, writer, report, workers=workers, progress=progress)
+        check_precision(report.precision, writer, max_relative_error)
+        writer.manifest.precision = _precision_of_all(report, old if existing == "append" else None)
         report.seconds = time.monotonic() - started
         if report.converted:
             report.splits = write_splits(storage, splits, writer.manifest.samples)
             _publish(writer, report, journal, name, old, stamp)
-            journal.clear(name, tasks)
+            journal.clear(name, tasks, keep_samples=keep_finished and bool(report.overflows))
     return report
 
 
@@ -215,18 +245,20 @@ def load_manifest(store_root: str | os.PathLike[str]) -> StoreManifest | None:
 def _tasks(
     source: Source, sample_ids: Sequence[str], writer: ZarrStoreWriter, scalars: Mapping[str, Mapping[str, float]]
 ) -> list[Task]:
-    """Return a task a sample; its fingerprint is of everything that its bytes and entry in the store depend on."""
+    """Return a task a sample; its fingerprints are of everything that its bytes and entry in the store depend on."""
     settings = {name: value for name, value in writer.to_init_kwargs().items() if name != "store_root"}
     settings["filemap"] = writer.filemap.model_dump()
     settings["fields"] = [asdict(spec) for spec in writer.fields]
     settings["source"] = dict(source.settings)
     # Another format, and another compressor too, may write other bytes.
     versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
+    dtypes = {name: settings.pop(name) for name in ("coords_dtype", "values_dtype", "field_dtypes")}
     tasks = []
     for sample_id in sample_ids:
         files = [[file.path, file.size, file.stamp] for file in source.files(sample_id)]
         given = scalars.get(sample_id, {})
-        tasks.append(Task(sample_id, fingerprint(versions, settings, sample_id, files, given), given))
+        common = fingerprint(versions, settings, sample_id, files)
+        tasks.append(Task(sample_id, fingerprint(common, dtypes, given), common, given))
     return tasks
 
 
@@ -259,7 +291,17 @@ def _convert_samples(
         raise KeyboardInterrupt(f"interrupted at {count} of {len(tasks)} samples; {GO_ON}.") from None
     report.converted.sort()
     report.broken = dict(sorted(report.broken.items()))
-    report.underflows = dict(sorted(report.underflows.items()))
+    report.precision = dict(sorted(report.precision.items()))
+    report.overflows = {field: sorted(ids) for field, ids in sorted(report.overflows.items())}
+
+
+def _precision_of_all(report: ConversionReport, old: StoreManifest | None) -> dict[str, FieldPrecision]:
+    """Return what is rounded in all samples, also those of the `old` store; nothing where that did not tell it."""
+    total = dict(old.precision) if old is not None and old.samples else {}
+    if old is not None and old.samples and not total:
+        return {}
+    add_precision(total, report.precision)
+    return dict(sorted(total.items()))
 
 
 def _publish(

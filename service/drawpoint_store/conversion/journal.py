@@ -1,7 +1,8 @@
 """The journal of a conversion: its finished samples, so that an interrupted conversion goes on where it was.
 
 `<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. The digest is the fingerprint of all that
-its bytes depend on: its id, the sizes and times of its files, and the writer's settings.
+its bytes depend on: its id, the sizes and times of its files, and the writer's settings. In a local store it is that of
+all but the dtypes, so that a conversion with other dtypes finds the arrays that it can keep.
 `<root>/.convert/report-<digest>.json` holds the report of a conversion that is about to publish; the digest is the
 fingerprint of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each
 other's records. The records are removed once the manifest is published, and no bytes of the store depend on them.
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint.format.precision import FieldPrecision  # noqa: TC001  as above
 from drawpoint_store.storage import open_storage
-from drawpoint_store.writing.field_arrays import Underflow  # noqa: TC001  as above
 from drawpoint_store.writing.lock import JOURNAL_FOLDER
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ _REPORT = "report-"
 class FinishedSample(BaseModel):
     """A sample whose group is written: its entry in the manifest, and the size of its group in bytes.
 
-    `underflows` are the values that were too small for their dtype, by field.
+    `fingerprint` is that of its task, and `precision` what the stored dtypes round, by field.
     """
+
+    fingerprint: str
 
     entry: SampleEntry
     nbytes: int
-    underflows: dict[str, Underflow] = {}
+    precision: dict[str, FieldPrecision] = {}
 
 
 class Journal:
@@ -49,14 +52,15 @@ class Journal:
 
     def add(self, task: Task, finished: FinishedSample) -> None:
         """Record a finished sample."""
-        self.storage.write(_record(task), finished.model_dump_json(exclude_none=True).encode())
+        self.storage.write(self._record(task), finished.model_dump_json(exclude_none=True).encode())
 
     def find(self, task: Task) -> FinishedSample | None:
-        """Return the record of a sample that was finished with the same fingerprint, None if there is none.
+        """Return the record of a sample that was finished, None if there is none.
 
-        A group of another size does not count: a machine that lost its power may keep a record and lose files.
+        It is of the same fingerprint, or, in a local store, of other dtypes. A group of another size does not count: a
+        machine that lost its power may keep a record and lose files.
         """
-        data = self.storage.read(_record(task))
+        data = self.storage.read(self._record(task))
         if data is None:
             return None
         try:
@@ -78,18 +82,24 @@ class Journal:
         data = self.storage.read(_report(conversion))
         return None if data is None else data.decode()
 
-    def clear(self, conversion: str, tasks: Collection[Task]) -> None:
-        """Remove the records of a conversion of `tasks`.
+    def clear(self, conversion: str, tasks: Collection[Task], *, keep_samples: bool) -> None:
+        """Remove the records of a conversion of `tasks`; with `keep_samples`, a local store keeps those of its samples.
 
         The report goes last: it shows a repeated command that all is done. In a local store, which the conversion has
         locked, the records of earlier conversions go too.
         """
         if self.storage.is_shared:
-            self.storage.delete([_record(task) for task in tasks])
+            self.storage.delete([self._record(task) for task in tasks])
             self.storage.delete([_report(conversion)])
         else:
-            self.storage.delete_tree(_SAMPLES)
+            if not keep_samples:
+                self.storage.delete_tree(_SAMPLES)
             self.storage.delete(self._reports())
+
+    def _record(self, task: Task) -> str:
+        # In a bucket, conversions that differ in dtypes alone keep out of each other's records, too.
+        name = task.fingerprint if self.storage.is_shared else task.common
+        return f"{_SAMPLES}/{name[:32]}.json"
 
     def _reports(self) -> list[str]:
         names = self.storage.list(JOURNAL_FOLDER)[1]
@@ -99,10 +109,6 @@ class Journal:
 def fingerprint(*facts: Any) -> str:
     """Return a digest of JSON-able facts: equal facts give equal digests."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _record(task: Task) -> str:
-    return f"{_SAMPLES}/{task.fingerprint[:32]}.json"
 
 
 def _report(conversion: str) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import DrawpointError, InvalidSample
+from drawpoint.errors import DrawpointError, InvalidSample, ValueOverflow
 from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.conversion.scalars import merge_scalars
 from drawpoint_store.conversion.sources.file_tree import open_source
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
     from drawpoint.format.manifest import SampleEntry
+    from drawpoint.format.precision import FieldPrecision
     from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.storage import Storage
 
@@ -48,19 +49,25 @@ _MOST_BYTES = 500
 class Task:
     """A sample to convert, and the fingerprint of what its bytes and scalars depend on.
 
-    `scalars` are those that are given besides what the source has.
+    `common` is the fingerprint of all but the dtypes and what is given beside the source: `scalars`. Of a `probe`, it
+    is only looked at what would be rounded, and nothing is written.
     """
 
     sample_id: str
     fingerprint: str
+    common: str
     scalars: Mapping[str, float] = field(default_factory=dict)
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of a task: the finished sample, or the reason why it is broken.
 
-    `bytes_read` is the size of its files; `resumed` tells whether an interrupted run had finished it.
+    `bytes_read` is the size of its files; `resumed` tells whether an interrupted run had finished it; `precision` is
+    what the stored dtypes round; `kept` counts the arrays that were taken over from a run with other dtypes, of which
+    nothing was read. `overflow` is the field that is broken by a value beyond the range of its dtype, and a
+    dtype that holds it.
     """
 
     sample_id: str
@@ -68,6 +75,9 @@ class Outcome:
     finished: FinishedSample | None = None
     reason: str = ""
     resumed: bool = False
+    kept: int = 0
+    precision: Mapping[str, FieldPrecision] = field(default_factory=dict)
+    overflow: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,27 +113,36 @@ class SampleConverter:
         """
         sample_id = task.sample_id
         size = sum(file.size for file in self.source.files(sample_id))
-        finished = self.journal.find(task)
-        if finished is not None and finished.entry.relpath not in self.published:
-            return Outcome(sample_id, size, finished, resumed=True)
+        found = finished = self.journal.find(task)
+        is_same = finished is not None and finished.fingerprint == task.fingerprint
+        if finished is not None and is_same and finished.entry.relpath not in self.published:
+            return Outcome(sample_id, size, finished, resumed=True, precision=finished.precision)
         try:
-            entry = self._write_unchanged(task, notify)
+            if task.probe:
+                fields = SourceFields(self.source, self.files, sample_id)
+                return Outcome(sample_id, size, precision=self.writer.probe(sample_id, fields))
+            entry, fields = self._write_unchanged(task, found, notify)
         except InvalidSample as error:
             # The report gives the sample's name beside the reason.
             reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
-            return Outcome(sample_id, size, reason=reason)
+            overflow = (error.field, error.wider) if isinstance(error, ValueOverflow) and error.field else None
+            return Outcome(sample_id, size, reason=reason, overflow=overflow)
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
-        underflows = self.writer.underflows.pop(sample_id, {})
+        precision = self.writer.precision.pop(sample_id, {})
         nbytes = self.writer.storage.count_bytes(entry.relpath)
-        finished = FinishedSample(entry=entry, nbytes=nbytes, underflows=underflows)
+        finished = FinishedSample(entry=entry, nbytes=nbytes, fingerprint=task.fingerprint, precision=precision)
         self.journal.add(task, finished)
-        return Outcome(sample_id, size, finished)
+        size = fields.nbytes if fields.kept else size
+        return Outcome(sample_id, size, finished, kept=len(fields.kept), precision=precision)
 
-    def _write_unchanged(self, task: Task, notify: Notify | None) -> SampleEntry:
+    def _write_unchanged(
+        self, task: Task, found: FinishedSample | None, notify: Notify | None
+    ) -> tuple[SampleEntry, SourceFields]:
         """Write the group of one state of the source: a sample whose files are rewritten meanwhile is read again.
 
-        Raises InvalidSample for a sample that changes every time.
+        What was `found` of the same source and other dtypes gives the arrays that would be the same. Raises
+        InvalidSample for a sample that changes every time.
         """
         sample_id = task.sample_id
         started, count = time.monotonic(), len(self.source.fields(sample_id))
@@ -134,11 +153,13 @@ class SampleConverter:
 
         for _ in range(_MOST_READS):
             fields = SourceFields(self.source, self.files, sample_id, tell)
+            if found is not None and fields.are_as_listed():
+                fields.keep(self.writer.find_stored(found.entry, found.precision))
             try:
                 scalars = merge_scalars(self.source.scalars(sample_id), task.scalars)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
-                    return self.writer.write_group(sample_id, fields, scalars)
+                    return self.writer.write_group(sample_id, fields, scalars), fields
             except InvalidSample:
                 if not fields.have_changed():
                     raise

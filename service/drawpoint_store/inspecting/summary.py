@@ -60,6 +60,7 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
             name: {"n_samples": len(values), "min": min(values.values()), "max": max(values.values())}
             for name, values in manifest.samples.scalar_values().items()
         },
+        "precision": {field: found.summary() for field, found in manifest.precision.items()},
         "splits": _describe_splits(storage, manifest),
         "statistics": _describe_statistics(storage, manifest.revision),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from drawpoint.errors import InvalidSample
+from drawpoint.errors import InvalidSample, ValueOverflow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -110,13 +110,13 @@ def check_fields(sample_id: str, layouts: Mapping[str, DomainLayout], names: Col
 
 
 def check_count(
-    sample_id: str, domain: str, layout: DomainLayout, field: str, rows: np.ndarray[Any, Any], n_points: int
+    sample_id: str, domain: str, layout: DomainLayout, field: str, shape: tuple[int, ...], n_points: int
 ) -> None:
-    """Raise InvalidSample unless a field has as many rows (N, dim) as its domain's position."""
-    if len(rows) != n_points:
+    """Raise InvalidSample unless a field of shape (N, dim) has as many rows as its domain's position."""
+    if shape[0] != n_points:
         raise InvalidSample(
             f"sample {sample_id!r}: the fields of {domain!r} disagree on the number of points: {layout.position} "
-            f"{(n_points, layout.arrays[layout.position].dim)}, {field} {rows.shape}; give each the same points.",
+            f"{(n_points, layout.arrays[layout.position].dim)}, {field} {shape}; give each the same points.",
             sample=sample_id,
             field=field,
         )
@@ -129,6 +129,11 @@ _NOISE = 0.05
 """The share of a field's values that may be stored as zero without a warning; all are counted."""
 
 
+def wider_dtype(dtype: str) -> str:
+    """Return the dtype to store a field in that loses too much as `dtype`."""
+    return "float32" if dtype == "float16" else "float64"
+
+
 class UnderflowWarning(UserWarning):
     """Values were too small for the dtype that they are stored in."""
 
@@ -139,15 +144,6 @@ class Underflow(NamedTuple):
     lost: int
     values: int
 
-    @classmethod
-    def among(cls, rows: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> Underflow:
-        """Count those of `rows` (N, dim) that are zero in `stored`."""
-        kept, values = int(np.count_nonzero(stored)), int(np.count_nonzero(rows))
-        return cls(values - kept, values)
-
-    def __add__(self, other: Underflow) -> Underflow:  # type: ignore[override]  # of counts, not of tuples
-        return Underflow(self.lost + other.lost, self.values + other.values)
-
     @property
     def matters(self) -> bool:
         """Whether more is lost than numerical noise, such as the component of a normal that should be zero."""
@@ -155,7 +151,7 @@ class Underflow(NamedTuple):
 
     def explain(self, field: str, dtype: str) -> str:
         """Return the sentence that says how many values of a field are lost, and how to keep them."""
-        wider = "float32" if dtype == "float16" else "float64"
+        wider = wider_dtype(dtype)
         return (
             f"{self.lost:,} of the {self.values:,} values of {field} that are not zero are too small for {dtype} and "
             f"are stored as zero; keep them with field_dtypes={{{field!r}: {wider!r}}} "
@@ -198,10 +194,12 @@ def _refusal(sample_id: str, field: str, rows: np.ndarray[Any, Any], dtype: str)
             field=field,
         )
     wider = "float32" if dtype == "float16" and peak <= float(np.finfo(np.float32).max) else "float64"
-    return InvalidSample(
+    error = ValueOverflow(
         f"sample {sample_id!r} exceeds the {dtype} range: {field} peaks at {peak:.6g}, {dtype} ends at "
         f"{float(np.finfo(dtype).max):.6g}; store it wider, with field_dtypes={{{field!r}: {wider!r}}} "
         f"(--field-dtype {field}={wider}).",
         sample=sample_id,
         field=field,
     )
+    error.wider = wider
+    return error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drawpoint.format.manifest import ArrayLayout, DomainSample
+    from drawpoint_store.writing.stored_array import StoredArray
 
 _THREADS = min(4, os.cpu_count() or 1)
 _BLOCK_BYTES = 2**22
@@ -82,6 +84,20 @@ class GroupFolder:
         packed = bytes(table)
         self._nodes[layout.array_name] = array_metadata(layout, grid, self.compression_level, packed)
         self._digests[layout.array_name] = ArrayDigests(digest.hexdigest(), table_digest(packed))
+
+    def take_over(self, layout: ArrayLayout, stored: StoredArray) -> None:
+        """Add an array whose files exist already, in another group: they are linked to, or copied."""
+        with translated_errors("written", str(self.folder), OSError):
+            for shard in range(-(-stored.grid.n_points // stored.grid.shard_points)):
+                file = stored.folder / "c" / str(shard) / "0"
+                place = self.folder / layout.array_name / "c" / str(shard) / "0"
+                place.parent.mkdir(parents=True)
+                try:
+                    place.hardlink_to(file)
+                except OSError:  # of file systems without such links
+                    shutil.copyfile(file, place)
+        self._nodes[layout.array_name] = array_metadata(layout, stored.grid, self.compression_level, stored.table)
+        self._digests[layout.array_name] = stored.digests
 
     def _write_shard(
         self,

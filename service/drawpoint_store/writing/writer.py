@@ -16,7 +16,7 @@ from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
 from drawpoint.format.sample_entry import MAX_CHUNKS, check_path
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import open_storage
+from drawpoint_store.storage import LocalStorage, open_storage
 from drawpoint_store.writing.field_arrays import (
     Underflow,
     UnderflowWarning,
@@ -28,6 +28,8 @@ from drawpoint_store.writing.field_arrays import (
 from drawpoint_store.writing.group import COMPRESSORS, METADATA_NAME, GroupFolder
 from drawpoint_store.writing.layout import build_domain_layouts
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER
+from drawpoint_store.writing.rounding import measure_precision
+from drawpoint_store.writing.stored_array import StoredArray, find_stored
 
 if TYPE_CHECKING:
     import os
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from drawpoint.format.precision import FieldPrecision
     from drawpoint_store.writing.layout import FieldSpec, FileMap
 
 _UINT32_ROWS = 2**32
@@ -103,13 +106,16 @@ class ZarrStoreWriter:
             compressor=COMPRESSORS[compression_level],
             domains=self.layouts,
         )
-        self.underflows: dict[str, dict[str, Underflow]] = {}
-        """The values that were too small for their dtype, by sample and field."""
+        self.precision: dict[str, dict[str, FieldPrecision]] = {}
+        """What the stored dtypes round, by sample and field; fields that are stored exactly are not in it."""
         self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
     def write_group(
-        self, sample_id: str, field_arrays: Mapping[str, ArrayLike], scalars: Mapping[str, Any] | None = None
+        self,
+        sample_id: str,
+        field_arrays: Mapping[str, ArrayLike | StoredArray],
+        scalars: Mapping[str, Any] | None = None,
     ) -> SampleEntry:
         """Write one sample's group and return its entry, without recording it in the manifest.
 
@@ -120,7 +126,8 @@ class ZarrStoreWriter:
         old one.
 
         Each field is fetched once, written and dropped before the next one is fetched, positions first in their
-        domains: a Mapping that reads a field when it is asked for it has one in memory at a time.
+        domains: a Mapping that reads a field when it is asked for it has one in memory at a time. It may give a
+        StoredArray, whose files the group then shares.
 
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
         fields, counts that disagree, empty domains, NaN and infinities, finite values that the target dtype cannot
@@ -132,13 +139,13 @@ class ZarrStoreWriter:
         numbers = _check_scalars(sample_id, scalars)
         fields = check_fields(sample_id, self.layouts, list(field_arrays))
         domains: dict[str, DomainSample] = {}
-        underflows: dict[str, Underflow] = {}
+        precision: dict[str, FieldPrecision] = {}
         with (
             self.storage.new_folder(UNFINISHED_FOLDER) as folder,
             GroupFolder(folder, self.compression_level) as group,
         ):
             for domain, names in fields.items():
-                self._add_domain(group, sample_id, domain, names, field_arrays, domains, underflows)
+                self._add_domain(group, sample_id, domain, names, field_arrays, domains, precision)
             arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
             digest = group.finish(arrays)
             if self.storage.is_shared:
@@ -146,10 +153,11 @@ class ZarrStoreWriter:
             else:
                 relpath = self._free_relpath(sample_id)
             self.storage.move_in(folder, relpath, METADATA_NAME)
-        self.underflows[sample_id] = {field: found for field, found in underflows.items() if found.lost}
-        for field, found in self.underflows[sample_id].items():
-            if found.matters:
-                reason = found.explain(field, self.manifest.fields[field].dtype)
+        self.precision[sample_id] = precision
+        for field, found in precision.items():
+            underflow = Underflow(found.n_zeroed, found.n_values)
+            if underflow.matters:
+                reason = underflow.explain(field, self.manifest.fields[field].dtype)
                 warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
         return SampleEntry(relpath=relpath, domains=domains, digest=digest.digest, scalars=numbers)
 
@@ -158,6 +166,38 @@ class ZarrStoreWriter:
     ) -> None:
         """Write one sample as `write_group` does, and record it in the manifest (`save_manifest` publishes it)."""
         self.manifest.samples[sample_id] = self.write_group(sample_id, field_arrays, scalars)
+
+    def probe(self, sample_id: str, field_arrays: Mapping[str, Any]) -> dict[str, FieldPrecision]:
+        """Return what the stored dtypes would round of a sample, by field; nothing is written.
+
+        Each field is fetched once and dropped. Raises InvalidSample as `write_group` does.
+        """
+        precision = {}
+        for names in check_fields(sample_id, self.layouts, list(field_arrays)).values():
+            for field in names:
+                array = self.manifest.fields[field]
+                rows = as_rows(sample_id, array, field_arrays[field])
+                rounded = measure_precision(rows, cast(sample_id, field, rows, array.dtype))
+                del rows
+                if rounded is not None:
+                    precision[field] = rounded
+        return precision
+
+    def find_stored(self, entry: SampleEntry, precision: Mapping[str, FieldPrecision]) -> dict[str, StoredArray]:
+        """Return the arrays of a group of this local store which it would hold alike if it were written now, by field.
+
+        It must be a group of the same sample and source. Their bytes are read, and compared with their checksums.
+        """
+        group = self.storage.path(entry.relpath) if isinstance(self.storage, LocalStorage) else None
+        found = {}
+        for domain, grid in entry.domains.items():
+            if group is None or domain not in self.layouts or grid != self.grid(grid.n_points):
+                continue
+            for field, array in self.layouts[domain].arrays.items():
+                level, rounded = self.compression_level, precision.get(field)
+                if (stored := find_stored(group, entry.digest, array, grid, level, rounded)) is not None:
+                    found[field] = stored
+        return found
 
     def to_init_kwargs(self) -> dict[str, Any]:
         """Return the keyword arguments that build an equal writer, say in a worker process."""
@@ -209,27 +249,34 @@ class ZarrStoreWriter:
         sample_id: str,
         domain: str,
         names: list[str],
-        field_arrays: Mapping[str, ArrayLike],
+        field_arrays: Mapping[str, ArrayLike | StoredArray],
         domains: dict[str, DomainSample],
-        underflows: dict[str, Underflow],
+        precision: dict[str, FieldPrecision],
     ) -> None:
         """Write the arrays of one domain, position first, each of which is dropped before the next is fetched."""
-        layout, order = self.layouts[domain], np.zeros(0, np.uint32)
+        layout = self.layouts[domain]
+        order: np.ndarray[Any, Any] | None = None
         for field in names:
-            array = layout.arrays[field]
-            rows = as_rows(sample_id, array, field_arrays[field])
-            if domain in domains:
-                check_count(sample_id, domain, layout, field, rows, domains[domain].n_points)
-            stored = cast(sample_id, field, rows, array.dtype)
-            underflows[field] = Underflow.among(rows, stored)
-            del rows
-            if domain not in domains:
-                n_points = len(stored)
-                domains[domain] = self.grid(n_points)
-                dtype = np.uint32 if n_points <= _UINT32_ROWS else np.int64
-                order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, n_points, dtype)
-            group.add(array, domains[domain], stored, order)
-            del stored
+            array, values = layout.arrays[field], field_arrays[field]
+            rows = values if isinstance(values, StoredArray) else as_rows(sample_id, array, values)
+            del values
+            shape = (rows.grid.n_points, array.dim) if isinstance(rows, StoredArray) else rows.shape
+            grid = domains.setdefault(domain, self.grid(shape[0]))
+            check_count(sample_id, domain, layout, field, shape, grid.n_points)
+            if isinstance(rows, StoredArray):
+                group.take_over(array, rows)
+                rounded = rows.precision
+            else:
+                stored = cast(sample_id, field, rows, array.dtype)
+                rounded = measure_precision(rows, stored)
+                del rows
+                if order is None:
+                    dtype = np.uint32 if grid.n_points <= _UINT32_ROWS else np.int64
+                    order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, grid.n_points, dtype)
+                group.add(array, grid, stored, order)
+                del stored
+            if rounded is not None:
+                precision[field] = rounded
 
     def _free_relpath(self, sample_id: str) -> str:
         """Return a path that no published revision has named, so that its readers go on."""
