@@ -137,12 +137,16 @@ def test_a_sample_that_deviates_is_broken_and_others_are_read(
 
 
 def test_an_optional_field_is_left_out_where_there_is_none(
-    meshes: dict[str, pv.PolyData], source: Callable[[str], RecipeSource]
+    meshes: dict[str, pv.PolyData], source: Callable[[str], RecipeSource], tmp_path: Path
 ) -> None:
     text = 'pressure = "p"\nyplus = { array = "yPlus", optional = true }\nq = { file = "q.npy", optional = true }'
     found = source(fields(text))
     assert [spec.name for spec in found.specs] == ["position", "pressure"]
     assert found.broken == {}
+    np.save(tmp_path / "run_1" / "q.npy", np.ones(9))
+    found = source(fields(text))
+    assert [spec.name for spec in found.specs] == ["position", "pressure", "q"]
+    assert reason(lambda: found.read("run_2", "surface_q")) == "lacks q.npy"
 
 
 def test_values_are_scaled_then_turned_then_measured_in_metres_then_chosen(

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyvista as pv
+import torch
 
+from conftest import AHMED, AHMED_VTK
 from drawpoint import source_rows
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.conversion.recipes.recipe_file import load_recipe
+from drawpoint_store.conversion.recipes.recipe_file import load_recipe, parse_recipe
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.convert import ConversionReport, convert
 from vtk_files import add_arrays, block, body, save, split
@@ -61,6 +63,29 @@ def of_surface(surface: pv.PolyData, arrays: Mapping[str, str]) -> dict[str, Any
 def of_volume(volume: pv.UnstructuredGrid, arrays: Mapping[str, str]) -> dict[str, Any]:
     centres = np.stack([np.asarray(volume.points)[cell.point_ids].mean(axis=0) for cell in volume.cell])
     return {"position": centres, **{field: volume.cell_data[array] for field, array in arrays.items()}}
+
+
+REAL = """
+name = "ahmed"
+sample = "slant_{n}"
+[surface]
+file = "boundary.vtp"
+place = "cell"
+centre = "centroid"
+[surface.fields]
+pressure = "p"
+friction = "wallShearStress"
+normals = { derive = "normals", mode = "flip" }
+area = { derive = "area" }
+"""
+
+
+def test_a_surface_of_openfoam_becomes_the_field_arrays_that_were_exported_with_it() -> None:
+    found = RecipeSource.scan(AHMED_VTK, parse_recipe(REAL, "ahmed.toml"))
+    for spec in found.specs:
+        exported = torch.load(AHMED / "slant_25" / f"{spec.canonical}.pt", weights_only=True).numpy()
+        values = found.read("slant_25", spec.canonical)
+        assert np.abs(values - exported.reshape(values.shape)).max() <= (1e-6 if spec.name == "position" else 0)
 
 
 DRIVAER_SURFACE = {

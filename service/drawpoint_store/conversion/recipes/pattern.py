@@ -49,7 +49,7 @@ class Pattern:
     @cached_property
     def captures(self) -> tuple[str, ...]:
         """The names in braces, each once."""
-        return tuple(dict.fromkeys(part["name"] for part in _PART.finditer(self.text) if part["name"]))
+        return captures_of(self.text)
 
     @property
     def is_any_name(self) -> bool:
@@ -60,14 +60,7 @@ class Pattern:
     @property
     def names_files(self) -> bool:
         """Whether the path may be that of a file: its last step has a dot."""
-        return "." in re.sub(r"\{[^}]*\}", "", self.text.rpartition("/")[2])
-
-    def check_captures(self, known: Collection[str], where: str) -> None:
-        """Raise UnknownName for a capture that is not among `known`."""
-        for name in self.captures:
-            if name not in known:
-                shown = [f"{{{each}}}" for each in known]
-                raise UnknownName.among("capture", f"{{{name}}}", shown, where=where)
+        return self.text != "." and "." in re.sub(r"\{[^}]*\}", "", self.text.rpartition("/")[2])
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return what the pattern captures of a whole path, None where it does not match."""
@@ -101,6 +94,18 @@ class Pattern:
                 written += f"(?P={name})" if name in seen else f"(?P<{name}>{_CAPTURED.get(name, '[^/]+')})"
                 seen.add(name)
         return re.compile(written, re.DOTALL)
+
+
+def captures_of(text: str) -> tuple[str, ...]:
+    """Return the names in braces of a text, each once."""
+    return tuple(dict.fromkeys(part["name"] for part in _PART.finditer(text) if part["name"]))
+
+
+def check_captures(text: str, known: Collection[str], where: str) -> None:
+    """Raise UnknownName for a name in braces that is not among `known`."""
+    for name in captures_of(text):
+        if name not in known:
+            raise UnknownName.among("capture", f"{{{name}}}", [f"{{{each}}}" for each in known], where=where)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

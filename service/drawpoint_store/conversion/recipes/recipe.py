@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint_store.conversion.recipes.id_list import IdList  # noqa: TC001  as above
-from drawpoint_store.conversion.recipes.pattern import ID, Pattern
+from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe  # noqa: TC001  as above
 from drawpoint_store.reading.splits import split_file
@@ -66,10 +66,13 @@ class Recipe(RecipeModel):
         captures = [set(pattern.captures) for pattern in self.patterns]
         known = sorted(set.intersection(*captures))
         if self.id is not None:
-            Pattern(self.id).check_captures(known, f"id of the recipe {self.name!r}")
-        for where, reference in self._references():
-            for pattern in reference.patterns:
-                pattern.check_captures([*known, ID], f"{where} of the recipe {self.name!r}")
+            check_captures(self.id, known, f"id of the recipe {self.name!r}")
+        for where, text in self._templates():
+            check_captures(text, [*known, ID], f"{where} of the recipe {self.name!r}")
+        are_files = all(pattern.names_files for pattern in self.patterns)
+        for domain, table in self.domains.items():
+            if table.file is None and not are_files:
+                raise ValueError(f"{domain} names no file, and samples are folders; give it one")
         return self
 
     @property
@@ -86,6 +89,18 @@ class Recipe(RecipeModel):
     def named_files(self) -> tuple[FileReference, ...]:
         """The files that a sample may have, each once."""
         return tuple(dict.fromkeys(reference for _, reference in self._references()))
+
+    def _templates(self) -> Iterator[tuple[str, str]]:
+        """Yield each text that what was captured stands for itself in, with where it is."""
+        for where, reference in self._references():
+            for text in (*reference.names, reference.member or ""):
+                yield where, text
+        for domain, table in self.domains.items():
+            for name, field in table.fields.items():
+                yield f"{domain}.fields.{name}", str(field.index)
+        for name, scalar in self.scalars.items():
+            for value in scalar.row.values():
+                yield f"scalars.{name}", str(value)
 
     def _references(self, *, optional: bool = True) -> Iterator[tuple[str, FileReference]]:
         """Yield each file that the recipe names, with where it does; without `optional`, only those that must exist."""

@@ -100,6 +100,8 @@ class RecipeSource:
             except InvalidSample as error:
                 if first_error is None:
                     first_error = InvalidSample(f"sample {sample_id!r}: {error}", sample=sample_id)
+            finally:
+                self.close()  # another process may read the samples
         if first_error is not None:
             raise first_error
         sample_id, reason = next(iter(self.broken.items()))
@@ -170,7 +172,7 @@ class RecipeSource:
             for name, recipe in self.recipe.domains[domain].all_fields.items():
                 try:
                     dim = reader.dim(name)
-                except (ArrayMissing, KeyError):
+                except ArrayMissing:
                     if recipe.optional:
                         continue
                     raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 2**20
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError),
+    *(RuntimeError, NotImplementedError),  # zip archives with a password, or packed in an unknown way
+)
 
 
 def unpack_member(archive: Path, member: str | None, folder: Path) -> Path:
@@ -41,7 +47,9 @@ def unpack_member(archive: Path, member: str | None, folder: Path) -> Path:
                         )
                     target = folder / f"member{''.join(PurePosixPath(name).suffixes[-2:])}"
                     _write(content, size, target, archive.name)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
+                    if member is not None and "*" not in member:
+                        break
+    except _DAMAGED as error:
         raise InvalidSample(f"{archive.name} is damaged, or no archive that can be read: {error}") from error
     if target is None:
         raise InvalidSample(

@@ -176,7 +176,8 @@ class DomainReader:
     def _pairs_with(self, reference: FileReference) -> PositionPairs:
         """Return which rows of another file are at the positions of the domain's, in the files' own axes and unit."""
         if reference not in self._pairs:
-            here, there = (self._raw_positions(each) for each in (self._reference, reference))
+            own = self.recipe.all_fields[POSITION].own_file or self._reference
+            here, there = (self._raw_positions(each) for each in (own, reference))
             self._pairs[reference] = PositionPairs.find(here, there)
         return self._pairs[reference]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drawpoint_store.conversion.recipes.file_reference import ARCHIVES
 from drawpoint_store.conversion.recipes.pattern import fill
 from drawpoint_store.conversion.recipes.reading.archive_member import unpack_member
+from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
 from drawpoint_store.data_files import open_data_file
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ class OpenSample:
     def open(self, reference: FileReference) -> DataFile:
         """Return the file that a recipe refers to.
 
-        Raises InvalidSample for one that cannot be read, and StoreUnreadable where there is no room to unpack it.
+        Raises ArrayMissing for one that is not there, InvalidSample for one that cannot be read, and StoreUnreadable
+        where there is no room to unpack it.
         """
+        if reference not in self.files.found:
+            raise ArrayMissing(f"lacks {reference}")
         if reference not in self._opened:
             paths = [self.storage.path(path) for path in self.files.found[reference].paths]
             member = None if reference.member is None else fill(reference.member, self.files.captures)

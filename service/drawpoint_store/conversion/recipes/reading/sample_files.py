@@ -93,7 +93,7 @@ class SampleFinder:
         patterns = self.recipe.patterns
         for path in self._folders:
             yield from _first_match(path, patterns)
-        of_files = [pattern for pattern in patterns if pattern.names_files and pattern.text != "."]
+        of_files = [pattern for pattern in patterns if pattern.names_files]
         if of_files:
             for folder, files in self.tree.folders.items():
                 for name in files:
