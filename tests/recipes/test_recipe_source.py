@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tarfile
 import zipfile
@@ -398,6 +399,23 @@ class TestSamples:
         assert "lists/splits.json is no list of samples: it has no key 'b': there is a" in reason(lambda: wrong.splits)
         wrong = self.source(tree, self.HEAD + self.BODY + '[splits]\nx = "lists/none.txt"\n')
         assert "the list of samples lists/none.txt is not in" in reason(lambda: wrong.splits)
+
+    def test_all_lists_of_a_file_are_splits_and_an_optional_file_may_be_missing(self, tree: Path) -> None:
+        manifest = {"about": "seed 42", "full_train": ["F_1"], "hard": {"val": ["F_2"], "test": ["N_1", "X_1"]}}
+        (tree / "lists" / "all.json").write_text(json.dumps(manifest), encoding="utf-8")
+        text = self.HEAD + 'exclude = { file = "none.txt", optional = true }\n' + self.BODY + "[splits]\n"
+        text += '"*" = { file = "lists/all.json" }\nhard_val = ["P/N/*"]\n'
+        text += 'other = { file = "none.txt", optional = true }\n'
+        expected = {"full_train": ["P/F/F_1"], "hard_val": ["P/N/N_1"], "hard_test": ["P/N/N_1", "X_1"]}
+        assert self.source(tree, text).splits == expected
+        optional = text.replace("all.json", "absent.json").replace('json" }', 'json", optional = true }')
+        assert self.source(tree, optional).splits == {"hard_val": ["P/N/N_1"]}
+        (tree / "lists" / "all.json").write_text('["F_1"]', encoding="utf-8")
+        assert "lists/all.json has no lists of samples by name" in reason(lambda: self.source(tree, text).splits)
+        (tree / "lists" / "all.json").write_text('{"../x": ["F_1"]}', encoding="utf-8")
+        assert "has a list that cannot be a split" in reason(lambda: self.source(tree, text).splits)
+        with pytest.raises(InvalidSettings, match="are all lists of one file"):
+            parse_recipe(self.HEAD + self.BODY + '[splits]\n"*" = ["F_1"]\n', "test.toml")
 
     def test_any_name_finds_folders_at_any_depth_and_leaves_out_what_lies_in_samples(self, tmp_path: Path) -> None:
         for folder in ("a/b", "a/b/slices", "c"):

@@ -13,14 +13,21 @@ from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+ALL_LISTS = "*"
+"""The name of splits that stands for all lists of a JSON file."""
+
 
 class IdFile(RecipeModel):
-    """A file of ids below SOURCE: `.txt` with one a line, `.json` with a list (at `key`, with dots), `.npy`."""
+    """A file of ids below SOURCE: `.txt` with one a line, `.json` with a list (at `key`, with dots), `.npy`.
+
+    An `optional` file that is not there lists nothing.
+    """
 
     kind: ClassVar[str] = "a list of samples"
 
     file: str
     key: str | None = None
+    optional: bool = False
 
     def model_post_init(self, _: Any) -> None:
         pattern = Pattern(self.file)

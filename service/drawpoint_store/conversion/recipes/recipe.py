@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint_store.conversion.recipes.id_list import IdList  # noqa: TC001  as above
+from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe  # noqa: TC001  as above
@@ -52,12 +52,20 @@ class Recipe(RecipeModel):
         others = {key: value for key, value in data.items() if key not in domains}
         return {**others, cls.own_tables: domains}
 
+    @field_validator("splits")
+    @classmethod
+    def _check_splits(cls, splits: dict[str, IdList]) -> dict[str, IdList]:
+        for name, listed in splits.items():
+            if name != ALL_LISTS:
+                split_file(name)
+            elif not isinstance(listed, IdFile) or not listed.file.endswith(".json"):
+                raise ValueError('"*" are all lists of one file; give a .json')
+        return splits
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.name.isprintable():
             raise ValueError(f"name {self.name!r} has characters that do not print")
-        for name in self.splits:
-            split_file(name)
         for pattern in self.patterns:
             if pattern.text.startswith("/"):
                 raise ValueError(f"sample {pattern.text!r} begins with /; samples always lie below SOURCE")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from drawpoint.errors import InvalidSample, InvalidSettings
 from drawpoint_store.conversion.recipes.domain_recipe import POSITION
-from drawpoint_store.conversion.recipes.id_list import select
+from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, select
 from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
 from drawpoint_store.conversion.recipes.reading.domain_reader import DomainReader
-from drawpoint_store.conversion.recipes.reading.listed_ids import read_ids
+from drawpoint_store.conversion.recipes.reading.listed_ids import read_all_lists, read_ids
 from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
 from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles, SampleFinder
 from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scalars
@@ -123,11 +123,14 @@ class RecipeSource:
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
-        splits = {}
+        lists: dict[str, list[str | int]] = {}
         for name, listed in self.recipe.splits.items():
-            found, others = select(read_ids(self.tree, listed), self._captures)
-            splits[name] = [*found, *others]
-        return splits
+            if name == ALL_LISTS and isinstance(listed, IdFile):
+                lists = read_all_lists(self.tree, listed) | lists
+            elif (ids := read_ids(self.tree, listed)) is not None:
+                lists[name] = ids
+        selected = {name: select(ids, self._captures) for name, ids in lists.items()}
+        return {name: [*found, *others] for name, (found, others) in selected.items()}
 
     def files(self, sample_id: str) -> list[SourceFile]:
         return self._samples[sample_id][0].files
@@ -218,7 +221,7 @@ class RecipeSource:
     def _samples(self) -> dict[str, list[SampleFiles]]:
         found = SampleFinder(self.tree, self.recipe).find()
         captures = {sample_id: samples[0].captures for sample_id, samples in found.items()}
-        excluded, _ = select(read_ids(self.tree, self.recipe.exclude), captures)
+        excluded, _ = select(read_ids(self.tree, self.recipe.exclude) or (), captures)
         return {sample_id: samples for sample_id, samples in found.items() if sample_id not in set(excluded)}
 
     @property

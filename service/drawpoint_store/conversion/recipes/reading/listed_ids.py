@@ -11,36 +11,78 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.id_list import IdFile
+from drawpoint_store.reading.splits import split_file
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.wording import first_few
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from drawpoint_store.conversion.recipes.id_list import IdList
     from drawpoint_store.conversion.sources.file_tree import FileTree
 
 _KINDS = ".txt with an id a line, .json with a list, .npy with an array of texts or numbers"
 
 
-def read_ids(tree: FileTree, listed: IdList) -> list[str | int]:
-    """Return what a recipe lists: ids, patterns of ids, or numbers.
+def read_ids(tree: FileTree, listed: IdList) -> list[str | int] | None:
+    """Return what a recipe lists: ids, patterns of ids, or numbers; None for an optional file that is not there.
 
     Raises InvalidSample for a file below the source that is missing or holds no list of these.
     """
     if not isinstance(listed, IdFile):
         return list(listed)
+    found = _read(tree, listed)
+    if found is None:
+        return None
+    if _is_list(found):
+        return list(found)
+    keys = f"; its keys are {first_few(list(found), 20)}" if isinstance(found, dict) else ""
+    raise InvalidSample(f"{listed.file} is no list of samples{keys}; give {_KINDS}.")
+
+
+def read_all_lists(tree: FileTree, listed: IdFile) -> dict[str, list[str | int]]:
+    """Return the lists of a JSON file by name: those of an inner table by its name, `_` and theirs.
+
+    What is no list in it, such as a description, is left out. Raises InvalidSample for a file that is missing (unless
+    it is optional), has no lists of ids, or names that no split can have.
+    """
+    found = _read(tree, listed)
+    lists = dict(_lists(found, "")) if isinstance(found, dict) else {}
+    if found is not None and not lists:
+        raise InvalidSample(f"{listed.file} has no lists of samples by name; its splits need their own names.")
+    for name in lists:
+        try:
+            split_file(name)
+        except ValueError as error:
+            raise InvalidSample(f"{listed.file} has a list that cannot be a split: {error}") from error
+    return lists
+
+
+def _lists(table: Mapping[str, Any], above: str) -> Iterator[tuple[str, list[str | int]]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _lists(value, f"{above}{name}_")
+        elif _is_list(value):
+            yield f"{above}{name}", value
+
+
+def _is_list(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str | int) and not isinstance(each, bool) for each in found)
+
+
+def _read(tree: FileTree, listed: IdFile) -> Any:
+    """Return what is in a file, None for an optional one that is not there."""
     path = listed.file.removeprefix("/")
     folder, name = posixpath.split(path)
     if name not in tree.folders.get(folder, {}):
+        if listed.optional:
+            return None
         raise InvalidSample(f"the list of samples {path} is not in {tree.storage.root}; the recipe names it.")
     assert isinstance(tree.storage, LocalStorage)
     try:
-        found = _parse(name, tree.storage.path(path).read_bytes(), listed.key)
+        return _parse(name, tree.storage.path(path).read_bytes(), listed.key)
     except (ValueError, RecursionError) as error:
         raise InvalidSample(f"{path} is no list of samples: {str(error).rstrip('.')}; give {_KINDS}.") from error
-    if not isinstance(found, list) or any(isinstance(each, bool) or not isinstance(each, str | int) for each in found):
-        keys = f"; its keys are {first_few(list(found), 20)}" if isinstance(found, dict) else ""
-        raise InvalidSample(f"{path} is no list of samples{keys}; give {_KINDS}.")
-    return found
 
 
 def _parse(name: str, data: bytes, key: str | None) -> Any:
