@@ -23,7 +23,7 @@ from vtk_files import add_arrays, block, body, save, split
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-HEAD = 'name = "page"\nsample = "run_{n}"\n'
+NAME, SAMPLE = 'name = "page"\n', 'sample = "run_{n}"\n'
 SURFACE = '[surface]\nfile = "boundary_{n}.vtp"\nplace = "cell"\n'
 
 
@@ -48,6 +48,8 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / f"force_mom_{number}.csv").write_text("Cd, Cl\n0.25, -0.125\n", encoding="utf-8")
         (run / "setup.json").write_text('{"inflow": {"density": 1.225}}', encoding="utf-8")
     np.save(root / "loads.npy", np.ones((5, 9)))
+    np.save(root / "cp.npy", np.ones((5, 20)))
+    np.save(root / "geometry.npy", np.ones((5, 20, 3)))
     (root / "cases.csv").write_text("case,yaw\n1,0\n2,5\n3,10\n4,15\n", encoding="utf-8")
     (root / "lists").mkdir()
     (root / "lists" / "broken.txt").write_text("run_4\n", encoding="utf-8")
@@ -58,7 +60,8 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_recipe_of_the_page_reads_such_a_data_set(number: int, data_set: Path) -> None:
     text = BLOCKS[number]
-    text = text if text.startswith("name =") else HEAD + text
+    text = text if re.search("^sample =", text, flags=re.MULTILINE) else SAMPLE + text
+    text = text if "name =" in text else NAME + text
     text = text if re.search(r"^\[(surface|volume)\]", text, flags=re.MULTILINE) else text + SURFACE
     source = RecipeSource.scan(data_set, parse_recipe(text, "docs/recipes.md"))
     assert source.broken == {}

@@ -96,6 +96,29 @@ def test_a_sample_is_a_row_of_arrays_of_all_samples_whose_short_axis_holds_the_c
         found.read("run_4", "surface_pressure")
 
 
+def test_the_rows_of_one_array_may_be_the_samples(tmp_path: Path) -> None:
+    geometry = RNG.standard_normal((3, 50, 3), dtype=np.float32)
+    (tmp_path / "wings").mkdir()
+    np.save(tmp_path / "wings" / "geometry.npy", geometry)
+    np.save(tmp_path / "wings" / "cp.npy", geometry[:, :, 0])
+    text = """
+    name = "rows"
+    sample = "wings/geometry.npy[{n}]"
+    [surface]
+    place = "row"
+    [surface.fields]
+    position = { index = "{n}" }
+    pressure = { file = "cp.npy", index = "{n}" }
+    """
+    found = RecipeSource.scan(tmp_path, parse_recipe(text, "test.toml"))
+    assert found.sample_ids == ["wings/geometry/0", "wings/geometry/1", "wings/geometry/2"]
+    for row, sample_id in enumerate(found.sample_ids):
+        assert np.array_equal(found.read(sample_id, "surface_position"), geometry[row])
+        assert np.array_equal(found.read(sample_id, "surface_pressure")[:, 0], geometry[row, :, 0])
+    named = RecipeSource.scan(tmp_path, parse_recipe(text.replace("[surface]", 'id = "wing_{n}"\n[surface]', 1), "t"))
+    assert named.sample_ids == ["wing_0", "wing_1", "wing_2"]
+
+
 def test_an_array_with_two_short_axes_is_not_guessed_at(tmp_path: Path) -> None:
     np.save(tmp_path / "geometry.npy", np.zeros((4, 3, 8, 30)))
     (tmp_path / "run_1").mkdir()

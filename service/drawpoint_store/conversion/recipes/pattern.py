@@ -58,6 +58,12 @@ class Pattern:
         return all(part["any"] or part["name"] not in (None, NUMBER) for part in _PART.finditer(step))
 
     @property
+    def rows(self) -> tuple[Pattern, str] | None:
+        """The file and the capture of a pattern such as `data.npy[{n}]`, each row of whose first array is meant."""
+        found = re.fullmatch(r"(.+)\[\{([a-z_][a-z0-9_]*)\}\]", self.text)
+        return None if found is None else (Pattern(found[1]), found[2])
+
+    @property
     def names_files(self) -> bool:
         """Whether the path may be that of a file: its last step has a dot."""
         return self.text != "." and "." in re.sub(r"\{[^}]*\}", "", self.text.rpartition("/")[2])

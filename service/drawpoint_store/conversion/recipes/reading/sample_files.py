@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.file_reference import PIECE, SAMPLE_ITSELF
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, fill, natural_key
+from drawpoint_store.data_files import open_data_file
+from drawpoint_store.storage import LocalStorage
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class SampleFinder:
         for path, pattern, captures in candidates:
             if any(above in taken for above in _folders_above(path)):
                 continue
-            sample = self._sample(path, captures)
+            sample = self._sample(path, pattern, captures)
             if self._has_any(path, sample):
                 taken[path] = sample
             elif not pattern.is_any_name:
@@ -89,22 +91,34 @@ class SampleFinder:
         return {sample_id: by_id[sample_id] for sample_id in sorted(by_id)}
 
     def _candidates(self) -> Iterator[tuple[str, Pattern, dict[str, str]]]:
-        """Yield each folder or file that a pattern matches, with the first such pattern and what it captures."""
-        patterns = self.recipe.patterns
+        """Yield each folder, file or row that a pattern matches, with the first such pattern and what it captures."""
+        patterns = [pattern for pattern in self.recipe.patterns if pattern.rows is None]
         for path in self._folders:
             yield from _first_match(path, patterns)
         of_files = [pattern for pattern in patterns if pattern.names_files]
-        if of_files:
-            for folder, files in self.tree.folders.items():
-                for name in files:
-                    yield from _first_match(posixpath.join(folder, name), of_files)
+        of_rows = [(pattern, *pattern.rows) for pattern in self.recipe.patterns if pattern.rows is not None]
+        if of_files or of_rows:
+            for path in (posixpath.join(folder, name) for folder, files in self.tree.folders.items() for name in files):
+                yield from _first_match(path, of_files)
+                for pattern, file, capture in of_rows:
+                    for _, _, captures in _first_match(path, [file]):
+                        for row in range(self._n_rows(path)):
+                            yield f"{path}[{row}]", pattern, {**captures, capture: str(row)}
 
-    def _sample(self, path: str, captures: dict[str, str]) -> SampleFiles:
+    def _n_rows(self, path: str) -> int:
+        """Return the rows of the first array of a file."""
+        assert isinstance(self.tree.storage, LocalStorage)
+        with open_data_file(self.tree.storage.path(path)) as file:
+            return file.arrays[0].n_rows
+
+    def _sample(self, path: str, pattern: Pattern, captures: dict[str, str]) -> SampleFiles:
         is_file = path not in self._folders
+        row = "" if pattern.rows is None else f"/{captures[pattern.rows[1]]}"
+        path = path.removesuffix(f"[{row[1:]}]") if row else path
         if self.recipe.id is not None:
             sample_id = fill(self.recipe.id, captures)
         else:
-            sample_id = (posixpath.splitext(path)[0] if is_file else path) or self.tree.name
+            sample_id = (posixpath.splitext(path)[0] + row if is_file else path) or self.tree.name
         values = {ID: sample_id, **captures}
         folder = posixpath.dirname(path) if is_file else path
         found: dict[FileReference, FoundFile] = {}
