@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 import warnings
@@ -185,10 +186,11 @@ def run_tasks(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
-    with _listening(context, notify) as messages:
-        pool = ProcessPoolExecutor(
-            workers, context, initializer=_start, initargs=(converter, str(Path.cwd()), dict(os.environ), messages)
-        )
+    # A worker that is ended cannot remove its temporary files: this process does.
+    folder = tempfile.TemporaryDirectory(prefix="drawpoint-", ignore_cleanup_errors=True)
+    with folder as temporary, _listening(context, notify) as messages:
+        given = (converter, str(Path.cwd()), dict(os.environ), temporary, messages)
+        pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=given)
         try:
             for future in as_completed([pool.submit(_convert, task) for task in tasks]):
                 yield future.result()
@@ -236,11 +238,12 @@ _messages: Connection | None = None
 
 
 def _start(
-    converter: SampleConverter, directory: str, environment: dict[str, str], messages: Connection | None
+    converter: SampleConverter, directory: str, environment: dict[str, str], temporary: str, messages: Connection | None
 ) -> None:
     global _converter, _messages
     os.chdir(directory)  # the fork server has those of the time when it was started
     os.environ.update(environment)
+    tempfile.tempdir = temporary
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent ends its workers
     # numcodecs makes a lock in each process; one of this kind need not be removed when this process is ended.
     multiprocessing.set_start_method("fork", force=True)
