@@ -110,11 +110,14 @@ def test_the_rows_of_one_array_may_be_the_samples(tmp_path: Path) -> None:
     position = { index = "{n}" }
     pressure = { file = "cp.npy", index = "{n}" }
     """
+    first = text.replace('position = { index = "{n}" }', "position = { index = 0 }")
     found = RecipeSource.scan(tmp_path, parse_recipe(text, "test.toml"))
     assert found.sample_ids == ["wings/geometry/0", "wings/geometry/1", "wings/geometry/2"]
     for row, sample_id in enumerate(found.sample_ids):
         assert np.array_equal(found.read(sample_id, "surface_position"), geometry[row])
         assert np.array_equal(found.read(sample_id, "surface_pressure")[:, 0], geometry[row, :, 0])
+    alike = RecipeSource.scan(tmp_path, parse_recipe(first, "test.toml"))
+    assert np.array_equal(alike.read("wings/geometry/2", "surface_position"), geometry[0])
     named = RecipeSource.scan(tmp_path, parse_recipe(text.replace("[surface]", 'id = "wing_{n}"\n[surface]', 1), "t"))
     assert named.sample_ids == ["wing_0", "wing_1", "wing_2"]
 

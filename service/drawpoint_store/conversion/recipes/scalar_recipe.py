@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,7 @@ class ScalarRecipe(RecipeModel):
     value: float | None = None
     from_id: str | None = None
     optional: bool = False
-    scale: Annotated[float, Field()] = 1.0
+    scale: float = 1.0
     offset: float = 0.0
 
     @model_validator(mode="after")

@@ -149,7 +149,7 @@ class DomainReader:
             mesh, place = self._mesh_of(position)
             return mesh.n_cells if place == "cell" else mesh.n_points
         file, chosen = self._choose(POSITION, position)
-        return len(self._read_arrays(position, file, chosen)) if position.index else chosen.arrays[0].n_rows
+        return len(self._read_arrays(position, file, chosen)) if position.index is not None else chosen.arrays[0].n_rows
 
     @cached_property
     def _kept(self) -> Array | None:
