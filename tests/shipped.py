@@ -90,3 +90,21 @@ def of_cells(volume: pv.UnstructuredGrid, arrays: Mapping[str, str]) -> dict[str
     """Return the fields of a volume by cells: arrays by field, and the means of their vertices."""
     centres = np.stack([np.asarray(volume.points)[cell.point_ids].mean(axis=0) for cell in volume.cell])
     return {"position": centres, **{field: volume.cell_data[array] for field, array in arrays.items()}}
+
+
+def areas_of_points(surface: pv.DataSet) -> np.ndarray[Any, Any]:
+    """Return each point's share of the polygons around it: of one of n corners an n-th."""
+    shares = np.zeros(surface.n_points)
+    for cell, area in zip(surface.cell, surface.compute_cell_sizes().cell_data["Area"], strict=True):
+        shares[cell.point_ids] += area / cell.n_points
+    return shares
+
+
+def outward_at_points(surface: pv.PolyData) -> np.ndarray[Any, Any]:
+    """Return the unit normals at the points of a body: the mean of those of the polygons around, weighted by area."""
+    normals = np.zeros((surface.n_points, 3))
+    areas = surface.compute_cell_sizes().cell_data["Area"]
+    for cell, area, normal in zip(surface.cell, areas, outward(surface), strict=True):
+        normals[cell.point_ids] += area * normal
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals

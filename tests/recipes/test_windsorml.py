@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyvista as pv
 
-from shipped import assert_holds, convert_by, of_cells, splits_of, write_csv, write_splits
+from shipped import areas_of_points, assert_holds, convert_by, of_cells, splits_of, write_csv, write_splits
 from vtk_files import add_arrays, block, body, save
 
 # In the order of the file.
@@ -59,11 +59,7 @@ def test_y_points_up_in_the_files_and_z_in_the_store(tmp_path: Path) -> None:
     known = {"U_inf": 40.0, "rho_inf": 1.31, "p_inf": 37330.4, "A_ref": 0.112, "Cd": 0.28, "Cl": 0.488}
     assert reader.scalars("run_0") == known | dict.fromkeys(GEOMETRY, 1.5)
     for number, (surface, volume) in made.items():
-        points, polygons = surface.point_data, surface.extract_surface(algorithm=None)
-        areas = polygons.compute_cell_sizes().cell_data["Area"]
-        shares = np.zeros(surface.n_points)
-        for cell, area in zip(surface.cell, areas, strict=True):
-            shares[cell.point_ids] += area / cell.n_points
+        points = surface.point_data
         expected = {
             "position": turned(*np.asarray(surface.points).T),
             "pressure_coefficient": points["cpavg"],
@@ -71,7 +67,7 @@ def test_y_points_up_in_the_files_and_z_in_the_store(tmp_path: Path) -> None:
             "friction_coefficient": turned(points["cfxavg"], points["cfyavg"], points["cfzavg"]),
             "yplus": points["yplusavg"],
             "normals": turned(*points["Normals"].T),
-            "area": shares,
+            "area": areas_of_points(surface),
             "published_area": np.arange(1, surface.n_points + 1),
         }
         assert_holds(reader, f"run_{number}", "surface", expected, rounded=["area"])
@@ -84,6 +80,7 @@ def test_y_points_up_in_the_files_and_z_in_the_store(tmp_path: Path) -> None:
 def test_a_data_set_without_published_areas_has_its_other_fields(tmp_path: Path) -> None:
     write_run(tmp_path / "set" / "run_0", 0)
     (tmp_path / "set" / "run_0" / "boundary_dual_area_0.npy").unlink()
+    write_run(tmp_path / "set" / "run_1", 1)
     report, reader = convert_by("windsorml", tmp_path / "set", tmp_path / "store")
     assert report.converted == ["run_0"]
     assert "surface_published_area" not in reader.manifest.fields
