@@ -25,6 +25,7 @@ position = "xyz"
 pressure = "p"
 [scalars]
 U_inf = { from_id = "_U([0-9]+)$" }
+gear = { from_id = "_U([0-9]+)$", values = { 20 = 0.5 }, optional = true }
 A_ref = { value = 0.112 }
 Cd = { file = "force_{n}.csv", column = "Cd", optional = true }
 drag = { file = "force_{n}.csv", column = "Cd", optional = true, scale = 10.0, offset = 1.0 }
@@ -60,7 +61,7 @@ def test_each_form_gives_its_number_and_the_store_has_them(
     writer = ZarrStoreWriter(tmp_path / "store", **{"filemap": FileMap(), **found.writer_settings})
     assert convert(found, writer).broken == {}
     reader = ZarrChunkReader(tmp_path / "store")
-    given = {"A_ref": 0.112, "Cd": 0.25, "U_inf": 20.0, "drag": 3.5, "length": 1.5, "yaw": 5.0}
+    given = {"A_ref": 0.112, "Cd": 0.25, "U_inf": 20.0, "drag": 3.5, "gear": 0.5, "length": 1.5, "yaw": 5.0}
     assert reader.scalars("run_1_U20") == given
     assert reader.scalars("run_2_U30") == {"A_ref": 0.112, "U_inf": 30.0, "length": 2.5}
     assert found.scalars("run_3_U40") == {}

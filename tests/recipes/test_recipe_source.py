@@ -110,6 +110,33 @@ def test_a_place_is_never_guessed(meshes: dict[str, pv.PolyData], source: Callab
     assert 'write place = "cell" or "point" below [surface]' in message
 
 
+def test_of_several_places_the_first_with_all_arrays_counts_and_samples_must_agree(
+    meshes: dict[str, pv.PolyData], source: Callable[[str], RecipeSource], tmp_path: Path
+) -> None:
+    head = SURFACE.replace('"cell"', '["cell", "point"]')
+    optional = 'pressure = "p"\nonly = { array = "only_points", optional = true }'
+    found = source(fields(optional, head))
+    assert same(found.read("run_1", "surface_pressure"), meshes["run_1"].cell_data["p"])
+    found = source(fields('pressure = "p"\nonly = "only_points"', head))
+    assert same(found.read("run_1", "surface_pressure"), meshes["run_1"].point_data["p"])
+    meshes["run_2"].cell_data["only_points"] = meshes["run_2"].cell_data["p"]
+    save(meshes["run_2"], tmp_path / "run_2" / "boundary_2.vtp")
+    found = source(fields('pressure = "p"\nonly = "only_points"', head))
+    message = reason(lambda: found.read("run_2", "surface_pressure"))
+    assert message == "the arrays of surface are of cells, and of points in the first sample"
+    assert "no cell array 'q'" in reason(lambda: source(fields('pressure = "q"', head)).specs)
+
+
+def test_a_vector_in_two_forms_is_its_components_where_all_are_there(
+    meshes: dict[str, pv.PolyData], source: Callable[[str], RecipeSource]
+) -> None:
+    both = 'v = { array = "tau", components = ["p", "%s", "p"] }'
+    mesh = meshes["run_1"]
+    assert same(source(fields(both % "p")).read("run_1", "surface_v"), np.stack([mesh.cell_data["p"]] * 3, axis=1))
+    assert same(source(fields(both % "q")).read("run_1", "surface_v"), mesh.cell_data["tau"])
+    assert "no cell array 'q'" in reason(lambda: source(fields(both.replace("tau", "r") % "q")).specs)
+
+
 def test_an_array_that_is_not_there_is_named_with_those_that_are(
     meshes: dict[str, pv.PolyData], source: Callable[[str], RecipeSource]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -11,7 +11,7 @@ from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
 from drawpoint_store.conversion.recipes.file_reference import FileNames, FileReference
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 from drawpoint_store.conversion.recipes.row_condition import RowConditions  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint_store.data_files.data_file import Place  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.data_files.data_file import Place
 
 POSITION = "position"
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "um": 1e-6, "in": 0.0254, "inch": 0.0254, "ft": 0.3048}
@@ -48,6 +48,17 @@ def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _places(value: Any) -> Any:
+    listed = [value] if isinstance(value, str) else value
+    if isinstance(listed, list | tuple):
+        for each in listed:
+            if each not in get_args(Place):
+                raise ValueError(f"it must be 'cell', 'point' or 'row', not {each!r:.40}")
+        if len(listed) > 1 and (len(set(listed)) < len(listed) or "row" in listed):
+            raise ValueError('a list of places is ["cell", "point"] or ["point", "cell"]')
+    return listed
+
+
 def _field(value: Any) -> Any:
     return {"array": value} if isinstance(value, str) else value
 
@@ -62,6 +73,7 @@ FieldOfRecipe = Annotated[FieldRecipe, BeforeValidator(_field)]
 class DomainRecipe(RecipeModel):
     """A domain: its file, whether its points are cells, mesh points or rows, and its fields by name.
 
+    Of several places that one counts at which the file has all arrays that are not optional: the first such.
     `axes` are the file's axes that become x, y and z; `length_unit` is the file's unit of length in metres. `mask` and
     `crop` leave out rows; `crop` is the range of each axis that is kept, ends included, in the store's axes and unit.
     `centre` is what the position of a cell is: the mean of its vertices, or its centroid.
@@ -71,7 +83,7 @@ class DomainRecipe(RecipeModel):
 
     file: FileNames | None = None
     member: str | None = None
-    place: Place | None = None
+    place: Annotated[tuple[Place, ...], BeforeValidator(_places)] = ()
     axes: Annotated[tuple[Axis, Axis, Axis], AfterValidator(_check_axes)] | None = None
     length_unit: Annotated[float, BeforeValidator(_metres), Field(gt=0)] = 1.0
     mask: RowConditions = ()
@@ -84,12 +96,12 @@ class DomainRecipe(RecipeModel):
         if self.member is not None and self.file is None:
             raise ValueError("member is of an archive or an OpenFOAM case; name that with file")
         derived = [name for name, field in self.fields.items() if field.is_derived and field.place in (None, "row")]
-        if self.place == "row" and POSITION not in self.fields:
+        if "row" in self.place and POSITION not in self.fields:
             raise ValueError(
                 'rows have no mesh, so that their position has to be named, such as position = "points" or position = '
                 '{ components = ["x", "y", "z"] } below fields'
             )
-        if self.place == "row" and derived:
+        if "row" in self.place and derived:
             raise ValueError(f"rows have no mesh to derive {derived[0]} from; name an array")
         return self
 

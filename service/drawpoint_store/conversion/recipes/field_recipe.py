@@ -28,7 +28,8 @@ class FieldRecipe(RecipeModel):
     """One field: an array or something derived from the mesh, then `scale * values + offset`.
 
     `array` names an array at the domain's `place`; without it that is the active one, or the only one. `components`
-    are the names of arrays that make up a vector, or numbers of the array's components, from 0. `file` is another file
+    are the names of arrays that make up a vector (with `array`, that one is taken where a file has not all of them), or
+    numbers of the array's components, from 0. `file` is another file
     than the domain's: row by row, or with `join = "position"` by the positions of both. `index` takes a row of an array
     that holds all samples. `derive` makes the field of the mesh (of the file `from`, if given): `mode` says how, and
     for `mode = "shipped"` `from` names the array. An `optional` field is left out where the data set has none.
@@ -67,8 +68,6 @@ class FieldRecipe(RecipeModel):
         for key, value in (("mode", self.mode), ("from", self.origin)):
             if value is not None:
                 raise ValueError(f"{key} says how a field is derived; say what with derive")
-        if self.array is not None and any(isinstance(part, str) for part in self.components or ()):
-            raise ValueError("components that are names of arrays leave array out; numbers are components of array")
         if self.join is not None and self.file is None:
             raise ValueError('join = "position" is with another file; name that with file')
         if self.join is not None and self.index is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 ALL_LISTS = "*"
 """The name of splits that stands for all lists of a JSON file."""
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class IdFile(RecipeModel):
@@ -46,7 +49,8 @@ IdList = Annotated[tuple[str | int, ...] | IdFile, BeforeValidator(_file)]
 def select(listed: Iterable[str | int], samples: Mapping[str, Mapping[str, str]]) -> tuple[list[str], list[str]]:
     """Return the ids of `samples` (with what their paths capture) that are listed, and the entries that name none.
 
-    An entry is an id, its last part, what `{id}` captured, a pattern of ids, or a number that `{n}` captured.
+    An entry is an id, its last part, what `{id}` captured, a pattern of ids, or a number that `{n}` captured, which may
+    be text if no sample is called so.
     """
     by_name: dict[str, list[str]] = {}
     for sample_id, captures in samples.items():
@@ -66,6 +70,7 @@ def select(listed: Iterable[str | int], samples: Mapping[str, Mapping[str, str]]
             ids = [entry] if entry in samples else by_name[entry]
         else:
             ids = [each for each in samples if fnmatchcase(each, entry)] if set(entry) & set("*?[") else []
+            ids = by_number.get(int(entry), []) if _NUMBER.fullmatch(entry) else ids
         found.update(dict.fromkeys(ids))
         if not ids:
             unknown.append(str(entry))

@@ -17,8 +17,9 @@ class ScalarRecipe(RecipeModel):
 
     `file` and `column` are those of a CSV table, of one row or with `row`, the values that some columns have in the
     sample's row; `file` and `key` those of a JSON or TOML file, whose inner tables are named with dots. `value` is the
-    number itself, the same for all. `from_id` is a regular expression whose one group finds it in the sample's id. In
-    all four, `scale * number + offset` is stored. A sample without an `optional` number is not broken.
+    number itself, the same for all. `from_id` is a regular expression whose one group finds it in the sample's id, or a
+    text that stands for one of the numbers `values`. In all four, `scale * number + offset` is stored. A sample without
+    an `optional` number is not broken.
     """
 
     kind: ClassVar[str] = "a scalar"
@@ -29,6 +30,7 @@ class ScalarRecipe(RecipeModel):
     key: str | None = None
     value: float | None = None
     from_id: str | None = None
+    values: dict[str, float] = Field(default_factory=dict)
     optional: bool = False
     scale: float = 1.0
     offset: float = 0.0
@@ -42,6 +44,8 @@ class ScalarRecipe(RecipeModel):
                 "a scalar is { file, column } or { file, column, row } of a CSV file, { file, key } of a JSON file, "
                 "{ value } or { from_id }"
             )
+        if self.values and self.from_id is None:
+            raise ValueError("values are numbers for texts that from_id finds in the id")
         if self.file is not None:
             Pattern(self.file)
         if self.from_id is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from drawpoint_store.conversion.recipes.recipe import Recipe
     from drawpoint_store.conversion.sources.source import SourceFile
+    from drawpoint_store.data_files.data_file import Place
 
 _TRIED = 8
 """How many samples are looked at for one that has all arrays, before the recipe is taken to be wrong."""
@@ -87,16 +88,23 @@ class RecipeSource:
     def unmapped_files(self) -> dict[str, int]:
         return {}
 
-    @cached_property
+    @property
     def specs(self) -> list[FieldSpec]:
         """The fields as the first sample has them that has all arrays: those of file maps in their order, then others.
 
         Raises InvalidSample where none of the first samples has all arrays, with what the first one lacks.
         """
+        return self._of_first_sample[0]
+
+    @cached_property
+    def _of_first_sample(self) -> tuple[list[FieldSpec], dict[str, Place]]:
+        """The fields, and of each domain that may have several places, that which it has."""
         first_error: InvalidSample | None = None
         for sample_id in self.sample_ids[:_TRIED]:
             try:
-                return self._specs_of(sample_id)
+                domains = self._domains(sample_id)
+                several = [name for name, domain in self.recipe.domains.items() if len(domain.place) > 1]
+                return self._specs_of(sample_id), {name: domains[name].place for name in several}
             except InvalidSample as error:
                 if first_error is None:
                     first_error = InvalidSample(f"sample {sample_id!r}: {error}", sample=sample_id)
@@ -155,7 +163,13 @@ class RecipeSource:
 
     def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
         spec = self._spec(field)
-        values = self._domains(sample_id)[spec.domain].read(spec.name)
+        reader = self._domains(sample_id)[spec.domain]
+        place = self._of_first_sample[1].get(spec.domain)
+        if place is not None and reader.place != place:
+            raise InvalidSample(
+                f"the arrays of {spec.domain} are of {reader.place}s, and of {place}s in the first sample"
+            )
+        values = reader.read(spec.name)
         if values.shape[1] != spec.dim:
             raise InvalidSample(
                 f"{self.where(field)} ({field}) has {values.shape[1]} components, and {spec.dim} in the first sample"

@@ -45,11 +45,14 @@ def choose_arrays(
 ) -> ArrayChoice:
     """Return the arrays at `place` that `recipe` names, or else the active one, or the only one.
 
+    Of components by name and an array, which are two forms of one vector, the components count if all are there.
+
     `dim` is the number of components that the field is known to have: of an active scalar and an active vector it tells
     which is meant. Raises ArrayMissing, listing what is there with its place, and InvalidSample where it is unclear.
     """
-    if recipe.components is not None and isinstance(recipe.components[0], str):
-        names = [str(name) for name in recipe.components]
+    names = [str(name) for name in recipe.components or () if isinstance(name, str)]
+    here = {array.name for array in arrays if array.place == place}
+    if names and (recipe.array is None or here.issuperset(names) or recipe.array not in here):
         found = tuple(find_array(arrays, file, place, name) for name in names)
         wide = next((array for array in found if array.components != 1), None)
         if wide is not None:
@@ -59,7 +62,7 @@ def choose_arrays(
         return ArrayChoice(found)
     name = recipe.array_name
     array = _unnamed(arrays, file, place, dim) if name is None else find_array(arrays, file, place, name)
-    numbers = tuple(int(number) for number in recipe.components or ())
+    numbers = () if names else tuple(int(number) for number in recipe.components or ())
     if recipe.index is None and any(number >= array.components for number in numbers):
         raise InvalidSample(
             f"{file} has {describe(array)}, so that there is no component {max(numbers)}; they are counted from 0"

@@ -13,6 +13,7 @@ from drawpoint_store.conversion.recipes.file_reference import SAMPLE_ITSELF
 from drawpoint_store.conversion.recipes.pattern import fill
 from drawpoint_store.conversion.recipes.reading.array_choice import (
     ArrayChoice,
+    ArrayMissing,
     choose_arrays,
     describe,
     find_array,
@@ -72,7 +73,7 @@ class DomainReader:
         if len(values) != self._n_rows:
             raise InvalidSample(
                 f"{self._name_of(field)} has {len(values):,} rows of {name}, and the {self.domain} has "
-                f'{self._n_rows:,} {self._place}s; give a file with the same rows, or join = "position"'
+                f'{self._n_rows:,} {self.place}s; give a file with the same rows, or join = "position"'
             )
         return values if kept is None else values[kept]
 
@@ -84,14 +85,25 @@ class DomainReader:
     def _file(self) -> DataFile:
         return self.sample.open(self._reference)
 
-    @property
-    def _place(self) -> Place:
-        if self.recipe.place is None:
+    @cached_property
+    def place(self) -> Place:
+        """What a point of the domain is: of several places, the first at which the file has all arrays it needs."""
+        if not self.recipe.place:
             raise InvalidSample(
                 f"the recipe does not say what a point of {self.domain} is: {self._file_name} has "
                 f"{list_arrays(self._file.arrays)}; write place = {_places(self._file)} below [{self.domain}]"
             )
-        return self.recipe.place
+        places = self.recipe.place
+        return places[0] if len(places) == 1 else next(filter(self._has_arrays_at, places), places[0])
+
+    def _has_arrays_at(self, place: Place) -> bool:
+        for name, field in self.recipe.all_fields.items():
+            if not (field.optional or field.is_derived or field.place or field.own_file):
+                try:
+                    choose_arrays(self._file.arrays, self._file_name, place, field, _KNOWN_DIMS.get(name))
+                except ArrayMissing:
+                    return False
+        return True
 
     @property
     def _file_name(self) -> str:
@@ -102,7 +114,7 @@ class DomainReader:
 
     def _choose(self, name: str, field: FieldRecipe) -> tuple[DataFile, ArrayChoice]:
         """Return the file that holds a field, and its arrays there; a file without a mesh has rows alone."""
-        file, place = self._file, field.place or self._place
+        file, place = self._file, field.place or self.place
         if field.own_file is not None:
             file = self.sample.open(field.own_file)
             place = place if isinstance(file, MeshFile) else "row"
@@ -116,7 +128,7 @@ class DomainReader:
                 f"{self._name_of(field)} has no mesh to derive {field.derive} from; there is: "
                 f'{list_arrays(file.arrays)}; name an array, and for a file of rows place = "row"'
             )
-        return file, field.place or self._place
+        return file, field.place or self.place
 
     def _transformed(self, name: str, field: FieldRecipe) -> Array:
         """Return all rows of a field's file, as the recipe changes their values."""
@@ -156,7 +168,7 @@ class DomainReader:
         """The rows that mask and crop keep, as bool; None for all."""
         kept: Array | None = None
         for condition in self.recipe.mask:
-            array = find_array(self._file.arrays, self._file_name, self._place, condition.array)
+            array = find_array(self._file.arrays, self._file_name, self.place, condition.array)
             if array.components > 1 and (condition.component is None or condition.component >= array.components):
                 raise InvalidSample(
                     f"the mask needs a component in 0..{array.components - 1} of {describe(array)} of {self._file_name}"
@@ -187,8 +199,8 @@ class DomainReader:
         if position.is_derived:
             if not isinstance(file, MeshFile):
                 raise InvalidSample(f"{name} has no mesh, and so no positions to join by")
-            return derive(file, self._place, position, self.recipe.centre)
-        place = self._place if isinstance(file, MeshFile) else "row"
+            return derive(file, self.place, position, self.recipe.centre)
+        place = self.place if isinstance(file, MeshFile) else "row"
         return self._read_arrays(position, file, choose_arrays(file.arrays, name, place, position, 3))
 
 

@@ -43,7 +43,9 @@ def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, storage: Storage
         return recipe.value
     if recipe.from_id is not None:
         matched = re.search(recipe.from_id, sample.sample_id)
-        return None if matched is None or matched[1] is None else parse_number(matched[1], f"{what} of the id")
+        if matched is None or matched[1] is None:
+            return None
+        return recipe.values.get(matched[1]) if recipe.values else parse_number(matched[1], f"{what} of the id")
     assert recipe.own_file is not None
     file = sample.found.get(recipe.own_file)
     data = None if file is None else read_file(storage, file.paths[0])
