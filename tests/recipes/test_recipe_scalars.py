@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def test_each_form_gives_its_number_and_the_store_has_them(
     assert reader.scalars("run_2_U30") == {"A_ref": 0.112, "U_inf": 30.0, "length": 2.5}
     assert found.scalars("run_3_U40") == {}
     assert {file.path for file in found.files("run_1_U20")} >= {"geometry.csv", "run_1_U20/force_1.csv"}
+
+
+def test_a_table_of_all_samples_is_read_anew_when_it_changes(tree: Path, source: Callable[[str], RecipeSource]) -> None:
+    found = source(RECIPE)
+    assert found.scalars("run_1_U20")["length"] == 1.5
+    (tree / "geometry.csv").write_text(GEOMETRY.replace("1, 1.5", "1.0, 3.75"))
+    assert found.scalars("run_1_U20")["length"] == 3.75
+    assert found.scalars("run_2_U30")["length"] == 2.5
+    assert pickle.loads(pickle.dumps(found)).scalars("run_1_U20")["length"] == 3.75
+    (tree / "geometry.csv").unlink()
+    with pytest.raises(InvalidSample, match="there is no scalar 'length'"):
+        found.scalars("run_1_U20")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from drawpoint_store.conversion.recipes.reading.listed_ids import read_all_lists
 from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
 from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles, SampleFinder
 from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scalars
+from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FieldSpec, FileMap
@@ -55,7 +56,7 @@ class RecipeSource:
         return cls(FileTree.scan(location), recipe)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_opened", "_scalar_files")}
 
     @property
     def location(self) -> str:
@@ -150,7 +151,7 @@ class RecipeSource:
     def scalars(self, sample_id: str) -> dict[str, float]:
         if sample_id not in self._samples or sample_id in self.broken:
             return {}
-        return read_scalars(self.recipe.scalars, self._samples[sample_id][0], self.tree.storage)
+        return read_scalars(self.recipe.scalars, self._samples[sample_id][0], self._scalar_files)
 
     def where(self, field: str) -> str:
         spec = self._spec(field)
@@ -230,6 +231,11 @@ class RecipeSource:
     def _opened(self) -> threading.local:
         """The sample that each thread has open; not pickled."""
         return threading.local()
+
+    @cached_property
+    def _scalar_files(self) -> ScalarFiles:
+        """The tables that many samples share are parsed once in each process; not pickled."""
+        return ScalarFiles(self.tree.storage)
 
     @cached_property
     def _samples(self) -> dict[str, list[SampleFiles]]:

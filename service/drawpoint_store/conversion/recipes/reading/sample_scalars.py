@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 from drawpoint.errors import InvalidSample
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.conversion.recipes.pattern import fill
-from drawpoint_store.conversion.scalars import CsvRow, parse_document, parse_number, read_csv
-from drawpoint_store.conversion.sources.file_tree import read_file
+from drawpoint_store.conversion.scalars import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles
+    from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles, ScalarTable
     from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
-    from drawpoint_store.storage import Storage
 
 
-def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, storage: Storage) -> dict[str, float]:
+def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, files: ScalarFiles) -> dict[str, float]:
     """Return the scalars of a sample by name; one that is optional and not there is left out.
 
     Raises InvalidSample, naming the scalar and its file, for one that is not there or is no finite number, and
@@ -27,7 +26,7 @@ def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, stora
     """
     found = {}
     for name, recipe in recipes.items():
-        value = _find(f"scalar {name!r}", recipe, sample, storage)
+        value = _find(f"scalar {name!r}", recipe, sample, files)
         if value is not None:
             found[name] = recipe.scale * value + recipe.offset
         elif not recipe.optional:
@@ -38,7 +37,7 @@ def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, stora
         raise InvalidSample(str(error)) from error
 
 
-def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, storage: Storage) -> float | None:
+def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, files: ScalarFiles) -> float | None:
     if recipe.value is not None:
         return recipe.value
     if recipe.from_id is not None:
@@ -48,33 +47,26 @@ def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, storage: Storage
         return recipe.values.get(matched[1]) if recipe.values else parse_number(matched[1], f"{what} of the id")
     assert recipe.own_file is not None
     file = sample.found.get(recipe.own_file)
-    data = None if file is None else read_file(storage, file.paths[0])
-    if file is None or data is None:
+    if file is None:
         return None
     where = f"{what} of {file.name}"
     if recipe.column is None:
-        return _find_key(where, recipe.key or "", parse_document(file.name, data))
-    columns, rows = read_csv(file.name, data)
+        return _find_key(where, recipe.key or "", files.document(file))
+    return _find_cell(where, recipe, sample, files.table(file))
+
+
+def _find_cell(where: str, recipe: ScalarRecipe, sample: SampleFiles, table: ScalarTable | None) -> float | None:
+    if table is None:
+        return None
+    assert recipe.column is not None
     for column in (*recipe.row, *(() if recipe.optional else (recipe.column,))):
-        if column not in columns:
-            raise InvalidSample(f"{where}: there is no column {column!r}, only {', '.join(columns)}")
-    chosen = [row for row in rows if _is_chosen(row, recipe.row, sample.captures)]
+        if column not in table.columns:
+            raise InvalidSample(f"{where}: there is no column {column!r}, only {', '.join(table.columns)}")
+    chosen = table.find({column: fill(str(value), sample.captures) for column, value in recipe.row.items()})
     if len(chosen) > 1:
         raise InvalidSample(f"{where}: {len(chosen)} rows are of this sample; tell them apart with row = {{ ... }}")
     cell = chosen[0].cells.get(recipe.column, "") if chosen else ""
     return parse_number(cell, f"{where}, line {chosen[0].line}") if cell else None
-
-
-def _is_chosen(row: CsvRow, wanted: Mapping[str, str | float], captures: Mapping[str, str]) -> bool:
-    """Tell whether the cells of a row are the values wanted, as texts or as numbers."""
-    return all(_is_equal(row.cells[column], fill(str(value), captures)) for column, value in wanted.items())
-
-
-def _is_equal(cell: str, wanted: str) -> bool:
-    try:
-        return cell == wanted or float(cell) == float(wanted)
-    except ValueError:
-        return False
 
 
 def _find_key(where: str, key: str, found: Any) -> float | None:
