@@ -22,6 +22,7 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "convert": ("write a store from a tree of per-field .pt files, or by a recipe from files of VTK", "convert"),
+    "inspect": ("say what a folder of data holds, which recipe fits, and what a conversion will take", "raw"),
     "recipes": ("list the recipes of public data sets, or print one", "store"),
     "serve": ("serve stores over HTTP", "service"),
     "stats": ("compute per-field statistics of a store for normalisation", "store"),

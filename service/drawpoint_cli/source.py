@@ -26,7 +26,7 @@ def add_source_format(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe",
         metavar="NAME|FILE",
-        type=_recipe,
+        type=recipe,
         help="how the files of SOURCE become fields: a recipe that `drawpoint recipes` lists, or a TOML file "
         "(docs/recipes.md)",
     )
@@ -40,7 +40,8 @@ def open_source(args: argparse.Namespace, held: Sequence[FieldSpec]) -> PtSource
     return PtSource(tree, *choose_fields(args.filemap, tree, held))
 
 
-def _recipe(text: str) -> Recipe:
+def recipe(text: str) -> Recipe:
+    """Return the shipped recipe of that name, or the one in the file; raises ArgumentTypeError for neither."""
     try:
         return load_recipe(text)
     except (ValueError, OSError) as error:

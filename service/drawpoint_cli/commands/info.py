@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root
 from drawpoint_cli.precision import precision_table
+from drawpoint_cli.sizes import size
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.statistics_file import renewal_command
 from drawpoint_store.storage import open_storage
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from drawpoint_store.storage import Storage
 
-_KILO = 1000
 WASTEFUL = 2.0
 """From so many points read for one drawn, smaller chunks are advised."""
 
@@ -54,8 +54,8 @@ def _lines(store: dict[str, Any], storage: Storage) -> Iterator[str]:
     yield f"dataset     {store['dataset_name']}"
     yield f"revision    {store['revision']}"
     yield f"samples     {store['n_samples']:,}{_missing_checksums(store)}"
-    yield f"values      {_size(store['logical_bytes'])}" + (
-        "" if store["stored_bytes"] is None else f", {_size(store['stored_bytes'])} stored ({store['compressor']})"
+    yield f"values      {size(store['logical_bytes'])}" + (
+        "" if store["stored_bytes"] is None else f", {size(store['stored_bytes'])} stored ({store['compressor']})"
     )
     yield f"splits      {', '.join(_split(name, split) for name, split in store['splits'].items()) or 'none'}"
     yield f"statistics  {_statistics(store, storage)}"
@@ -129,11 +129,3 @@ def _statistics(store: dict[str, Any], storage: Storage) -> str:
         return f"{stale}; `{renewal_command(storage)}` writes them{again}"
     of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
     return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if nbytes < _KILO:
-            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes /= _KILO
-    return f"{nbytes:,.1f} TB"

@@ -103,7 +103,7 @@ class RecipeSource:
         first_error: InvalidSample | None = None
         for sample_id in self.sample_ids[:_TRIED]:
             try:
-                domains = self._domains(sample_id)
+                domains = self.domains(sample_id)
                 several = [name for name, domain in self.recipe.domains.items() if len(domain.place) > 1]
                 return self._specs_of(sample_id), {name: domains[name].place for name in several}
             except InvalidSample as error:
@@ -164,7 +164,7 @@ class RecipeSource:
 
     def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
         spec = self._spec(field)
-        reader = self._domains(sample_id)[spec.domain]
+        reader = self.domains(sample_id)[spec.domain]
         place = self._of_first_sample[1].get(spec.domain)
         if place is not None and reader.place != place:
             raise InvalidSample(
@@ -186,7 +186,7 @@ class RecipeSource:
 
     def _specs_of(self, sample_id: str) -> list[FieldSpec]:
         specs = []
-        for domain, reader in self._domains(sample_id).items():
+        for domain, reader in self.domains(sample_id).items():
             for name, recipe in self.recipe.domains[domain].all_fields.items():
                 try:
                     dim = reader.dim(name)
@@ -209,7 +209,7 @@ class RecipeSource:
         order = list(CANONICAL_TO_SPEC)  # that of stores of file maps, then the recipe's
         return sorted(specs, key=lambda spec: order.index(spec.canonical) if spec.canonical in order else len(order))
 
-    def _domains(self, sample_id: str) -> dict[str, DomainReader]:
+    def domains(self, sample_id: str) -> dict[str, DomainReader]:
         """Return the readers of a sample's domains; its files stay open until this thread reads another sample."""
         opened: tuple[str, OpenSample, dict[str, DomainReader]] | None = getattr(self._opened, "sample", None)
         if opened is not None and opened[0] == sample_id and opened[1].is_current:

@@ -54,7 +54,7 @@ class DomainReader:
             assert field.derive is not None
             self._mesh_of(field)
             return DIMS[field.derive]
-        _, chosen = self._choose(name, field)
+        _, chosen = self.choose(name, field)
         if field.index is None or chosen.components is not None:
             return chosen.dim
         return component_axis(chosen.arrays[0], self._name_of(field))[1]
@@ -70,10 +70,10 @@ class DomainReader:
         if field.join is not None:
             assert field.own_file is not None
             return self._pairs_with(field.own_file).take(values, kept, self._name_of(field))
-        if len(values) != self._n_rows:
+        if len(values) != self.n_rows:
             raise InvalidSample(
                 f"{self._name_of(field)} has {len(values):,} rows of {name}, and the {self.domain} has "
-                f'{self._n_rows:,} {self.place}s; give a file with the same rows, or join = "position"'
+                f'{self.n_rows:,} {self.place}s; give a file with the same rows, or join = "position"'
             )
         return values if kept is None else values[kept]
 
@@ -112,7 +112,7 @@ class DomainReader:
     def _name_of(self, field: FieldRecipe) -> str:
         return self.sample.files.found[field.own_file or self._reference].name
 
-    def _choose(self, name: str, field: FieldRecipe) -> tuple[DataFile, ArrayChoice]:
+    def choose(self, name: str, field: FieldRecipe) -> tuple[DataFile, ArrayChoice]:
         """Return the file that holds a field, and its arrays there; a file without a mesh has rows alone."""
         file, place = self._file, field.place or self.place
         if field.own_file is not None:
@@ -135,7 +135,7 @@ class DomainReader:
         if field.is_derived:
             values, power = derive(*self._mesh_of(field), field, self.recipe.centre), LENGTH_POWERS.get(field.derive, 0)
         else:
-            values, power = self._read_arrays(field, *self._choose(name, field)), int(name == POSITION)
+            values, power = self._read_arrays(field, *self.choose(name, field)), int(name == POSITION)
         return transform(values, field, self.recipe.axes, self.recipe.length_unit**power)
 
     def _read_arrays(self, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
@@ -154,13 +154,13 @@ class DomainReader:
         return values
 
     @cached_property
-    def _n_rows(self) -> int:
+    def n_rows(self) -> int:
         """The number of rows of the domain before any is left out."""
         position = self.recipe.all_fields[POSITION]
         if position.is_derived:
             mesh, place = self._mesh_of(position)
             return mesh.n_cells if place == "cell" else mesh.n_points
-        file, chosen = self._choose(POSITION, position)
+        file, chosen = self.choose(POSITION, position)
         return len(self._read_arrays(position, file, chosen)) if position.index is not None else chosen.arrays[0].n_rows
 
     @cached_property
