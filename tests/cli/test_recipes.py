@@ -136,4 +136,4 @@ def test_the_shipped_recipes_are_listed_with_a_line_each_and_printed_as_they_are
     for name, text in shipped_recipes().items():
         assert command("recipes", name).out == text
     assert command("recipes", "drivaermll") == (
-        1, "", "drawpoint recipes: 'drivaermll' is no shipped recipe; near names: drivaerml.\n")  # fmt: skip
+        1, "", "drawpoint recipes: 'drivaermll' is no shipped recipe; near names: drivaerml, drivaernet.\n")  # fmt: skip
