@@ -28,7 +28,10 @@ def cell_faces(grid: pv.UnstructuredGrid) -> tuple[list[Any], list[Any]]:
 
 @dataclass
 class FoamCase:
-    """A case of the cells of a grid; faces of the boundary below z = 0.1 are the wall, the others far field."""
+    """A case of the cells of a grid; faces of the boundary below z = 0.1 are the wall, the others far field.
+
+    `wall` is the name of that patch, and its type always `wall`.
+    """
 
     path: Path
     grid: pv.UnstructuredGrid
@@ -37,6 +40,7 @@ class FoamCase:
     label_bits: int = 32
     scalar_bits: int = 64
     compressed: bool = False
+    wall: str = "wall"
     patches: dict[str, np.ndarray] = field(default_factory=dict)
 
     def write_mesh(self) -> None:
@@ -45,7 +49,7 @@ class FoamCase:
         walls = [face for face in boundary if self._middle(face[0])[2] < 0.1]
         others = [face for face in boundary if self._middle(face[0])[2] >= 0.1]
         faces = [*internal, *walls, *others]
-        self.patches = {"wall": np.array([self._middle(face[0]) for face in walls]), "farField": np.array([])}
+        self.patches = {self.wall: np.array([self._middle(face[0]) for face in walls]), "farField": np.array([])}
         mesh = "constant/polyMesh"
         self._write(f"{mesh}/points", "vectorField", self._list(np.asarray(self.grid.points), "scalar"))
         if self.binary:
@@ -61,8 +65,9 @@ class FoamCase:
         self._write(f"{mesh}/neighbour", "labelList", self._list(np.array([face[2] for face in internal]), "label"))
         start = len(internal)
         text = "2\n("
-        for name, own, kind in (("wall", walls, "wall"), ("farField", others, "patch")):
-            text += f"\n{name}\n{{\n type {kind};\n nFaces {len(own)};\n startFace {start};\n}}"
+        for name, own, kind in ((self.wall, walls, "wall"), ("farField", others, "patch")):
+            text += f"\n{name} // its {kind}\n{{\n type {kind};\n inGroups 1({kind}s);\n"
+            text += f" nFaces {len(own)};\n startFace {start};\n}}"
             start += len(own)
         self._write(f"{mesh}/boundary", "polyBoundaryMesh", (text + "\n)\n").encode(), binary=False)
         control = b"application simpleFoam;\nstartTime 0;\nendTime 500;\ndeltaT 1;\nwriteInterval 100;\n"
@@ -73,7 +78,7 @@ class FoamCase:
         kind = CLASSES[1 if cells.ndim == 1 else cells.shape[1]]
         text = b"dimensions [0 0 0 0 0 0 0];\n\ninternalField nonuniform List<" + kind.encode() + b"> "
         text += self._list(cells, "scalar") + b";\n\nboundaryField\n{\n"
-        for patch in ("wall", "farField"):
+        for patch in (self.wall, "farField"):
             text += f" {patch}\n {{\n".encode()
             if patch in patches:
                 text += b"  type fixedValue;\n  value nonuniform List<" + kind.encode() + b"> "

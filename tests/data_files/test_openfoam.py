@@ -116,6 +116,19 @@ def test_a_decomposed_case_is_read_processor_by_processor(tmp_path: Path) -> Non
     assert len(values(wall, "U")) == wall.n_cells
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_patches_are_chosen_by_name_pattern_type_or_group(compressed: bool, tmp_path: Path) -> None:
+    case = FoamCase(tmp_path, GRID, FACES, compressed=compressed, wall="body_1")
+    case.write_mesh()
+    case.write_field("1", "U", CENTRES, {"body_1": case.patches["body_1"]})
+    for member in ("body_1", "body*", "wall", "walls", "wall, body*"):
+        assert np.allclose(values(opened(tmp_path, member), "U"), case.patches["body_1"], rtol=1e-6)
+    both = opened(tmp_path, "wall, patch")
+    assert both.n_cells == len(FACES[1]) > len(case.patches["body_1"])
+    with pytest.raises(InvalidSample, match="no patch 'wal'; it has: body_1, farField"):
+        opened(tmp_path, "wal")
+
+
 @pytest.mark.parametrize(
     ("path", "member", "problem"),
     [

@@ -452,6 +452,17 @@ class TestSamples:
         found = self.source(tmp_path, text)
         assert (found.sample_ids, found.broken) == (["a/b", "c"], {})
 
+    def test_a_folder_of_any_name_is_a_sample_if_it_has_the_files_that_samples_need(self, tmp_path: Path) -> None:
+        for folder in ("a/b", "a/b/parts", "c", "d"):
+            save(body(), tmp_path / folder / "x.vtp")
+        for folder in ("a/b", "c"):
+            (tmp_path / folder / "done").touch()
+        text = 'name = "any"\nsample = ["{id}", "."]\nneeds = "done"\n[surface]\nfile = "/c/x.vtp"\nplace = "cell"\n'
+        found = self.source(tmp_path, text)
+        assert (found.sample_ids, found.broken) == (["a/b", "c"], {})
+        (tmp_path / "done").touch()
+        assert self.source(tmp_path, text).sample_ids == [tmp_path.name]
+
     def test_the_source_itself_may_be_the_sample(self, tmp_path: Path) -> None:
         save(body(), tmp_path / "mine" / "x.vtp")
         text = 'name = "one"\nsample = "."\n[surface]\nfile = "x.vtp"\nplace = "cell"\n'

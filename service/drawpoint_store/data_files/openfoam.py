@@ -30,6 +30,10 @@ _TIME = re.compile(r"\d+(\.\d*)?(e[+-]?\d+)?")
 _CLASS = re.compile(rb"\bclass\s+vol(\w+?)Field\b")
 _HEADER_BYTES = 4096
 
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_PATCH = re.compile(r"([^\s{}();]+)\s*\{([^{}]*)\}")
+"""A patch of polyMesh/boundary: its name, and its entries."""
+
 _BETWEEN_PROCESSORS = "procBoundary"
 """The beginning of the names of patches that are faces between the parts of a decomposed case."""
 
@@ -38,9 +42,9 @@ def open_openfoam(path: Path, member: str | None = None) -> MeshFile:
     """Open a case by its folder or a file in it (`case.foam`), at its latest time, or by the folder of another time.
 
     Without a `member` the mesh is that of the cells, in OpenFOAM's order. A member names patches, by one or more
-    patterns with commas between (`body*, wheels`): the mesh is that of their faces, in the order of the patches and
-    their faces, whose normals point out of the fluid. All fields are cell arrays; on patches without values of their
-    own, as zeroGradient, they are those of the cells next to them.
+    patterns with commas between (`body*, wheels`), or a group of them, such as their type (`wall`): the mesh is that
+    of their faces, in the order of the patches and their faces, whose normals point out of the fluid. All fields are
+    cell arrays; on patches without values of their own, as zeroGradient, they are those of the cells next to them.
 
     A case that has a later time in its processors' folders is read from there: the cells of processor0 first, then of
     processor1, .... VTK gives float32, whatever is stored, and symmetric tensors as XX, YY, ZZ, XY, YZ, XZ. One field
@@ -117,11 +121,15 @@ class _Part:
             yield VtkMesh(mesh, name, arrays, partial(self._load, number))
 
     def _chosen(self, patches: list[str]) -> list[str]:
-        patterns = self._patterns or []
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in patches):
+        groups = _patch_groups(self._folder) if self._patterns else {}
+        chosen: set[str] = set()
+        for pattern in self._patterns or []:
+            named = {name for name in patches if fnmatchcase(name, pattern)}
+            named |= {name for name in patches if pattern in groups.get(name, ())}
+            if not named:
                 raise InvalidSample(f"{self._folder} has no patch {pattern!r}; it has: {first_few(patches, limit=40)}.")
-        return [name for name in patches if any(fnmatchcase(name, pattern) for pattern in patterns)]
+            chosen |= named
+        return [name for name in patches if name in chosen]
 
     def _infos(self, n_cells: int) -> Iterator[ArrayInfo]:
         """Yield the fields of cells at this time; VTK lists those of other times, too."""
@@ -158,15 +166,31 @@ class _Part:
         return [found[name] for name in names]
 
 
+def _patch_groups(folder: Path) -> dict[str, list[str]]:
+    """Return the groups of each patch: its type, and those of `inGroups`, as OpenFOAM has them."""
+    path = folder / "constant" / "polyMesh" / "boundary"
+    packed = path.with_name(f"{path.name}.gz")
+    text = _COMMENT.sub(" ", _read(packed if packed.exists() else path).decode("utf-8", "replace"))
+    groups = {}
+    for name, entries in _PATCH.findall(text):
+        found = re.search(r"\binGroups\b[^(;]*\(([^)]*)\)", entries)
+        groups[name.strip('"')] = re.findall(r"\btype\s+(\w+)", entries) + (found[1].split() if found else [])
+    return groups
+
+
 def _components(path: Path) -> int | None:
     """Return how many components the field in a file has on cells; None for another kind of field or file."""
+    found = _CLASS.search(_read(path, _HEADER_BYTES))
+    return _COMPONENTS.get(found[1].decode()) if found else None
+
+
+def _read(path: Path, size: int = -1) -> bytes:
+    """Return the first bytes of a file, all of them without a size."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+            return file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidSample(f"{path} cannot be read: {error}.") from error
-    found = _CLASS.search(header)
-    return _COMPONENTS.get(found[1].decode()) if found else None
 
 
 def _collect(blocks: Any, found: dict[str, vtkDataSet]) -> None:

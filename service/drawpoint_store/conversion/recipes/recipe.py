@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.conversion.recipes.file_reference import FileReference
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
@@ -16,8 +17,6 @@ from drawpoint_store.reading.splits import split_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drawpoint_store.conversion.recipes.file_reference import FileReference
-
 
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
@@ -26,8 +25,9 @@ def _listed(value: Any) -> Any:
 class Recipe(RecipeModel):
     """How a data set becomes a store, as a TOML file says it; docs/recipes.md describes every key.
 
-    `sample` are patterns of the folders or files that are samples, `id` makes their ids of what was captured, `exclude`
-    leaves samples out. All other tables than `splits` and `scalars` are domains.
+    `sample` are patterns of the folders or files that are samples, `needs` files that a sample has besides those that
+    are read, `id` makes their ids of what was captured, `exclude` leaves samples out. All other tables than `splits`
+    and `scalars` are domains.
     """
 
     kind: ClassVar[str] = "a recipe"
@@ -37,6 +37,7 @@ class Recipe(RecipeModel):
     description: str = ""
     sample: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
     id: str | None = None
+    needs: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     exclude: IdList = ()
     splits: dict[str, IdList] = Field(default_factory=dict)
     scalars: dict[Annotated[str, Field(min_length=1)], ScalarRecipe] = Field(default_factory=dict)
@@ -112,6 +113,8 @@ class Recipe(RecipeModel):
 
     def _references(self, *, optional: bool = True) -> Iterator[tuple[str, FileReference]]:
         """Yield each file that the recipe names, with where it does; without `optional`, only those that must exist."""
+        for name in self.needs:
+            yield "needs", FileReference((name,))
         for domain, table in self.domains.items():
             if table.own_file is not None:
                 yield f"{domain}.file", table.own_file

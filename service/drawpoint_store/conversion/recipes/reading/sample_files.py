@@ -72,7 +72,7 @@ class SampleFinder:
         A folder that matches and holds none of its files is broken, unless any name would match or samples lie in it
         or around it. A folder inside a sample is no sample of its own.
         """
-        candidates = sorted(self._candidates(), key=lambda found: found[0].count("/"))
+        candidates = sorted(self._candidates(), key=lambda found: len(list(_folders_above(found[0]))))
         taken: dict[str, SampleFiles] = {}
         empty: dict[str, SampleFiles] = {}
         for path, pattern, captures in candidates:
@@ -136,8 +136,8 @@ class SampleFinder:
         return SampleFiles(sample_id, values, found, "; ".join(problems))
 
     def _has_any(self, path: str, sample: SampleFiles) -> bool:
-        """Tell whether a sample has any file that is not the same for all samples."""
-        own = [each for each in self.recipe.named_files if not all(_is_shared(pattern) for pattern in each.patterns)]
+        """Tell whether a sample has any file that is neither the same for all samples nor its own folder."""
+        own = [each for each in self.recipe.named_files if not all(map(_is_no_sign, each.patterns))]
         return path not in self._folders or not own or any(each in sample.found for each in own)
 
     def _find_file(self, reference: FileReference, folder: str, values: Mapping[str, str]) -> FoundFile:
@@ -213,8 +213,9 @@ def _folders_above(path: str) -> Iterator[str]:
         yield path
 
 
-def _is_shared(pattern: Pattern) -> bool:
-    return pattern.text.startswith("/") and not pattern.captures
+def _is_no_sign(pattern: Pattern) -> bool:
+    """Tell whether a path is there for any folder: one that all samples share, or the folder itself."""
+    return pattern.text == "." or (pattern.text.startswith("/") and not pattern.captures)
 
 
 def _check_pieces(paths: Sequence[str]) -> None:
