@@ -7,8 +7,9 @@ import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,6 +127,30 @@ def test_scatter_in_source_order_takes_any_shape_and_dtype(local: ZarrChunkReade
         values = part.source_rows[:, None, None].expand(-1, 2, 3)
         assert part.scatter(values, out, "source") is out
     assert out[:, 1, 2].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("order", ["stored", "source"])
+def test_scatter_fills_the_arrays_of_a_mesh_from_numpy_or_torch(
+    local: ZarrChunkReader, order: Literal["stored", "source"]
+) -> None:
+    expected = local.read_sample(SAMPLE)["volume_velocity"].numpy()
+    if order == "source":
+        expected = small_arrays(seed=3)["volume_velocity"].astype(np.float16)
+    made: np.ndarray[Any, Any] | None = None
+    filled = {"numpy": np.zeros((17, 3)), "torch": np.zeros((17, 3)), "bfloat16": np.zeros((17, 3))}
+    kept = torch.zeros(17, 3)
+    for part in local.iter_parts(SAMPLE, "volume", 5):
+        values = part["volume_velocity"]
+        made = part.scatter(values.numpy(), made, order)
+        assert part.scatter(values.numpy(), filled["numpy"], order) is filled["numpy"]
+        part.scatter(values.requires_grad_(), filled["torch"], order)
+        part.scatter(values.bfloat16(), filled["bfloat16"], order)
+        part.scatter(values.detach().numpy()[:, ::-1], kept, order)
+    assert made is not None
+    assert made.dtype == np.float32
+    for found in (made, filled["numpy"], filled["torch"], kept.numpy()[:, ::-1]):
+        assert (found == expected).all()
+    assert np.allclose(filled["bfloat16"], expected, rtol=0.01)
 
 
 def test_a_part_that_was_sent_to_another_process_keeps_its_rows(local: ZarrChunkReader) -> None:

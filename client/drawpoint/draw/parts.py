@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+
+import numpy as np
 
 from drawpoint.draw.order import SourceOrder
 from drawpoint.draw.rows import count_parts, count_rows, part_rows, row_indices
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
     from drawpoint.draw.rows import RowRange
     from drawpoint.format.manifest import DomainSample, StoreManifest
+
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Order: TypeAlias = Literal["stored", "source"]
 
 
 class PartReader(Protocol):
@@ -89,37 +95,50 @@ class Part(Mapping[str, "torch.Tensor"]):
 
         return torch.from_numpy(self._order.rows[self.rows.numpy()])
 
+    @overload
+    def scatter(self, values: torch.Tensor, out: torch.Tensor | None = None, order: Order = ...) -> torch.Tensor: ...
+
+    @overload
+    def scatter(self, values: Array, out: Array | None = None, order: Order = ...) -> Array: ...
+
+    @overload
+    def scatter(self, values: torch.Tensor, out: Array, order: Order = ...) -> Array: ...
+
+    @overload
+    def scatter(self, values: Array, out: torch.Tensor, order: Order = ...) -> torch.Tensor: ...
+
     def scatter(
-        self,
-        values: torch.Tensor,
-        out: torch.Tensor | None = None,
-        order: Literal["stored", "source"] = "stored",
-    ) -> torch.Tensor:
+        self, values: torch.Tensor | Array, out: torch.Tensor | Array | None = None, order: Order = "stored"
+    ) -> torch.Tensor | Array:
         """Put `values`, (T, ...) in the order of this part, where they belong among all points; returns `out`.
 
         `order` is `stored`, that of a full `read_sample`, or `source`, that of the files that were converted. `out` is
-        (n_points, ...), of any dtype and device; without it a new one like `values` is made, to be passed along with
-        the next part. Raises ValueError for shapes that do not fit, InvalidParameter for another order, and
-        UnknownOrder where the source's is not known.
+        (n_points, ...), a tensor of any dtype and device, or a NumPy array, such as one of a mesh; without it a new one
+        like `values` is made, to be passed along with the next part. Raises ValueError for shapes that do not fit,
+        InvalidParameter for another order, and UnknownOrder where the source's is not known.
         """
+        import torch  # noqa: PLC0415  only who reads tensors needs torch
+
         if order not in ("stored", "source"):
             raise InvalidParameter.of("order", str(order), "stored", "source")
+        shape = (self.n_points, *values.shape[1:])
         if out is None:
-            out = values.new_empty((self.n_points, *values.shape[1:]))
+            out = values.new_empty(shape) if isinstance(values, torch.Tensor) else np.empty(shape, values.dtype)
         length = count_rows(self._rows)
-        if len(values) != length or out.shape != (self.n_points, *values.shape[1:]):
+        if len(values) != length or out.shape != shape:
             raise ValueError(
                 f"part {self.index} has {length} of {self.n_points} points: values of shape {tuple(values.shape)} do "
                 f"not go into an out of shape {tuple(out.shape)}."
             )
-        if order == "source":
-            out[self.source_rows.to(out.device)] = values.to(out)
-            return out
-        begin = 0
-        for each in self._rows:
-            first, taken = each.chunk * self._chunk_points, each.stop - each.start
-            out[first + each.start : first + each.stop] = values[begin : begin + taken]
-            begin += taken
+        rows = self.source_rows if order == "source" else self.rows
+        if isinstance(out, torch.Tensor):
+            given = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
+            out[rows.to(out.device)] = given.to(out)
+        elif isinstance(values, torch.Tensor):
+            known = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy has not
+            out[rows.numpy()] = known.numpy(force=True)
+        else:
+            out[rows.numpy()] = values
         return out
 
 
