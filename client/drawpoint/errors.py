@@ -47,7 +47,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 NEAR_NAMES_SEARCHED = 1_500
 """How many names are searched. The service does it on its event loop, within a millisecond."""
@@ -122,19 +122,24 @@ class UnknownName(DrawpointError, KeyError, ValueError):
         sample: str | None = None,
     ) -> Self:
         """Build the error for `name`, naming the nearest of `known`, or a few of them if none is near."""
-        name = str(name)[:200]
-        names = list(islice(known, NEAR_NAMES_SEARCHED))
-        ends = _ends(name)
-        # One name stands for all that share its beginning and end.
-        by_ends = {_ends(other): other for other in reversed(_neighbours(name, names))}
-        nearest = nlargest(NEAR_NAMES_COMPARED, by_ends, key=lambda other: _shared_ends(ends, other))
-        near = tuple(by_ends[other] for other in difflib.get_close_matches(ends, nearest, n=3, cutoff=0.6))
-        shown = near or tuple(names[:8])
-        hint = f"near names: {', '.join(shown)}" if near else f"there is: {', '.join(shown) or 'none'}"
-        more = ", ..." if not near and len(names) > len(shown) else ""
-        error = cls(f"{where} has no {kind} {name!r}; {hint}{more}.", store=store, sample=sample)
-        error.near = shown
+        near, hint = _near_names(str(name)[:200], known)
+        error = cls(f"{where} has no {kind} {str(name)[:200]!r}; {hint}.", store=store, sample=sample)
+        error.near = near
         return error
+
+
+def _near_names(name: str, known: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    """Return the nearest of `known`, or a few of them if none is near, and the words that say so."""
+    names = list(islice(known, NEAR_NAMES_SEARCHED))
+    ends = _ends(name)
+    # One name stands for all that share its beginning and end.
+    by_ends = {_ends(other): other for other in reversed(_neighbours(name, names))}
+    nearest = nlargest(NEAR_NAMES_COMPARED, by_ends, key=lambda other: _shared_ends(ends, other))
+    near = tuple(by_ends[other] for other in difflib.get_close_matches(ends, nearest, n=3, cutoff=0.6))
+    if near:
+        return near, f"near names: {', '.join(near)}"
+    shown = tuple(names[:8])
+    return shown, f"there is: {', '.join(shown) or 'none'}{', ...' if len(names) > len(shown) else ''}"
 
 
 class StoreNotFound(UnknownName, FileNotFoundError):
@@ -159,6 +164,19 @@ class UnknownField(UnknownName):
 
 class UnknownScalar(UnknownName):
     """Samples have no scalar of that name."""
+
+    @classmethod
+    def lacking(cls, name: str, held: Mapping[str, Mapping[str, float]], *, of: str = "", store: str | None) -> Self:
+        """Build the error for samples, given with the scalars that they hold, some or all of which have no `name`."""
+        lacking = [sample_id for sample_id, scalars in held.items() if name not in scalars]
+        near, hint = _near_names(name, dict.fromkeys(each for scalars in held.values() for each in scalars))
+        if len(lacking) < len(held):
+            near, hint = (), "add it with `drawpoint annotate STORE_ROOT --scalars FILE`, or leave these samples out"
+        shown = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")  # noqa: PLR2004  thousands may
+        told = f"{len(lacking)} of {len(held)} samples{of} lack the scalar {name!r}: {shown}"
+        error = cls(f"{told}; {hint}.", store=store, sample=lacking[0])
+        error.near = near
+        return error
 
 
 class UnknownParameter(UnknownName):

@@ -131,7 +131,7 @@ def test_a_scaled_field_is_measured_divided_and_says_by_what(moving: Path, comma
         (
             ["--scale", "surface_pressure=U_in"],
             1,
-            "each of 2 samples (run_20, run_30) has no scalar 'U_in'; near names: U_inf.",
+            "2 of 2 samples, whose surface_pressure is divided by 'U_in', lack the scalar 'U_in': run_20, run_30; near",
         ),
         (["--scale", "surface_presure=U_inf"], 1, "near names: surface_pressure"),
         (["--scale", "surface_pressure=U_inf-20"], 1, "is 0 for sample 'run_20' (U_inf = 20)"),

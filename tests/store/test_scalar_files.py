@@ -36,6 +36,10 @@ def test_a_table_of_any_form_holds_the_scalars_by_sample(tmp_path: Path, name: s
 
 
 WRONG_TABLES: dict[str, tuple[str, str, str]] = {
+    "semicolons": ("t.csv", "id;U\na;20,5\n", r"t\.csv, line 1: 'id;U' is one column; separate .* ',', not by ';'"),
+    "tabs": ("t.csv", "id\tU\na\t1\n", r"t\.csv, line 1: .* separate cells by ',', not by '\\t'"),
+    "ids alone": ("t.csv", "id\na\n", r"t\.csv has one column, 'id', where ids and at least one scalar are"),
+    "a cell that stands for none": ("t.csv", "id,U\na,N/A\n", r"'N/A' is no finite number\. A sample that .* empty"),
     "a text": ("t.csv", "id,U,Cd\na,1,2\nb,3,fast\n", r"t\.csv, line 3, column 'Cd': 'fast' is no finite number"),
     "nan": ("t.csv", "id,U\na,nan\n", r"t\.csv, line 2, column 'U': 'nan' is no finite number"),
     "a decimal comma": ("t.csv", 'id,U\na,"1,5"\n', r"line 2, column 'U': '1,5' is no finite number"),

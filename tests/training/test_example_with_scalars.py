@@ -47,5 +47,5 @@ def test_errors_are_smaller_where_the_scalar_is_given_or_scales(root: Path, tmp_
 
 def test_a_scalar_that_is_not_there_is_named_before_any_training(root: Path, tmp_path: Path) -> None:
     unknown = run(root, "--scalars", "U_in", cwd=tmp_path)
-    told = f"2 of 2 samples of store '{root}' lack the scalar 'U_in': run_40, run_60; there is: U_inf.\n"
+    told = f"2 of 2 samples of store '{root}' lack the scalar 'U_in': run_40, run_60; near names: U_inf.\n"
     assert (unknown.returncode, unknown.stdout, unknown.stderr) == (1, "", told)

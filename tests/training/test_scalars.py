@@ -120,11 +120,12 @@ def test_a_sample_that_takes_the_place_of_a_damaged_one_brings_its_own(tmp_path:
 
 def test_a_name_that_some_samples_lack_is_refused_with_their_number_and_near_names(reader: Reader) -> None:
     store = r"store '(small|/.*)'"
-    with pytest.raises(UnknownScalar, match=rf"^3 of 5 samples of {store} lack the scalar 'Cd': run/2, run/3, run/4; "):
+    told = rf"^3 of 5 samples of {store} lack the scalar 'Cd': run/2, run/3, run/4; add it with `drawpoint annotate"
+    with pytest.raises(UnknownScalar, match=told):
         SampleDataset(reader, scalars=["U_inf", "Cd"])
     assert SampleDataset(reader, ["run/1", "run/0"], num_points=COUNTS, scalars=["Cd"])[0]["scalars"].item() == 0.25
     with pytest.raises(
-        UnknownScalar, match=r"5 of 5 .* 'u_inf': run/0, run/1, run/2, \.\.\.; there is: U_inf\."
+        UnknownScalar, match=r"5 of 5 .* 'u_inf': run/0, run/1, run/2, \.\.\.; near names: U_inf\."
     ) as caught:
         SampleDataset(reader, scalars=["u_inf"])
     assert caught.value.near == ("U_inf",)

@@ -169,7 +169,7 @@ def test_statistics_are_those_of_the_divided_values_for_any_number_of_workers(sc
         (
             {"surface_pressure": "U_ref"},
             UnknownScalar,
-            r"each of 7 samples \(run/0, run/1, run/2, \.\.\.\) has no scalar 'U_ref'; near names: U_inf",
+            r"^7 of 7 samples, .*, lack the scalar 'U_ref': run/0, run/1, run/2, \.\.\.; near names: U_inf\.$",
         ),
         ({"surface_pressure": "U_inf - 12"}, InvalidParameter, "is 0 for sample 'run/2'"),
         ("U_inf", InvalidParameter, "a mapping from fields to expressions"),

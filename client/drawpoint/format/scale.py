@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidParameter, UnknownField, UnknownScalar
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 200
 """Longer expressions are refused: it bounds how deep a tree can be."""
-
-_NAMED = 3  # of the samples that lack a scalar
 
 FLOAT32_RANGE = (2.0**-126, 2.0**127)
 """Least and greatest magnitude of a scale: tensors are float32, where others would make 0 or inf of values."""
@@ -71,7 +69,8 @@ class Scale:
         where = "the sample" if sample_id is None else f"sample {sample_id!r}"
         for name in self.names:
             if name not in scalars:
-                raise self.lacks(name, scalars, field, where, sample_id)
+                told = f"the scale {self.text!r} of {field} cannot be computed: {where}"
+                raise UnknownScalar.among("scalar", name, scalars, where=told, sample=sample_id)
         try:
             value = _evaluate(self._tree, scalars)
         except (ArithmeticError, ValueError):  # a division by 0, a result that float64 cannot hold, a root of -1
@@ -87,11 +86,6 @@ class Scale:
                 field=field,
             )
         return value
-
-    def lacks(self, name: str, known: Iterable[str], field: str, where: str, sample_id: str | None) -> UnknownScalar:
-        """Return the error that says where a scalar is lacking."""
-        told = f"the scale {self.text!r} of {field} cannot be computed: {where}"
-        return UnknownScalar.among("scalar", name, known, where=told, sample=sample_id)
 
 
 def parse_scales(scale: Mapping[str, str | Scale] | None) -> dict[str, Scale]:
@@ -122,11 +116,8 @@ def check_samples(scales: Mapping[str, Scale], manifest: StoreManifest, sample_i
         entries = {sample_id: manifest.samples[sample_id] for sample_id in sample_ids}
         held = {each: entry.scalars for each, entry in entries.items() if domains.get(field) in entry.domains}
         for name in scale.names:
-            lacking = [sample_id for sample_id, scalars in held.items() if name not in scalars]
-            if lacking:
-                shown = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
-                known = dict.fromkeys(each for scalars in held.values() for each in scalars)
-                raise scale.lacks(name, known, field, f"each of {len(lacking)} samples ({shown})", lacking[0])
+            if not all(name in scalars for scalars in held.values()):
+                raise UnknownScalar.lacking(name, held, of=f", whose {field} is divided by {scale.text!r},", store=None)
         for sample_id, scalars in held.items():
             scale.value(scalars, field, sample_id)
 

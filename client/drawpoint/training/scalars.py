@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 SCALARS = "scalars"
 """The key of a sample's scalars in a dataset's item."""
 
-_NAMED = 3  # of the samples that lack a scalar; thousands may
-
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of scalars, in order; raises InvalidParameter for none, and for one that stands there twice."""
@@ -36,22 +34,11 @@ def scalar_rows(
     Raises UnknownScalar, saying which samples lack one and how many, and InvalidParameter for a value that is beyond
     the range of float32. They call the store `store`.
     """
-    held = [manifest.samples.scalars_of(sample_id) for sample_id in sample_ids]
+    held = {sample_id: manifest.samples.scalars_of(sample_id) for sample_id in sample_ids}
     for name in names:
-        lacking = [sample_id for sample_id, scalars in zip(sample_ids, held, strict=True) if name not in scalars]
-        if lacking:
-            known = dict.fromkeys(each for scalars in held for each in scalars)
-            near = UnknownScalar.among("scalar", name, known, where=name_store(manifest, store)).near
-            shown = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
-            error = UnknownScalar(
-                f"{len(lacking)} of {len(held)} samples of {name_store(manifest, store)} lack the scalar {name!r}: "
-                f"{shown}; there is: {', '.join(near) or 'none'}.",
-                store=store,
-                sample=lacking[0],
-            )
-            error.near = near
-            raise error
-    exact = np.array([[scalars[name] for name in names] for scalars in held], np.float64)
+        if not all(name in scalars for scalars in held.values()):
+            raise UnknownScalar.lacking(name, held, of=f" of {name_store(manifest, store)}", store=store)
+    exact = np.array([[scalars[name] for name in names] for scalars in map(held.__getitem__, sample_ids)], np.float64)
     with np.errstate(over="ignore"):
         rows = exact.astype(np.float32)
     beyond = np.argwhere(~np.isfinite(rows) | ((rows == 0) & (exact != 0)))

@@ -66,6 +66,8 @@ def parse_scalar_table(name: str, data: bytes) -> ScalarTable:
     """Parse the bytes of a table of scalars, of the file `name`; raises what read_scalar_table raises."""
     if _suffix(name) in (".csv", ".tsv"):
         columns, rows = read_csv(name, data)
+        if len(columns) == 1:
+            raise InvalidSample(f"{name} has one column, {columns[0]!r:.60}, where ids and at least one scalar are.")
         id_column = next((each for key in _ID_COLUMNS for each in columns if each.casefold() == key), columns[0])
         table = ScalarTable({}, name)
         for row in rows:
@@ -122,7 +124,7 @@ def read_csv(name: str, data: bytes) -> tuple[list[str], list[CsvRow]]:
             if not any(stripped):
                 continue
             if not columns:
-                columns = _check_columns(f"{name}, line {reader.line_num}", stripped)
+                columns = _check_columns(f"{name}, line {reader.line_num}", stripped, delimiter)
                 continue
             if len(stripped) != len(columns):
                 raise InvalidSample(
@@ -178,7 +180,13 @@ def name_parameters(values: Sequence[float], names: Sequence[str] = ()) -> dict[
     return dict(zip(names or [f"design_parameters_{index}" for index in range(len(values))], values, strict=True))
 
 
-def _check_columns(where: str, columns: list[str]) -> list[str]:
+def _check_columns(where: str, columns: list[str], delimiter: str) -> list[str]:
+    other = next((each for each in ";\t" if len(columns) == 1 and each in columns[0]), None)
+    if other is not None:
+        raise InvalidSample(
+            f"{where}: {columns[0]!r:.60} is one column; separate cells by {delimiter!r}, not by {other!r}, "
+            "and write decimal points."
+        )
     for index, column in enumerate(columns):
         if not column and index:
             raise InvalidSample(f"{where}: column {index + 1} has no name.")
@@ -197,7 +205,10 @@ def _numbers(name: str, row: CsvRow, columns: Sequence[str]) -> dict[str, float]
             check_scalar_name(column)
         except ValueError as error:
             raise InvalidSample(f"{where}: {error}.") from error
-        found[column] = parse_number(row.cells[column], where)
+        try:
+            found[column] = parse_number(row.cells[column], where)
+        except InvalidSample as error:
+            raise InvalidSample(f"{error} A sample that does not have it has an empty cell.") from error
     return found
 
 
