@@ -46,7 +46,7 @@ def survey_lines(survey: SourceSurvey, written: str | None) -> Iterator[str]:
         yield from (line for fit in survey.shipped for line in _shipped(fit, survey))
     if survey.check is not None:
         yield ""
-        yield from _check(survey.check, survey.first_recipe is not None)
+        yield from _check(survey.check, is_first=survey.first_recipe is not None and survey.best_shipped is None)
     yield from _next(survey, written)
 
 
@@ -107,13 +107,13 @@ def _shipped(fit: ShippedFit, survey: SourceSurvey) -> Iterator[str]:
             f"lacks: drawpoint inspect {shlex.quote(survey.source)} --recipe {fit.recipe}"
         )
         return
-    broken = f", {fit.n_broken:,} are broken" if fit.n_broken else ""
+    broken = f", {fit.n_broken:,} more broken" if fit.n_broken else ""
     absent = f"; without the optional {first_few(fit.absent, _SHOWN)}" if fit.absent else ""
     yield f"recipe {fit.recipe} fits: {count(fit.n_samples, 'sample')}{broken}, {count(fit.n_found, 'field')}{absent}"
     yield f"  convert with it: drawpoint convert {shlex.quote(survey.source)} STORE --recipe {fit.recipe}"
 
 
-def _check(check: RecipeCheck, is_first: bool) -> Iterator[str]:
+def _check(check: RecipeCheck, *, is_first: bool) -> Iterator[str]:
     what = "a first recipe" if is_first else f"the recipe {check.recipe}"
     looked = f"; looked into {', '.join(check.looked_at)}" if check.looked_at else ""
     yield f"{what} finds {count(check.n_samples, 'sample')}{looked}"
@@ -158,7 +158,8 @@ def _next(survey: SourceSurvey, written: str | None) -> Iterator[str]:
         yield f"  drawpoint convert {source} STORE --recipe {written}"
     elif survey.first_recipe is not None and survey.check is not None:
         yield ""
-        yield f"to write this recipe and edit it: drawpoint inspect {source} --write-recipe my.toml"
+        what = "this recipe" if survey.best_shipped is None else "a recipe of your own"
+        yield f"to write {what} and edit it: drawpoint inspect {source} --write-recipe my.toml"
 
 
 def _problems(what: str, reasons: Mapping[str, str]) -> Iterator[str]:

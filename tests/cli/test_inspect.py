@@ -203,6 +203,7 @@ def test_the_shipped_recipe_that_fits_is_named(tmp_path: Path, command: Command)
     out = command("inspect", tmp_path).out
     assert "recipe ahmedml fits: 2 samples" in out
     assert f"drawpoint convert {tmp_path} STORE --recipe ahmedml" in out
+    assert "the recipe ahmedml finds 2 samples" in out
     for path in tmp_path.rglob("volume_*.vtu"):
         path.rename(path.with_name("domain.vtu"))
     renamed = command("inspect", tmp_path).out

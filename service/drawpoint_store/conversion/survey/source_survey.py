@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from drawpoint.errors import ExtraMissing, InvalidManifest, InvalidSample, StoreNotFound
+from drawpoint.errors import ExtraMissing, InvalidManifest, InvalidSample, InvalidSettings, StoreNotFound
 from drawpoint_store.conversion.recipes.recipe_file import load_recipe, parse_recipe, shipped_recipes
 from drawpoint_store.conversion.sources.file_tree import FileTree, open_source
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
@@ -57,7 +57,7 @@ class SourceSurvey:
 
     `sample` is the pattern of its samples, None where it has no mesh and no array. `looked_at` are the samples whose
     files were opened. `others` counts the files of no sample by suffix. `check` is how the recipe that was asked for
-    fits, or else the first recipe, whose text is `first_recipe`; None where there is neither.
+    fits, or else the shipped one that does, or else the first recipe, whose text is `first_recipe`.
     """
 
     source: str
@@ -76,12 +76,16 @@ class SourceSurvey:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def best_shipped(self) -> str | None:
+        """The shipped recipe that fits and finds the most fields."""
+        return next((fit.recipe for fit in self.shipped if fit.fits), None)
+
+    @property
     def can_be_converted(self) -> bool:
         """Whether there is a way to a store: by its names alone, by a recipe, or by one that is to be completed."""
         if self.tensors is not None and self.tensors.n_samples and self.check is None:
             return True
-        readable = self.first_recipe is not None or any(fit.fits for fit in self.shipped)
-        return readable or (self.check is not None and self.check.fits)
+        return self.first_recipe is not None or (self.check is not None and self.check.fits)
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -123,19 +127,28 @@ def survey_source(
     if recipe is not None:
         survey.check = check_recipe(RecipeSource(tree, recipe), workers)
     elif layout is not None and survey.files:
-        name = tree.name or "dataset"
-        survey.first_recipe = write_first_recipe(name, layout, survey.files, len(survey.looked_at), tree.storage)
-        if survey.first_recipe is None:
-            survey.notes.append(
-                "there is no first recipe: no file that was read has a mesh, or an array named like positions (points, "
-                "or x, y and z); docs/recipes.md says how a recipe names them, and rows of arrays that hold all samples"
-            )
-        elif not tensors_alone:
-            first = parse_recipe(survey.first_recipe, "the first recipe")
-            survey.check = check_recipe(RecipeSource(tree, first), workers)
+        _draft(survey, tree, layout, None if tensors_alone else workers)
     elif layout is None and survey.tensors is None:
-        raise InvalidSample(_nothing(survey))
+        raise InvalidSample(_nothing(survey, tree))
     return survey
+
+
+def _draft(survey: SourceSurvey, tree: FileTree, layout: SampleLayout, workers: int | None) -> None:
+    """Add a first recipe, and how the shipped one that fits finds the samples, or else the first, for `workers`."""
+    name = tree.name or "dataset"
+    survey.first_recipe = write_first_recipe(name, layout, survey.files, len(survey.looked_at), tree.storage)
+    if survey.first_recipe is None:
+        survey.notes.append(
+            "there is no first recipe: no file that was read has a mesh, or an array named like positions (points, "
+            "or x, y and z); docs/recipes.md says how a recipe names them, and rows of arrays that hold all samples"
+        )
+    recipe = None
+    if survey.best_shipped is not None:
+        recipe = load_recipe(survey.best_shipped)
+    elif survey.first_recipe is not None:
+        recipe = parse_recipe(survey.first_recipe, "the first recipe")
+    if recipe is not None and workers is not None:
+        survey.check = check_recipe(RecipeSource(tree, recipe), workers)
 
 
 def _scan(location: str | os.PathLike[str]) -> FileTree:
@@ -246,10 +259,19 @@ def _by_suffix(units: Sequence[SourceUnit]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _nothing(survey: SourceSurvey) -> str:
+def _nothing(survey: SourceSurvey, tree: FileTree) -> str:
     if not survey.n_files:
         return f"{survey.source} is empty."
     found = ", ".join(f"{count:,} {suffix}" for suffix, count in list(survey.others.items())[:8])
+    for name in shipped_recipes() if survey.archives else ():
+        try:
+            if RecipeSource(tree, load_recipe(name)).sample_ids:
+                return (
+                    f"{survey.source} holds archives ({found}) with the names of the recipe {name}; `drawpoint inspect "
+                    f"{survey.source} --recipe {name}` unpacks those of one sample to look into them."
+                )
+        except (InvalidSample, InvalidSettings):
+            continue
     unpack = "; unpack its archives, or name their members in a recipe" if survey.archives else ""
     return (
         f"there is nothing in {survey.source} that drawpoint reads ({found}){unpack}. These are read: "
