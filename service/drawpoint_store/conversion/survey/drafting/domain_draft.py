@@ -83,7 +83,7 @@ class DomainDraft:
         if self.place is not None:
             yield f"place = {toml(self.place)}"
         else:
-            yield f'# place = "cell"  # or "point": {self.places}. Choose one: it is never guessed.'
+            yield f'# place = "cell"  # or "point": {printable(self.places)}. Choose one: it is never guessed.'
         yield ""
         yield f"[{self.name}.fields]"
         yield from (draft.line() for draft in self.fields)
