@@ -14,7 +14,7 @@ from drawpoint_store.conversion.recipes.domain_recipe import METRES, DomainRecip
 from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
 from drawpoint_store.conversion.recipes.id_list import IdFile
 from drawpoint_store.conversion.recipes.recipe import Recipe
-from drawpoint_store.conversion.recipes.recipe_file import parse_recipe
+from drawpoint_store.conversion.recipes.recipe_file import parse_recipe, shipped_recipes
 from drawpoint_store.conversion.recipes.row_condition import RowCondition
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
@@ -71,6 +71,11 @@ def test_each_recipe_of_the_page_reads_such_a_data_set(number: int, data_set: Pa
     assert set(source.scalars(sample_id)) == {name for name, scalar in source.recipe.scalars.items()
                                               if not scalar.optional}  # fmt: skip
     assert all(source.splits.values())
+
+
+def test_the_page_tells_of_every_shipped_recipe() -> None:
+    assert re.findall(r"^\| `([a-z-]+)` \|", PAGE.partition("## Public data sets")[2].partition("\n## ")[0],
+                      flags=re.MULTILINE) == list(shipped_recipes())  # fmt: skip
 
 
 def test_the_page_names_every_key_and_kind_of_file() -> None:
