@@ -122,4 +122,5 @@ def test_a_data_set_without_published_areas_and_splits_has_its_other_fields(tmp_
     report, reader = convert_by("hiliftaeroml", tmp_path / "set", tmp_path / "store")
     assert (report.converted, splits_of(tmp_path / "store")) == ([case], {})
     assert "surface_area" not in reader.manifest.fields
+    assert reader.manifest.domains["volume"].arrays["volume_position"].units == "in"
     assert "p_inf" not in reader.scalars(case)
