@@ -21,6 +21,7 @@ READERS = {
     ".vtk": f"{_HERE}.legacy_vtk:open_legacy_vtk",
     ".stl": f"{_HERE}.stl_file:StlFile",
     ".foam": f"{_HERE}.openfoam:open_openfoam",
+    ".case": f"{_HERE}.ensight:open_ensight",
     ".npy": f"{_HERE}.tables.npy:open_npy",
     ".npz": f"{_HERE}.tables.npy:open_npz",
     **dict.fromkeys((".h5", ".hdf5"), f"{_HERE}.tables.hdf5:open_hdf5"),
@@ -43,7 +44,7 @@ FOLDERS = {
 }
 """The suffix that a folder which holds such a file, or lies beside it, should have, whatever its own is."""
 
-WITH_MEMBERS = {".foam"}
+WITH_MEMBERS = {".foam", ".case"}
 """The suffixes of files of which a part can be named."""
 
 _PART = re.compile(r"(\.\d+)?\.part$")
@@ -52,7 +53,8 @@ _PART = re.compile(r"(\.\d+)?\.part$")
 def open_data_file(path: Path | str | Sequence[Path | str], member: str | None = None) -> DataFile:
     """Open a file, or one that lies in parts, given in order (`volume.vtu.00.part`, `volume.vtu.01.part`, ...).
 
-    `member` names a part of what can be taken apart: the patches of an OpenFOAM case, as `open_openfoam` says.
+    `member` names a part of what can be taken apart: the patches of an OpenFOAM case, the parts of an
+    EnSight case, as `open_openfoam` and `open_ensight` say.
 
     The suffix says what it is, unless its first bytes say otherwise. Raises InvalidSample, naming the file, for what
     cannot be opened, is damaged, or is of a kind that is not read; ExtraMissing for a library that is not installed.
@@ -64,7 +66,9 @@ def open_data_file(path: Path | str | Sequence[Path | str], member: str | None =
     if len(paths) > 1 and suffix not in IN_PARTS:
         raise InvalidSample(f"{paths[0]} and {paths[1]} are no parts of one file; those can be {' '.join(IN_PARTS)}.")
     if member is not None and suffix not in WITH_MEMBERS:
-        raise InvalidSample(f"{paths[0]} has no member {member!r}: only OpenFOAM cases have members, their patches.")
+        raise InvalidSample(
+            f"{paths[0]} has no member {member!r}: only cases of OpenFOAM and EnSight have members, patches and parts."
+        )
     module, _, name = READERS[suffix].partition(":")
     opened: DataFile = getattr(import_module(module), name)(*paths, **({} if member is None else {"member": member}))
     return opened
@@ -76,7 +80,8 @@ def _suffix(path: Path) -> str:
         with path.open("rb") as file:
             begin = file.read(64)
     except IsADirectoryError:
-        return next((suffix for name, suffix in FOLDERS.items() if (path / name).exists()), path.suffix.lower())
+        suffix = next((suffix for name, suffix in FOLDERS.items() if (path / name).exists()), path.suffix.lower())
+        return ".case" if suffix not in READERS and any(path.glob("*.case")) else suffix
     except OSError as error:
         raise InvalidSample(f"{path} cannot be opened: {error.strerror}.") from error
     for signature, suffix in SIGNATURES.items():
