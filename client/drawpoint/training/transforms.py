@@ -280,7 +280,8 @@ def find_kind(field: str, kinds: Mapping[str, Kind]) -> tuple[str, Kind]:
     if name is None:
         raise InvalidParameter(
             f"an augmentation cannot tell whether {field!r} is a vector: say what it is, as in kinds={{{field!r}: "
-            f"'scalar'}}; there is {', '.join(dict.fromkeys(KINDS.values()))}.",
+            f"'scalar'}}; there is {', '.join(dict.fromkeys(KINDS.values()))}. A tensor, such as a stress, is none of "
+            "these: leave it out of the dataset's fields.",
             field=field,
         )
     return name, KINDS[name]

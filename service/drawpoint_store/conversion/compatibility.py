@@ -100,7 +100,7 @@ def check_compatibility(manifest: StoreManifest, writer: ZarrStoreWriter) -> Non
     if differences:
         raise StoreExists(
             f"the store at {writer.store_root} is not compatible with what would be appended: {differences[0]}; "
-            "convert with its settings, or replace it with --overwrite.",
+            "convert with its settings (its --filemap, if it had one), or replace it with --overwrite.",
             store=writer.store_root,
         )
 
