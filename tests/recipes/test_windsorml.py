@@ -75,6 +75,7 @@ def test_y_points_up_in_the_files_and_z_in_the_store(tmp_path: Path) -> None:
         cells["position"] = turned(*cells["position"].T)
         cells["velocity"] = turned(*(volume.cell_data[f"velocity{axis}avg"] for axis in "xyz"))
         assert_holds(reader, f"run_{number}", "volume", cells)
+    assert reader.manifest.fields["volume_pressure"].dtype == "float32"
 
 
 def test_a_data_set_without_published_areas_has_its_other_fields(tmp_path: Path) -> None:
