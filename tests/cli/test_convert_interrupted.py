@@ -105,15 +105,16 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def interrupt(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def unpublished(sources: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store whose samples are finished and in the journal, by a conversion that could not publish."""
 
-    def die(*_: object) -> str:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(StoreManifest, "save", die)
+        patch.setattr(StoreManifest, "save", interrupt)
         assert command("convert", sources, tmp_path / "store").status == 130
     return tmp_path / "store"
 
@@ -139,6 +140,18 @@ def test_a_change_of_source_or_settings_starts_again(
             write_run(sources / f"run_{number}", 10 + number)
     assert not is_resumed(command("convert", sources, unpublished, *option.split()))
     assert command("convert", sources, tmp_path / "whole", *option.split()).status == 0
+    assert files_below(unpublished) == files_below(tmp_path / "whole")
+
+
+def test_a_finished_sample_that_an_interrupted_run_with_other_settings_has_written_over_is_converted_again(
+    sources: Path, unpublished: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreManifest, "save", interrupt)
+        # Another order of the same values: groups of the same size.
+        assert command("convert", sources, unpublished, "--shuffle-seed=1").status == 130
+    assert not is_resumed(command("convert", sources, unpublished))
+    assert command("convert", sources, tmp_path / "whole").status == 0
     assert files_below(unpublished) == files_below(tmp_path / "whole")
 
 

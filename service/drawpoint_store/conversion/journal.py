@@ -18,8 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint.format.precision import FieldPrecision  # noqa: TC001  as above
-from drawpoint_store.storage import open_storage
+from drawpoint_store.storage import LocalStorage, open_storage
 from drawpoint_store.writing.lock import JOURNAL_FOLDER
+from drawpoint_store.writing.stored_array import read_digest
 
 if TYPE_CHECKING:
     import os
@@ -58,7 +59,8 @@ class Journal:
         """Return the record of a sample that was finished, None if there is none.
 
         It is of the same fingerprint, or, in a local store, of other dtypes. A group of another size does not count: a
-        machine that lost its power may keep a record and lose files.
+        machine that lost its power may keep a record and lose files. Nor does one of another digest, in a local store:
+        a conversion with other settings has written there since, and was interrupted, too.
         """
         data = self.storage.read(self._record(task))
         if data is None:
@@ -67,7 +69,13 @@ class Journal:
             finished = FinishedSample.model_validate_json(data)
         except ValidationError:  # of another drawpoint
             return None
-        return finished if self.storage.count_bytes(finished.entry.relpath) == finished.nbytes else None
+        relpath, digest = finished.entry.relpath, finished.entry.digest
+        if self.storage.count_bytes(relpath) != finished.nbytes:
+            return None
+        if isinstance(self.storage, LocalStorage):
+            held = read_digest(self.storage.path(relpath))
+            return finished if held is not None and held.digest == digest else None
+        return finished
 
     def write_report(self, conversion: str, report: str) -> None:
         """Record the report of the conversion with that fingerprint, just before it is published."""

@@ -46,11 +46,13 @@ def find_stored(
     All of its bytes are read for that.
     """
     folder = group / layout.array_name
+    held = read_digest(group)
+    if held is None or held.digest != digest:
+        return None
     try:
-        held = SampleDigest.from_attributes(json.loads((group / METADATA_NAME).read_bytes())["attributes"])
         node = json.loads((folder / METADATA_NAME).read_bytes())
         table = parse_table(node["attributes"], grid.n_chunks)
-        if held is None or held.digest != digest or table is None:
+        if table is None:
             return None
         digests = held.arrays[layout.array_name]
         is_same = node == array_metadata(layout, grid, compression_level, table)
@@ -59,6 +61,14 @@ def find_stored(
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return StoredArray(folder, grid, digests, table, precision)
+
+
+def read_digest(group: Path) -> SampleDigest | None:
+    """Return the digest that the metadata of a local group holds, None where they hold none or are damaged."""
+    try:
+        return SampleDigest.from_attributes(json.loads((group / METADATA_NAME).read_bytes())["attributes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_whole(folder: Path, grid: DomainSample, table: bytes) -> bool:
@@ -70,12 +80,12 @@ def _is_whole(folder: Path, grid: DomainSample, table: bytes) -> bool:
             file.seek(-(slots * _INDEX_ENTRY + CRC_BYTES), 2)
             index = file.read()
             sizes = np.frombuffer(index, "<u8", 2 * count)[1::2].tolist()
+            if sum(sizes) + len(index) != file.tell() or index != shard_index(sizes, slots):
+                return False  # so many bytes are not asked for
             file.seek(0)
             for chunk, size in enumerate(sizes, first):
                 packed, crc = file.read(size - CRC_BYTES), file.read(CRC_BYTES)
                 expected = table[CRC_BYTES * chunk : CRC_BYTES * (chunk + 1)]
                 if crc != expected or crc32c.crc32c(packed).to_bytes(CRC_BYTES, "little") != expected:
                     return False
-            if index != shard_index(sizes, slots) or file.read() != index:
-                return False
     return True
