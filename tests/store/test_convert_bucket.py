@@ -141,15 +141,6 @@ REFUSALS = {
 }
 
 
-_make_temporary = tempfile.TemporaryDirectory
-
-
-def _noted(made: list[str], **kwargs: Any) -> tempfile.TemporaryDirectory[str]:
-    folder = _make_temporary(**kwargs)
-    made.append(folder.name)
-    return folder
-
-
 @pytest.mark.parametrize("what", REFUSALS)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_command_goes_on(
@@ -162,8 +153,9 @@ def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_comm
     processes: int,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    made: list[str] = []
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **kwargs: _noted(made, **kwargs))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     write_runs(tmp_path / "runs", 2)
     words = ["convert", str(tmp_path / "runs"), root, "--workers", str(processes)]
     method, where = REFUSALS[what]
@@ -181,7 +173,7 @@ def test_a_bucket_that_refuses_is_a_sentence_without_its_words_and_the_same_comm
     assert err.count("\n") == 1
     for secret in ("its secret", ACCESS_KEY + "/", SECRET_KEY, "127.0.0.1"):
         assert secret not in err
-    assert not any(Path(folder).exists() for folder in made)
+    assert not list(temporary.glob(".drawpoint-*"))
     proxy.fault = lambda _: None
     assert main(words) == 0
     assert "converted 2 samples" in capsys.readouterr().out

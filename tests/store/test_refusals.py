@@ -15,7 +15,7 @@ from conftest import FILEMAP
 from drawpoint.errors import InvalidSample, StoreUnreadable
 from drawpoint.format.sample_entry import check_path
 from drawpoint_store import ZarrChunkReader, ZarrStoreWriter
-from drawpoint_store.writing.writer import check_sample_id
+from drawpoint_store.writing.sample_id import check_sample_id
 from small import small_arrays, small_writer
 
 Change = dict[str, Any]

@@ -9,7 +9,6 @@ import signal
 import tempfile
 import threading
 import time
-import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.conversion.scalars import merge_scalars
 from drawpoint_store.conversion.sources.file_tree import open_source
 from drawpoint_store.conversion.sources.source_fields import SourceFields
-from drawpoint_store.writing.field_arrays import UnderflowWarning
+from drawpoint_store.storage.temporary_folder import temporary_folder
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
@@ -85,8 +84,8 @@ class Outcome:
 class SampleConverter:
     """Converts one sample at a time: its files in, a group and its record in the journal out.
 
-    It is pickled into each worker process. `writer_settings` are the arguments of ZarrStoreWriter, `published` the
-    paths of groups that readers may be reading.
+    It is pickled into each worker process, without what it has opened. `writer_settings` are the arguments of
+    ZarrStoreWriter, `published` the paths of groups that readers may be reading.
     """
 
     source: Source
@@ -94,6 +93,9 @@ class SampleConverter:
     published: frozenset[str]
     quiet_seconds: float = 2.0
     """For so long nothing is told of the fields of a sample: most samples are done by then."""
+
+    def __reduce__(self) -> tuple[type[SampleConverter], tuple[Any, ...]]:
+        return type(self), (self.source, self.writer_settings, self.published, self.quiet_seconds)
 
     @cached_property
     def files(self) -> Storage:
@@ -114,15 +116,16 @@ class SampleConverter:
         """
         sample_id = task.sample_id
         size = sum(file.size for file in self.source.files(sample_id))
-        found = finished = self.journal.find(task)
-        is_same = finished is not None and finished.fingerprint == task.fingerprint
-        if finished is not None and is_same and finished.entry.relpath not in self.published:
-            return Outcome(sample_id, size, finished, resumed=True, precision=finished.precision)
+        found = self.journal.find(task)
+        if found is not None and found.fingerprint == task.fingerprint and found.entry.relpath not in self.published:
+            return Outcome(sample_id, size, found, resumed=True, precision=found.precision)
+        if task.probe and found is not None:  # with other dtypes: all but the fields that are stored wider is known
+            return Outcome(sample_id, size)
         try:
             if task.probe:
                 fields = SourceFields(self.source, self.files, sample_id)
                 return Outcome(sample_id, size, precision=self.writer.probe(sample_id, fields))
-            entry, fields = self._write_unchanged(task, found, notify)
+            entry, precision, fields = self._write_unchanged(task, found, notify)
         except InvalidSample as error:
             # The report gives the sample's name beside the reason.
             reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
@@ -130,7 +133,6 @@ class SampleConverter:
             return Outcome(sample_id, size, reason=reason, overflow=overflow)
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
-        precision = self.writer.precision.pop(sample_id, {})
         nbytes = self.writer.storage.count_bytes(entry.relpath)
         finished = FinishedSample(entry=entry, nbytes=nbytes, fingerprint=task.fingerprint, precision=precision)
         self.journal.add(task, finished)
@@ -139,7 +141,7 @@ class SampleConverter:
 
     def _write_unchanged(
         self, task: Task, found: FinishedSample | None, notify: Notify | None
-    ) -> tuple[SampleEntry, SourceFields]:
+    ) -> tuple[SampleEntry, dict[str, FieldPrecision], SourceFields]:
         """Write the group of one state of the source: a sample whose files are rewritten meanwhile is read again.
 
         What was `found` of the same source and other dtypes gives the arrays that would be the same. Raises
@@ -158,12 +160,13 @@ class SampleConverter:
                 fields.keep(self.writer.find_stored(found.entry, found.precision))
             try:
                 scalars = merge_scalars(self.source.scalars(sample_id), task.scalars)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UnderflowWarning)  # reported once for all samples
-                    return self.writer.write_group(sample_id, fields, scalars), fields
+                precision: dict[str, FieldPrecision] = {}
+                entry = self.writer.write_group(sample_id, fields, scalars, precision)
             except InvalidSample:
                 if not fields.have_changed():
                     raise
+            else:
+                return entry, precision, fields
         raise InvalidSample(
             f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
         )
@@ -187,9 +190,8 @@ def run_tasks(
     context.set_forkserver_preload(["torch", __name__])
     others = set(multiprocessing.active_children())
     # A worker that is ended cannot remove its temporary files: this process does.
-    folder = tempfile.TemporaryDirectory(prefix="drawpoint-", ignore_cleanup_errors=True)
-    with folder as temporary, _listening(context, notify) as messages:
-        given = (converter, str(Path.cwd()), dict(os.environ), temporary, messages)
+    with temporary_folder() as folder, _listening(context, notify) as messages:
+        given = (converter, str(Path.cwd()), dict(os.environ), str(folder), messages)
         pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=given)
         try:
             for future in as_completed([pool.submit(_convert, task) for task in tasks]):

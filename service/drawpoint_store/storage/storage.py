@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drawpoint.errors import DrawpointError, MetadataDamaged, StoreUnreadable
 from drawpoint_store.storage.bounds import MANIFEST_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.bucket_access import explain, is_missing_bucket
 from drawpoint_store.storage.locations import join
+from drawpoint_store.storage.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from typing import TypeVar
 
     from zarr.storage import StorePath
@@ -135,10 +135,8 @@ class Storage(os.PathLike[str]):
         It lies in the folder `above` of a local root, elsewhere where temporary files do (TMPDIR).
         """
         del above
-        with translated_errors("made", tempfile.gettempdir()):
-            folder = tempfile.TemporaryDirectory(prefix="drawpoint-", ignore_cleanup_errors=True)
-        with folder as name:
-            yield Path(name)
+        with temporary_folder() as folder:
+            yield folder
 
     def move_in(self, folder: Path, path: str, last: str) -> None:
         """Put the files of a local folder in the place of the folder `path`; the file `last` comes last.

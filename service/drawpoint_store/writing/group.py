@@ -55,11 +55,13 @@ class GroupFolder:
     """A sample's group in the making, in a local folder: one array at a time, then the metadata.
 
     Every chunk is written, also one of zeros alone, so that a missing chunk is always damage. An array takes the memory
-    of a few blocks of rows beside what is given.
+    of a few blocks of rows beside what is given. Raises StoreUnreadable, which names the `place`, where the folder
+    cannot be written to.
     """
 
-    def __init__(self, folder: Path, compression_level: int) -> None:
+    def __init__(self, folder: Path, compression_level: int, place: str) -> None:
         self.folder = folder
+        self.place = place
         self.compression_level = compression_level
         self._nodes: dict[str, dict[str, Any]] = {}
         self._digests: dict[str, ArrayDigests] = {}
@@ -76,7 +78,7 @@ class GroupFolder:
     ) -> None:
         """Write one array: `values` (n_points, dim) in the stored dtype, whose row i is row `order[i]` of them."""
         digest, table = ArrayDigest(layout), bytearray()
-        with translated_errors("written", str(self.folder), OSError):
+        with translated_errors("written", self.place, OSError):
             for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
                 path = self.folder / layout.array_name / "c" / str(shard) / "0"
                 path.parent.mkdir(parents=True)
@@ -87,7 +89,7 @@ class GroupFolder:
 
     def take_over(self, layout: ArrayLayout, stored: StoredArray) -> None:
         """Add an array whose files exist already, in another group: they are linked to, or copied."""
-        with translated_errors("written", str(self.folder), OSError):
+        with translated_errors("written", self.place, OSError):
             for shard in range(-(-stored.grid.n_points // stored.grid.shard_points)):
                 file = stored.folder / "c" / str(shard) / "0"
                 place = self.folder / layout.array_name / "c" / str(shard) / "0"
@@ -125,7 +127,7 @@ class GroupFolder:
         nodes = dict(self._nodes)
         groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
         nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
-        with translated_errors("written", str(self.folder), OSError):
+        with translated_errors("written", self.place, OSError):
             for name, node in nodes.items():
                 (self.folder / name / METADATA_NAME).write_bytes(to_json(node))
             (self.folder / METADATA_NAME).write_bytes(to_json(group_metadata(nodes, digest)))

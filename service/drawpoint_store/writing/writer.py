@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 from drawpoint.draw.order import SHUFFLE_RULE, shuffle_order
 from drawpoint.errors import InvalidSample, StoreNotFound
 from drawpoint.format.manifest import DomainSample, SampleEntry, SampleTable
-from drawpoint.format.sample_entry import MAX_CHUNKS, check_path
+from drawpoint.format.sample_entry import MAX_CHUNKS
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import LocalStorage, open_storage
@@ -29,6 +28,7 @@ from drawpoint_store.writing.group import COMPRESSORS, METADATA_NAME, GroupFolde
 from drawpoint_store.writing.layout import build_domain_layouts
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER
 from drawpoint_store.writing.rounding import measure_precision
+from drawpoint_store.writing.sample_id import REWRITTEN, check_sample_id
 from drawpoint_store.writing.stored_array import StoredArray, find_stored
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 _UINT32_ROWS = 2**32
 """Up to so many points the order is kept as uint32, in half the memory."""
-
-_REWRITTEN = re.compile(r"\.rewritten-(\d{1,9})$")
-"""The suffix, before `.zarr`, of the group of a sample that was written again; no sample id may end with it."""
 
 
 class ZarrStoreWriter:
@@ -106,8 +103,6 @@ class ZarrStoreWriter:
             compressor=COMPRESSORS[compression_level],
             domains=self.layouts,
         )
-        self.precision: dict[str, dict[str, FieldPrecision]] = {}
-        """What the stored dtypes round, by sample and field; fields that are stored exactly are not in it."""
         self._published: tuple[SampleTable, frozenset[str]] | None = None
         self._lock = threading.Lock()
 
@@ -116,6 +111,7 @@ class ZarrStoreWriter:
         sample_id: str,
         field_arrays: Mapping[str, ArrayLike | StoredArray],
         scalars: Mapping[str, Any] | None = None,
+        precision: dict[str, FieldPrecision] | None = None,
     ) -> SampleEntry:
         """Write one sample's group and return its entry, without recording it in the manifest.
 
@@ -132,20 +128,24 @@ class ZarrStoreWriter:
         Raises ValueError, naming sample, field and shapes, for ids that could leave the store, missing or unknown
         fields, counts that disagree, empty domains, NaN and infinities, finite values that the target dtype cannot
         hold, and `scalars` that are no finite real numbers; the store is as it was then. Raises StoreUnreadable where
-        the storage refuses a write. Warns (UnderflowWarning) where the target dtype turns more than 5 % of a field's
+        the storage refuses a write.
+
+        What the stored dtypes round is put into `precision`, by field, where one is given; fields that are stored
+        exactly are left out. Without one, warns (UnderflowWarning) where a dtype turns more than 5 % of a field's
         values to zero.
         """
         check_sample_id(sample_id)
         numbers = _check_scalars(sample_id, scalars)
         fields = check_fields(sample_id, self.layouts, list(field_arrays))
         domains: dict[str, DomainSample] = {}
-        precision: dict[str, FieldPrecision] = {}
+        rounded: dict[str, FieldPrecision] = {}
+        needs = " (TMPDIR, which needs room for one stored sample a worker)" if self.storage.is_shared else ""
         with (
             self.storage.new_folder(UNFINISHED_FOLDER) as folder,
-            GroupFolder(folder, self.compression_level) as group,
+            GroupFolder(folder, self.compression_level, f"{folder}{needs}") as group,
         ):
             for domain, names in fields.items():
-                self._add_domain(group, sample_id, domain, names, field_arrays, domains, precision)
+                self._add_domain(group, sample_id, domain, names, field_arrays, domains, rounded)
             arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
             digest = group.finish(arrays)
             if self.storage.is_shared:
@@ -153,12 +153,10 @@ class ZarrStoreWriter:
             else:
                 relpath = self._free_relpath(sample_id)
             self.storage.move_in(folder, relpath, METADATA_NAME)
-        self.precision[sample_id] = precision
-        for field, found in precision.items():
-            underflow = Underflow(found.n_zeroed, found.n_values)
-            if underflow.matters:
-                reason = underflow.explain(field, self.manifest.fields[field].dtype)
-                warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=2)
+        if precision is not None:
+            precision.update(rounded)
+        else:
+            self._warn_of_underflows(sample_id, rounded)
         return SampleEntry(relpath=relpath, domains=domains, digest=digest.digest, scalars=numbers)
 
     def write_sample(
@@ -278,13 +276,20 @@ class ZarrStoreWriter:
             if rounded is not None:
                 precision[field] = rounded
 
+    def _warn_of_underflows(self, sample_id: str, rounded: Mapping[str, FieldPrecision]) -> None:
+        for field, found in rounded.items():
+            underflow = Underflow(found.n_zeroed, found.n_values)
+            if underflow.matters:
+                reason = underflow.explain(field, self.manifest.fields[field].dtype)
+                warnings.warn(f"sample {sample_id!r}: {reason}.", UnderflowWarning, stacklevel=3)
+
     def _free_relpath(self, sample_id: str) -> str:
         """Return a path that no published revision has named, so that its readers go on."""
         with self._lock:
             samples, taken = self._load_published()
         rewrite = 0
         if sample_id in samples:
-            numbered = _REWRITTEN.search(samples[sample_id].relpath.removesuffix(".zarr"))
+            numbered = REWRITTEN.search(samples[sample_id].relpath.removesuffix(".zarr"))
             rewrite = int(numbered[1]) + 1 if numbered else 1
         while (relpath := f"{sample_id}.rewritten-{rewrite}.zarr" if rewrite else f"{sample_id}.zarr") in taken:
             rewrite += 1
@@ -305,29 +310,6 @@ class ZarrStoreWriter:
 def named_groups(manifest: StoreManifest) -> frozenset[str]:
     """Return the groups that a manifest names, and those that it lists as retired."""
     return frozenset({entry.relpath for entry in manifest.samples.values()}.union(manifest.retired))
-
-
-def check_sample_id(sample_id: str) -> None:
-    """Raise InvalidSample (a ValueError) for an id that cannot name a path inside the store."""
-    segments = sample_id.split("/")
-    if any(segment in ("", ".", "..") for segment in segments):
-        reason = "it has an empty, '.' or '..' segment"
-    elif not sample_id.isprintable() or "\\" in sample_id:
-        reason = "it has control characters or backslashes"
-    elif ":" in segments[0]:
-        reason = "it names a scheme or a drive"
-    elif any(segment.endswith(".zarr") for segment in segments[:-1]):
-        reason = "it would lie inside another sample's group"
-    elif _REWRITTEN.search(sample_id):
-        reason = "it ends like the group of a sample that was written again"
-    else:
-        try:
-            check_path(f"{sample_id}.zarr")
-        except ValueError as error:
-            reason = str(error)
-        else:
-            return
-    raise InvalidSample(f"sample id {sample_id!r} is refused: {reason}.", sample=sample_id)
 
 
 def _check_scalars(sample_id: str, scalars: Mapping[str, Any] | None) -> dict[str, float]:

@@ -20,8 +20,8 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
     """The arrays of a sample by field, of one state of its files; none is held.
 
     `files` is the storage of the source's location. `on_read` is told of each field before it is read, and how many
-    were read before. `kept` are arrays that are given in the place of what the source has. To read a field raises what
-    `Source.read` raises, and the last one InvalidSample if a file was rewritten since the first.
+    were read before. `kept` are arrays that are given in the place of what the source has. To ask for a field raises
+    what `Source.read` raises, and for the last one InvalidSample if a file was rewritten since this was made.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
         self._sample_id = sample_id
         self._on_read = on_read
         self._fields = list(source.fields(sample_id))
-        self._read: set[str] = set()
+        self._given: set[str] = set()
         self._before = self._look()
 
     def keep(self, stored: Mapping[str, StoredArray]) -> None:
@@ -45,13 +45,15 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
     def __getitem__(self, field: str) -> np.ndarray[Any, Any] | StoredArray:
         if field not in self._fields:
             raise KeyError(field)
+        values: np.ndarray[Any, Any] | StoredArray
         if field in self.kept:
-            return self.kept[field]
-        self._on_read(field, len(self._read))
-        values = self._source.read(self._sample_id, field)
-        self.nbytes += values.nbytes
-        self._read.add(field)
-        if len(self._read) + len(self.kept) == len(self._fields) and self.have_changed():
+            values = self.kept[field]
+        else:
+            self._on_read(field, len(self._given - self.kept.keys()))
+            values = self._source.read(self._sample_id, field)
+            self.nbytes += values.nbytes
+        self._given.add(field)
+        if len(self._given) == len(self._fields) and self.have_changed():
             raise InvalidSample("its files were rewritten while they were read")
         return values
 

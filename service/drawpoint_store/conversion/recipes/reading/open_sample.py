@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.recipes.file_reference import ARCHIVES
@@ -14,6 +11,7 @@ from drawpoint_store.conversion.recipes.pattern import fill
 from drawpoint_store.conversion.recipes.reading.archive_member import unpack_member
 from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
 from drawpoint_store.data_files import open_data_file
+from drawpoint_store.storage.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from drawpoint_store.conversion.recipes.file_reference import FileReference
@@ -52,9 +50,8 @@ class OpenSample:
             paths = [self.storage.path(path) for path in self.files.found[reference].paths]
             member = None if reference.member is None else fill(reference.member, self.files.captures)
             if paths[0].name.lower().endswith(ARCHIVES):
-                folder = tempfile.mkdtemp(prefix="drawpoint-")
-                self._closing.callback(shutil.rmtree, folder, ignore_errors=True)
-                paths, member = [unpack_member(paths[0], member, Path(folder))], None
+                folder = self._closing.enter_context(temporary_folder())
+                paths, member = [unpack_member(paths[0], member, folder)], None
             self._opened[reference] = self._closing.enter_context(open_data_file(paths, member))
         return self._opened[reference]
 
