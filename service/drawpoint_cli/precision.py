@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HEAD = ("rounded", "dtype", "99 % within", "largest error", "zeroed")
+_HEAD = ("relative error", "dtype", "99 % within", "largest", "become zero")
 
 
 def precision_table(precision: Mapping[str, Mapping[str, float]], dtypes: Mapping[str, str]) -> list[str]:

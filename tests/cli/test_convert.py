@@ -44,12 +44,12 @@ def test_real_runs_convert_with_no_options(command: Command, store: Path) -> Non
     assert re.fullmatch(
         r"converted 2 samples with 218,660 points in [\d.]+ s: 9\.7 MB read, [\d.]+ MB written\n"
         rf"store {re.escape(str(store))}: dataset ahmed, revision {revision}\n"
-        r"rounded           dtype    99 % within  largest error   zeroed\n"
+        r"relative error    dtype    99 % within  largest  become zero\n"
         r"(\w+ +float16  +[\d.]+ %  +[\d.]+ %  +[\de.-]+ %\n){8}",
         ended.out,
     )
     lines = ended.out.splitlines()[2:]
-    assert "surface_pressure  float16      0.046 %        0.048 %      0 %" in lines
+    assert "surface_pressure  float16      0.046 %  0.048 %          0 %" in lines
     assert command("info", store).out.splitlines()[-9:] == lines
 
 
@@ -154,11 +154,11 @@ def test_an_overflow_in_a_probe_ends_the_command_and_one_elsewhere_is_listed_wit
     runs, store = tmp_path / "my runs", tmp_path / "store"
     write_runs(runs, 6)
     large = torch.full((SURFACE,), 1e6)
-    write_run(runs / "run_1", surface_pressure=large)
+    write_run(runs / "run_3", surface_pressure=large)
     ended = command("convert", runs, store)
     assert ended.status == 1
     assert ended.err == (
-        "drawpoint convert: sample 'run_1' exceeds the float16 range: surface_pressure peaks at 1e+06, float16 ends at "
+        "drawpoint convert: sample 'run_3' exceeds the float16 range: surface_pressure peaks at 1e+06, float16 ends at "
         "65504; store it wider, with field_dtypes={'surface_pressure': 'float32'} "
         "(--field-dtype surface_pressure=float32); nothing is written.\n"
     )

@@ -17,7 +17,9 @@ from drawpoint.errors import InvalidSample, ValueOverflow
 from drawpoint.format.precision import FieldPrecision
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.losses import choose_probes
 from drawpoint_store.conversion.sources.pt_source import PtSource
+from drawpoint_store.conversion.workers import Task
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.writing.rounding import measure_precision
 from small import same
@@ -78,7 +80,7 @@ def test_a_conversion_keeps_what_is_rounded_whatever_its_workers_and_appends_add
     assert StoreManifest.load(tmp_path / "store").precision == first.precision
     (tmp_path / "run_2").rename(tmp_path / "runs" / "run_2")
     convert(tmp_path / "runs", writer_at(tmp_path / "store"), existing="append")
-    whole = convert(tmp_path / "runs", writer_at(tmp_path / "whole"), workers=2)
+    whole = convert(tmp_path / "runs", writer_at(tmp_path / "whole"), workers=2, n_probes=3)
     assert whole.precision["volume_sdf"].n_values == 3 * VOLUME
     assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
 
@@ -112,6 +114,15 @@ def runs_with(folder: Path, count: int, **changes: torch.Tensor) -> Path:
 
 
 LARGE = torch.full((SURFACE,), 1e6)
+
+
+@pytest.mark.parametrize(
+    ("count", "probes"),
+    [(0, []), (1, []), (2, [1]), (9, [4]), (19, [9]), (20, [5, 15]), (30, [5, 15, 25]), (600, [100, 300, 500])],
+)
+def test_one_sample_of_ten_is_probed_in_the_middle_of_its_part(count: int, probes: list[int]) -> None:
+    chosen = choose_probes([Task(str(number), "", "") for number in range(count)], 3)
+    assert [(int(task.sample_id), task.probe) for task in chosen] == [(number, True) for number in probes]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -186,7 +197,7 @@ def test_after_an_overflow_a_wider_field_alone_is_read_and_written_again(tmp_pat
     reader = ZarrChunkReader(store)
     before = reader.read_sample("run_1")
     read.clear()
-    report = convert(runs, writer_at(store, **WIDE), existing="overwrite")
+    report = convert(runs, writer_at(store, **WIDE), existing="overwrite", n_probes=3)
     fields = [f"run_0 {field}" for field in reader.manifest.fields]
     assert read == [*fields, "run_1 surface_pressure", "run_2 surface_pressure"]
     assert (report.kept, report.broken, report.overflows) == (6, {}, {})
@@ -209,12 +220,13 @@ def test_an_interrupted_run_gives_one_with_other_dtypes_what_stays_the_same(
         with pytest.raises(KeyboardInterrupt):
             convert(runs, writer_at(store))
     write_run(runs / "run_0", 7)  # whose arrays are of another state of the source
-    shard = store / "run_1.zarr" / "volume/sdf/c/0/0"
-    data = shard.read_bytes()
-    shard.write_bytes(bytes(30) + data[30:])  # damaged, and so read again
+    values, index = (store / "run_1.zarr" / f"volume/{name}/c/0/0" for name in ("sdf", "position"))
+    values.write_bytes(bytes(30) + values.read_bytes()[30:])  # damaged, and so read again
+    index.write_bytes(index.read_bytes()[:-30] + b"\xff" * 30)  # which says that chunks have 2**64 - 1 bytes
     read.clear()
     report = convert(runs, writer_at(store, **WIDE))
-    assert (len(read), read[4:], report.kept) == (6, ["run_1 surface_pressure", "run_1 volume_sdf"], 2)
+    again = ["surface_pressure", "volume_position", "volume_sdf"]
+    assert (read[4:], report.kept) == ([f"run_1 {field}" for field in again], 1)
     convert(runs, writer_at(tmp_path / "whole", **WIDE))
     assert files_below(store) == files_below(tmp_path / "whole")
 

@@ -26,16 +26,10 @@ from drawpoint_cli.filemap import REMEDY, describe_presets, report_unmapped_file
 from drawpoint_cli.precision import precision_table
 from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields, writer_settings
-from drawpoint_store.conversion.convert import (
-    Existing,
-    check_locations,
-    check_target,
-    check_workers,
-    convert,
-    load_manifest,
-)
+from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.scalars import read_scalar_table
 from drawpoint_store.conversion.sources.pt_source import PtSource
+from drawpoint_store.conversion.target import Existing, check_locations, check_target, check_workers, load_manifest
 from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.wording import count, first_few, printable
@@ -80,7 +74,7 @@ usage.
 """
 
 PROBES = 3
-"""How many samples, spread over the source, are probed before anything is written."""
+"""How many samples, spread over the source, are probed at most before anything is written."""
 
 DEFAULT_COMPRESSION_LEVEL = 0
 """Measured on real runs (tests/benchmarks/compression.py): points in random order shrink by a tenth

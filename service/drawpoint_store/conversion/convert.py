@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numcodecs
 from pydantic import BaseModel, Field
@@ -19,17 +19,16 @@ from tqdm import tqdm
 
 import drawpoint
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
-from drawpoint.errors import RevisionChanged, StoreExists, StoreNotFound, StoreUnreadable
+from drawpoint.errors import RevisionChanged, StoreUnreadable
 from drawpoint.format.precision import FieldPrecision  # noqa: TC001  pydantic reads the annotation at run time
 from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
 from drawpoint_store.conversion.losses import add_precision, check_precision, check_probes, choose_probes
 from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
+from drawpoint_store.conversion.target import check_locations, check_target, check_workers, load_manifest, store_exists
 from drawpoint_store.conversion.workers import GO_ON, Outcome, SampleConverter, Task, run_tasks
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.storage import open_storage
-from drawpoint_store.storage.locations import check_location, contains, is_in_memory
 from drawpoint_store.writing.field_arrays import Underflow
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER, lock_store
@@ -40,9 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from drawpoint_store.conversion.sources.source import Source
+    from drawpoint_store.conversion.target import Existing
+    from drawpoint_store.storage import Storage
     from drawpoint_store.writing.writer import ZarrStoreWriter
-
-Existing = Literal["refuse", "append", "overwrite"]
 
 
 class ConversionReport(BaseModel):
@@ -120,9 +119,10 @@ def convert(
     as far as the store holds their samples. `workers` processes work; `progress` draws a bar on stderr where
     that is a terminal.
 
-    First `n_probes` samples spread over the source are read and not written: a value beyond the range of its dtype
-    in one of them ends the conversion. So does a field that loses more than `max_relative_error`
-    (`check_precision`), in the probes before anything is written, or in all samples before they are published.
+    First one sample of ten, `n_probes` at most, spread over the source, is read and not written (one of two to nine,
+    none of one): a value beyond the range of its dtype in one of them ends the conversion. So does a field that loses
+    more than `max_relative_error` (`check_precision`), in the probes before anything is written, or in all samples
+    before they are published.
 
     With `keep_finished`, the records of finished samples stay on a local store where other samples overflow: a call
     with a wider dtype for that field then converts the field alone (`kept`).
@@ -147,9 +147,7 @@ def convert(
     tasks = _tasks(source, sample_ids, writer, scalars or {})
     journal = Journal(storage)
     name = fingerprint(existing, broken, [task.fingerprint for task in tasks])
-    with _resume_hint(root), lock_store(storage):
-        if not storage.is_shared:
-            storage.delete_tree(UNFINISHED_FOLDER)  # left by a process that was killed
+    with _resume_hint(root), lock_store(storage), _without_unfinished_groups(storage):
         stamp = storage.stamp(StoreManifest.MANIFEST_NAME)  # before the manifest is read: see _publish
         old = load_manifest(storage)
         done = journal.read_report(name)
@@ -159,7 +157,7 @@ def convert(
                 journal.clear(name, tasks, keep_samples=keep_finished and bool(report.overflows))
                 return report
         if old is not None and existing == "refuse":
-            raise _exists(root, old)
+            raise store_exists(root, old)
         writer.manifest.samples.clear()
         writer.manifest.shuffle = SHUFFLE_RULE
         if old is not None and existing == "append":
@@ -181,7 +179,7 @@ def convert(
             published=frozenset() if old is None or storage.is_shared else named_groups(old),
         )
         new = [task for task in tasks if task.sample_id not in held]
-        probes = choose_probes(new, n_probes) if n_probes else []
+        probes = choose_probes(new, n_probes)
         with contextlib.closing(run_tasks(probes, converter, max(1, min(workers, len(probes))))) as probed:
             check_probes(probed, writer, max_relative_error)
         _convert_samples(new, converter, writer, report, workers=workers, progress=progress)
@@ -204,42 +202,19 @@ def _resume_hint(root: str) -> Iterator[None]:
         raise type(error)(f"{str(error).rstrip('.')}; {GO_ON}.", store=root) from error
 
 
-def check_target(store_root: str | os.PathLike[str], existing: Existing) -> None:
-    """Raise StoreExists if there is a store at `store_root` that may be neither appended to nor overwritten.
+@contextlib.contextmanager
+def _without_unfinished_groups(storage: Storage) -> Iterator[None]:
+    """Remove from a local store what processes were writing when they were killed: earlier ones, and own workers."""
 
-    A conversion that was killed just after it had published is let through: repeating it completes it.
-    """
-    storage = open_storage(store_root)
-    old = load_manifest(storage) if existing == "refuse" else None
-    if old is not None and not Journal(storage).has_report():
-        raise _exists(storage.root, old)
+    def remove() -> None:
+        if not storage.is_shared:
+            storage.delete_tree(UNFINISHED_FOLDER)
 
-
-def check_locations(source: str | os.PathLike[str], store_root: str | os.PathLike[str]) -> None:
-    """Raise ValueError where the store would lie inside its source, or the source inside the store."""
-    for location in (source, store_root):
-        check_location(location)
-    if contains(source, store_root):
-        raise ValueError(f"the store {store_root} would lie inside its source {source}; write it elsewhere.")
-    if contains(store_root, source):
-        raise ValueError(f"the source {source} lies inside the store {store_root}; write the store elsewhere.")
-
-
-def check_workers(workers: int, *locations: str) -> None:
-    """Raise ValueError for fewer workers than one, and for several on memory://, which processes do not share."""
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}.")
-    for location in locations:
-        if workers > 1 and is_in_memory(location):
-            raise ValueError(f"{location} lives in the memory of one process: use 1 worker, not {workers}.")
-
-
-def load_manifest(store_root: str | os.PathLike[str]) -> StoreManifest | None:
-    """Return the manifest of the store at `store_root`, None if there is no store."""
+    remove()
     try:
-        return StoreManifest.load(store_root)
-    except StoreNotFound:
-        return None
+        yield
+    finally:
+        remove()
 
 
 def _tasks(
@@ -321,11 +296,3 @@ def _publish(
     report.revision = manifest.revision
     journal.write_report(name, report.model_dump_json())
     manifest.save(writer.storage, stamp)
-
-
-def _exists(store_root: str, manifest: StoreManifest) -> StoreExists:
-    return StoreExists(
-        f"there is a store at {store_root} ({len(manifest.samples)} samples); add to it with --append, replace it "
-        "with --overwrite, or write elsewhere.",
-        store=store_root,
-    )

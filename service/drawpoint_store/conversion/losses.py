@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 
-def choose_probes(tasks: Sequence[Task], count: int) -> list[Task]:
-    """Return the probes of `count` samples at most, those in the middle of as many equal parts; none of one sample."""
-    if len(tasks) < 2:  # noqa: PLR2004  the only sample is its own probe
-        return []
-    places = {(2 * part + 1) * len(tasks) // (2 * count) for part in range(count)}
-    return [replace(tasks[place], probe=True) for place in sorted(places)]
+_SAMPLES_A_PROBE = 10
+"""A probe is read twice: of so many samples, one, so that a conversion reads a tenth more at most."""
+
+
+def choose_probes(tasks: Sequence[Task], most: int) -> list[Task]:
+    """Return the probes: one of ten samples, `most` at most, each the middle one of as many equal parts.
+
+    Of two to nine samples it is one, and none of a single one, which would be read twice for nothing.
+    """
+    count = min(most, max(len(tasks) // _SAMPLES_A_PROBE, min(1, len(tasks) // 2)))
+    return [replace(tasks[(2 * part + 1) * len(tasks) // (2 * count)], probe=True) for part in range(count)]
 
 
 def add_precision(total: dict[str, FieldPrecision], more: Mapping[str, FieldPrecision]) -> None:
