@@ -23,6 +23,7 @@ WRONG = {
     TOP: "it has no domain; add a table such as [surface]",
     TOP + 'foo = 1\n[surface]\nfile = "x.vtp"': "'foo' is no key of a recipe; there is: name, ",
     'name = "a"\nsampel = "run_{n}"\n[surface]\nfile = "x.vtp"': "'sampel' is no key of a recipe; near names: sample",
+    HEAD + "[scalers]\nx = { value = 1.0 }": "'scalers' is no domain, since it has none of its",
     TOP + '[surface]\nfil = "x.vtp"': "surface: 'fil' is no key of a domain; near names: file",
     TOP + '[surface]\nfile = "x_{m}.vtp"': "has no capture '{m}'; near names: {n}",
     TOP + '[surface]\nfile = "../x.vtp"': "'../x.vtp' is no path below the source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,20 @@ def test_cells_and_walls_of_the_latest_time_become_two_domains(cases: list[FoamC
         assert np.allclose(read["surface_position"], case.patches["wall"])
         assert np.allclose(read["surface_pressure"][:, 0], case.patches["wall"][:, 0] * int(sample_id[-1]))
         assert np.allclose(read["surface_normals"], [0, 0, 1])  # the wall is below the cells, and its faces turn down
-        assert {file.path.rpartition("/")[2] for file in source.files(sample_id)} >= {"p", "U", "points", "owner"}
+
+    named = RecipeSource.scan(tmp_path, parse_recipe(RECIPE.replace('file = "."', 'file = "0"'), "test.toml"))
+    for time, found in (("250", source), ("0", named)):
+        files = {file.path.removeprefix("design_1/") for file in found.files("design_1")}
+        assert files >= {f"{time}/p", "constant/polyMesh/points", "constant/polyMesh/owner", "system/controlDict"}
+        assert not any(file.startswith("0/" if time == "250" else "250/") for file in files)
+
+
+def test_a_case_without_the_time_that_is_read_is_broken(cases: list[FoamCase], tmp_path: Path) -> None:
+    for time in ("0", "250"):
+        shutil.rmtree(cases[0].path / time)
+    source = RecipeSource.scan(tmp_path, parse_recipe(RECIPE, "test.toml"))
+    assert source.sample_ids == ["design_2"]
+    assert "design_1 is an OpenFOAM case without results" in source.broken["design_1"]
 
 
 def test_a_patch_that_a_case_lacks_is_named_with_those_that_it_has(cases: list[FoamCase], tmp_path: Path) -> None:

@@ -293,11 +293,33 @@ class TestFilesOfASample:
     def test_what_is_missing_is_named(self, source: Callable[[str], RecipeSource], tmp_path: Path) -> None:
         (tmp_path / "run_3").mkdir()
         (tmp_path / "run_3" / "notes.txt").touch()
+        (tmp_path / "run_4").mkdir()
+        (tmp_path / "run_5").mkdir()
+        (tmp_path / "run_5" / "boundary_5.vtp").symlink_to("gone.vtp")
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "boundary_1.vtp").touch()
         found = source(fields('p = "p"'))
         assert found.sample_ids == ["run_1", "run_2"]
-        assert found.broken == {"run_3": "lacks boundary_3.vtp"}
+        assert found.broken == {f"run_{number}": f"lacks boundary_{number}.vtp" for number in (3, 4, 5)}
+
+    def test_the_pieces_that_a_file_names_belong_to_the_sample(
+        self, source: Callable[[str], RecipeSource], tmp_path: Path
+    ) -> None:
+        for number in (1, 2):
+            for piece in (0, 1):
+                mesh = body(piece)
+                add_arrays(mesh, {"p": 1})
+                save(mesh, tmp_path / f"run_{number}" / "pieces" / f"{piece}.vtp")
+            index = "".join(f'<Piece Source="pieces/{piece}.vtp"/>' for piece in (0, 1))
+            index = f'<VTKFile type="PPolyData"><PPolyData>{index}</PPolyData></VTKFile>'
+            (tmp_path / f"run_{number}" / "surface.pvtp").write_text(index, encoding="utf-8")
+        text = fields('p = "p"').replace("boundary_{n}.vtp", "surface.pvtp")
+        found = source(text)
+        named = ("surface.pvtp", "pieces/0.vtp", "pieces/1.vtp")
+        assert [file.path for file in found.files("run_1")] == [f"run_1/{name}" for name in named]
+        assert found.read("run_1", "surface_p").shape == (18, 1)
+        (tmp_path / "run_2" / "pieces" / "1.vtp").unlink()
+        assert source(text).broken == {"run_2": "lacks run_2/pieces/1.vtp"}
 
     def test_pieces_are_joined_in_their_order_and_a_gap_is_noticed(
         self, source: Callable[[str], RecipeSource], tmp_path: Path
@@ -405,7 +427,9 @@ class TestSamples:
     def test_two_samples_of_one_id_are_broken(self, tree: Path) -> None:
         found = self.source(tree, self.HEAD + 'id = "{class}"\n' + self.BODY)
         assert found.sample_ids == ["N"]
-        assert found.broken == {"F": "2 folders or files would be samples of this id; tell them apart by id"}
+        assert found.broken == {
+            "F": "is the id of 2 samples (P/F/F_1.vtp, P/F/F_2.vtp); tell them apart with id or sample"
+        }
 
     @pytest.mark.parametrize(
         "listed", ['["P/F/F_2"]', '["F_2"]', '["P/*_2", "X"]', '"lists/bad.txt"', '"/lists/bad.npy"']
@@ -477,6 +501,8 @@ class TestSamples:
     def test_a_source_without_samples_says_what_was_looked_for(self, tree: Path) -> None:
         found = self.source(tree, self.HEAD.replace("P/", "Q/") + self.BODY)
         assert "the recipe files looks for Q/{class}/{id}.vtp" in reason(lambda: found.sample_ids)
+        found = self.source(tree, self.HEAD + 'exclude = ["P/*"]\n' + self.BODY)
+        assert "exclude of the recipe files leaves out all samples" in reason(lambda: found.sample_ids)
 
     def test_a_source_that_is_not_local_is_refused(self) -> None:
         fsspec.filesystem("memory").pipe("/recipes/P/F/F_1.vtp", b"x")

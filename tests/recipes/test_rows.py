@@ -122,11 +122,34 @@ def test_the_rows_of_one_array_may_be_the_samples(tmp_path: Path) -> None:
     assert named.sample_ids == ["wing_0", "wing_1", "wing_2"]
 
 
+def test_of_short_axes_that_one_holds_components_which_leaves_the_points_of_the_domain(tmp_path: Path) -> None:
+    arrays = {name: RNG.standard_normal(shape) for name, shape in (
+        ("xyz", (4, 10, 3)), ("tensor", (4, 6, 10)), ("grid", (4, 5, 2)), ("velocity", (4, 10, 3)))}  # fmt: skip
+    np.savez(tmp_path / "all.npz", **arrays)
+    text = """
+    name = "small"
+    sample = "all.npz[{n}]"
+    [volume]
+    place = "row"
+    [volume.fields]
+    position = { array = "xyz", index = "{n}" }
+    tensor = { array = "tensor", index = "{n}" }
+    grid = { array = "grid", index = "{n}" }
+    velocity = { array = "velocity", index = "{n}" }
+    """
+    found = RecipeSource.scan(tmp_path, parse_recipe(text, "test.toml"))
+    assert {spec.name: spec.dim for spec in found.specs} == {"position": 3, "velocity": 3, "tensor": 6, "grid": 1}
+    read = {spec.name: found.read("all/2", spec.canonical) for spec in found.specs}
+    assert np.array_equal(read["position"], arrays["xyz"][2])
+    assert np.array_equal(read["velocity"], arrays["velocity"][2])
+    assert np.array_equal(read["tensor"], arrays["tensor"][2].T)
+    assert np.array_equal(read["grid"][:, 0], arrays["grid"][2].ravel())
+
+
 def test_an_array_with_two_short_axes_is_not_guessed_at(tmp_path: Path) -> None:
-    np.save(tmp_path / "geometry.npy", np.zeros((4, 3, 8, 30)))
+    np.save(tmp_path / "geometry.npy", np.zeros((4, 5, 8, 30)))
     (tmp_path / "run_1").mkdir()
-    (tmp_path / "run_1" / "about.txt").touch()
     text = SUPERWING.partition("pressure")[0]
     found = RecipeSource.scan(tmp_path, parse_recipe(text, "test.toml"))
-    with pytest.raises(InvalidSample, match=r"has the shape \(4, 3, 8, 30\), in which it is not clear which axis"):
+    with pytest.raises(InvalidSample, match=r"has the shape \(4, 5, 8, 30\), in which it is not clear which axis"):
         _ = found.specs

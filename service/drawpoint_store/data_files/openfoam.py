@@ -59,6 +59,15 @@ def open_openfoam(path: Path, member: str | None = None) -> MeshFile:
     return meshes[0] if len(meshes) == 1 else JoinedMeshes(where, meshes)
 
 
+def list_files(path: Path) -> list[Path]:
+    """Return the files of a case that are read at the time which `open_openfoam` reads: of mesh, fields and control."""
+    files = []
+    for folder, time in _parts(*_case_and_time(path)):
+        read = [file for each in (folder / "constant" / "polyMesh", folder / time) for file in each.rglob("*")]
+        files += [folder / "system" / "controlDict", *sorted(file for file in read if file.is_file())]
+    return [file for file in files if file.is_file()]
+
+
 def _case_and_time(path: Path) -> tuple[Path, str | None]:
     folder = path if path.is_dir() else path.parent
     return (folder.parent, folder.name) if _TIME.fullmatch(folder.name) else (folder, None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from drawpoint_store.data_files.data_file import DataFile
 
@@ -31,6 +31,12 @@ READERS = {
     ".parquet": f"{_HERE}.tables.columns:open_parquet",
 }
 """The function that opens a file, by its suffix: `module:name`, imported when there is such a file to open."""
+
+LISTERS = {
+    **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:list_files"),
+    ".foam": f"{_HERE}.openfoam:list_files",
+}
+"""The function that lists the files which are read besides one that is opened, by its suffix."""
 
 IN_PARTS = {".vtp", ".vtu"}
 """The suffixes of files that may come in parts: their functions take several paths."""
@@ -69,9 +75,26 @@ def open_data_file(path: Path | str | Sequence[Path | str], member: str | None =
         raise InvalidSample(
             f"{paths[0]} has no member {member!r}: only cases of OpenFOAM and EnSight have members, patches and parts."
         )
-    module, _, name = READERS[suffix].partition(":")
-    opened: DataFile = getattr(import_module(module), name)(*paths, **({} if member is None else {"member": member}))
+    opened: DataFile = _named(READERS[suffix])(*paths, **({} if member is None else {"member": member}))
     return opened
+
+
+def files_besides(path: Path) -> list[Path]:
+    """Return the files that are read besides the file at `path`: those that an index names, or a case's mesh and time.
+
+    They may not be there. Raises InvalidSample for an index that is damaged, and a case without such a time.
+    """
+    suffix = _suffix(path)
+    if suffix not in LISTERS:
+        return []
+    found: list[Path] = _named(LISTERS[suffix])(path)
+    return found
+
+
+def _named(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
 
 
 def _suffix(path: Path) -> str:

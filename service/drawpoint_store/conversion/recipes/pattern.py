@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from drawpoint.errors import InvalidSettings, UnknownName
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 ID = "id"
 NUMBER = "n"
+Step: TypeAlias = tuple[str, ...]
+"""A step of a path: a name, or the texts between which any text may be."""
+
 _PART = re.compile(r"\{(?P<name>[a-z_][a-z0-9_]*)\}|(?P<any>\*)|(?P<brace>[{}])|(?P<text>[^{}*]+)")
 _CAPTURED = {ID: r"[^/]+(?:/[^/]+)*?", NUMBER: r"[0-9]+"}
 """What a capture matches; of other names, a part of a path without slashes. An id may hold them."""
@@ -77,16 +80,12 @@ class Pattern:
         """Return the text with `values` for its captures; `*` stays."""
         return fill(self.text, values)
 
-    def steps(self, values: Mapping[str, str]) -> list[str | re.Pattern[str]]:
-        """Return the steps of the path with `values` for its captures: names, or what names match where `*` is."""
-        steps: list[str | re.Pattern[str]] = []
+    def steps(self, values: Mapping[str, str]) -> list[Step]:
+        """Return the steps of the path with `values` for its captures."""
+        steps: list[Step] = []
         for step in self.text.removeprefix("/").split("/"):
-            if "*" in step:
-                parts = _PART.finditer(step)
-                known = (re.escape(values[part["name"]]) if part["name"] else _literal(part) for part in parts)
-                steps.append(re.compile("".join(known), re.DOTALL))
-            else:
-                steps += fill(step, values).split("/")  # an id may hold slashes
+            texts = tuple(fill(text, values) for text in step.split("*"))
+            steps += [texts] if len(texts) > 1 else [(name,) for name in texts[0].split("/")]  # an id may hold slashes
         return steps
 
     @cached_property
@@ -100,6 +99,20 @@ class Pattern:
                 written += f"(?P={name})" if name in seen else f"(?P<{name}>{_CAPTURED.get(name, '[^/]+')})"
                 seen.add(name)
         return re.compile(written, re.DOTALL)
+
+
+def fits(step: Step, name: str) -> bool:
+    """Tell whether the name of a file or folder is one that a step with a `*` stands for."""
+    first, *others, last = step
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    start, stop = len(first), len(name) - len(last)
+    for text in others:
+        found = name.find(text, start, stop)
+        if found < 0:
+            return False
+        start = found + len(text)
+    return True
 
 
 def captures_of(text: str) -> tuple[str, ...]:

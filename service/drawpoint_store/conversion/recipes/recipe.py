@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name
 from drawpoint_store.conversion.recipes.file_reference import FileReference
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
@@ -51,6 +52,10 @@ class Recipe(RecipeModel):
         keys = cls.model_fields.keys() - {cls.own_tables}
         domains = {key: value for key, value in data.items() if key not in keys and isinstance(value, dict)}
         others = {key: value for key, value in data.items() if key not in domains}
+        for key, table in domains.items():
+            near = difflib.get_close_matches(key, ("scalars", "splits"))
+            if near and not table.keys() & DomainRecipe.model_fields.keys():
+                raise ValueError(f"{key[:60]!r} is no domain, since it has none of its keys; near names: {near[0]}")
         return {**others, cls.own_tables: domains}
 
     @field_validator("splits")

@@ -17,7 +17,7 @@ from drawpoint_store.storage.local_storage import file_info
 from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from drawpoint_store.storage.storage import ObjectInfo
 
@@ -27,7 +27,10 @@ _ACCESS = BucketAccess(document_bytes=sys.maxsize, deadline_seconds=300)
 
 @dataclass(frozen=True)
 class FileTree:
-    """The files below the root of a storage: relative directory -> file name -> file."""
+    """The files below the root of a storage: relative directory -> file name -> file.
+
+    Of a local root, directories without files are there, too.
+    """
 
     storage: Storage
     folders: dict[str, dict[str, SourceFile]]
@@ -48,17 +51,19 @@ class FileTree:
                 raise NotADirectoryError(f"{location} is a file; give a directory of samples as SOURCE.")
             is_there = root.exists()
             with translated_errors("listed", storage.root):
-                files = tuple(_local_files(root)) if is_there else ()
+                listed = dict(_local_folders(root)) if is_there else {}
         else:
-            files = tuple(storage.find(""))
-            is_there = bool(files)
+            listed = {}
+            for found in storage.find(""):
+                listed.setdefault(posixpath.dirname(found.path), []).append(found)
+            is_there = bool(listed)
         if not is_there:
             raise FileNotFoundError(f"{location} does not exist; give a directory of samples as SOURCE.")
-        folders: dict[str, dict[str, SourceFile]] = {}
-        for path, nbytes, _, stamp in files:
-            folder, name = posixpath.split(path)
-            if not any(part.startswith(".") for part in folder.split("/")):
-                folders.setdefault(folder, {})[name] = SourceFile(path, nbytes, stamp)
+        folders = {
+            folder: {posixpath.basename(path): SourceFile(path, nbytes, stamp) for path, nbytes, _, stamp in files}
+            for folder, files in listed.items()
+            if not any(part.startswith(".") for part in folder.split("/"))
+        }
         return cls(storage, folders)
 
     @property
@@ -91,7 +96,8 @@ def read_file(storage: Storage, path: str) -> bytes | None:
         return place.read_bytes() if place.exists() else None
 
 
-def _local_files(root: Path) -> Iterator[ObjectInfo]:
+def _local_folders(root: Path) -> Iterator[tuple[str, list[ObjectInfo]]]:
+    """Yield each directory below `root` by its path there (`""` is the root), with its files."""
     seen: set[tuple[int, int]] = set()
     waiting = deque([root])
     while waiting:
@@ -105,15 +111,21 @@ def _local_files(root: Path) -> Iterator[ObjectInfo]:
             inner[:] = sorted(name for name in inner if not name.startswith("."))
             # Links last: a directory that links lead to as well has its own path for its id.
             waiting.extend(folder / name for name in inner if (folder / name).is_symlink())
-            for path in (folder / name for name in names):
-                try:
-                    found = path.stat()
-                except OSError:
-                    if path.is_symlink() or not path.exists():  # a broken link, or gone meanwhile
-                        continue
-                    raise
-                if stat.S_ISREG(found.st_mode):
-                    yield file_info(str(path.relative_to(root)), found)
+            relative = "" if folder == root else str(folder.relative_to(root))
+            yield relative, list(_files_in(folder, relative, names))
+
+
+def _files_in(folder: Path, relative: str, names: Sequence[str]) -> Iterator[ObjectInfo]:
+    for name in names:
+        path = folder / name
+        try:
+            found = path.stat()
+        except OSError:
+            if path.is_symlink() or not path.exists():  # a broken link, or gone meanwhile
+                continue
+            raise
+        if stat.S_ISREG(found.st_mode):
+            yield file_info(posixpath.join(relative, name), found)
 
 
 def _raise(error: OSError) -> NoReturn:

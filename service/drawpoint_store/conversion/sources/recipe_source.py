@@ -19,6 +19,7 @@ from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scala
 from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.storage import LocalStorage
+from drawpoint_store.wording import first_few, printable
 from drawpoint_store.writing.layout import CANONICAL_TO_SPEC, FieldSpec, FileMap
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ class RecipeSource:
 
     @property
     def sample_ids(self) -> list[str]:
-        if not self._samples:
+        if not self._found:
             raise InvalidSample(
                 f"there is no sample in {self.location}: the recipe {self.recipe.name} looks for "
                 f"{' or '.join(self.recipe.sample)}; give the folder that holds these as SOURCE."
             )
+        if not self._samples:
+            raise InvalidSample(f"exclude of the recipe {self.recipe.name} leaves out all samples of {self.location}.")
         return [sample_id for sample_id in self._samples if sample_id not in self.broken]
 
     @cached_property
@@ -80,7 +83,8 @@ class RecipeSource:
         reasons = {}
         for sample_id, found in self._samples.items():
             if len(found) > 1:
-                reasons[sample_id] = f"{len(found)} folders or files would be samples of this id; tell them apart by id"
+                paths = first_few([printable(each.path) for each in found])
+                reasons[sample_id] = f"is the id of {len(found)} samples ({paths}); tell them apart with id or sample"
             elif found[0].problem:
                 reasons[sample_id] = found[0].problem
         return reasons
@@ -115,8 +119,8 @@ class RecipeSource:
             raise first_error
         sample_id, reason = next(iter(self.broken.items()))
         raise InvalidSample(
-            f"no sample of {self.location} is complete: {sample_id} {reason}; compare the names of its files with the "
-            f"recipe {self.recipe.name}."
+            f"no sample of {self.location} is complete: {sample_id} {reason}. Compare its files with the recipe "
+            f"{self.recipe.name}."
         )
 
     @property
@@ -239,10 +243,13 @@ class RecipeSource:
 
     @cached_property
     def _samples(self) -> dict[str, list[SampleFiles]]:
-        found = SampleFinder(self.tree, self.recipe).find()
-        captures = {sample_id: samples[0].captures for sample_id, samples in found.items()}
-        excluded, _ = select(read_ids(self.tree, self.recipe.exclude) or (), captures)
-        return {sample_id: samples for sample_id, samples in found.items() if sample_id not in set(excluded)}
+        captures = {sample_id: samples[0].captures for sample_id, samples in self._found.items()}
+        excluded = set(select(read_ids(self.tree, self.recipe.exclude) or (), captures)[0])
+        return {sample_id: samples for sample_id, samples in self._found.items() if sample_id not in excluded}
+
+    @cached_property
+    def _found(self) -> dict[str, list[SampleFiles]]:
+        return SampleFinder(self.tree, self.recipe).find()
 
     @property
     def _captures(self) -> dict[str, Any]:

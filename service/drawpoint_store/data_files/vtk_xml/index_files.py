@@ -23,11 +23,16 @@ def open_index(path: Path) -> MeshFile:
     """Open all meshes that a file names, relative to its folder, as one mesh in that order."""
     meshes: list[MeshFile] = []
     try:
-        meshes.extend(open_vtk_xml(path.parent / name) for name in _named_files(path))
+        meshes.extend(open_vtk_xml(each) for each in list_files(path))
     except BaseException:
         JoinedMeshes(str(path), meshes).close()
         raise
     return JoinedMeshes(str(path), meshes)
+
+
+def list_files(path: Path) -> list[Path]:
+    """Return the files that a file names, in its order."""
+    return [path.parent / name for name in _named_files(path)]
 
 
 def _named_files(path: Path) -> list[str]:

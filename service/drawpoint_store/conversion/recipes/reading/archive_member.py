@@ -39,7 +39,7 @@ def unpack_member(archive: Path, member: str | None, folder: Path) -> Path:
             target: Path | None = None
             for name, size, content in members:
                 names.append(name)
-                if member is None or fnmatchcase(name.removeprefix("./"), member):
+                if member is None or fnmatchcase(name.removeprefix("./"), member.removeprefix("./")):
                     if target is not None:
                         raise InvalidSample(
                             f"{archive.name} has several files ({first_few([printable(each) for each in names])}); "

@@ -22,7 +22,7 @@ from drawpoint_store.conversion.recipes.reading.array_choice import (
 from drawpoint_store.conversion.recipes.reading.derived_values import DIMS, LENGTH_POWERS, derive
 from drawpoint_store.conversion.recipes.reading.field_values import transform
 from drawpoint_store.conversion.recipes.reading.position_pairs import PositionPairs
-from drawpoint_store.conversion.recipes.reading.sample_row import component_axis, read_sample_row
+from drawpoint_store.conversion.recipes.reading.sample_row import component_axis, n_points_of, read_sample_row
 from drawpoint_store.data_files.data_file import MeshFile
 from drawpoint_store.writing.layout import FIELD_SPECS
 
@@ -57,7 +57,7 @@ class DomainReader:
         _, chosen = self.choose(name, field)
         if field.index is None or chosen.components is not None:
             return chosen.dim
-        return component_axis(chosen.arrays[0], self._name_of(field))[1]
+        return self._component_axis(name, field, chosen)[1]
 
     def read(self, name: str) -> Array:
         """Return one field of the rows that are kept, shape (n, dim).
@@ -135,13 +135,14 @@ class DomainReader:
         if field.is_derived:
             values, power = derive(*self._mesh_of(field), field, self.recipe.centre), LENGTH_POWERS.get(field.derive, 0)
         else:
-            values, power = self._read_arrays(field, *self.choose(name, field)), int(name == POSITION)
+            values, power = self._read_arrays(name, field, *self.choose(name, field)), int(name == POSITION)
         return transform(values, field, self.recipe.axes, self.recipe.length_unit**power)
 
-    def _read_arrays(self, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
+    def _read_arrays(self, name: str, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
         if field.index is not None:
             index = fill(str(field.index), self.sample.files.captures)
-            return read_sample_row(file, chosen, index, self._name_of(field))
+            axis, _ = self._component_axis(name, field, chosen)
+            return read_sample_row(file, chosen, index, axis, self._name_of(field))
         if len(chosen.arrays) == 1:
             values = file.read(chosen.arrays[0])
             return values if chosen.components is None else values[:, chosen.components]
@@ -153,6 +154,12 @@ class DomainReader:
             values[:, component] = file.read(array)[:, 0]
         return values
 
+    def _component_axis(self, name: str, field: FieldRecipe, chosen: ArrayChoice) -> tuple[int | None, int]:
+        """Return which axis of a sample's row of an array holds the components of a field, and their number."""
+        dim = None if chosen.components else _KNOWN_DIMS.get(name)
+        n_points = None if name == POSITION else self.n_rows
+        return component_axis(chosen.arrays[0], self._name_of(field), dim=dim, n_points=n_points)
+
     @cached_property
     def n_rows(self) -> int:
         """The number of rows of the domain before any is left out."""
@@ -160,8 +167,10 @@ class DomainReader:
         if position.is_derived:
             mesh, place = self._mesh_of(position)
             return mesh.n_cells if place == "cell" else mesh.n_points
-        file, chosen = self.choose(POSITION, position)
-        return len(self._read_arrays(position, file, chosen)) if position.index is not None else chosen.arrays[0].n_rows
+        _, chosen = self.choose(POSITION, position)
+        if position.index is None:
+            return chosen.arrays[0].n_rows
+        return n_points_of(chosen.arrays[0], self._component_axis(POSITION, position, chosen)[0])
 
     @cached_property
     def _kept(self) -> Array | None:
@@ -201,7 +210,7 @@ class DomainReader:
                 raise InvalidSample(f"{name} has no mesh, and so no positions to join by")
             return derive(file, self.place, position, self.recipe.centre)
         place = self.place if isinstance(file, MeshFile) else "row"
-        return self._read_arrays(position, file, choose_arrays(file.arrays, name, place, position, 3))
+        return self._read_arrays(POSITION, position, file, choose_arrays(file.arrays, name, place, position, 3))
 
 
 def _places(file: DataFile) -> str:

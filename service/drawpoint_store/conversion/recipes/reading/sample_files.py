@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.file_reference import PIECE, SAMPLE_ITSELF
-from drawpoint_store.conversion.recipes.pattern import ID, Pattern, fill, natural_key
-from drawpoint_store.data_files import open_data_file
+from drawpoint_store.conversion.recipes.pattern import ID, Pattern, Step, fill, fits, natural_key
+from drawpoint_store.conversion.sources.source import SourceFile
+from drawpoint_store.data_files import files_besides, open_data_file
+from drawpoint_store.data_files.opening import LISTERS
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.wording import count, first_few, printable
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
     from drawpoint_store.conversion.recipes.file_reference import FileReference
     from drawpoint_store.conversion.recipes.recipe import Recipe
     from drawpoint_store.conversion.sources.file_tree import FileTree
-    from drawpoint_store.conversion.sources.source import SourceFile
+
+
+_NAMING = tuple(LISTERS)
+"""The suffixes of files that are not alone what is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class SampleFiles:
     """
 
     sample_id: str
+    path: str
     captures: Mapping[str, str]
     found: Mapping[FileReference, FoundFile]
     problem: str = ""
@@ -65,6 +72,9 @@ class SampleFinder:
     def __init__(self, tree: FileTree, recipe: Recipe) -> None:
         self.tree = tree
         self.recipe = recipe
+        self._named = recipe.named_files
+        self._needed = frozenset(recipe.needed_files)
+        self._own = [each for each in self._named if not all(map(_is_no_sign, each.patterns))]
 
     def find(self) -> dict[str, list[SampleFiles]]:
         """Return all samples by id, in the order of the ids; those of one id more than once have to be told apart.
@@ -123,22 +133,23 @@ class SampleFinder:
         folder = posixpath.dirname(path) if is_file else path
         found: dict[FileReference, FoundFile] = {}
         problems = []
-        for reference in self.recipe.named_files:
+        for reference in (*self._named, SAMPLE_ITSELF) if is_file else self._named:
             try:
-                found[reference] = self._find_file(reference, folder, values)
+                if reference == SAMPLE_ITSELF:
+                    found[reference] = FoundFile((path,), tuple(self._files_of(path)))
+                else:
+                    found[reference] = self._find_file(reference, folder, values)
             except _FileMissing as error:
-                if reference in self.recipe.needed_files:
+                if reference in self._needed:
                     problems.append(str(error))
             except InvalidSample as error:
+                found[reference] = FoundFile((), ())
                 problems.append(str(error))
-        if is_file:
-            found[SAMPLE_ITSELF] = FoundFile((path,), (self.tree.folders[folder][posixpath.basename(path)],))
-        return SampleFiles(sample_id, values, found, "; ".join(problems))
+        return SampleFiles(sample_id, path, values, found, "; ".join(problems))
 
     def _has_any(self, path: str, sample: SampleFiles) -> bool:
         """Tell whether a sample has any file that is neither the same for all samples nor its own folder."""
-        own = [each for each in self.recipe.named_files if not all(map(_is_no_sign, each.patterns))]
-        return path not in self._folders or not own or any(each in sample.found for each in own)
+        return path not in self._folders or not self._own or any(each in sample.found for each in self._own)
 
     def _find_file(self, reference: FileReference, folder: str, values: Mapping[str, str]) -> FoundFile:
         """Return the file that a recipe refers to; raises _FileMissing or, for several, InvalidSample."""
@@ -159,30 +170,47 @@ class SampleFinder:
             _check_pieces(paths)
         return FoundFile(tuple(paths), tuple(file for path in paths for file in self._files_of(path)))
 
-    def _below(self, folder: str, steps: Sequence[str | re.Pattern[str]]) -> list[str]:
+    def _below(self, folder: str, steps: Sequence[Step]) -> list[str]:
         """Return the paths of the files and folders below `folder` that the steps lead to."""
-        if steps == ["."]:
+        if steps == [(".",)]:
             return [folder]
         here = [folder]
         for step in steps:
             entries = ((each, self._entries.get(each, frozenset())) for each in here)
-            if isinstance(step, str):
-                here = [posixpath.join(each, step) for each, names in entries if step in names]
+            if len(step) == 1:
+                here = [posixpath.join(each, step[0]) for each, names in entries if step[0] in names]
             else:
-                here = [posixpath.join(each, name) for each, names in entries for name in names if step.fullmatch(name)]
+                here = [posixpath.join(each, name) for each, names in entries for name in names if fits(step, name)]
         return here
 
     def _files_of(self, path: str) -> list[SourceFile]:
-        """Return the file at `path`, or all files of the folder at `path`."""
-        if path not in self._folders:
-            folder, name = posixpath.split(path)
-            return [self.tree.folders[folder][name]]
+        """Return the file at `path` with those that it names, or the files of the folder at `path` that are read."""
+        is_file = path not in self._folders
+        if is_file and not path.lower().endswith(_NAMING):
+            return [self._source_file(path)]
+        assert isinstance(self.tree.storage, LocalStorage)
+        root = self.tree.storage.path("")
+        besides = files_besides(root / path)
+        if is_file or besides:
+            paths = [os.path.relpath(each, root) for each in besides]
+            return [self._source_file(each) for each in ([path] if is_file else []) + paths]
         return [
             file
             for folder, files in sorted(self.tree.folders.items())
             if folder == path or folder.startswith(f"{path}/" if path else "")
             for _, file in sorted(files.items())
         ]
+
+    def _source_file(self, path: str) -> SourceFile:
+        """Return the file at `path`, which need not lie below the source; raises InvalidSample if it is not there."""
+        folder, name = posixpath.split(path)
+        found = self.tree.folders.get(folder, {}).get(name)
+        if found is None:
+            info = self.tree.storage.info(path)
+            if info is None:
+                raise InvalidSample(f"lacks {printable(path)}")
+            found = SourceFile(path, info.nbytes, info.stamp)
+        return found
 
     @cached_property
     def _folders(self) -> frozenset[str]:
