@@ -123,9 +123,9 @@ def test_the_rows_of_one_array_may_be_the_samples(tmp_path: Path) -> None:
 
 
 def test_of_short_axes_that_one_holds_components_which_leaves_the_points_of_the_domain(tmp_path: Path) -> None:
-    arrays = {name: RNG.standard_normal(shape) for name, shape in (
-        ("xyz", (4, 10, 3)), ("tensor", (4, 6, 10)), ("grid", (4, 5, 2)), ("velocity", (4, 10, 3)))}  # fmt: skip
-    np.savez(tmp_path / "all.npz", **arrays)
+    xyz, velocity = (RNG.standard_normal((4, 10, 3)) for _ in range(2))
+    tensor, grid = RNG.standard_normal((4, 6, 10)), RNG.standard_normal((4, 5, 2))
+    np.savez(tmp_path / "all.npz", xyz=xyz, tensor=tensor, grid=grid, velocity=velocity)
     text = """
     name = "small"
     sample = "all.npz[{n}]"
@@ -140,10 +140,10 @@ def test_of_short_axes_that_one_holds_components_which_leaves_the_points_of_the_
     found = RecipeSource.scan(tmp_path, parse_recipe(text, "test.toml"))
     assert {spec.name: spec.dim for spec in found.specs} == {"position": 3, "velocity": 3, "tensor": 6, "grid": 1}
     read = {spec.name: found.read("all/2", spec.canonical) for spec in found.specs}
-    assert np.array_equal(read["position"], arrays["xyz"][2])
-    assert np.array_equal(read["velocity"], arrays["velocity"][2])
-    assert np.array_equal(read["tensor"], arrays["tensor"][2].T)
-    assert np.array_equal(read["grid"][:, 0], arrays["grid"][2].ravel())
+    assert np.array_equal(read["position"], xyz[2])
+    assert np.array_equal(read["velocity"], velocity[2])
+    assert np.array_equal(read["tensor"], tensor[2].T)
+    assert np.array_equal(read["grid"][:, 0], grid[2].ravel())
 
 
 def test_an_array_with_two_short_axes_is_not_guessed_at(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def choose_fields(named: MappedFields | None, tree: FileTree, held: Iterable[Fie
     elif near:
         remedy = f"is it {printable(near[0])}? Rename that, or name it with --filemap"
     else:
-        remedy = "name its files with --filemap"
+        remedy = "name its files with --filemap, or give a --recipe, which drawpoint inspect writes for other kinds"
     reason = f"no file of {missing}" if missing else "no files that are named like fields"
     raise InvalidSample(f"{tree.storage} has {reason} (such as surface_position.pt); {remedy}.")
 

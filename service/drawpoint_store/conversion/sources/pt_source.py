@@ -71,7 +71,7 @@ class PtSource:
         if not self.sample_folders:
             raise InvalidSample(
                 f"there is no sample in {self.location}: no directory in it holds any of "
-                f"{', '.join(self._fields)}; name the files of its fields with --filemap."
+                f"{', '.join(self._fields)}; name the files of its fields with --filemap, or give a --recipe."
             )
         return [sample_id for sample_id in self.sample_folders if sample_id not in self.broken]
 
