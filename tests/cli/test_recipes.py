@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> Path:
 def test_files_of_vtk_become_a_store_that_verifies_against_them(
     command: Command, runs: Path, recipe: Path, store: Path
 ) -> None:
-    ended = command("convert", runs, store, "--recipe", recipe, "--workers", 2)
+    ended = command("convert", runs, store, "--recipe", recipe, "--workers", 1)
     assert (ended.status, ended.err) == (0, "")
     assert "converted 3 samples with 27 points" in ended.out
     assert "split train: 2 samples; 1 more are not in the store\nsplit test: 1 sample\n" in ended.out
@@ -80,6 +80,8 @@ def test_files_of_vtk_become_a_store_that_verifies_against_them(
     ended = command("verify", store, "--source", runs, "--recipe", recipe, "--workers", 1)
     assert (ended.status, ended.err) == (0, "")
     assert re.search(r"3 samples, 324 values: as in", ended.out)
+    ended = command("verify", store, "--recipe", recipe)
+    assert (ended.status, "name it with --source" in ended.err) == (2, True)
 
 
 def test_a_sample_without_its_file_is_broken_by_its_name_and_appended_once_it_is_there(

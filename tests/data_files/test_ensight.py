@@ -8,7 +8,7 @@ import pytest
 import pyvista as pv
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store.data_files import open_data_file
+from drawpoint_store.data_files import files_besides, open_data_file
 from drawpoint_store.data_files.ensight_parts import chosen, write_parts
 from ensight import write_case
 from vtk_files import add_arrays, block, body
@@ -34,6 +34,11 @@ def test_a_member_names_parts_by_patterns_and_by_what_they_have() -> None:
     }
     for member, names in expected.items():
         assert [name for name, arrays in parts.items() if chosen(member, name, arrays)] == names
+
+
+def test_the_files_that_a_case_names_are_listed_with_it(case: Path) -> None:
+    (case.parent / "E_2.case").touch()
+    assert [path.name for path in files_besides(case)] == ["E_1.case", "E_1.geo", "E_1.p", "E_1.U", "E_1.tau"]
 
 
 def test_all_parts_are_one_mesh_and_nothing_is_left_behind(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawpoint.errors import InvalidSettings
@@ -88,6 +88,7 @@ def test_a_recipe_that_is_not_there_is_named_with_near_ones(tmp_path: Path) -> N
 NAMES = st.text("abcXYZ019_-. ", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 
 
+@settings(max_examples=40)
 @given(number=st.integers(0, 10**6), kind=NAMES, sample_id=st.lists(NAMES, min_size=1, max_size=3).map("/".join))
 def test_what_a_pattern_captures_fills_it_to_the_same_path(number: int, kind: str, sample_id: str) -> None:
     pattern = Pattern("sets/{class}/{id}/run_{n}/boundary_{n}.vtp")
@@ -97,6 +98,7 @@ def test_what_a_pattern_captures_fills_it_to_the_same_path(number: int, kind: st
     assert pattern.match(path.replace(f"boundary_{number}", f"boundary_{number}1")) is None
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 10**4), min_size=1, unique=True))
 def test_names_are_sorted_as_people_count(numbers: list[int]) -> None:
     names = sorted((f"volume.vtu.{number}.part" for number in numbers), key=natural_key)

@@ -56,11 +56,14 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_source_format(parser)
     add_workers(parser)
+    parser.set_defaults(wrong_usage=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify, and print each problem when it is found; then compare with the source, if there is one."""
     if args.source is None:
+        if args.recipe is not None or args.filemap is not None:
+            args.wrong_usage("--recipe and --filemap say how a source is read; name it with --source")
         return _verify(args)
     source = open_source(args, held_fields(StoreManifest.load(args.store_root)))
     return max(_verify(args), _compare(args, source))

@@ -55,6 +55,14 @@ class _Parts(JoinedMeshes):
         self._remove()
 
 
+def list_files(path: Path) -> list[Path]:
+    """Return a case's file and those that it names at the ends of its lines, if they are there."""
+    case = _case_file(path)
+    lines = case.read_text(encoding="utf-8", errors="replace").splitlines()
+    named = (case.parent / line.split()[-1].strip('"') for line in lines if line.strip())
+    return [case, *dict.fromkeys(each for each in named if each.is_file())]
+
+
 def _case_file(path: Path) -> Path:
     if not path.is_dir():
         return path

@@ -35,6 +35,7 @@ READERS = {
 LISTERS = {
     **dict.fromkeys((".pvtp", ".pvtu", ".vtm"), f"{_HERE}.vtk_xml.index_files:list_files"),
     ".foam": f"{_HERE}.openfoam:list_files",
+    ".case": f"{_HERE}.ensight:list_files",
 }
 """The function that lists the files which are read besides one that is opened, by its suffix."""
 
@@ -80,7 +81,7 @@ def open_data_file(path: Path | str | Sequence[Path | str], member: str | None =
 
 
 def files_besides(path: Path) -> list[Path]:
-    """Return the files that are read besides the file at `path`: those that an index names, or a case's mesh and time.
+    """Return the files that are read besides the file or folder at `path`: those that it names, a case's mesh and time.
 
     They may not be there. Raises InvalidSample for an index that is damaged, and a case without such a time.
     """
