@@ -105,7 +105,7 @@ def test_links_to_runs_are_followed_once_and_those_that_lead_nowhere_are_left_ou
     write_run(tmp_path / "elsewhere")
     (runs / "run_12").symlink_to(tmp_path / "elsewhere")
     (runs / "loop").symlink_to(runs)
-    assert sorted(FileTree.scan(runs).folders) == sorted([*names, "run_12"])
+    assert sorted(FileTree.scan(runs).folders) == sorted(["", *names, "run_12"])
     write_run(tmp_path / "one" / "run")
     (tmp_path / "one" / "loop").symlink_to(tmp_path / "one")
     (tmp_path / "one" / "dangling").symlink_to("nowhere")
