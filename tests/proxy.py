@@ -6,6 +6,7 @@ python tests/proxy.py UPSTREAM_PORT LATENCY_SECONDS      # prints its port, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -122,20 +123,25 @@ class BucketProxy:
         task = self._loop.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        task.add_done_callback(lambda _: writer.close())  # one that is cancelled before its first step closes nothing
+        task.add_done_callback(
+            lambda _: writer.transport.abort()
+        )  # one that is cancelled before its first step closes nothing
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there: asyncio.StreamWriter | None = None
+        ends = [writer]
         try:
-            back, there = await asyncio.open_connection("127.0.0.1", self._upstream)
-            while await self._exchange(reader, writer, back, there):
-                pass
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # either end has hung up
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # either end has hung up
+                back, there = await asyncio.open_connection("127.0.0.1", self._upstream)
+                ends.append(there)
+                while await self._exchange(reader, writer, back, there):
+                    pass
+            for end in ends:
+                end.close()
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
         finally:
-            for end in (writer, there):
-                if end is not None:
-                    end.close()
+            for end in ends:
+                end.transport.abort()  # a client that is slow to read would keep it open beyond the end of the loop
 
     async def _exchange(
         self,
