@@ -54,6 +54,8 @@ FOLDERS = {
 WITH_MEMBERS = {".foam", ".case"}
 """The suffixes of files of which a part can be named."""
 
+_GZIP = b"\x1f\x8b"
+
 _PART = re.compile(r"(\.\d+)?\.part$")
 
 
@@ -108,6 +110,8 @@ def _suffix(path: Path) -> str:
         return ".case" if suffix not in READERS and any(path.glob("*.case")) else suffix
     except OSError as error:
         raise InvalidSample(f"{path} cannot be opened: {error.strerror}.") from error
+    if begin.startswith(_GZIP):
+        raise InvalidSample(f"{path} is compressed with gzip: unpack it.")
     for signature, suffix in SIGNATURES.items():
         if begin.startswith(signature):
             return suffix

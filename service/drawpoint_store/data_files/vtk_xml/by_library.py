@@ -9,6 +9,7 @@ from drawpoint.extras import importing
 from drawpoint_store.data_files.data_file import ArrayInfo, Place
 from drawpoint_store.data_files.joined_file import JoinedFile
 from drawpoint_store.data_files.vtk_library import VtkMesh, numpy_dtype, vtk_errors
+from drawpoint_store.data_files.vtk_xml.structure import check_structure
 from drawpoint_store.data_files.vtk_xml.tags import TagReader
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def open_by_library(path: Path) -> VtkMesh:
     """Open a file by VTK's reader for its type, its arrays unread: each is read when it is asked for, by itself."""
     with JoinedFile(path) as file:
         kind = TagReader(file).next().attributes.get("type", "")
-    if kind not in READERS:
-        raise InvalidSample(f"{path} is a VTK file of type {kind!r}; these are read: {', '.join(sorted(READERS))}.")
+        if kind not in READERS:
+            raise InvalidSample(f"{path} is a VTK file of type {kind!r}; these are read: {', '.join(sorted(READERS))}.")
+        check_structure(file)
     with importing("vtk", f"reading {path}"):
         from vtkmodules import vtkIOXML  # noqa: PLC0415  VTK is imported when needed
     reader = getattr(vtkIOXML, READERS[kind])()

@@ -29,6 +29,9 @@ class ByteStream(Protocol):
     def after(self, nbytes: int) -> Self:
         """Return the stream that begins where one of `nbytes` from here ends."""
 
+    def ends_at(self, nbytes: int) -> bool:
+        """Tell whether what is encoded from here on, by itself, is known to end after `nbytes`."""
+
     @property
     def position(self) -> int:
         """Where in the file the stream begins."""
@@ -50,6 +53,10 @@ class RawStream:
 
     def after(self, nbytes: int) -> RawStream:
         return RawStream(self.file, self.position + nbytes)
+
+    def ends_at(self, nbytes: int) -> bool:
+        del nbytes
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +92,7 @@ class Base64Stream:
 
     def after(self, nbytes: int) -> Base64Stream:
         return Base64Stream(self.file, self.position + -(-nbytes // 3) * 4)
+
+    def ends_at(self, nbytes: int) -> bool:
+        groups, rest = divmod(nbytes, 3)
+        return rest > 0 and self.file.read(self.position + 4 * groups + 1 + rest, 1) == b"="

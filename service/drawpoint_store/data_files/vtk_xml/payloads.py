@@ -57,8 +57,9 @@ class Plain:
         self.nbytes = int(_read_numbers(stream, 0, 1, encoding, where)[0])
         if self.nbytes > stream.available - size:
             raise _too_much(where, self.nbytes, stream.available - size)
-        self._stream, self._offset = stream, size
-        self.end = stream.after(size + self.nbytes).position
+        # Some writers encode the header by itself, as VTK does of compressed data alone.
+        self._stream, self._offset = (stream.after(size), 0) if stream.ends_at(size) else (stream, size)
+        self.end = self._stream.after(self._offset + self.nbytes).position
 
     def read_into(self, offset: int, view: memoryview) -> None:
         self._stream.read_into(self._offset + offset, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,9 @@ VERSIONS = {"0", "1", "2"}
 
 KINDS = {"PolyData": POLYDATA_SECTIONS, "UnstructuredGrid": ("Cells",)}
 """The sections of cells in the files that are read here, in the order in which VTK numbers their cells."""
+
+STRUCTURED_KINDS = ("ImageData", "RectilinearGrid", "StructuredGrid")
+"""Files whose pieces have an extent along three axes, and no cells of their own. They are left to VTK."""
 
 END = b"</VTKFile>"
 END_WITHIN = 4096
@@ -71,6 +75,15 @@ class DataArray:
         if rest:
             raise InvalidSample(f"{self.where} is damaged: {self.payload.nbytes:,} bytes of {self.dtype} values.")
         return count
+
+    def require_rows(self, n_rows: int, place: str) -> None:
+        """Raise InvalidSample unless there are as many values as so many points or cells have."""
+        expected = n_rows * self.components
+        if self.n_values != (-(-expected // 8) * 8 if self.dtype == np.bool_ else expected):
+            raise InvalidSample(
+                f"{self.where} is damaged: it has {self.n_values:,} values where {n_rows:,} {place}s with "
+                f"{self.components} each need {expected:,}."
+            )
 
     def read(self, first: int, stop: int) -> np.ndarray[Any, Any]:
         """Return the values `first` to `stop`, of all components one after the other."""
@@ -123,11 +136,32 @@ def read_structure(file: JoinedFile) -> Structure:
     tail = min(file.size, END_WITHIN)
     if END not in file.read(file.size - tail, tail):
         raise InvalidSample(f"{file} has no {END.decode()} at its end: it was cut short, or a part is missing.")
-    return _Parser(file).parse()
+    return _Parser(file, left_to_vtk=False).parse()
+
+
+def check_structure(file: JoinedFile) -> None:
+    """Raise InvalidSample where a file that is left to VTK is damaged in a way that VTK does not see.
+
+    Where bytes of an uncompressed array are missing, VTK says nothing, and gives what was in memory before. Arrays in
+    ascii, and all of a version or a compressor that is not known here, are not looked at.
+    """
+    try:
+        pieces = _Parser(file, left_to_vtk=True).parse().pieces
+    except NotReadHere:
+        return
+    for piece in pieces:
+        n_cells = sum(piece.counts.values())
+        for section, n_rows in (("PointData", piece.n_points), ("Points", piece.n_points), ("CellData", n_cells)):
+            for array in piece.sections[section].arrays if n_rows and section in piece.sections else ():
+                array.require_rows(n_rows, "cell" if section == "CellData" else "point")
 
 
 class _Parser:
-    def __init__(self, file: JoinedFile) -> None:
+    """Reads a file's structure; of one that is `left_to_vtk`, only the arrays whose sizes are told in the file."""
+
+    def __init__(self, file: JoinedFile, *, left_to_vtk: bool) -> None:
+        self._left_to_vtk = left_to_vtk
+        self._kinds = {**KINDS, **dict.fromkeys(STRUCTURED_KINDS, ())} if left_to_vtk else KINDS
         self._file = file
         self._tags = TagReader(file)
         self._path: list[str] = []
@@ -150,18 +184,19 @@ class _Parser:
                     after_data = self._open(tag)
             if tag.closes and (not self._path or self._path.pop() != tag.name):
                 raise InvalidSample(f"{self._file} is damaged: </{tag.name}> closes what is not open.")
-        return Structure(tuple(self._pieces), KINDS[self._kind])
+        return Structure(tuple(self._pieces), self._kinds[self._kind])
 
     def _begin(self, tag: Tag) -> None:
         said = tag.attributes
         if tag.name != "VTKFile":
             raise InvalidSample(f"{self._file} is no VTK XML file: it begins with <{tag.name}>, not with <VTKFile>.")
         compressor = said.get("compressor") or None
-        order = {"LittleEndian": "<", "BigEndian": ">"}.get(said.get("byte_order", ""))
+        # What a writer leaves out is as VTK has it: the machine's order of bytes.
+        order = {"LittleEndian": "<", "BigEndian": ">", None: "="}.get(said.get("byte_order"))
         header = {"UInt32": "u4", "UInt64": "u8"}.get(said.get("header_type", "UInt32"))
         known = compressor is None or compressor in COMPRESSORS
-        version = said.get("version", "").partition(".")[0]
-        if said.get("type") not in KINDS or not (order and header and known) or version not in VERSIONS:
+        version = said.get("version", "0").partition(".")[0]
+        if said.get("type") not in self._kinds or not (order and header and known) or version not in VERSIONS:
             raise NotReadHere
         self._kind = said["type"]
         self._path.append(tag.name)
@@ -171,8 +206,7 @@ class _Parser:
         """Take in a tag of the mesh; return whether data were skipped that the next tag has to follow at once."""
         place = self._path[2:]
         if place == ["Piece"]:
-            counts = {section: self._count(tag, f"NumberOf{section}") for section in KINDS[self._kind]}
-            self._pieces.append(Piece(self._count(tag, "NumberOfPoints"), counts))
+            self._pieces.append(self._piece(tag))
         elif place[0] == "Piece" and len(place) == 2:  # noqa: PLR2004  a section of a piece
             active = (tag.attributes.get(attribute) for attribute in ("Scalars", "Vectors"))
             self._pieces[-1].sections[tag.name] = Section(active=frozenset(name for name in active if name))
@@ -187,18 +221,22 @@ class _Parser:
         said = tag.attributes
         name, form = said.get("Name", ""), said.get("format", "ascii")
         dtype = DTYPES.get(said.get("type", ""))
-        components = self._number(tag, "NumberOfComponents", 1, smallest=1)
+        components = self._components(tag)
         held = np.dtype(np.uint8) if dtype is None else dtype
         array = DataArray(name, held, components, f"{self._file}: array {name!r}", self._encoding)
         if section is not None:
-            if form not in ("binary", "appended") or dtype is None or "TimeStep" in said:
+            is_read = form in ("binary", "appended") and dtype is not None and "TimeStep" not in said
+            if is_read:
+                section.arrays.append(array)
+            elif not self._left_to_vtk:
                 raise NotReadHere
-            section.arrays.append(array)
         # VTK gives no offset to the arrays of an empty piece.
         if form == "appended" and said.get("offset"):
             self._appended.append((array, self._number(tag, "offset")))
-        if form != "binary" or tag.closes or self._tags.text().startswith(b"<"):
+        if form != "binary" or tag.closes or (text := self._tags.text()).startswith(b"<"):
             return False
+        if len(text.partition(b"<")[0].split()) > 1:
+            raise InvalidSample(f"{array.where} has base64 in lines, which VTK misreads: write it without line breaks.")
         array.stream = Base64Stream(self._file, self._tags.position)
         self._tags.position = array.payload.end
         return True
@@ -223,15 +261,28 @@ class _Parser:
             self._tags.position = last.payload.end
         return bool(self._appended)
 
-    def _count(self, tag: Tag, attribute: str) -> int:
-        return self._number(tag, attribute, 0)
+    def _piece(self, tag: Tag) -> Piece:
+        if self._kind in STRUCTURED_KINDS:
+            extent = tag.attributes.get("Extent", "").split()
+            if len(extent) != 6 or not all(each.lstrip("-").isdecimal() for each in extent):  # noqa: PLR2004  of 3 axes
+                raise InvalidSample(f"{self._file} is damaged: <{tag.name}> has no extent of six numbers.")
+            steps = [int(high) - int(low) for low, high in zip(extent[::2], extent[1::2], strict=True)]
+            return Piece(prod(step + 1 for step in steps), {"Cells": prod(max(step, 1) for step in steps)})
+        # Of PolyData, a writer may leave out the numbers of what a piece has not.
+        missing = 0 if self._kind == "PolyData" else None
+        counts = {section: self._number(tag, f"NumberOf{section}", missing) for section in self._kinds[self._kind]}
+        return Piece(self._number(tag, "NumberOfPoints"), counts)
 
-    def _number(self, tag: Tag, attribute: str, missing: int | None = None, *, smallest: int = 0) -> int:
+    def _components(self, tag: Tag) -> int:
+        """Return the number of components: 1 where a writer gives none, an empty one or 0, as for VTK."""
+        return (self._number(tag, "NumberOfComponents") if tag.attributes.get("NumberOfComponents") else 0) or 1
+
+    def _number(self, tag: Tag, attribute: str, missing: int | None = None) -> int:
         text = tag.attributes.get(attribute, missing)
         try:
             number = int(text)  # type: ignore[arg-type]  # None is no number
         except (TypeError, ValueError):
             number = -1
-        if number < smallest:
+        if number < 0:
             raise InvalidSample(f"{self._file} is damaged: <{tag.name}> has {attribute}={text!r}, which is no count.")
         return number

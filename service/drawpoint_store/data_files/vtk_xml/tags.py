@@ -16,6 +16,7 @@ WINDOW = 1 << 16
 
 # A tag ends at the first '>' that is in no quotes: an attribute's value may hold one.
 _TAG = re.compile(rb"""<[^<>"']*(?:"[^"]*"[^<>"']*|'[^']*'[^<>"']*)*>""")
+_ENCODING = re.compile(rb"""<[?]xml\s[^>]*?encoding\s*=\s*["']([\w.-]+)""")
 
 
 class Tag(NamedTuple):
@@ -37,6 +38,7 @@ class TagReader:
     def __init__(self, file: JoinedFile) -> None:
         self.position = 0
         self._file = file
+        self._encoding = "UTF-8"
         self._begin, self._window = 0, b""
 
     def next(self, *, after_space: bool = False) -> Tag:
@@ -50,6 +52,8 @@ class TagReader:
             if window.startswith(b"<!--"):
                 self._find(b"-->", past=True)
             elif window.startswith(b"<?"):
+                if (declared := _ENCODING.match(window)) is not None:
+                    self._encoding = declared[1].decode("ascii")
                 self._find(b"?>", past=True)
             else:
                 found = _TAG.match(window)
@@ -96,11 +100,11 @@ class TagReader:
             return Tag(tag[2:-1].decode("utf-8", "replace").strip(), {}, opens=False, closes=True)
         found: list[tuple[str, dict[str, str]]] = []
         closes = tag.endswith(b"/>")
-        parser = expat.ParserCreate("UTF-8")
+        parser = expat.ParserCreate(self._encoding)
         parser.StartElementHandler = lambda name, attributes: found.append((name, attributes))
         try:
             parser.Parse(tag if closes else tag[:-1] + b"/>", True)
-        except expat.ExpatError as error:
+        except (expat.ExpatError, LookupError, ValueError) as error:  # the latter for an encoding that Python has not
             shown = tag[:80].decode("utf-8", "replace")
             raise InvalidSample(f"{self._file} has a tag that is not XML ({error}): {shown}") from error
         [(name, attributes)] = found

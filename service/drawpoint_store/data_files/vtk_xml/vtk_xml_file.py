@@ -132,13 +132,7 @@ class VtkXmlFile:
                 f"{array.components} of {array.dtype} in another."
             )
         n_rows = piece.n_points if array.place == "point" else sum(piece.counts.values())
-        expected = n_rows * found.components
-        n_values = found.n_values
-        if n_values != (-(-expected // 8) * 8 if found.dtype == np.bool_ else expected):
-            raise InvalidSample(
-                f"{found.where} is damaged: it has {n_values:,} values where {n_rows:,} {array.place}s with "
-                f"{found.components} each need {expected:,}."
-            )
+        found.require_rows(n_rows, array.place)
         return found
 
     def close(self) -> None:
