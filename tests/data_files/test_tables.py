@@ -282,3 +282,35 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ExtraMissing, match=rf"{path.name} needs {library}, which is not installed: .*\[raw\]"):
         open_data_file(path)
+
+
+def test_hdf5_reads_no_other_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["p"] = np.arange(6.0)
+    layout = h5py.VirtualLayout((12,), "f8")  # of which the other file fills a half, and HDF5 the rest with zeros
+    layout[:6] = h5py.VirtualSource(tmp_path / "other.h5", "p", (6,))
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file.create_dataset("external", (6,), "u1", external=[(str(tmp_path / "secret"), 0, 6)])
+        file.create_virtual_dataset("virtual", layout)
+        file["elsewhere"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/p")
+        file["loop"] = h5py.SoftLink("/")
+    with open_data_file(tmp_path / "run.h5") as opened:
+        assert [array.name for array in opened.arrays] == ["external", "virtual"]
+        for array in opened.arrays:
+            with pytest.raises(InvalidSample, match=f"{array.name}' of .*run.h5 is an? {array.name} dataset"):
+                opened.read(array)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "run.npz", p=np.arange(3.0))
+    with zipfile.ZipFile(tmp_path / "run.npz", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("p.npy", archive.read("p.npy"))
+    with pytest.raises(InvalidSample, match="several arrays of the name 'p'"):
+        open_data_file(tmp_path / "run.npz")
+
+
+def test_a_table_in_another_encoding_than_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.csv").write_bytes("température,y\n1,2\n".encode("latin-1"))
+    with pytest.raises(InvalidSample, match=r"run.csv cannot be read as .* in UTF-8"):
+        open_data_file(tmp_path / "run.csv")

@@ -31,9 +31,9 @@ def open_csv(path: Path) -> TableFile:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
-    except (ArrowException, OSError) as error:
-        raise cannot_open(path, error, "a table of comma-separated values") from error
-    names = [name.strip() for name in table.column_names]
+        names = [name.strip() for name in table.column_names]
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        raise cannot_open(path, error, "a table of comma-separated values in UTF-8") from error
     number = next((name for name in names if _is_number(name)), None)
     if number is not None:
         raise InvalidSample(f"{path} begins with the number {number}, where its first line should name the columns.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def open_hdf5(path: Path) -> TableFile:
     """Open an HDF5 file; a dataset of which not all is in the file is damaged, never filled with zeros.
 
-    Links are not followed, and data in other files (external and virtual datasets) is read where it is there.
+    Links are not followed. A virtual or external dataset, whose data lie in other files, is refused when it is read:
+    HDF5 would fill up what is missing, and follow any path.
     """
     with importing("raw", f"reading {path}"):
         import h5py  # noqa: PLC0415  h5py is an extra's
@@ -49,7 +50,13 @@ class _Dataset:
 
     def __getitem__(self, rows: Any) -> Any:
         dataset = self._dataset
-        if dataset.is_virtual or dataset.external or not dataset.size:
+        if dataset.is_virtual or dataset.external:
+            kind = "a virtual dataset" if dataset.is_virtual else "an external dataset"
+            raise InvalidSample(
+                f"{self._where} is {kind}: its data lie in other files, which are not followed; copy its values into a "
+                "dataset of its own."
+            )
+        if not dataset.size:
             return dataset[rows]
         if dataset.chunks is None:
             stored, needed, unit = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize, "bytes"

@@ -47,12 +47,10 @@ def open_npz(path: Path) -> TableFile:
     except (OSError, zipfile.BadZipFile) as error:
         raise cannot_open(path, error, "an .npz file") from error
     try:
-        arrays = {}
-        for member in archive.infolist():
-            name, ends_with = posixpath.splitext(member.filename)
-            if ends_with == ".npy":
-                _require_plausible(member, path)
-                arrays[name] = NpyArray(archive.open(member), member.file_size, f"array {name!r} of {path}")
+        arrays = {
+            name: NpyArray(archive.open(member), member.file_size, f"array {name!r} of {path}")
+            for name, member in _members(archive, path).items()
+        }
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         archive.close()
         raise cannot_open(path, error, "an .npz file") from error
@@ -60,6 +58,19 @@ def open_npz(path: Path) -> TableFile:
         archive.close()
         raise
     return TableFile(path, arrays, archive.close)
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Return the arrays in an archive by name."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name, ends_with = posixpath.splitext(member.filename)
+        if ends_with == ".npy":
+            if name in members:
+                raise InvalidSample(f"{path} has several arrays of the name {name!r}; give each one of its own.")
+            _require_plausible(member, path)
+            members[name] = member
+    return members
 
 
 def _require_plausible(member: zipfile.ZipInfo, path: Path) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 2**20
+_LONGEST_SUFFIX = 40
+"""How many letters of suffixes are kept: more than any kind of file has, and fewer than a name may have."""
+
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError),
     *(RuntimeError, NotImplementedError),  # zip archives with a password, or packed in an unknown way
@@ -45,7 +48,7 @@ def unpack_member(archive: Path, member: str | None, folder: Path) -> Path:
                             f"{archive.name} has several files ({first_few([printable(each) for each in names])}); "
                             "name one with member"
                         )
-                    target = folder / f"member{''.join(PurePosixPath(name).suffixes[-2:])}"
+                    target = folder / f"member{''.join(PurePosixPath(name).suffixes[-2:])[-_LONGEST_SUFFIX:]}"
                     _write(content, size, target, archive.name)
                     if member is not None and "*" not in member:
                         break
