@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import pyvista as pv
 
 from drawpoint import source_rows
 from drawpoint_store import StoreManifest, ZarrChunkReader
@@ -82,6 +83,21 @@ def test_files_of_vtk_become_a_store_that_verifies_against_them(
     assert re.search(r"3 samples, 324 values: as in", ended.out)
     ended = command("verify", store, "--recipe", recipe)
     assert (ended.status, "name it with --source" in ended.err) == (2, True)
+
+
+def test_cells_without_area_and_cells_that_have_none_are_told_with_their_sample_and_file(
+    command: Command, runs: Path, recipe: Path, store: Path
+) -> None:
+    surface = pv.read(runs / "run_1" / "boundary_1.vtp")
+    assert isinstance(surface, pv.PolyData)
+    surface.points = np.zeros((surface.n_points, 3), np.float32)
+    surface.save(runs / "run_1" / "boundary_1.vtp")
+    line = pv.Line()
+    add_arrays(line, {"pMeanTrim": 1, "wallShearStressMeanTrim": 3, "T": 1})
+    save(line, runs / "run_2" / "boundary_2.vtp")
+    ended = command("convert", runs, store, "--recipe", recipe, "--workers", 1)
+    assert "remark: surface_normals is (0, 0, 0), as where a cell has no area, at 9 points in 1 of 2" in ended.err
+    assert re.search(r"broken: run_2: .*boundary_2\.vtp: cell 0 is a line", ended.err)
 
 
 def test_a_sample_without_its_file_is_broken_by_its_name_and_appended_once_it_is_there(

@@ -243,6 +243,16 @@ def test_a_polygon_without_area_has_the_normal_zero_and_the_mean_as_centroid() -
     assert cell_centres(mesh, "centroid").tolist() == [[1, 0, 0]]
 
 
+def test_a_polygon_with_a_point_that_is_not_finite_has_no_normal_rather_than_none() -> None:
+    points = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (np.nan, 1, 0), (np.inf, 1, 0)], np.float32)
+    mesh = surface_of(points, [[0, 1, 2], [1, 3, 2], [1, 4, 2]])
+    for values in (cell_normals(mesh), point_normals(mesh), cell_areas(mesh), cell_centres(mesh, "centroid")):
+        assert np.isfinite(values[0]).all()
+        assert not np.isfinite(values[1:3]).all(axis=-1).any()
+    with pytest.raises(InvalidSample, match="points are not finite"):
+        cell_normals(mesh, "orient")
+
+
 def grid_of(cells: list[int], types: list[int], n_points: int = 8) -> VtkMesh:
     points = np.random.default_rng(0).normal(size=(n_points, 3))
     mesh = VtkMesh(pv.UnstructuredGrid())

@@ -252,6 +252,7 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter, args: argpa
         absent = f"; {size.listed - size.held:,} more are not in the store" if size.held < size.listed else ""
         sys.stdout.write(f"split {name}: {count(size.held, 'sample')}{absent}\n")
     _print_precision(report, writer)
+    _report_zero_normals(report)
     _report_scalars(writer.manifest.samples)
     if report.replaced:
         sys.stdout.write(
@@ -260,6 +261,15 @@ def _print_report(report: ConversionReport, writer: ZarrStoreWriter, args: argpa
         )
     if _has_stale_statistics(writer.storage, report.revision):
         sys.stdout.write(f"its statistics are of another revision; renew them: {renewal_command(writer.storage)}\n")
+
+
+def _report_zero_normals(report: ConversionReport) -> None:
+    """Print on stderr how many points have a normal that is none."""
+    for field, found in report.zero_normals.items():
+        sys.stderr.write(
+            f"remark: {field} is (0, 0, 0), as where a cell has no area, at {count(sum(found.values()), 'point')} in "
+            f"{len(found):,} of {count(len(report.converted), 'sample')}: {printable(first_few(list(found), SHOWN))}\n"
+        )
 
 
 def _report_scalars(samples: SampleTable) -> None:

@@ -52,7 +52,8 @@ class ConversionReport(BaseModel):
     before. `left_out` are files that look like fields and are in no file map, each with the number of samples that
     have it. `precision` is what the stored dtypes round, by field, for those that they round at all. `overflows`
     are the samples that are broken by a value beyond the range of its dtype, by the field and a dtype that holds it
-    (`FIELD=D`, as --field-dtype takes it). `splits` are those that the source names, as far as the store holds
+    (`FIELD=D`, as --field-dtype takes it). `zero_normals` are the numbers of points whose normal is (0, 0, 0), as it is
+    of a cell without area, by field and sample. `splits` are those that the source names, as far as the store holds
     their samples. `replaced` are the groups of the revision that was overwritten. `revision` is None where nothing
     was published. Sizes are in bytes.
     """
@@ -64,6 +65,7 @@ class ConversionReport(BaseModel):
     broken: dict[str, str] = Field(default_factory=dict)
     precision: dict[str, FieldPrecision] = Field(default_factory=dict)
     overflows: dict[str, list[str]] = Field(default_factory=dict)
+    zero_normals: dict[str, dict[str, int]] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     replaced: list[str] = Field(default_factory=list)
     n_points: int = 0
@@ -92,6 +94,8 @@ class ConversionReport(BaseModel):
         self.n_points += sum(grid.n_points for grid in outcome.finished.entry.domains.values())
         self.bytes_read += outcome.bytes_read
         self.bytes_written += outcome.finished.nbytes
+        for field, n_zero in outcome.finished.zero_normals.items():
+            self.zero_normals.setdefault(field, {})[outcome.sample_id] = n_zero
         add_precision(self.precision, outcome.precision)
 
 
@@ -268,6 +272,7 @@ def _convert_samples(
     report.broken = dict(sorted(report.broken.items()))
     report.precision = dict(sorted(report.precision.items()))
     report.overflows = {field: sorted(ids) for field, ids in sorted(report.overflows.items())}
+    report.zero_normals = {field: dict(sorted(found.items())) for field, found in sorted(report.zero_normals.items())}
 
 
 def _precision_of_all(report: ConversionReport, old: StoreManifest | None) -> dict[str, FieldPrecision]:

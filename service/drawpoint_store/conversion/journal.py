@@ -35,7 +35,8 @@ _REPORT = "report-"
 class FinishedSample(BaseModel):
     """A sample whose group is written: its entry in the manifest, and the size of its group in bytes.
 
-    `fingerprint` is that of its task, and `precision` what the stored dtypes round, by field.
+    `fingerprint` is that of its task, `precision` what the stored dtypes round, by field, and `zero_normals` the number
+    of rows that are no normal, by field.
     """
 
     fingerprint: str
@@ -43,6 +44,7 @@ class FinishedSample(BaseModel):
     entry: SampleEntry
     nbytes: int
     precision: dict[str, FieldPrecision] = {}
+    zero_normals: dict[str, int] = {}
 
 
 class Journal:

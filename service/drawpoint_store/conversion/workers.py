@@ -133,8 +133,12 @@ class SampleConverter:
             return Outcome(sample_id, size, reason=reason, overflow=overflow)
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
+        before = found.zero_normals if found is not None else {}
+        zeros = fields.zero_normals | {field: before[field] for field in fields.kept if field in before}
         nbytes = self.writer.storage.count_bytes(entry.relpath)
-        finished = FinishedSample(entry=entry, nbytes=nbytes, fingerprint=task.fingerprint, precision=precision)
+        finished = FinishedSample(
+            entry=entry, nbytes=nbytes, fingerprint=task.fingerprint, precision=precision, zero_normals=zeros
+        )
         self.journal.add(task, finished)
         size = fields.nbytes if fields.kept else size
         return Outcome(sample_id, size, finished, kept=len(fields.kept), precision=precision)

@@ -86,7 +86,8 @@ def by_block(mesh: MeshFile, width: int, measure: Callable[[Array, CellBlock], A
     for points, block in measured_blocks(mesh):
         if values is None:
             values = np.empty((mesh.n_cells, width), result_dtype(points))
-        values[block.first : block.first + len(block.types)] = measure(points, block).reshape(-1, width)
+        with np.errstate(over="ignore", invalid="ignore"):  # as in polygon_measures
+            values[block.first : block.first + len(block.types)] = measure(points, block).reshape(-1, width)
     return np.empty((0, width), np.float32) if values is None else values
 
 
@@ -153,6 +154,7 @@ def _require_closed(block: CellBlock, n: int, found: list[tuple[Array, Array, Ar
         )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite stays so, and is refused by the writer
 def polygon_measures(points: Array, corners: Array, *, project: bool = True) -> tuple[Array, Array, Array]:
     """Return centres (m, 3), areas (m,) and area vectors (m, 3) of polygons whose points are `corners`, (m, sides).
 
@@ -178,7 +180,7 @@ def polygon_measures(points: Array, corners: Array, *, project: bool = True) -> 
 def unit(vectors: Array) -> Array:
     """Return vectors (m, 3) of length one, and (0, 0, 0) for those without length."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    units: Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)  # NaN stays NaN
     return units
 
 

@@ -63,7 +63,11 @@ def outward_signs(mesh: MeshFile) -> Array:
     Raises InvalidSample where a part has but one side, as a Moebius strip has, and ExtraMissing without scipy.
     """
     n = mesh.n_cells
+    if not n:
+        return np.ones(0, np.int8)
     sizes, volumes = np.zeros(n), np.zeros(n)
+    if not np.isfinite(mesh.points()).all():
+        raise InvalidSample('some points are not finite, so that normals cannot be turned outward; use mode = "keep"')
     merged = _merged(mesh.points())
     middle = (mesh.points().min(axis=0, initial=np.inf) + mesh.points().max(axis=0, initial=-np.inf)) / 2.0
     edges = []

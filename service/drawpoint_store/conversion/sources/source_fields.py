@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from drawpoint.errors import InvalidSample
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.storage import Storage
     from drawpoint_store.storage.storage import ObjectInfo
     from drawpoint_store.writing.stored_array import StoredArray
+
+
+_NORMALS = "_normals"
+"""The end of the names of fields of normals."""
 
 
 class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
@@ -30,6 +34,8 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
         self.kept: dict[str, StoredArray] = {}
         self.nbytes = 0
         """The bytes of the arrays that were read."""
+        self.zero_normals: dict[str, int] = {}
+        """How many rows are (0, 0, 0), which is no normal, by field, of those read that have any."""
         self._source = source
         self._files = files
         self._sample_id = sample_id
@@ -52,6 +58,8 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
             self._on_read(field, len(self._given - self.kept.keys()))
             values = self._source.read(self._sample_id, field)
             self.nbytes += values.nbytes
+            if field.endswith(_NORMALS) and (n_zero := len(values) - np.count_nonzero(values.any(axis=-1))):
+                self.zero_normals[field] = int(n_zero)
         self._given.add(field)
         if len(self._given) == len(self._fields) and self.have_changed():
             raise InvalidSample("its files were rewritten while they were read")

@@ -133,10 +133,17 @@ class DomainReader:
     def _transformed(self, name: str, field: FieldRecipe) -> Array:
         """Return all rows of a field's file, as the recipe changes their values."""
         if field.is_derived:
-            values, power = derive(*self._mesh_of(field), field, self.recipe.centre), LENGTH_POWERS.get(field.derive, 0)
+            values, power = self._derive(field, *self._mesh_of(field)), LENGTH_POWERS.get(field.derive, 0)
         else:
             values, power = self._read_arrays(name, field, *self.choose(name, field)), int(name == POSITION)
         return transform(values, field, self.recipe.axes, self.recipe.length_unit**power)
+
+    def _derive(self, field: FieldRecipe, mesh: MeshFile, place: Place) -> Array:
+        try:
+            return derive(mesh, place, field, self.recipe.centre)
+        except InvalidSample as error:  # geometry knows cells, not files
+            name = self._name_of(field)
+            raise error if name in str(error) else InvalidSample(f"{name}: {error}") from error
 
     def _read_arrays(self, name: str, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
         if field.index is not None:
