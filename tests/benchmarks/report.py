@@ -27,6 +27,7 @@ SECTIONS = {
     "VTK files": "vtk_read.py",
     "Conversion": "conversion.py",
     "Conversion of a huge sample": "huge_conversion.py",
+    "Conversion of a huge VTK file": "huge_conversion.py --vtu",
     "Statistics": "store_statistics.py",
     "Compression": "compression.py",
 }
@@ -89,7 +90,8 @@ def main() -> None:
     outputs = {}
     for title, script in SECTIONS.items():
         print(f"== {title}: {script}", flush=True)
-        command = [sys.executable, str(FOLDER / script)]
+        name, *arguments = script.split()
+        command = [sys.executable, str(FOLDER / name), *arguments]
         ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=FOLDER)
         outputs[title] = ran.stdout.strip()
         print(outputs[title], flush=True)
