@@ -91,12 +91,11 @@ def _run(name: str, words: list[str]) -> int:
 def _explain(name: str, error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted."
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and not isinstance(error, ExtraMissing):
         missing = (error.name or "").partition(".")[0]
         if name in COMMANDS and missing and not missing.startswith("drawpoint"):
             return f"{missing} is not installed: {how_to_install(COMMANDS[name][1])}."
-        if not isinstance(error, ExtraMissing):
-            raise error
+        raise error
     if isinstance(error, OSError) and not isinstance(error, DrawpointError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}."
     return str(error)

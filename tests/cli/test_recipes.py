@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,20 @@ def test_cells_without_area_and_cells_that_have_none_are_told_with_their_sample_
     ended = command("convert", runs, store, "--recipe", recipe, "--workers", 1)
     assert "remark: surface_normals is (0, 0, 0), as where a cell has no area, at 9 points in 1 of 2" in ended.err
     assert re.search(r"broken: run_2: .*boundary_2\.vtp: cell 0 is a line", ended.err)
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    command: Command, tmp_path: Path, recipe: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs" / "run_1" / "boundary_1.vtp"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"# vtk DataFile Version 3.0\n\nBINARY\nDATASET POLYDATA\n")
+    monkeypatch.setitem(sys.modules, "vtkmodules.vtkIOLegacy", None)
+    ended = command("convert", tmp_path / "runs", store, "--recipe", recipe, "--workers", 1)
+    assert ended.status == 1
+    assert re.search(
+        r"boundary_1\.vtp needs vtkmodules, which is not installed: run `pip install '\.\[vtk\]'`", ended.err
+    )
 
 
 def test_a_sample_without_its_file_is_broken_by_its_name_and_appended_once_it_is_there(
