@@ -102,9 +102,10 @@ def _tensors(tensors: TensorTree, source: str) -> Iterator[str]:
 
 def _shipped(fit: ShippedFit, survey: SourceSurvey) -> Iterator[str]:
     if not fit.fits:
+        absent = f", not {first_few(fit.absent)}" if fit.absent else ", in files of other names"
         yield (
-            f"recipe {fit.recipe} has {fit.n_found} arrays of these names, not {first_few(fit.absent)}; to see what it "
-            f"lacks: drawpoint inspect {shlex.quote(survey.source)} --recipe {fit.recipe}"
+            f"recipe {fit.recipe} has {count(fit.n_found, 'array')} of these names{absent}; to see what it lacks: "
+            f"drawpoint inspect {shlex.quote(survey.source)} --recipe {fit.recipe}"
         )
         return
     broken = f", {fit.n_broken:,} more broken" if fit.n_broken else ""
