@@ -14,6 +14,7 @@ from drawpoint.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 FAILED = 1
 INTERRUPTED = 130
@@ -79,13 +80,21 @@ def _run(name: str, words: list[str]) -> int:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for known, (summary, _) in COMMANDS.items():
         if known == name:
-            importlib.import_module(f"drawpoint_cli.commands.{name}").add_parser(subparsers)
+            command = _load(name)
+            command.add_parser(subparsers)
         else:
             subparsers.add_parser(known, help=summary)
     args = parser.parse_args(words)  # which ends the command for any other name
     args.words = words
-    status: int = importlib.import_module(f"drawpoint_cli.commands.{name}").run(args)
+    status: int = command.run(args)
     return status
+
+
+def _load(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"drawpoint_cli.commands.{name}")
+    except ExtraMissing as error:  # which names the extra of one package: the command needs more
+        raise ModuleNotFoundError(str(error), name=error.name) from error
 
 
 def _explain(name: str, error: BaseException) -> str:
