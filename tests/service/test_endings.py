@@ -183,7 +183,22 @@ def test_connections_are_accepted_one_a_turn_at_first_and_many_at_once_then(
 ) -> None:
     """Workers share the socket: one that accepted a few connections at once would serve them alone."""
     monkeypatch.setattr(listening, "SHARED_SECONDS", seconds)
-    accepted: list[int] = []  # by turn of the event loop
+    assert accepted_by_turn([100]) == in_turns
+
+
+def test_connections_are_shared_again_after_a_time_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "SHARED_SECONDS", 60)
+    assert accepted_by_turn([1, 5]) == [1] * 6
+
+
+def accepted_by_turn(bursts: list[int]) -> list[int]:
+    """Return how many connections each turn of a listener's event loop accepts; an hour lies between bursts."""
+    accepted: list[int] = []
+    hours = 0
+
+    class Loop(listening.ServiceLoop):
+        def time(self) -> float:
+            return hours * 3600 + super().time()
 
     class Accepted(asyncio.Protocol):
         def __init__(self) -> None:
@@ -195,22 +210,26 @@ def test_connections_are_accepted_one_a_turn_at_first_and_many_at_once_then(
         def shutdown(self) -> None:
             """Stand for that of uvicorn's protocols, which a server that ends calls."""
 
-    async def accept(socket_of_all: socket.socket, count: int) -> None:
-        server = await asyncio.get_running_loop().create_server(Accepted, sock=socket_of_all)
-        while sum(accepted) < count:
-            accepted.append(0)
-            await asyncio.sleep(0)
+    async def accept(stack: contextlib.ExitStack, bound: socket.socket) -> None:
+        nonlocal hours
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=bound)
+        for number, count in enumerate(bursts):
+            for _ in range(count):
+                stack.enter_context(socket.create_connection(bound.getsockname()))
+            while sum(accepted) < sum(bursts[: number + 1]):
+                accepted.append(0)
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.05)  # that none is waiting any more is seen by the next turn
+            hours += 1
         server.close()
         await server.wait_closed()
         await asyncio.sleep(0)
 
     with contextlib.ExitStack() as stack:
         bound = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
-        for _ in range(100):
-            stack.enter_context(socket.create_connection(bound.getsockname()))
-        loop = listening.ServiceLoop()
+        loop = Loop()
         try:
-            loop.run_until_complete(asyncio.wait_for(accept(bound, 100), 30))
+            loop.run_until_complete(accept(stack, bound))
         finally:
             loop.close()
-    assert [count for count in accepted if count] == in_turns
+    return [count for count in accepted if count]

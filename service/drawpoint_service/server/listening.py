@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import math
 import resource
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,11 @@ ACCEPTED_AT_ONCE = 256
 """Connections that are accepted before the event loop goes on with those that it has: some 20 ms."""
 
 SHARED_SECONDS = 0.01
-"""How long the event loop accepts one connection a turn while more are waiting: workers share the socket, and the first
-to wake would take all of a few. A loop with much to do takes few turns in that time, and then many at once."""
+"""How long connections are accepted one by one while more are waiting: workers share the socket, and the first to wake
+would take all of a few. Then many are accepted at once."""
+
+TURN_SECONDS = 0.001
+"""How long another worker has to wake up and accept the next of them."""
 
 PAUSE_SECONDS = 1.0
 """How long nothing is accepted after a lack of descriptors or memory."""
@@ -66,11 +68,10 @@ class Listener:
         self._socket = listening
         self._factory = factory
         self._closed = False
-        self._shared_until = math.inf
         self._exhausted = ThrottledWarning(LOG, "no connection could be accepted", seconds=60)
         self._opening: set[asyncio.Task[Any]] = set()
         listening.setblocking(False)
-        loop.add_reader(listening, self._accept_some)
+        self._watch()
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -89,41 +90,44 @@ class Listener:
         """Wait for connections that are being set up; uvicorn itself waits for the end of all others."""
         await asyncio.gather(*self._opening, return_exceptions=True)
 
-    def _accept_some(self) -> None:
-        now = self._loop.time()
-        self._shared_until = min(self._shared_until, now + SHARED_SECONDS)
-        if not self._accept(1 if now < self._shared_until else ACCEPTED_AT_ONCE):
-            self._shared_until = math.inf  # none is waiting any more
+    def _watch(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket, self._begin)
 
-    def _accept(self, most: int) -> bool:
-        """Accept `most` connections, and tell whether there were as many."""
+    def _begin(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._go_on(self._loop.time() + SHARED_SECONDS)
+
+    def _go_on(self, shared_until: float) -> None:
+        """Accept what is waiting, a turn after the other, until no connection is."""
+        if self._closed:
+            return
+        shared = self._loop.time() < shared_until
+        pause = self._accept(1 if shared else ACCEPTED_AT_ONCE)
+        if pause is None:
+            self._loop.call_later(TURN_SECONDS if shared else 0, self._go_on, shared_until)
+        else:
+            self._loop.call_later(pause, self._watch)
+
+    def _accept(self, most: int) -> float | None:
+        """Accept `most` connections; if there were fewer, return for how many seconds nothing is to be accepted."""
         for _ in range(most):
             try:
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return False
+                return 0
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._exhausted.warn(f"{error.strerror}; raise the limit (`ulimit -n`) or lower max_connections.")
-                self._pause()
-                return False
+                return PAUSE_SECONDS
             opening = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
             self._opening.add(opening)
             opening.add_done_callback(self._opened)
-        return True
+        return None
 
     def _opened(self, opening: asyncio.Task[tuple[asyncio.Transport, Any]]) -> None:
         self._opening.discard(opening)
         # A client that has left again is no error.
         if not opening.cancelled() and opening.exception() is None and self._closed:
             opening.result()[1].shutdown()  # the server has shut down all others before it knew of this one
-
-    def _pause(self) -> None:
-        if not self._closed:
-            self._loop.remove_reader(self._socket)
-            self._loop.call_later(PAUSE_SECONDS, self._resume)
-
-    def _resume(self) -> None:
-        if not self._closed:
-            self._loop.add_reader(self._socket, self._accept_some)
