@@ -20,7 +20,7 @@ from tqdm import tqdm
 import drawpoint
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint.errors import RevisionChanged, StoreUnreadable
-from drawpoint.format.precision import FieldPrecision  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint.format.precision import FieldPrecision
 from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
 from drawpoint_store.conversion.losses import add_precision, check_precision, check_probes, choose_probes

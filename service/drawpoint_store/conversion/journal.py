@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from drawpoint.format.manifest import SampleEntry  # noqa: TC001  pydantic reads the annotation at run time
-from drawpoint.format.precision import FieldPrecision  # noqa: TC001  as above
+from drawpoint.format.manifest import SampleEntry
+from drawpoint.format.precision import FieldPrecision
 from drawpoint_store.storage import LocalStorage, open_storage
 from drawpoint_store.writing.lock import JOURNAL_FOLDER
 from drawpoint_store.writing.stored_array import read_digest

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
 from drawpoint_store.conversion.recipes.file_reference import FileNames, FileReference
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
-from drawpoint_store.conversion.recipes.row_condition import RowConditions  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint_store.conversion.recipes.row_condition import RowConditions
 from drawpoint_store.data_files.data_file import Place
 
 POSITION = "position"

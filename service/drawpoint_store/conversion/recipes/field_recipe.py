@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from drawpoint.format.manifest import DtypeName  # noqa: TC001  pydantic reads the annotation at run time
+from drawpoint.format.manifest import DtypeName
 from drawpoint_store.conversion.recipes.file_reference import FileNames, FileReference
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 

@@ -12,7 +12,7 @@ from drawpoint_store.conversion.recipes.file_reference import FileReference
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
-from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe  # noqa: TC001  as above
+from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
 from drawpoint_store.reading.splits import split_file
 
 if TYPE_CHECKING:
