@@ -29,21 +29,21 @@ def transform(
     for key, numbers in (("scale", recipe.scale), ("offset", recipe.offset)):
         if len(numbers) not in (1, dim):
             raise InvalidSample(f"{key} has {len(numbers)} numbers, and the field {dim} components; give one, or {dim}")
-    turn = dim > 1 and axes is not None and tuple(axes) != ("x", "y", "z")
-    if turn and dim != 3:  # noqa: PLR2004  axes of space
+    turned = axes if axes is not None and dim > 1 and tuple(axes) != ("x", "y", "z") else None
+    if turned is not None and dim != len(turned):
         raise InvalidSample(
             f"axes turn vectors of 3 components, and the field has {dim}; make a field of each of its components"
         )
-    if not turn and factor == 1 and set(recipe.scale) == {1.0} and set(recipe.offset) == {0.0}:
+    if turned is None and factor == 1 and set(recipe.scale) == {1.0} and set(recipe.offset) == {0.0}:
         return values
     dtype = {"f2": np.float32, "f4": np.float32}.get(values.dtype.str[1:], np.float64)
     changed = np.empty(values.shape, dtype) if values.dtype != dtype or not values.flags.writeable else values
     for first in range(0, len(values), _BLOCK):
         block = values[first : first + _BLOCK].astype(np.float64)
         block = block * recipe.scale + recipe.offset
-        if turn and axes is not None:
-            block = block[:, ["xyz".index(axis[-1]) for axis in axes]]
-            block *= [-1.0 if axis.startswith("-") else 1.0 for axis in axes]
+        if turned is not None:
+            block = block[:, ["xyz".index(axis[-1]) for axis in turned]]
+            block *= [-1.0 if axis.startswith("-") else 1.0 for axis in turned]
         with np.errstate(over="ignore"):  # what becomes infinite is refused by the writer
             changed[first : first + _BLOCK] = block * factor
     return changed
