@@ -11,8 +11,8 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.id_list import IdFile
+from drawpoint_store.conversion.sources.file_tree import read_file
 from drawpoint_store.reading.splits import split_file
-from drawpoint_store.storage import LocalStorage
 from drawpoint_store.wording import first_few
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _KINDS = ".txt with an id a line, .json with a list, .npy with an array of texts
 def read_ids(tree: FileTree, listed: IdList) -> list[str | int] | None:
     """Return what a recipe lists: ids, patterns of ids, or numbers; None for an optional file that is not there.
 
-    Raises InvalidSample for a file below the source that is missing or holds no list of these.
+    Raises InvalidSample for a file below the source that is missing or holds no list of these, and StoreUnreadable for
+    one that cannot be read.
     """
     if not isinstance(listed, IdFile):
         return list(listed)
@@ -74,13 +75,13 @@ def _read(tree: FileTree, listed: IdFile) -> Any:
     """Return what is in a file, None for an optional one that is not there."""
     path = listed.file.removeprefix("/")
     folder, name = posixpath.split(path)
-    if name not in tree.folders.get(folder, {}):
+    data = read_file(tree.storage, path) if name in tree.folders.get(folder, {}) else None
+    if data is None:
         if listed.optional:
             return None
         raise InvalidSample(f"the list of samples {path} is not in {tree.storage.root}; the recipe names it.")
-    assert isinstance(tree.storage, LocalStorage)
     try:
-        return _parse(name, tree.storage.path(path).read_bytes(), listed.key)
+        return _parse(name, data, listed.key)
     except (ValueError, RecursionError) as error:
         raise InvalidSample(f"{path} is no list of samples: {str(error).rstrip('.')}; give {_KINDS}.") from error
 
