@@ -13,6 +13,7 @@ from drawpoint.errors import InvalidSettings
 from drawpoint.format.invalid_values import explain
 from drawpoint_store.conversion.recipes.recipe import Recipe
 from drawpoint_store.storage.locations import local_path
+from drawpoint_store.wording import find_spelled
 
 _SUFFIX = ".toml"
 
@@ -30,9 +31,9 @@ def find_shipped(name: str) -> tuple[str, str]:
     Raises InvalidSettings, with near names, if there is none.
     """
     shipped = shipped_recipes()
-    for each, text in shipped.items():
-        if _letters(each) == _letters(name):
-            return each, text
+    found = find_spelled(name, shipped)
+    if found is not None:
+        return found, shipped[found]
     near = difflib.get_close_matches(name, shipped)
     hint = f"near names: {', '.join(near)}" if near else f"there is: {', '.join(shipped)}"
     raise InvalidSettings(f"{name!r} is no shipped recipe; {hint}.")
@@ -68,7 +69,3 @@ def parse_recipe(text: str, where: str) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidSettings(f"{where} is not TOML: {error}.") from error
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())

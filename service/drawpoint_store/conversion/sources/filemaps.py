@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.sources.filemap_file import MappedFields, load_filemap
 from drawpoint_store.storage.locations import local_path
-from drawpoint_store.wording import printable
+from drawpoint_store.wording import find_spelled, printable
 from drawpoint_store.writing.layout import (
     CANONICAL_TO_SPEC,
     FIELD_SPECS,
@@ -101,9 +101,9 @@ def find_filemap(name: str) -> MappedFields:
 
     Raises ValueError if it is neither, or if the file holds no file map.
     """
-    for preset, filemap in PRESETS.items():
-        if _letters(preset) == _letters(name):
-            return MappedFields(filemap)
+    preset = find_spelled(name, PRESETS)
+    if preset is not None:
+        return MappedFields(PRESETS[preset])
     path = local_path(name)
     if not path.is_file():
         raise ValueError(f"{name!r} is neither a preset (auto, {', '.join(PRESETS)}) nor a file.")
@@ -197,7 +197,3 @@ def _without_distances(filemap: FileMap) -> FileMap:
     if filemap != PRESETS["drivaerstar"]:
         return filemap
     return filemap.model_copy(update={"volume_distance_to_surface": None})
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
