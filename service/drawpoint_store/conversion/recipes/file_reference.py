@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from drawpoint_store.conversion.recipes.pattern import Pattern
+from drawpoint_store.conversion.recipes.recipe_model import Texts
 
 PIECE = ".part"
 """The suffix of the pieces of a file that was too large for one."""
 
 ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,7 +28,7 @@ def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-FileNames = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_check_names)]
+FileNames = Annotated[Texts, Field(min_length=1), AfterValidator(_check_names)]
 """A file pattern, or those of the pieces of a file in their order."""
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name
 from drawpoint_store.conversion.recipes.file_reference import FileReference
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, check_captures
-from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
+from drawpoint_store.conversion.recipes.recipe_model import RecipeModel, Texts
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
 from drawpoint_store.reading.splits import split_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 class Recipe(RecipeModel):
@@ -36,9 +32,9 @@ class Recipe(RecipeModel):
 
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
-    sample: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+    sample: Annotated[Texts, Field(min_length=1)]
     id: str | None = None
-    needs: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    needs: Texts = ()
     exclude: IdList = ()
     splits: dict[str, IdList] = Field(default_factory=dict)
     scalars: dict[Annotated[str, Field(min_length=1)], ScalarRecipe] = Field(default_factory=dict)
