@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles
-    from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles, ScalarTable
+    from drawpoint_store.conversion.recipes.reading.scalar_files import CsvTable, ScalarFiles
     from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
 
 
@@ -55,7 +55,7 @@ def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, files: ScalarFil
     return _find_cell(where, recipe, sample, files.table(file))
 
 
-def _find_cell(where: str, recipe: ScalarRecipe, sample: SampleFiles, table: ScalarTable | None) -> float | None:
+def _find_cell(where: str, recipe: ScalarRecipe, sample: SampleFiles, table: CsvTable | None) -> float | None:
     if table is None:
         return None
     assert recipe.column is not None

@@ -19,7 +19,7 @@ _KEPT = 8
 
 
 @dataclass
-class ScalarTable:
+class CsvTable:
     """The columns and rows of a CSV file, whose rows are found by the cells of some columns."""
 
     columns: list[str]
@@ -44,9 +44,9 @@ class ScalarFiles:
         self.storage = storage
         self._parsed: dict[str, tuple[ObjectInfo | None, Any]] = {}
 
-    def table(self, file: FoundFile) -> ScalarTable | None:
+    def table(self, file: FoundFile) -> CsvTable | None:
         """Return a CSV file, None if it is gone; raises what `read_csv` and `read_file` raise."""
-        table: ScalarTable | None = self._get(file, lambda name, data: ScalarTable(*read_csv(name, data)))
+        table: CsvTable | None = self._get(file, lambda name, data: CsvTable(*read_csv(name, data)))
         return table
 
     def document(self, file: FoundFile) -> dict[str, Any] | None:
