@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from drawpoint_store.conversion.recipes.pattern import Pattern
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
@@ -32,10 +32,12 @@ class IdFile(RecipeModel):
     key: str | None = None
     optional: bool = False
 
-    def model_post_init(self, _: Any) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         pattern = Pattern(self.file)
         if pattern.captures or "*" in self.file:
             raise ValueError(f"{self.file!r} names no one file; a list of samples is one file below SOURCE")
+        return self
 
 
 def _file(value: Any) -> Any:

@@ -22,6 +22,10 @@ from drawpoint_store.writing.layout import (
     present_specs,
 )
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
 
 def _check_name(name: str) -> str:
     check_scalar_name(name)
@@ -29,10 +33,6 @@ def _check_name(name: str) -> str:
 
 
 ScalarName = Annotated[str, AfterValidator(_check_name)]
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
 
 
 class MappedFields(NamedTuple):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
     from drawpoint_store.conversion.recipes.recipe import Recipe
     from drawpoint_store.conversion.sources.source import SourceFile
     from drawpoint_store.data_files.data_file import Place
@@ -228,7 +229,7 @@ class RecipeSource:
     def _spec(self, field: str) -> FieldSpec:
         return next(spec for spec in self.specs if spec.canonical == field)
 
-    def _field(self, spec: FieldSpec) -> Any:
+    def _field(self, spec: FieldSpec) -> FieldRecipe:
         return self.recipe.domains[spec.domain].all_fields[spec.name]
 
     @cached_property
