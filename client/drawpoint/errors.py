@@ -122,8 +122,9 @@ class UnknownName(DrawpointError, KeyError, ValueError):
         sample: str | None = None,
     ) -> Self:
         """Build the error for `name`, naming the nearest of `known`, or a few of them if none is near."""
-        near, hint = _near_names(str(name)[:200], known)
-        error = cls(f"{where} has no {kind} {str(name)[:200]!r}; {hint}.", store=store, sample=sample)
+        name = str(name)[:200]
+        near, hint = _near_names(name, known)
+        error = cls(f"{where} has no {kind} {name!r}; {hint}.", store=store, sample=sample)
         error.near = near
         return error
 
@@ -166,13 +167,13 @@ class UnknownScalar(UnknownName):
     """Samples have no scalar of that name."""
 
     @classmethod
-    def lacking(cls, name: str, held: Mapping[str, Mapping[str, float]], *, of: str = "", store: str | None) -> Self:
+    def lacking(cls, name: str, held: Mapping[str, Mapping[str, float]], *, of: str, store: str | None) -> Self:
         """Build the error for samples, given with the scalars that they hold, some or all of which have no `name`."""
         lacking = [sample_id for sample_id, scalars in held.items() if name not in scalars]
         near, hint = _near_names(name, dict.fromkeys(each for scalars in held.values() for each in scalars))
         if len(lacking) < len(held):
             near, hint = (), "add it with `drawpoint annotate STORE_ROOT --scalars FILE`, or leave these samples out"
-        shown = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")  # noqa: PLR2004  thousands may
+        shown = ", ".join(lacking[:3]) + (", ..." if lacking[3:] else "")  # thousands may
         told = f"{len(lacking)} of {len(held)} samples{of} lack the scalar {name!r}: {shown}"
         error = cls(f"{told}; {hint}.", store=store, sample=lacking[0])
         error.near = near

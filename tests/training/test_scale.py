@@ -183,8 +183,9 @@ def test_a_scale_that_some_sample_cannot_have_is_refused_before_anything_is_read
     with pytest.raises(error, match=told):
         calculate_store_statistics(scaled_root, scale=scale)
     own = {"surface_pressure": {"mean": [0.0], "std": [1.0]}}
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=told) as caught:
         SampleDataset(ZarrChunkReader(scaled_root), fields=["surface_pressure"], normalise=Normaliser(own, scale=scale))
+    assert error is not UnknownScalar or getattr(caught.value, "store", None) == str(scaled_root)
 
 
 def test_a_scale_may_be_negative_and_geometry_is_scaled_as_surface_positions() -> None:

@@ -106,18 +106,21 @@ def check_scaled_fields(scales: Mapping[str, Scale], fields: Collection[str], wh
             raise UnknownField.among("field", field, fields, where=where)
 
 
-def check_samples(scales: Mapping[str, Scale], manifest: StoreManifest, sample_ids: Collection[str]) -> None:
+def check_samples(
+    scales: Mapping[str, Scale], manifest: StoreManifest, sample_ids: Collection[str], store: str | None = None
+) -> None:
     """Compute the scales of all samples that hold their fields.
 
-    Raises what Scale.value raises; UnknownScalar says which samples lack a scalar, and how many.
+    Raises what Scale.value raises; UnknownScalar says which samples of `store` lack a scalar, and how many.
     """
     domains = {field: domain for domain, layout in manifest.domains.items() for field in layout.arrays}
+    entries = {sample_id: manifest.samples[sample_id] for sample_id in sample_ids} if scales else {}
     for field, scale in scales.items():
-        entries = {sample_id: manifest.samples[sample_id] for sample_id in sample_ids}
         held = {each: entry.scalars for each, entry in entries.items() if domains.get(field) in entry.domains}
         for name in scale.names:
             if not all(name in scalars for scalars in held.values()):
-                raise UnknownScalar.lacking(name, held, of=f", whose {field} is divided by {scale.text!r},", store=None)
+                divided = f", whose {field} is divided by {scale.text!r},"
+                raise UnknownScalar.lacking(name, held, of=divided, store=store)
         for sample_id, scalars in held.items():
             scale.value(scalars, field, sample_id)
 
@@ -147,8 +150,8 @@ def _names(node: ast.expr, text: str) -> list[str]:
 
 def _evaluate(node: ast.expr, scalars: Mapping[str, float]) -> float:
     match node:
-        case ast.Constant(value=value):
-            return float(value)  # type: ignore[arg-type]  # _names has seen that it is a number
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
         case ast.Name(id=name):
             return float(scalars[name])
         case ast.UnaryOp(op=op, operand=operand):

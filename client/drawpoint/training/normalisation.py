@@ -115,7 +115,8 @@ class Normaliser:
             if self._source(field) not in self.leave:
                 self._find(field)
         sources = {self._source(field) for field in fields} - self.leave
-        check_samples({field: self._scales[field] for field in sources & self._scales.keys()}, manifest, sample_ids)
+        scales = {field: self._scales[field] for field in sources & self._scales.keys()}
+        check_samples(scales, manifest, sample_ids, store)
 
     def normalise(self, tensors: Mapping[str, torch.Tensor], scalars: Scalars | None = None) -> dict[str, torch.Tensor]:
         """Return new, normalised tensors of the same fields.
