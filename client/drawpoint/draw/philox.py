@@ -83,7 +83,7 @@ class PhiloxStream:
 
 
 def sort_in_place(
-    keys: np.ndarray[tuple[int], np.dtype[np.uint64]], dtype: type[np.int64 | np.uint32] = np.int64
+    keys: np.ndarray[tuple[int], np.dtype[np.uint64]], dtype: type[np.int64 | np.uint32]
 ) -> np.ndarray[tuple[int], np.dtype[Any]]:
     """Return the stable argsort of at most 2**32 words, as `dtype`; the words are lost.
 

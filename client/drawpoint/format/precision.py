@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -35,12 +36,13 @@ class FieldPrecision(ManifestModel):
 
     def __add__(self, other: FieldPrecision) -> FieldPrecision:
         """Return the errors of both together."""
-        keys = sorted({*self.bins, *other.bins})
+        bins = Counter(self.bins)
+        bins.update(other.bins)
         return FieldPrecision(
             n_values=self.n_values + other.n_values,
             n_zeroed=self.n_zeroed + other.n_zeroed,
             largest=max(self.largest, other.largest),
-            bins={key: self.bins.get(key, 0) + other.bins.get(key, 0) for key in keys},
+            bins=bins,
         )
 
     def summary(self) -> dict[str, float]:
@@ -52,7 +54,7 @@ class FieldPrecision(ManifestModel):
     def percentile_99(self) -> float:
         """The error that at most one value in a hundred exceeds: up to an eighth too large, and never too small."""
         beyond, n_kept = 0, self.n_values - self.n_zeroed
-        for key, count in sorted(self.bins.items(), reverse=True):
+        for key, count in reversed(self.bins.items()):
             beyond += count
             if beyond * _SHARE > n_kept:
                 return min(_upper_edge(key), self.largest) if key else 0.0
