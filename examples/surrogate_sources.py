@@ -103,7 +103,7 @@ def count_local_bytes(root: Path) -> int:
     """Return the bytes of chunks and indexes that a local reader reads for an epoch."""
     from zarr.storage import LocalStore  # noqa: PLC0415  a training job without the store extra has none
 
-    from drawpoint_store import ZarrChunkReader  # noqa: PLC0415  as above
+    from drawpoint_store import ZarrChunkReader  # noqa: PLC0415  of the same extra
 
     total = 0
 

@@ -35,7 +35,7 @@ OURS, OURS_ALL, SELECTED, PYVISTA = (
 def write_files(folder: Path) -> dict[str, Path]:
     """Write one grid of hexahedra with smooth fields and some noise in each mode, and have it all in the page cache."""
     import pyvista  # noqa: PLC0415  a process that measures drawpoint loads no VTK
-    from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter  # noqa: PLC0415  as above
+    from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter  # noqa: PLC0415  it is VTK
 
     grid = pyvista.ImageData(dimensions=(SIDE + 1,) * 3).cast_to_unstructured_grid()
     rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def way_to_read(way: str, path: str) -> Callable[[], list[Any]]:
             reader.GetCellDataArraySelection().EnableArray(name)
         reader.Update()
         data = reader.GetOutput().GetCellData()
-        return [vtk_to_numpy(data.GetArray(name)) for name in READ]  # type: ignore[no-untyped-call]
+        return [vtk_to_numpy(data.GetArray(name)) for name in READ]  # type: ignore[no-untyped-call]  # untyped in VTK
 
     return selected
 

@@ -96,7 +96,7 @@ def test_words_sorted_in_place_give_the_stable_argsort_also_where_they_or_their_
 
 
 def test_long_permutations_are_those_of_the_same_rule() -> None:
-    philox = np.random.Philox(_Key(hashlib.blake2b(b'["long"]', digest_size=16).digest()))  # type: ignore[arg-type]
+    philox = np.random.Philox(_Key(hashlib.blake2b(b'["long"]', digest_size=16).digest()))  # type: ignore[arg-type]  # see PhiloxStream
     order = PhiloxStream("long").permutation(70_000, np.uint32)
     assert order.tolist() == np.argsort(philox.random_raw(70_000), kind="stable").tolist()
 

@@ -40,7 +40,7 @@ class HeldStore(ZarrChunkReader):
         assert self.go.wait(30)
         super().read_into(plan, out)
 
-    def read_into_nowait(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> bool:  # noqa: ARG002
+    def read_into_nowait(self, plan: ReadPlan, out: Mapping[str, np.ndarray[Any, Any]]) -> bool:  # noqa: ARG002  the real one's
         return False  # whatever is slow is not in memory
 
     def wait_for_reads(self, count: int) -> None:

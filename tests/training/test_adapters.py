@@ -80,7 +80,7 @@ class StandInReader:
         metadata = it._get_sample_metadata(index)  # noqa: SLF001  the interface that its subclasses have
         if self.include_index_in_metadata:
             metadata["index"] = index
-        return dict(it._load_sample(index)), metadata  # noqa: SLF001  as above
+        return dict(it._load_sample(index)), metadata  # noqa: SLF001  part of that interface
 
     def set_generator(self, generator: torch.Generator) -> None:
         self.generator = generator

@@ -55,7 +55,7 @@ class ManifestModel(BaseModel):
             raise InvalidManifest(f"{type(self).__name__} is refused: {explain(error)}.") from error
 
     # Says that it adds nothing to what is validated; else models within models would be made by it, one by one.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's own mark
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # the mark that pydantic's RootModel has; functions declare none
 
 
 class _Fixed(ManifestModel):

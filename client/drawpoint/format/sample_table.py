@@ -57,13 +57,13 @@ class SampleTable(MutableMapping[str, SampleEntry]):
     def __setitem__(self, sample_id: str, entry: Any) -> None:
         if not isinstance(entry, SampleEntry):
             entry = _validate_entry(sample_id, entry)
-        check_path(entry.relpath)  # a copy with another path has not been checked
+        check_path(entry.relpath)  # a copy with another path, or with other scalars, has not been checked
         grids = tuple(
             (domain, (grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks))
             for domain, grid in entry.domains.items()
         )
         try:
-            scalars = pack_scalars(check_scalars(entry.scalars))  # as above
+            scalars = pack_scalars(check_scalars(entry.scalars))
         except ValueError as error:
             raise ValueError(f"{sample_id}.scalars: {error}") from error
         self._rows[sample_id] = _spare(sample_id, entry.relpath), entry.digest, grids, scalars

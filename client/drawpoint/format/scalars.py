@@ -35,7 +35,7 @@ def check_scalars(scalars: Mapping[str, Any] | None) -> dict[str, float]:
     if scalars is None:
         return {}
     if not isinstance(scalars, Mapping):
-        raise ValueError(f"scalars maps names to numbers, such as {{'U_inf': 20.0}}; not {scalars!r:.{_SHOWN}}")  # noqa: TRY004  a ValueError like the others
+        raise ValueError(f"scalars maps names to numbers, such as {{'U_inf': 20.0}}; not {scalars!r:.{_SHOWN}}")  # noqa: TRY004  pydantic wants ValueError
     if len(scalars) > MAX_SCALARS:
         raise ValueError(f"{len(scalars)} scalars are more than the {MAX_SCALARS} that a sample may have")
     for name in scalars:

@@ -157,7 +157,7 @@ class OpenSample:
                 raise UndecodableError(f"{place.key} ends after {len(encoded)} of its {place.nbytes} bytes")  # noqa: TRY301  one way out
             data = array.decoder.decode(encoded)
             if array.table is not None and array.decoder.checksum(encoded) != array.table[place.chunk]:
-                raise UndecodableError("it is another chunk: its crc32c is not that of its place")  # noqa: TRY301  as above
+                raise UndecodableError("it is another chunk: its crc32c is not that of its place")  # noqa: TRY301  one way out
         except UndecodableError as error:
             raise ChunkDamaged(
                 f"chunk {place.chunk} of {field} in sample {self.sample_id!r} is damaged: {error}; {REMEDY}.",

@@ -69,7 +69,7 @@ def read_with_zarr(
         values: np.ndarray[Any, Any] = np.asarray(array.oindex[rows])
         gone = next((key for key in ("zarr.json", f"{name}/zarr.json") if not sync((group / key).exists())), None)
         if gone is not None:
-            raise ValueError(f"its {gone} is missing")  # noqa: TRY301  as above
+            raise ValueError(f"its {gone} is missing")  # noqa: TRY301  one way out
     except DataDamaged:
         raise
     except Exception as error:  # whatever zarr-python and its codecs raise for bytes that they cannot read
