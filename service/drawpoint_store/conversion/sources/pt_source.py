@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import pickle
 import posixpath
-import struct
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from drawpoint.errors import ExtraMissing, InvalidSample, StoreUnreadable
+from drawpoint.errors import ExtraMissing, InvalidSample
 from drawpoint.extras import how_to_install
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.conversion.scalars import BESIDE, name_parameters, parse_scalars
 from drawpoint_store.conversion.sources.file_tree import FileTree, read_file
 from drawpoint_store.conversion.sources.filemaps import is_unmapped_field, near_fields
+from drawpoint_store.data_files.tables.pt import as_array, load_pt
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.layout import FieldSpec, FileMap, filename_to_canonical, present_specs
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    import torch
 
     from drawpoint_store.conversion.sources.source import SourceFile
     from drawpoint_store.storage import Storage
@@ -214,64 +212,17 @@ def read_tensor(storage: Storage, path: str) -> np.ndarray[Any, Any]:
     that cannot be read, claims more than it holds, or holds anything but a dense tensor of real numbers, and
     StoreUnreadable where a remote storage does not answer, which says nothing of the file.
     """
-    name = posixpath.basename(path)
-    try:
-        tensor = _load(storage, path)
-        problem = _problem(tensor)
-        if problem is None:
-            return _as_array(tensor)
-    except (MemoryError, StoreUnreadable):
-        raise
-    except pickle.UnpicklingError as error:
-        raise InvalidSample(
-            f"{name} is refused: it is damaged, or holds objects other than tensors, which are not loaded for safety"
-        ) from error
-    except Exception as error:  # there is no telling what torch.load raises for damaged files
-        raise InvalidSample(f"{name} cannot be read: {_first_line(error)}") from error
-    raise InvalidSample(f"{name} {problem}")
-
-
-def _load(storage: Storage, path: str) -> torch.Tensor:
     import torch  # noqa: PLC0415  only conversion needs torch
 
+    name = posixpath.basename(path)
     file: Path | io.BytesIO
     if isinstance(storage, LocalStorage):
         file = storage.path(path)  # a link may lead out of the tree
     elif (data := storage.read(path)) is None:
-        raise FileNotFoundError(path)
+        raise InvalidSample(f"{name} cannot be read: it is gone.")
     else:
         file = io.BytesIO(data)
-    # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
-    tensor: torch.Tensor = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
-    return tensor
-
-
-def _problem(value: object) -> str | None:
-    import torch  # noqa: PLC0415  only conversion needs torch
-
-    if not isinstance(value, torch.Tensor):
-        return f"holds a {type(value).__name__}, not a tensor"
-    if value.layout != torch.strided or value.is_quantized:
-        return "holds a sparse or quantized tensor; save it as a plain one, with to_dense() or dequantize()"
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        # Strides of zero: a file of a few bytes may claim more rows than any memory holds.
-        return f"claims {len(value)} rows that its file does not hold; save it with tensor.contiguous()"
-    return None
-
-
-def _as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    import torch  # noqa: PLC0415  only conversion needs torch
-
-    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "it is gone"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, KeyError | EOFError | struct.error):  # whose text says nothing
-        return "it is empty, damaged, or not what torch.save writes"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+    tensor = load_pt(file, name)
+    if not isinstance(tensor, torch.Tensor):
+        raise InvalidSample(f"{name} holds a {type(tensor).__name__}, not a tensor.")
+    return as_array(tensor, name)

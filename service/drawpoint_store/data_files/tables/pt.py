@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import IO, TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
-from drawpoint_store.data_files.tables.table_file import SlicedArray, TableFile, cannot_open
+from drawpoint_store.data_files.tables.table_file import TableFile, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
     import torch
 
 
@@ -21,23 +23,55 @@ def open_pt(path: Path) -> TableFile:
 
     The file is loaded whole. Other objects than tensors, lists and numbers are not loaded, for safety.
     """
-    with importing("convert", f"reading {path}"):
+    loaded = load_pt(path, str(path))
+    tensors = dict(_tensors("", loaded))
+    if not tensors:
+        raise InvalidSample(f"{path} holds a {type(loaded).__name__} without tensors.")
+    return TableFile(path, {name: as_array(tensor, f"tensor {name!r} of {path}") for name, tensor in tensors.items()})
+
+
+def load_pt(file: Path | IO[bytes], name: str) -> Any:
+    """Return what torch.save has put into a file, if it is tensors, or lists, dicts and numbers.
+
+    Raises InvalidSample, with the `name` of the file, for one that is gone or damaged, or holds other objects.
+    """
+    with importing("convert", f"reading {name}"):
         import torch  # noqa: PLC0415  only conversion needs torch
     try:
         # Not mapped: a file that is cut short meanwhile would end the process with SIGBUS.
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except MemoryError:
         raise
     except pickle.UnpicklingError as error:
         raise InvalidSample(
-            f"{path} is damaged, or holds objects other than tensors, which are not loaded for safety."
+            f"{name} is refused: it is damaged, or holds objects other than tensors, which are not loaded for safety."
         ) from error
     except Exception as error:  # there is no telling what torch.load raises for damaged files
-        raise cannot_open(path, error, "a file of torch.save") from error
-    tensors = dict(_tensors("", loaded))
-    if not tensors:
-        raise InvalidSample(f"{path} holds a {type(loaded).__name__} without tensors.")
-    return TableFile(path, {name: _as_array(tensor, f"tensor {name!r} of {path}") for name, tensor in tensors.items()})
+        raise InvalidSample(f"{name} cannot be read: {_reason(error)}.") from error
+
+
+def as_array(tensor: torch.Tensor, where: str) -> np.ndarray[Any, Any]:
+    """Return a tensor as an array of its dtype, bfloat16 and the like as float32.
+
+    Raises InvalidSample, which begins with `where`, for one that is not dense or claims more than its file holds.
+    """
+    import torch  # noqa: PLC0415  only conversion needs torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise InvalidSample(
+            f"{where} holds a sparse or quantized tensor; save it as a plain one, with to_dense() or dequantize()."
+        )
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        # Strides of zero: a file of a few bytes may claim more rows than any memory holds.
+        raise InvalidSample(
+            f"{where} claims {len(tensor)} rows that its file does not hold; save it with tensor.contiguous()."
+        )
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    try:
+        return tensor.detach().resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError) as error:  # of a dtype that NumPy has not, such as complex32
+        raise InvalidSample(f"{where} cannot be read: {first_line(error)}.") from error
 
 
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -50,15 +84,11 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(f"{name}/{key}" if name else str(key), inner)
 
 
-def _as_array(tensor: torch.Tensor, where: str) -> SlicedArray:
-    """Return a tensor as an array, bfloat16 and the like as float32."""
-    import torch  # noqa: PLC0415  only conversion needs torch
-
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        raise InvalidSample(f"{where} is sparse or quantized; save it with to_dense() or dequantize().")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise InvalidSample(f"{where} claims rows that its file does not hold; save it with tensor.contiguous().")
-    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)
-    array: SlicedArray = tensor.detach().resolve_conj().resolve_neg().numpy()
-    return array
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is gone"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError | EOFError | struct.error):  # whose text says nothing
+        return "it is empty, damaged, or not what torch.save writes"
+    return first_line(error)

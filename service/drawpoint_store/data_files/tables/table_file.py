@@ -60,7 +60,7 @@ class TableFile:
         except (DrawpointError, MemoryError):
             raise
         except Exception as error:  # there is no telling what each library raises for damaged files
-            raise InvalidSample(f"{where} cannot be read: {_first_line(error)}.") from error
+            raise InvalidSample(f"{where} cannot be read: {first_line(error)}.") from error
         return rows.reshape(stop - first, array.components)
 
     def close(self) -> None:
@@ -76,10 +76,11 @@ class TableFile:
 
 def cannot_open(path: Path, error: Exception, kind: str) -> InvalidSample:
     """Return the error for a file that a library cannot open as one of its `kind`."""
-    return InvalidSample(f"{path} cannot be read as {kind}: {_first_line(error)}; it is damaged, or no such file.")
+    return InvalidSample(f"{path} cannot be read as {kind}: {first_line(error)}; it is damaged, or no such file.")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error of a library says first, as the end of a sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
 
 
