@@ -141,10 +141,8 @@ def _turned_by_majority(n: int, first: Array, second: Array, alike: Array, sizes
     parts = np.unique(np.minimum(kept, turned), return_inverse=True)[1]
     # The larger area as it is, and on equality the component of the part's first cell.
     as_they_are = np.bincount(labels[:n], sizes, 2 * n)
-    signs = np.where(as_they_are[kept] >= as_they_are[turned], 1, -1).astype(np.int8)
-    ties = as_they_are[kept] == as_they_are[turned]
-    signs[ties] = np.where(kept < turned, 1, -1)[ties]
-    return parts, signs
+    here, other = as_they_are[kept], as_they_are[turned]
+    return parts, np.where((here > other) | ((here == other) & (kept < turned)), 1, -1).astype(np.int8)
 
 
 def _graph(n: int, first: Array, second: Array) -> Any:
