@@ -32,11 +32,7 @@ def open_index(path: Path) -> MeshFile:
 
 def list_files(path: Path) -> list[Path]:
     """Return the files that a file names, in its order."""
-    return [path.parent / name for name in _named_files(path)]
-
-
-def _named_files(path: Path) -> list[str]:
-    names = []
+    found = []
     depth = 0
     with JoinedFile(path) as file:
         tags = TagReader(file)
@@ -45,9 +41,9 @@ def _named_files(path: Path) -> list[str]:
             depth += tag.opens - tag.closes
             name = tag.attributes.get(NAMING.get(tag.name, ""))
             if name:
-                names.append(name)
+                found.append(path.parent / name)
             if depth <= 0:
                 break
-    if not names:
+    if not found:
         raise InvalidSample(f"{path} names no files of pieces or blocks.")
-    return names
+    return found
