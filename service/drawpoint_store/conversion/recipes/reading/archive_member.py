@@ -25,7 +25,7 @@ _LONGEST_SUFFIX = 40
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError),
-    *(RuntimeError, NotImplementedError),  # zip archives with a password, or packed in an unknown way
+    RuntimeError,  # zip archives with a password, or, as NotImplementedError, packed in an unknown way
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,4 +75,4 @@ def _comparable(cell: str) -> str | float:
         number = float(cell)
     except ValueError:
         return cell
-    return cell if number != number else number  # noqa: PLR0124  NaN is not equal to itself
+    return cell if math.isnan(number) else number  # NaN is not equal to itself
