@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
-from drawpoint_store.data_files.tables.table_file import TableFile, cannot_open
+from drawpoint_store.data_files.tables.table_file import TableFile, cannot_open, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def open_hdf5(path: Path) -> TableFile:
 
     def add(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = _Dataset(item, f"array {name!r} of {path}")
+            found[name] = _Dataset(item, place_of(name, path))
 
     try:
         file.visititems(add)

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store.data_files.tables.table_file import TableFile, cannot_open
+from drawpoint_store.data_files.tables.table_file import TableFile, cannot_open, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +48,10 @@ def open_npz(path: Path) -> TableFile:
         raise cannot_open(path, error, "an .npz file") from error
     try:
         arrays = {
-            name: NpyArray(archive.open(member), member.file_size, f"array {name!r} of {path}")
+            name: NpyArray(archive.open(member), member.file_size, place_of(name, path))
             for name, member in _members(archive, path).items()
         }
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         archive.close()
         raise cannot_open(path, error, "an .npz file") from error
     except BaseException:

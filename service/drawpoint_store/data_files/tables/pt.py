@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
-from drawpoint_store.data_files.tables.table_file import TableFile, first_line
+from drawpoint_store.data_files.tables.table_file import TableFile, first_line, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def open_pt(path: Path) -> TableFile:
     tensors = dict(_tensors("", loaded))
     if not tensors:
         raise InvalidSample(f"{path} holds a {type(loaded).__name__} without tensors.")
-    return TableFile(path, {name: as_array(tensor, f"tensor {name!r} of {path}") for name, tensor in tensors.items()})
+    return TableFile(path, {name: as_array(each, place_of(name, path)) for name, each in tensors.items()})
 
 
 def load_pt(file: Path | IO[bytes], name: str) -> Any:

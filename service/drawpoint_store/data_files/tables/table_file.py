@@ -74,6 +74,11 @@ class TableFile:
         self.close()
 
 
+def place_of(name: str, path: Path) -> str:
+    """Return what an error calls an array: the file itself if the array has no name."""
+    return f"array {name!r} of {path}" if name else str(path)
+
+
 def cannot_open(path: Path, error: Exception, kind: str) -> InvalidSample:
     """Return the error for a file that a library cannot open as one of its `kind`."""
     return InvalidSample(f"{path} cannot be read as {kind}: {first_line(error)}; it is damaged, or no such file.")

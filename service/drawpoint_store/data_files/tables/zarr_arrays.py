@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store.data_files.tables.table_file import SlicedArray, TableFile, cannot_open
+from drawpoint_store.data_files.tables.table_file import SlicedArray, TableFile, cannot_open, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def open_zarr(path: Path) -> TableFile:
     except Exception as error:  # zarr raises errors of many kinds for what is no array
         raise cannot_open(path, error, "a Zarr array or group") from error
     leaves = ((name, array) for name, array in found.items() if isinstance(array, zarr.Array))
-    arrays: dict[str, SlicedArray] = {name: _Complete(array, f"array {name!r} of {path}") for name, array in leaves}
+    arrays: dict[str, SlicedArray] = {name: _Complete(array, place_of(name, path)) for name, array in leaves}
     return TableFile(path, arrays)
 
 
