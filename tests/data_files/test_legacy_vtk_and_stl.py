@@ -19,13 +19,16 @@ from drawpoint_store.data_files.opening import open_data_file
 RNG = np.random.default_rng(0)
 
 
-def write_vtk(path: Path, data: pv.DataSet, *, binary: bool) -> Path:
-    writer = vtkDataSetWriter()
+def write(writer: vtkDataSetWriter | vtkSTLWriter, path: Path, data: pv.DataSet, *, binary: bool) -> Path:
     writer.SetFileName(str(path))
     writer.SetFileType(2 if binary else 1)
     writer.SetInputData(data)
-    writer.Write()
+    assert writer.Write()
     return path
+
+
+def write_vtk(path: Path, data: pv.DataSet, *, binary: bool) -> Path:
+    return write(vtkDataSetWriter(), path, data, binary=binary)
 
 
 def car(kind: str) -> pv.DataSet:
@@ -96,11 +99,7 @@ def test_polyhedra_of_a_file_that_vtk_reads_keep_their_faces(tmp_path: Path) -> 
 
 def write_stl(path: Path, *, binary: bool) -> pv.PolyData:
     surface = pv.Sphere(theta_resolution=7, phi_resolution=6)
-    writer = vtkSTLWriter()
-    writer.SetFileName(str(path))
-    writer.SetFileType(2 if binary else 1)
-    writer.SetInputData(surface)
-    writer.Write()
+    write(vtkSTLWriter(), path, surface, binary=binary)
     return surface
 
 
