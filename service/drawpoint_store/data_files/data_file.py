@@ -31,6 +31,13 @@ class ArrayInfo:
     active: bool = False
     shape: tuple[int, ...] = ()
 
+    def stop_of(self, first: int, stop: int | None) -> int:
+        """Return where the rows `first` to `stop` end, the last row unless given; ValueError for rows that it lacks."""
+        stop = self.n_rows if stop is None else stop
+        if not 0 <= first <= stop <= self.n_rows:
+            raise ValueError(f"rows {first} to {stop} of {self.n_rows} are asked for.")
+        return stop
+
 
 @dataclass(frozen=True, slots=True)
 class PolyhedronFaces:

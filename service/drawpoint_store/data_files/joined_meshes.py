@@ -41,9 +41,7 @@ class JoinedMeshes:
 
     def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
-        stop = array.n_rows if stop is None else stop
-        if not 0 <= first <= stop <= array.n_rows:
-            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        stop = array.stop_of(first, stop)
         parts = [np.empty((0, array.components), np.dtype(array.dtype))]
         begin = 0
         for mesh, count in zip(self._meshes, self._counts[array.place], strict=True):

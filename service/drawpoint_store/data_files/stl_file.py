@@ -58,9 +58,7 @@ class StlFile:
 
     def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> Array:
         """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
-        stop = array.n_rows if stop is None else stop
-        if not 0 <= first <= stop <= array.n_rows:
-            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        stop = array.stop_of(first, stop)
         return self._values[array.name][first:stop]
 
     def points(self) -> Array:

@@ -42,9 +42,7 @@ class VtkMesh:
 
     def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
-        stop = array.n_rows if stop is None else stop
-        if not 0 <= first <= stop <= array.n_rows:
-            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        stop = array.stop_of(first, stop)
         if self._loaded is None or self._loaded[0] != array:
             self._loaded = None
             source = self._load(array)

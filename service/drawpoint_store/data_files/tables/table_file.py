@@ -47,11 +47,9 @@ class TableFile:
 
     def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
-        stop = array.n_rows if stop is None else stop
-        if not 0 <= first <= stop <= array.n_rows:
-            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        stop = array.stop_of(first, stop)
         source = self._sources[array.name]
-        where = f"array {array.name!r} of {self._path}" if array.name else str(self._path)
+        where = place_of(array.name, self._path)
         if not _is_real(source):
             raise InvalidSample(f"{where} holds {array.dtype}, not real numbers.")
         try:

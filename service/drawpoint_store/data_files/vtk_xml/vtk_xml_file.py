@@ -67,8 +67,6 @@ class VtkXmlFile:
 
     def read(self, array: ArrayInfo, first: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Return rows `first` to `stop` of an array, shape (n, components), in its dtype."""
-        if array.place == "row" or array.place not in self._spans:
-            raise ValueError(f"{self._file} has no rows but those of points and cells.")
         return self._read(_SECTIONS[array.place], self._spans[array.place], array, first, stop)
 
     def points(self) -> np.ndarray[Any, Any]:
@@ -98,9 +96,7 @@ class VtkXmlFile:
     def _read(
         self, section: str, spans: list[_Span], array: ArrayInfo, first: int, stop: int | None
     ) -> np.ndarray[Any, Any]:
-        stop = array.n_rows if stop is None else stop
-        if not 0 <= first <= stop <= array.n_rows:
-            raise ValueError(f"rows {first} to {stop} of {array.n_rows} are asked for.")
+        stop = array.stop_of(first, stop)
         found = []
         begin = 0
         for span in spans:
