@@ -62,6 +62,14 @@ def equal_sized(offsets: np.ndarray[Any, Any], connectivity: np.ndarray[Any, Any
         yield rows, connectivity[offsets[rows, None] + np.arange(length)]
 
 
+def gather(
+    values: np.ndarray[Any, Any], begins: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the offsets of so many values from each beginning, and these values one after the other."""
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    return offsets, values[np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])]
+
+
 def polygons(block: CellBlock) -> Iterator[Polygons]:
     """Yield the polygons that the cells of a surface are; a triangle strip is as many triangles.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
+from drawpoint_store.data_files.cell_shapes import gather
 from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place, PolyhedronFaces
 from drawpoint_store.data_files.polydata_types import POLYDATA_SECTIONS, polydata_types
 
@@ -83,10 +84,7 @@ class VtkMesh:
         count = int(array.GetNumberOfCells())
         if not count:
             return
-        array.ConvertTo64BitStorage()
-        offsets, points = (
-            _as_numpy(each).reshape(-1) for each in (array.GetOffsetsArray(), array.GetConnectivityArray())
-        )
+        offsets, points = _ragged(array)
         if (np.diff(offsets) < 0).any() or offsets[0] or offsets[-1] > points.size:
             raise InvalidSample(f"{self._name} is damaged: the offsets of its cells do not ascend, or go too far.")
         if points.size and (points.min() < 0 or points.max() >= self.n_points):
@@ -103,17 +101,10 @@ class VtkMesh:
         of_cells, of_faces = self._dataset.GetPolyhedronFaceLocations(), self._dataset.GetPolyhedronFaces()
         if of_cells is None or of_faces is None:
             return None
-        ends, numbers, begins, points = (
-            _as_numpy(array).reshape(-1).astype(np.int64, copy=False)
-            for cells in (of_cells, of_faces)
-            for array in (cells.GetOffsetsArray(), cells.GetConnectivityArray())
-        )
+        (ends, numbers), (begins, points) = _ragged(of_cells), _ragged(of_faces)
         ends = ends[first : stop + 1]
         chosen = numbers[ends[0] : ends[-1]]
-        sizes = begins[chosen + 1] - begins[chosen]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        gathered = points[np.repeat(begins[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])]
-        return PolyhedronFaces(ends - ends[0], offsets, gathered)
+        return PolyhedronFaces(ends - ends[0], *gather(points, begins[chosen], begins[chosen + 1] - begins[chosen]))
 
     def _infos(self, place: Place) -> Iterator[ArrayInfo]:
         data = self._data(place)
@@ -148,8 +139,9 @@ def numpy_dtype(vtk_type: int) -> str:
     """Return the name of NumPy's dtype for a number of vtkType.h; 1, VTK_BIT, is bool."""
     with importing("vtk", "reading this file"):
         from vtkmodules.util.numpy_support import get_numpy_array_type  # noqa: PLC0415  VTK is imported when needed
-    # VTK's module has no types of its own.
-    return "bool" if vtk_type == 1 else np.dtype(get_numpy_array_type(vtk_type)).name  # type: ignore[no-untyped-call]
+    if vtk_type == 1:
+        return "bool"
+    return np.dtype(get_numpy_array_type(vtk_type)).name  # type: ignore[no-untyped-call]  # VTK's has no types
 
 
 def _as_numpy(array: vtkDataArray) -> np.ndarray[Any, Any]:
@@ -158,8 +150,15 @@ def _as_numpy(array: vtkDataArray) -> np.ndarray[Any, Any]:
     if array.GetDataType() == 1:  # bits, which VTK's function reads of arrays with one component alone
         packed: Any = array  # which has NumPy's buffer interface, and does not say so
         return np.unpackbits(np.frombuffer(packed, np.uint8), count=array.GetNumberOfValues()).astype(np.bool_)
-    values: np.ndarray[Any, Any] = vtk_to_numpy(array)  # type: ignore[no-untyped-call]  # as above
+    values: np.ndarray[Any, Any] = vtk_to_numpy(array)  # type: ignore[no-untyped-call]  # VTK's has no types
     return values
+
+
+def _ragged(cells: vtkCellArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return where the rows of VTK's ragged array begin and end, and their values, both int64 and not copied."""
+    cells.ConvertTo64BitStorage()
+    offsets, values = (_as_numpy(each).reshape(-1) for each in (cells.GetOffsetsArray(), cells.GetConnectivityArray()))
+    return offsets, values
 
 
 def _explicit(dataset: vtkDataSet) -> Any:

@@ -72,7 +72,11 @@ def open_by_library(path: Path) -> VtkMesh:
 
 def _infos(information: Any, place: Place, n_rows: int) -> Iterator[ArrayInfo]:
     """Yield what the reader knows of the arrays of a place before it reads them."""
-    from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkDataSetAttributes  # noqa: PLC0415  as above
+    from vtkmodules.vtkCommonCore import VTK_STRING  # noqa: PLC0415  VTK is imported when needed
+    from vtkmodules.vtkCommonDataModel import (  # noqa: PLC0415  VTK is imported when needed
+        vtkDataObject,
+        vtkDataSetAttributes,
+    )
 
     vector = vtkDataObject.POINT_DATA_VECTOR() if place == "point" else vtkDataObject.CELL_DATA_VECTOR()
     fields = information.Get(vector)
@@ -80,7 +84,7 @@ def _infos(information: Any, place: Place, n_rows: int) -> Iterator[ArrayInfo]:
     for number in range(fields.GetNumberOfInformationObjects() if fields else 0):
         said = fields.GetInformationObject(number)
         vtk_type = said.Get(vtkDataObject.FIELD_ARRAY_TYPE())
-        if vtk_type == 13:  # noqa: PLR2004  VTK_STRING
+        if vtk_type == VTK_STRING:
             continue
         active = said.Get(vtkDataObject.FIELD_ACTIVE_ATTRIBUTE()) & shown
         components = said.Get(vtkDataObject.FIELD_NUMBER_OF_COMPONENTS())

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.cell_shapes import POLYHEDRON
 from drawpoint_store.data_files.data_file import CellBlock
 from drawpoint_store.data_files.polydata_types import polydata_types
 from drawpoint_store.data_files.vtk_xml.indices import read_ends, read_integers, require_points
-from drawpoint_store.data_files.vtk_xml.polyhedra import POLYHEDRON, FaceReader, face_reader
+from drawpoint_store.data_files.vtk_xml.polyhedra import FaceReader, face_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.cell_shapes import POLYHEDRON, gather
 from drawpoint_store.data_files.data_file import PolyhedronFaces
 from drawpoint_store.data_files.vtk_xml.indices import read_ends, read_integers, require_points
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from drawpoint_store.data_files.vtk_xml.structure import DataArray
 
     Integers = np.ndarray[Any, np.dtype[np.int64]]
-
-POLYHEDRON = 42
-"""VTK's number of the type of cell (vtkCellType.h)."""
 
 
 class FaceReader(Protocol):
@@ -63,7 +61,7 @@ class Linked:
         require_points(points, found, self._n_points, first, stop)
         begins = ends[chosen - lowest] - ends[0]
         sizes = ends[chosen - lowest + 1] - ends[chosen - lowest]
-        return PolyhedronFaces(cells - cells[0], *_gather(found, begins, sizes))
+        return PolyhedronFaces(cells - cells[0], *gather(found, begins, sizes))
 
 
 class Stream:
@@ -93,7 +91,7 @@ class Stream:
         cells = np.concatenate(([0], np.cumsum(n_faces)))
         _require_faces_of(types, cells, self._ends)
         order = np.argsort(owners, kind="stable")
-        offsets, points = _gather(stream, places[order], sizes[order])
+        offsets, points = gather(stream, places[order], sizes[order])
         require_points(self._stream, points, self._n_points, first, stop)
         return PolyhedronFaces(cells, offsets, points)
 
@@ -120,12 +118,6 @@ class Stream:
             at, left = at + 1 + sizes, left - 1
         found_owners, places, sizes = np.concatenate(steps, axis=1)
         return found_owners, places, sizes
-
-
-def _gather(values: Integers, begins: Integers, sizes: Integers) -> tuple[Integers, Integers]:
-    """Return the offsets of so many values from each beginning, and these values one after the other."""
-    offsets = np.concatenate(([0], np.cumsum(sizes)))
-    return offsets, values[np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])]
 
 
 def _require_faces_of(types: np.ndarray[Any, Any], cells: Integers, array: DataArray) -> None:
