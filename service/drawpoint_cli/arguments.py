@@ -23,14 +23,19 @@ MAX_DEFAULT_WORKERS = 4
 def add_command(
     subparsers: Subparsers, name: str, usage: str, *, description: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
-    """Add the command `drawpoint NAME USAGE`; its help keeps the line breaks of description and epilog."""
-    return subparsers.add_parser(
+    """Add the command `drawpoint NAME USAGE`; its help keeps the line breaks of description and epilog.
+
+    `run` may end with `args.wrong_usage(sentence)`, which exits with status 2.
+    """
+    parser = subparsers.add_parser(
         name,
         usage=f"drawpoint {name} {usage}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(wrong_usage=parser.error)
+    return parser
 
 
 def add_store_root(parser: argparse.ArgumentParser) -> None:

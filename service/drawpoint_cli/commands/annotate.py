@@ -37,7 +37,6 @@ that is. The manifest is replaced in one step: after an interruption, run the sa
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = add_command(subparsers, "annotate", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.set_defaults(wrong_usage=parser.error)
     add_store_root(parser)
     parser.add_argument(
         "--scalars",

@@ -81,7 +81,6 @@ def add_parser(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG.format(presets=describe_presets()),
     )
-    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
         "source", metavar="SOURCE", type=location, help="the directory of samples: a path or a URL (s3://...)"
     )

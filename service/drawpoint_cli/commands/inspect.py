@@ -56,7 +56,6 @@ def add_parser(subparsers: Subparsers) -> None:
         "--write-recipe", metavar="FILE", type=folder, help="write a first recipe, to edit; a file that exists is kept"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
-    parser.set_defaults(wrong_usage=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -61,7 +61,6 @@ docs/statistics.md says how they are computed.
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = add_command(subparsers, "stats", "STORE_ROOT [options]", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.set_defaults(wrong_usage=parser.error)
     add_store_root(parser)
     samples = parser.add_mutually_exclusive_group()
     samples.add_argument("--split", metavar="NAME", help="measure the samples of this split only, the training one say")

@@ -56,7 +56,6 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_source_format(parser)
     add_workers(parser)
-    parser.set_defaults(wrong_usage=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
