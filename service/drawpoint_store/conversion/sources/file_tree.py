@@ -79,6 +79,13 @@ class FileTree:
         return posixpath.basename(path.rstrip("/"))
 
 
+def folders_above(path: str) -> Iterator[str]:
+    """Yield the folders that a path of a tree lies in, from the innermost to the root, `""`; none for the root."""
+    while path:
+        path = posixpath.dirname(path)
+        yield path
+
+
 def open_source(location: str | os.PathLike[str]) -> Storage:
     """Return the storage that the files of a source lie in."""
     return open_storage(location, _ACCESS)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from drawpoint.errors import ExtraMissing, InvalidManifest, InvalidSample, InvalidSettings, StoreNotFound
 from drawpoint_store.conversion.recipes.recipe_file import load_recipe, parse_recipe, shipped_recipes
-from drawpoint_store.conversion.sources.file_tree import FileTree, open_source
+from drawpoint_store.conversion.sources.file_tree import FileTree, folders_above, open_source
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.conversion.survey.array_survey import FileSurvey, survey_files
@@ -235,14 +235,9 @@ def _few(tree: FileTree, layout: SampleLayout, chosen: Sequence[str]) -> FileTre
     folders = {
         folder: {name: file for name, file in files.items() if posixpath.join(folder, name) not in dropped}
         for folder, files in tree.folders.items()
-        if not any(above in away for above in _and_above(folder))
+        if not any(above in away for above in (folder, *folders_above(folder)))
     }
     return FileTree(tree.storage, {folder: files for folder, files in folders.items() if files})
-
-
-def _and_above(folder: str) -> list[str]:
-    steps = folder.split("/")
-    return ["/".join(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 def _named_arrays(recipe: Recipe) -> set[str]:

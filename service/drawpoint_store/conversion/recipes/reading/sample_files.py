@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.file_reference import PIECE, SAMPLE_ITSELF
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, Step, fill, fits, natural_key
+from drawpoint_store.conversion.sources.file_tree import folders_above
 from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.data_files import files_besides, open_data_file
 from drawpoint_store.data_files.opening import LISTERS
@@ -82,18 +83,18 @@ class SampleFinder:
         A folder that matches and holds none of its files is broken, unless any name would match or samples lie in it
         or around it. A folder inside a sample is no sample of its own.
         """
-        candidates = sorted(self._candidates(), key=lambda found: len(list(_folders_above(found[0]))))
+        candidates = sorted(self._candidates(), key=lambda found: len(list(folders_above(found[0]))))
         taken: dict[str, SampleFiles] = {}
         empty: dict[str, SampleFiles] = {}
         for path, pattern, captures in candidates:
-            if any(above in taken for above in _folders_above(path)):
+            if any(above in taken for above in folders_above(path)):
                 continue
             sample = self._sample(path, pattern, captures)
             if self._has_any(path, sample):
                 taken[path] = sample
             elif not pattern.is_any_name:
                 empty[path] = sample
-        around = {above for path in taken for above in _folders_above(path)}
+        around = {above for path in taken for above in folders_above(path)}
         taken |= {path: sample for path, sample in empty.items() if path not in around}
         by_id: dict[str, list[SampleFiles]] = {}
         for path in sorted(taken):
@@ -215,7 +216,7 @@ class SampleFinder:
     @cached_property
     def _folders(self) -> frozenset[str]:
         """All folders that files lie below; `""` is the source itself."""
-        return frozenset(above for folder in self.tree.folders for above in (folder, *_folders_above(folder)))
+        return frozenset(above for folder in self.tree.folders for above in (folder, *folders_above(folder)))
 
     @cached_property
     def _entries(self) -> dict[str, frozenset[str]]:
@@ -233,12 +234,6 @@ def _first_match(path: str, patterns: Sequence[Pattern]) -> Iterator[tuple[str, 
         if captures is not None:
             yield path, pattern, captures
             return
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    while path:
-        path = posixpath.dirname(path)
-        yield path
 
 
 def _is_no_sign(pattern: Pattern) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.recipes.pattern import Pattern, natural_key
+from drawpoint_store.conversion.sources.file_tree import folders_above
 from drawpoint_store.conversion.survey.layout.name_pattern import mask, numbered, with_number
 from drawpoint_store.conversion.survey.layout.sample_layout import (
     PART_WORDS,
@@ -94,11 +95,11 @@ def _parts(named: Units, counts: Mapping[str, int]) -> Iterator[tuple[str, Sourc
     """Yield folder, unit and name of what is one part of a sample, and not one of many files or folders alike."""
     series = Counter(mask(name) for name in counts)
     for folder, held in named.items():
-        above = Counter(mask(name) for name in {each for _, name in held for each in _folders_of(name)})
+        above = Counter(mask(name) for name in {each for _, name in held for each in folders_above(name)})
         masks = Counter(mask(name) for _, name in held)
         for unit, name in held:
             is_repeated = masks[mask(name)] > 1 and (unit.is_mesh or series[mask(name)] > _SERIES)
-            has_siblings = any(above[mask(step)] > 1 for step in _folders_of(name))
+            has_siblings = any(above[mask(step)] > 1 for step in folders_above(name))
             if not is_repeated and not has_siblings and is_plain(name, unit):
                 yield folder, unit, name
 
@@ -124,8 +125,3 @@ def _variants(rel: str, step: Pattern, folder: str) -> tuple[str, ...]:
     if "n" in captured:
         return tuple(dict.fromkeys((with_number(rel, captured["n"]), rel)))
     return tuple(dict.fromkeys((rel.replace(name, "{id}"), rel))) if len(name) > 1 else (rel,)
-
-
-def _folders_of(name: str) -> list[str]:
-    steps = name.split("/")[:-1]
-    return ["/".join(steps[: count + 1]) for count in range(len(steps))]

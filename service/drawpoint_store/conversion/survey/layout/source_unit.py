@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.recipes.file_reference import ARCHIVES, PIECE
 from drawpoint_store.conversion.recipes.pattern import natural_key
+from drawpoint_store.conversion.sources.file_tree import folders_above
 from drawpoint_store.data_files.opening import FOLDERS, READERS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def find_units(tree: FileTree) -> list[SourceUnit]:
     sizes = dict.fromkeys(folders, 0)
     units: list[SourceUnit] = []
     for folder, files in tree.folders.items():
-        inside = next((above for above in _and_above(folder) if above in folders), None)
+        inside = next((above for above in (folder, *folders_above(folder)) if above in folders), None)
         if inside is not None:
             sizes[inside] += sum(file.size for file in files.values())
             continue
@@ -67,10 +68,10 @@ def find_units(tree: FileTree) -> list[SourceUnit]:
 
 def _folder_units(tree: FileTree) -> dict[str, str]:
     """Return the outermost folders that are read as a whole, with the suffix of their reader."""
-    known = {above for folder in tree.folders for above in _and_above(folder)}
+    known = {above for folder in tree.folders for above in (folder, *folders_above(folder))}
     found: dict[str, str] = {}
     for folder in sorted(known, key=lambda path: path.count("/") + bool(path)):
-        if any(above in found for above in _and_above(folder)):
+        if any(above in found for above in (folder, *folders_above(folder))):
             continue
         names = tree.folders.get(folder, {})
         for inside, kind in FOLDERS.items():
@@ -102,10 +103,3 @@ def _kind(name: str) -> str:
 def is_archive(unit: SourceUnit) -> bool:
     """Tell whether a unit has to be unpacked before it can be opened."""
     return unit.path.lower().endswith(ARCHIVES)
-
-
-def _and_above(path: str) -> Iterator[str]:
-    yield path
-    while path:
-        path = posixpath.dirname(path)
-        yield path
