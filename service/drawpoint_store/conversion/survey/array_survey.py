@@ -85,11 +85,12 @@ class FileSurvey:
 
 
 def survey_files(
-    group: FileGroup, samples: Sequence[str], chosen: Sequence[str], path: Callable[[str], Path]
+    group: FileGroup, lacking: list[str], chosen: Sequence[str], path: Callable[[str], Path]
 ) -> FileSurvey:
     """Return what the files of a group are, with a close look at those of the `chosen` samples.
 
-    Files that cannot be read are listed with the reason; one that lacks its library, too.
+    `lacking` are the samples without one. Files that cannot be read are listed with the reason; one that lacks its
+    library, too.
     """
     sizes = [unit.size for unit in group.units.values()]
     survey = FileSurvey(
@@ -99,7 +100,7 @@ def survey_files(
         label=group.label,
         is_mesh=next(iter(group.units.values())).is_mesh,
         n_files=len(sizes),
-        lacking=[sample for sample in samples if sample not in group.units],
+        lacking=lacking,
         empty=[sample for sample, unit in group.units.items() if not unit.size],
         smallest=min(sizes),
         largest=max(sizes),

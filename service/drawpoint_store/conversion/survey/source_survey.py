@@ -198,7 +198,7 @@ def _look(survey: SourceSurvey, tree: FileTree, layout: SampleLayout, *, progres
     with tqdm(groups, "looking", unit="file", disable=None if progress else True, leave=False) as bar:
         for group in bar:
             bar.set_postfix_str(group.name)
-            survey.files.append(survey_files(group, layout.samples, survey.looked_at, storage.path))
+            survey.files.append(survey_files(group, layout.lacking(group), survey.looked_at, storage.path))
 
 
 def _fit_shipped(tree: FileTree, layout: SampleLayout, survey: SourceSurvey) -> list[ShippedFit]:

@@ -127,14 +127,12 @@ def _draft_mesh(file: FileSurvey, name: str) -> DomainDraft:
     taken = {POSITION}
     for found in sorted(shown.values(), key=lambda found: not is_mean(found[0].name)):
         array = found[0]
-        is_some = place is None and len(found) < len(places)
-        draft.fields.append(_draft_field(array, field_name(array.name, array.components, name, taken)))
-        taken.add(draft.fields[-1].name)
-        draft.fields[-1].optional = is_some
+        line = _draft_field(array, field_name(array.name, array.components, name, taken))
         if place is None:
-            draft.fields[
-                -1
-            ].comment = f"{' and '.join(sorted(each.place for each in found))}: {draft.fields[-1].comment}"
+            line.optional = len(found) < len(places)
+            line.comment = f"{' and '.join(sorted(each.place for each in found))}: {line.comment}"
+        taken.add(line.name)
+        draft.fields.append(line)
     order = list(shown)
     draft.fields.sort(key=lambda each: order.index(str(each.array)))
     draft.remarks += [

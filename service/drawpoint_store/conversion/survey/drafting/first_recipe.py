@@ -34,7 +34,9 @@ def write_first_recipe(
 
     Where both cells and points have arrays, `place` is left to a person, and a conversion says so until it is given.
     """
-    data = [file for file in files if not _is_beside(file, files)]
+    # Tables and documents beside data of other kinds hold numbers of the sample as a whole.
+    beside = BESIDE if any(file.kind not in BESIDE for file in files) else frozenset()
+    data = [file for file in files if file.kind not in beside]
     domains = draft_meshes(data)
     rows, remarks = draft_rows([file for file in data if not file.is_mesh], layout.sample)
     taken = {domain.name for domain in domains}
@@ -45,9 +47,7 @@ def write_first_recipe(
     domains += rows
     if not domains:
         return None
-    groups = [
-        group for group in layout.groups if any(f.pattern == group.pattern and _is_beside(f, files) for f in files)
-    ]
+    groups = [group for group in layout.groups if group.kind in beside]
     scalars, others = draft_scalars(layout, groups, storage)
     lines = [
         *_HEAD.format(looked=looked, all=count(len(layout.samples), "sample")).splitlines(),
@@ -63,8 +63,3 @@ def write_first_recipe(
     if remarks or others:
         lines += ["", *(f"# {printable(remark)}" for remark in (*remarks, *others))]
     return "\n".join(lines) + "\n"
-
-
-def _is_beside(file: FileSurvey, files: Sequence[FileSurvey]) -> bool:
-    """Tell whether a file holds numbers of the sample as a whole: a table or document beside data of other kinds."""
-    return file.kind in BESIDE and any(each.kind not in BESIDE for each in files)
