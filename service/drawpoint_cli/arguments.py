@@ -75,11 +75,15 @@ def storage(text: str) -> Storage:
     return open_storage(location(text))
 
 
-def folder(text: str) -> Path:
-    """Return the path of a local folder; raises ArgumentTypeError for a URL of anything else."""
-    if is_remote(location(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is a URL; give a local folder")
-    return local_path(text)
+def local(what: str) -> Callable[[str], Path]:
+    """Return the type of an argument that takes the path of what is local, a "file" or a "folder"."""
+
+    def parse(text: str) -> Path:
+        if is_remote(location(text)):
+            raise argparse.ArgumentTypeError(f"{text!r} is a URL; give a local {what}")
+        return local_path(text)
+
+    return parse
 
 
 def integer(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -283,6 +283,7 @@ def test_a_file_is_never_written_over(runs: Path, tmp_path: Path, command: Comma
     kept.write_text("mine", encoding="utf-8")
     assert command("inspect", runs, "--write-recipe", kept).status == 2
     assert kept.read_text(encoding="utf-8") == "mine"
+    assert "give a local file" in command("inspect", runs, "--write-recipe", "s3://bucket/my.toml").err
 
 
 def test_cases_of_openfoam_are_samples(tmp_path: Path, command: Command) -> None:

@@ -92,6 +92,7 @@ def test_a_file_that_is_another_field_is_named_with_its_table(command: Command, 
     assert "left out: volume_velocty.pt, in 1 of 2 samples; near names: volume_velocity" in ended.err
     assert "[fields.volume_velocty]" not in ended.err
     assert not (tmp_path / "store").exists()
-    near = command("convert", runs, tmp_path / "store", "--filemap", tmp_path / "map.toml", "--field-dtype", "volume_temprature=float32")  # fmt: skip  # noqa: E501
+    options = ("--filemap", tmp_path / "map.toml", "--field-dtype", "volume_temprature=float32")
+    near = command("convert", runs, tmp_path / "store", *options)
     assert near.status == 2
     assert "'volume_temprature' is no field; near names: volume_temperature" in near.err

@@ -24,7 +24,7 @@ import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint.remote.settings import TOKEN_VARIABLE
 from drawpoint_cli.__main__ import main
-from drawpoint_cli.arguments import Subparsers, add_command, folder, integer
+from drawpoint_cli.arguments import Subparsers, add_command, integer, local
 from drawpoint_store import ZarrChunkReader
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ until Ctrl-C.
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = add_command(subparsers, "demo", "[options]", description=_DESCRIPTION)
-    parser.add_argument("--runs", metavar="DIR", type=folder, help=f"runs to convert (default: {SHIPPED_RUNS})")
     parser.add_argument(
-        "--folder", metavar="DIR", type=folder, default=Path(".demo"), help="where to work (%(default)s)"
+        "--runs", metavar="DIR", type=local("folder"), help=f"runs to convert (default: {SHIPPED_RUNS})"
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", type=local("folder"), default=Path(".demo"), help="where to work (%(default)s)"
     )
     parser.add_argument(
         "--port",

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSettings
-from drawpoint_cli.arguments import Subparsers, add_command, default_workers, folder, location
+from drawpoint_cli.arguments import Subparsers, add_command, default_workers, local, location
 from drawpoint_cli.source import recipe
 from drawpoint_cli.survey_lines import survey_lines
 from drawpoint_store.conversion.survey.source_survey import survey_source
@@ -53,7 +53,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "--recipe", metavar="NAME|FILE", type=recipe, help="say how this recipe fits, shipped or in a TOML file"
     )
     parser.add_argument(
-        "--write-recipe", metavar="FILE", type=folder, help="write a first recipe, to edit; a file that exists is kept"
+        "--write-recipe",
+        metavar="FILE",
+        type=local("file"),
+        help="write a first recipe, to edit; a file that exists is kept",
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
