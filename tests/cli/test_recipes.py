@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +115,18 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     assert re.search(
         r"boundary_1\.vtp needs vtkmodules, which is not installed: run `pip install '\.\[vtk\]'`", ended.err
     )
+
+
+def test_several_workers_read_files_of_other_kinds_where_there_is_no_torch(
+    runs: Path, recipe: Path, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "torch.py").write_text("raise ModuleNotFoundError", encoding="utf-8")
+    words = ["-m", "drawpoint_cli", "convert", str(runs), str(store), "--recipe", str(recipe), "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "none")}
+    ended = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "converted 3 samples" in ended.stdout
 
 
 def test_a_sample_without_its_file_is_broken_by_its_name_and_appended_once_it_is_there(

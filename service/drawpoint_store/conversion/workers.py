@@ -254,9 +254,10 @@ def _start(
     # numcodecs makes a lock in each process; one of this kind need not be removed when this process is ended.
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch  # noqa: PLC0415  only conversion needs torch
+    with contextlib.suppress(ImportError):  # sources of other files than torch's are read without it
+        import torch  # noqa: PLC0415  only conversion needs torch
 
-    torch.set_num_threads(1)  # the processes are the parallelism
+        torch.set_num_threads(1)  # the processes are the parallelism
     _converter, _messages = converter, messages
 
 
