@@ -12,7 +12,7 @@ import pyvista as pv
 from drawpoint_store.data_files import ensight
 from drawpoint_store.data_files.ensight_parts import write_parts
 from ensight import file_order, write_case
-from shipped import assert_holds, convert_by, of_cells
+from shipped import assert_holds, convert_by, of_cells, of_polygons
 from vtk_files import add_arrays, block, body
 
 SHELL = {"Pressure": 1, "WallShearStress": 3}
@@ -38,14 +38,8 @@ def write_run(path: Path, seed: int) -> dict[str, pv.DataSet]:
 
 def expected_of(surface: pv.DataSet) -> dict[str, Any]:
     assert isinstance(surface, pv.PolyData)
-    turned = surface.compute_normals(consistent_normals=False, auto_orient_normals=False, split_vertices=False)
-    fields = {
-        "position": surface.cell_centers().points,
-        "pressure": surface.cell_data["Pressure"],
-        "friction": surface.cell_data["WallShearStress"],
-        "normals": turned.cell_data["Normals"],
-        "area": surface.compute_cell_sizes().cell_data["Area"],
-    }
+    fields = of_polygons(surface, {"pressure": "Pressure", "friction": "WallShearStress"})
+    fields["normals"] = -fields["normals"]  # as the polygons turn
     return {name: values[file_order(surface)] for name, values in fields.items()}
 
 

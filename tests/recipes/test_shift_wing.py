@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from shipped import assert_holds, convert_by
+from shipped import areas_of_points, assert_holds, convert_by
 from vtk_files import add_arrays, block, body, save
 
 FOLDER = "OnShape_luminary_crm_version001"
@@ -44,16 +44,13 @@ def write_sample(folder: Path, seed: int, places: str = "both") -> tuple[pv.Poly
 
 def expected_of(surface: pv.PolyData, place: str) -> dict[str, object]:
     arrays = surface.cell_data if place == "cell" else surface.point_data
-    areas = surface.compute_cell_sizes().cell_data["Area"]
-    shares = np.zeros(surface.n_points)
-    for cell, area in zip(surface.cell, areas, strict=True):
-        shares[cell.point_ids] += area / cell.n_points
+    areas = surface.compute_cell_sizes().cell_data["Area"] if place == "cell" else areas_of_points(surface)
     return {
         "position": surface.cell_centers().points if place == "cell" else surface.points,
         "pressure": arrays["Pressure (Pa)"],
         "friction": arrays["Wall Shear Stress (N/m²)"],
         "normals": arrays["Normals"],
-        "area": areas if place == "cell" else shares,
+        "area": areas,
     }
 
 
