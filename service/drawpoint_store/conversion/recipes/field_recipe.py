@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from drawpoint.format.manifest import DtypeName
 from drawpoint_store.conversion.recipes.file_reference import FileNames, FileReference
 from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
+from drawpoint_store.data_files.data_file import Place
 
 Derivation = Literal["normals", "area", "volume", "centre"]
 _MODES = {"normals": ("shipped", "flip", "orient"), "centre": ("mean", "centroid")}
@@ -29,10 +30,10 @@ class FieldRecipe(RecipeModel):
 
     `array` names an array at the domain's `place`; without it that is the active one, or the only one. `components`
     are the names of arrays that make up a vector (with `array`, that one is taken where a file has not all of them), or
-    numbers of the array's components, from 0. `file` is another file
-    than the domain's: row by row, or with `join = "position"` by the positions of both. `index` takes a row of an array
-    that holds all samples. `derive` makes the field of the mesh (of the file `from`, if given): `mode` says how, and
-    for `mode = "shipped"` `from` names the array. An `optional` field is left out where the data set has none.
+    numbers of the array's components, from 0. `file` is another file than the domain's: row by row, or with
+    `join = "position"` by the positions of both. `index` takes a row of an array that holds all samples. `derive` makes
+    the field of the mesh (of the file `from`, if given): `mode` says how, and for `mode = "shipped"` `from` names the
+    array. An `optional` field is left out where the data set has none.
     """
 
     kind: ClassVar[str] = "a field"
@@ -46,7 +47,7 @@ class FieldRecipe(RecipeModel):
     dtype: DtypeName | None = None
     file: FileNames | None = None
     member: str | None = None
-    place: Literal["cell", "point", "row"] | None = None
+    place: Place | None = None
     join: Literal["position"] | None = None
     index: str | Annotated[int, Field(ge=0)] | None = None
     optional: bool = False
