@@ -84,7 +84,7 @@ def test_a_table_of_all_samples_is_read_anew_when_it_changes(tree: Path, source:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("0-9]+)$", "a-z]+)$", "there is no scalar 'U_inf' in its id"),
+        ("0-9]+)$", "a-z]+)$", "there is no scalar 'U_inf' in its id; add it, or optional = true to"),
         (
             'column = "L"',
             'column = "Length"',

@@ -49,7 +49,7 @@ def component_axis(array: ArrayInfo, name: str, *, dim: int | None, n_points: in
     if len(short) > 1:
         raise InvalidSample(
             f"{describe(array)} of {name} has the shape {array.shape}, in which it is not clear which axis holds "
-            f"components: more than one has at most {MAX_COMPONENTS}"
+            f"components: more than one has at most {MAX_COMPONENTS}; save it with one such axis"
         )
     return (short[0], shape[short[0]]) if short else (None, 1)
 

@@ -30,7 +30,9 @@ def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, files
         if value is not None:
             found[name] = recipe.scale * value + recipe.offset
         elif not recipe.optional:
-            raise InvalidSample(f"there is no scalar {name!r} in {recipe.file or 'its id'}")
+            raise InvalidSample(
+                f"there is no scalar {name!r} in {recipe.file or 'its id'}; add it, or optional = true to the recipe's"
+            )
     try:
         return check_scalars(found)
     except ValueError as error:
