@@ -241,4 +241,5 @@ def test_scalars_that_are_missing_or_too_many_are_an_error(scalars: Any, told: s
 def test_a_field_is_not_both_left_and_scaled() -> None:
     with pytest.raises(InvalidParameter, match="named by scale and by leave"):
         Normaliser({"p": {"mean": [0], "std": [1]}}, scale={"p": "U"}, leave=["p"])
-    assert Normaliser({"p": {"mean": [0], "std": [1], "scale": "U"}}, leave=["p"]).normalise({"p": torch.ones(2)})
+    left = Normaliser({"p": {"mean": [0], "std": [1], "scale": "U"}}, leave=["p"])
+    assert left.normalise({"p": torch.full((2,), 3.0)})["p"].tolist() == [3.0, 3.0]
