@@ -10,7 +10,6 @@ temporary folder (TMPDIR): 6.4 GB and 4.0 GB for 100 million points, with `--vtu
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 import pybase64
+from peak_memory import peak_bytes
 
 from drawpoint_store import FileMap, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
@@ -191,10 +191,7 @@ def convert_huge(folder: Path, store: Path, *, vtu: bool) -> None:
     for (field, begins, ends), then in zip(source.read_times, next_reads, strict=True):
         print(f"| {field} | {ends - begins:.1f} | {then - ends:.1f} |")
     print(f"| all, {report.bytes_written / GIGA:.1f} GB written | | {ended - began:.1f} in total |")
-    # Not getrusage: what that gives begins with the size of the process that started this one.
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert peak is not None
-    print(f"\nPeak of the worker's memory: {int(peak[1]) * 1024 / GIGA:.2f} GB.")
+    print(f"\nPeak of the worker's memory: {peak_bytes() / GIGA:.2f} GB.")
 
 
 def main() -> None:

@@ -8,8 +8,6 @@ points and cells too, whatever is selected: one row of drawpoint's reads these b
 
 from __future__ import annotations
 
-import math
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peak_memory import peak_bytes
 
 SIDE = 150
 ARRAYS = 25
@@ -107,14 +106,8 @@ def measure(way: str, path: str) -> None:
     begin, begin_cpu = time.perf_counter(), time.process_time()
     arrays = read()
     seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
-    # getrusage's maximum begins with that of the process which started this one.
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    print(
-        seconds,
-        cpu,
-        int(peak[1]) / 1024 if peak else math.nan,
-        sum(float(np.sum(array, dtype=np.float64)) for array in arrays),
-    )
+    peak = peak_bytes() / 2**20
+    print(seconds, cpu, peak, sum(float(np.sum(array, dtype=np.float64)) for array in arrays))
 
 
 def main() -> None:
