@@ -35,20 +35,17 @@ class StoredArray:
 
 def find_stored(
     group: Path,
-    digest: str | None,
+    held: SampleDigest,
     layout: ArrayLayout,
     grid: DomainSample,
     compression_level: int,
     precision: FieldPrecision | None,
 ) -> StoredArray | None:
-    """Return an array of the group of that digest if it has this very layout and grid, and its bytes are undamaged.
+    """Return an array of a group, whose digest is `held`, if it has this very layout and grid, and is undamaged.
 
     All of its bytes are read for that.
     """
     folder = group / layout.array_name
-    held = read_digest(group)
-    if held is None or held.digest != digest:
-        return None
     try:
         node = json.loads((folder / METADATA_NAME).read_bytes())
         table = parse_table(node["attributes"], grid.n_chunks)

@@ -29,7 +29,7 @@ from drawpoint_store.writing.layout import build_domain_layouts
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER
 from drawpoint_store.writing.rounding import measure_precision
 from drawpoint_store.writing.sample_id import REWRITTEN, check_sample_id
-from drawpoint_store.writing.stored_array import StoredArray, find_stored
+from drawpoint_store.writing.stored_array import StoredArray, find_stored, read_digest
 
 if TYPE_CHECKING:
     import os
@@ -187,13 +187,16 @@ class ZarrStoreWriter:
         It must be a group of the same sample and source. Their bytes are read, and compared with their checksums.
         """
         group = self.storage.path(entry.relpath) if isinstance(self.storage, LocalStorage) else None
+        held = None if group is None else read_digest(group)
+        if group is None or held is None or held.digest != entry.digest:
+            return {}
         found = {}
         for domain, grid in entry.domains.items():
-            if group is None or domain not in self.layouts or grid != self.grid(grid.n_points):
+            if domain not in self.layouts or grid != self.grid(grid.n_points):
                 continue
             for field, array in self.layouts[domain].arrays.items():
                 level, rounded = self.compression_level, precision.get(field)
-                if (stored := find_stored(group, entry.digest, array, grid, level, rounded)) is not None:
+                if (stored := find_stored(group, held, array, grid, level, rounded)) is not None:
                     found[field] = stored
         return found
 
