@@ -145,27 +145,23 @@ def _set_texts(
 
 
 def _check_split(publication: Publication, name: str, ids: Iterable[str]) -> list[str]:
-    """Return the ids of a split; raises InvalidParameter for a name or a list that no split can have."""
+    """Return the ids of a split; raises InvalidParameter or SampleNotFound for a name or a list that none can have."""
     listed = list(ids)
     split_file(name)
     if not listed:
         raise InvalidParameter(f"split {name!r} lists no sample ids; it takes one a line.")
-    _check_samples(publication, listed, f"the lines of split {name!r}")
+    samples = publication.manifest.samples
+    absent = [sample_id for sample_id in listed if sample_id not in samples]
+    if absent:
+        where = (
+            f"the lines of split {name!r} name {count(len(absent), 'sample')} that are not there "
+            f"({first_few(absent)}): the store at {publication.storage}"
+        )
+        raise SampleNotFound.among("sample", absent[0], samples, where=where, sample=absent[0])
     sample_id, times = Counter(listed).most_common(1)[0]
     if times > 1:
         raise InvalidParameter(f"split {name!r} lists {sample_id!r} {times} times; list it once.", sample=sample_id)
     return listed
-
-
-def _check_samples(publication: Publication, ids: Collection[str], source: str) -> None:
-    samples = publication.manifest.samples
-    absent = [sample_id for sample_id in ids if sample_id not in samples]
-    if absent:
-        where = (
-            f"{source} name {count(len(absent), 'sample')} that are not there ({first_few(absent)}): "
-            f"the store at {publication.storage}"
-        )
-        raise SampleNotFound.among("sample", absent[0], samples, where=where, sample=absent[0])
 
 
 def _settle_statistics(
