@@ -29,5 +29,5 @@ def precision_table(precision: Mapping[str, Mapping[str, float]], dtypes: Mappin
 
 
 def _percent(share: float) -> str:
-    digits = f"{100 * share:.2g}" if share < 0.995 else "100"  # noqa: PLR2004  what would be 1e+02
-    return f"{digits} %"
+    rounded = float(f"{100 * share:.2g}")  # a number, since the text of 100 is 1e+02
+    return f"{rounded:g} %"

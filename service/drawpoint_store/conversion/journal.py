@@ -40,7 +40,6 @@ class FinishedSample(BaseModel):
     """
 
     fingerprint: str
-
     entry: SampleEntry
     nbytes: int
     precision: dict[str, FieldPrecision] = {}
