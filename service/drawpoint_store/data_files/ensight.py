@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -32,13 +31,13 @@ def open_ensight(path: Path, member: str | None = None) -> MeshFile:
     Raises InvalidSample for a case of another form or without such a part, for damage, and where VTK crashes.
     """
     case = _case_file(path)
-    folder = tempfile.mkdtemp(prefix="drawpoint-")
+    folder = tempfile.TemporaryDirectory(prefix="drawpoint-")
     try:
-        _write_parts(case, folder, member or "*")
-        files = sorted(Path(folder).iterdir(), key=lambda file: int(file.stem))
-        return _Parts(str(case), [open_vtk_xml(file) for file in files], lambda: shutil.rmtree(folder))
+        _write_parts(case, folder.name, member or "*")
+        files = sorted(Path(folder.name).iterdir(), key=lambda file: int(file.stem))
+        return _Parts(str(case), [open_vtk_xml(file) for file in files], folder.cleanup)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.cleanup()
         raise
 
 
