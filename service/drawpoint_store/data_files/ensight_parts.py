@@ -18,7 +18,7 @@ import numpy as np
 
 from drawpoint.errors import DrawpointError, InvalidSample
 from drawpoint.extras import importing
-from drawpoint_store.data_files.vtk_library import vtk_errors
+from drawpoint_store.data_files.vtk_library import explicit, vtk_errors
 from drawpoint_store.wording import first_few
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def write_parts(case: Path, folder: Path, member: str) -> None:
     """Write the parts of a case that are of a member; raises InvalidSample."""
     variables = _variables(case)
     parts = list(_parts(_read(case)))
+    counted = [(part, _counts(part) if part.GetNumberOfCells() else []) for _, part in parts]
     for variable in variables:
-        _check_size(variable, [part for _, part in parts])
+        _check_size(variable, counted)
     filled = [(name, part) for name, part in parts if part.GetNumberOfCells()]
     matched = [part for name, part in filled if chosen(member, name, _arrays(part))]
     if not matched:
@@ -122,18 +123,21 @@ def _parts(output: Any) -> Iterator[tuple[str, Any]]:
         part = output.GetBlock(number)
         if part is not None:
             name = output.GetMetaData(number).Get(vtkCompositeDataSet.NAME()) if output.HasMetaData(number) else None
-            yield (name or f"part {number}").strip(), part
+            yield (name or f"part {number}").strip(), explicit(part)
 
 
-def _check_size(variable: Variable, parts: list[Any]) -> None:
-    """Raise InvalidSample where a file has not the size that its parts have: VTK takes what is cut off from memory."""
+def _check_size(variable: Variable, parts: list[tuple[Any, list[int]]]) -> None:
+    """Raise InvalidSample where a file has not the size that its parts have: VTK takes what is cut off from memory.
+
+    With each part come the numbers of its cells of each type, none for an empty part.
+    """
     expected, empty = _LABEL, 0
-    for part in parts:
+    for part, n_cells in parts:
         data = part.GetCellData() if variable.on_cells else part.GetPointData()
-        if not part.GetNumberOfCells():
+        if not n_cells:
             empty += 1
         elif data.HasArray(variable.name):
-            counts = _counts(part) if variable.on_cells else [part.GetNumberOfPoints()]
+            counts = n_cells if variable.on_cells else [part.GetNumberOfPoints()]
             expected += _PART_HEADER + sum(_LABEL + 4 * variable.components * count for count in counts)
     size = variable.file.stat().st_size
     if (size - expected) not in range(0, _PART_HEADER * empty + 1, _PART_HEADER):
@@ -146,7 +150,7 @@ def _counts(part: Any) -> list[int]:
     """Return the numbers of cells of each type that a part has."""
     from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  VTK is imported when needed
 
-    types = vtk_to_numpy(_unstructured(part).GetCellTypes())  # type: ignore[no-untyped-call]  # VTK's has none
+    types = vtk_to_numpy(part.GetCellTypes())  # type: ignore[no-untyped-call]  # VTK's has no types
     return [int(count) for count in np.unique(types, return_counts=True)[1]]
 
 
@@ -162,24 +166,13 @@ def _write(part: Any, path: Path) -> bool:
     from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter  # noqa: PLC0415  VTK is imported when needed
 
     writer = vtkXMLUnstructuredGridWriter()
-    writer.SetInputData(_unstructured(part))
+    writer.SetInputData(part)
     writer.SetFileName(str(path))
     writer.SetDataModeToAppended()
     writer.EncodeAppendedDataOff()
     writer.SetCompressorTypeToNone()
     writer.SetHeaderTypeToUInt64()
     return bool(writer.Write())
-
-
-def _unstructured(part: Any) -> Any:
-    if part.IsA("vtkUnstructuredGrid"):
-        return part
-    from vtkmodules.vtkFiltersCore import vtkAppendFilter  # noqa: PLC0415  VTK is imported when needed
-
-    append = vtkAppendFilter()
-    append.AddInputData(part)
-    append.Update()
-    return append.GetOutput()
 
 
 def _end_with_input() -> None:

@@ -34,7 +34,7 @@ class VtkMesh:
         self, dataset: vtkDataSet, name: str, arrays: list[ArrayInfo] | None = None, load: LoadArray | None = None
     ) -> None:
         self._name = name
-        self._dataset = _explicit(dataset)
+        self._dataset = explicit(dataset)
         self._load = load or self._find
         self._loaded: tuple[ArrayInfo, np.ndarray[Any, Any]] | None = None
         self.n_points = int(self._dataset.GetNumberOfPoints())
@@ -161,7 +161,7 @@ def _ragged(cells: vtkCellArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     return offsets, values
 
 
-def _explicit(dataset: vtkDataSet) -> Any:
+def explicit(dataset: vtkDataSet) -> Any:
     """Return a data set whose points and cells are written out."""
     if dataset.IsA("vtkPolyData") or dataset.IsA("vtkUnstructuredGrid"):
         return dataset
