@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,10 @@ from vtkmodules.vtkFiltersVerdict import vtkCellSizeFilter
 from conftest import AHMED, AHMED_VTK
 from drawpoint.errors import InvalidSample
 from drawpoint_store.data_files import geometry
+from drawpoint_store.data_files.data_file import CellBlock, PolyhedronFaces
 from drawpoint_store.data_files.geometry import cell_areas, cell_centres, cell_volumes, point_areas
 from drawpoint_store.data_files.normals import cell_normals, outward_signs, point_normals
-from vtk_meshes import VtkMesh
+from drawpoint_store.data_files.vtk_library import VtkMesh
 
 DATA = Path(__file__).parent / "data"
 SEEDS = st.integers(0, 2**32 - 1)
@@ -77,8 +80,12 @@ def plane_polygons(rng: np.random.Generator) -> pv.PolyData:
     return pv.PolyData(np.array(points), faces=np.array(faces))
 
 
+def vtk_mesh(data: Any) -> VtkMesh:
+    return VtkMesh(data, "a mesh")
+
+
 def surface_of(points: Any, faces: Any) -> VtkMesh:
-    return VtkMesh(pv.PolyData.from_regular_faces(points, faces))
+    return vtk_mesh(pv.PolyData.from_regular_faces(points, faces))
 
 
 def vtk_sizes(data: pv.DataSet, name: str) -> np.ndarray:
@@ -93,35 +100,35 @@ def vtk_sizes(data: pv.DataSet, name: str) -> np.ndarray:
 def test_volumes_of_all_linear_cells_are_vtks_and_those_of_their_polyhedra(seed: int) -> None:
     grid = volume_mesh(np.random.default_rng(seed))
     expected = np.abs(vtk_sizes(grid, "Volume"))
-    assert cell_volumes(VtkMesh(grid)) == pytest.approx(expected, rel=1e-9)
-    assert cell_volumes(VtkMesh(as_polyhedra(grid))) == pytest.approx(expected, rel=1e-9)
+    assert cell_volumes(vtk_mesh(grid)) == pytest.approx(expected, rel=1e-9)
+    assert cell_volumes(vtk_mesh(as_polyhedra(grid))) == pytest.approx(expected, rel=1e-9)
 
 
 @few
 @given(SEEDS)
 def test_the_centroid_of_a_cell_moves_with_it_and_is_that_of_its_polyhedron(seed: int) -> None:
     grid = volume_mesh(np.random.default_rng(seed))
-    centroids = cell_centres(VtkMesh(grid), "centroid")
+    centroids = cell_centres(vtk_mesh(grid), "centroid")
     tetra = grid.celltypes == 10
-    assert centroids[tetra] == pytest.approx(cell_centres(VtkMesh(grid))[tetra])
+    assert centroids[tetra] == pytest.approx(cell_centres(vtk_mesh(grid))[tetra])
     # The first moment of a cell is the sum of those of the tetrahedra that VTK cuts it into.
     grid.cell_data["owner"] = np.arange(grid.n_cells)
     cut = grid.triangulate()
     weights = np.abs(vtk_sizes(cut, "Volume"))
     owners = np.array(cut.cell_data["owner"])
-    moments = cell_centres(VtkMesh(cut)) * weights[:, None]
+    moments = cell_centres(vtk_mesh(cut)) * weights[:, None]
     expected = (
         np.stack([np.bincount(owners, column) for column in moments.T], 1) / np.bincount(owners, weights)[:, None]
     )
     assert centroids == pytest.approx(expected, rel=1e-7, abs=1e-7)
-    assert cell_centres(VtkMesh(as_polyhedra(grid)), "centroid") == pytest.approx(centroids)
+    assert cell_centres(vtk_mesh(as_polyhedra(grid)), "centroid") == pytest.approx(centroids)
 
 
 @few
 @given(SEEDS)
 def test_areas_normals_and_centroids_of_plane_polygons_are_vtks(seed: int) -> None:
     surface = plane_polygons(np.random.default_rng(seed))
-    mesh = VtkMesh(surface)
+    mesh = vtk_mesh(surface)
     assert cell_areas(mesh) == pytest.approx(vtk_sizes(surface, "Area"), rel=1e-6, abs=1e-9)
     normals = surface.compute_normals(
         cell_normals=True, point_normals=False, consistent_normals=False, split_vertices=False, inplace=False
@@ -133,7 +140,7 @@ def test_areas_normals_and_centroids_of_plane_polygons_are_vtks(seed: int) -> No
     cut = surface.triangulate()
     owners = np.repeat(np.arange(surface.n_cells), [cell.n_points - 2 for cell in surface.cell])
     weights = vtk_sizes(cut, "Area")
-    moments = cell_centres(VtkMesh(cut)) * weights[:, None]
+    moments = cell_centres(vtk_mesh(cut)) * weights[:, None]
     sums = np.stack([np.bincount(owners, column) for column in moments.T], 1)
     assert cell_centres(mesh, "centroid")[~is_thin] == pytest.approx(
         (sums / np.bincount(owners, weights)[:, None])[~is_thin], rel=1e-6, abs=1e-6
@@ -153,13 +160,13 @@ def test_the_mean_of_the_vertices_is_vtks_centre_in_blocks_of_any_size(seed: int
     centres.Update()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(geometry, "_BLOCK_CELLS", int(rng.integers(1, 14)))
-        assert cell_centres(VtkMesh(kept)) == pytest.approx(pv.wrap(centres.GetOutput()).points, rel=1e-5, abs=1e-5)
+        assert cell_centres(vtk_mesh(kept)) == pytest.approx(pv.wrap(centres.GetOutput()).points, rel=1e-5, abs=1e-5)
 
 
 def test_pixels_and_strips_are_the_polygons_that_vtk_draws() -> None:
     points = np.array([(0, 0, 0), (2, 0, 0), (0, 3, 0), (2, 3, 0), (0, 7, 0)], np.float32)
     cells = np.array([4, 0, 1, 2, 3, 5, 0, 1, 2, 3, 4])
-    mesh = VtkMesh(pv.UnstructuredGrid(cells, np.array([8, 6], np.uint8), points))
+    mesh = vtk_mesh(pv.UnstructuredGrid(cells, np.array([8, 6], np.uint8), points))
     assert cell_areas(mesh).tolist() == [6, 10]
     assert cell_normals(mesh).tolist() == [[0, 0, 1], [0, 0, 1]]
     assert cell_centres(mesh, "centroid").tolist() == [
@@ -169,7 +176,7 @@ def test_pixels_and_strips_are_the_polygons_that_vtk_draws() -> None:
 
 
 def test_positions_of_openfoams_surface_are_its_centroids_areas_and_inward_normals() -> None:
-    mesh = VtkMesh(pv.read(AHMED_VTK / "slant_25" / "boundary.vtp"))
+    mesh = vtk_mesh(pv.read(AHMED_VTK / "slant_25" / "boundary.vtp"))
     run = AHMED / "slant_25"
     position, area, outward = (
         torch.load(run / f"surface_{name}.pt").numpy() for name in ("position", "area", "normals")
@@ -185,9 +192,9 @@ def test_positions_of_openfoams_surface_are_its_centroids_areas_and_inward_norma
 def test_centroids_of_openfoams_cells_are_those_that_it_writes() -> None:
     grid = pv.read(DATA / "ahmed_cells.vtu")
     assert sorted(set(grid.celltypes.tolist())) == [12, 13, 42]
-    distances = np.linalg.norm(cell_centres(VtkMesh(grid), "centroid") - grid.cell_data["C"], axis=1)
+    distances = np.linalg.norm(cell_centres(vtk_mesh(grid), "centroid") - grid.cell_data["C"], axis=1)
     assert distances.max() < 5e-7
-    assert np.linalg.norm(cell_centres(VtkMesh(grid)) - grid.cell_data["C"], axis=1).max() > 1e-3
+    assert np.linalg.norm(cell_centres(vtk_mesh(grid)) - grid.cell_data["C"], axis=1).max() > 1e-3
 
 
 @few
@@ -230,7 +237,7 @@ def test_a_moebius_strip_cannot_be_turned_outward() -> None:
 
 def test_points_share_the_area_of_their_polygons_and_its_direction() -> None:
     sphere = pv.Sphere(theta_resolution=40, phi_resolution=40)
-    mesh = VtkMesh(sphere)
+    mesh = vtk_mesh(sphere)
     assert point_areas(mesh).sum() == pytest.approx(sphere.area, rel=1e-6)
     assert (np.vecdot(point_normals(mesh), sphere.points) > 0.499).all()
     assert (point_normals(mesh, "flip") == -point_normals(mesh)).all()
@@ -253,44 +260,42 @@ def test_a_polygon_with_a_point_that_is_not_finite_has_no_normal_rather_than_non
         cell_normals(mesh, "orient")
 
 
-def grid_of(cells: list[int], types: list[int], n_points: int = 8) -> VtkMesh:
-    points = np.random.default_rng(0).normal(size=(n_points, 3))
-    mesh = VtkMesh(pv.UnstructuredGrid())
-    sizes, at = [], 0
-    ids: list[int] = []
-    while at < len(cells):
-        sizes.append(cells[at])
-        ids += cells[at + 1 : at + 1 + cells[at]]
-        at += 1 + cells[at]
-    mesh.set_cells(points, np.cumsum([0, *sizes]), np.array(ids), np.array(types, np.uint8))
-    return mesh
+def mesh_of(points: np.ndarray, block: CellBlock) -> Any:
+    """Make a mesh of cells that VTK itself would not hold."""
+    return SimpleNamespace(n_cells=len(block.types), points=lambda: points, cell_blocks=lambda _: [block])
+
+
+def cell_of(points: list[int], cell_type: int) -> Any:
+    offsets, types = np.array([0, len(points)]), np.array([cell_type], np.uint8)
+    return mesh_of(np.random.default_rng(0).normal(size=(8, 3)), CellBlock(0, offsets, np.array(points), types))
 
 
 @pytest.mark.parametrize(
     ("measure", "mesh", "problem"),
     [
-        (cell_areas, grid_of([2, 0, 1], [3]), "cell 0 is a line"),
-        (cell_areas, grid_of([4, 0, 1, 2, 3], [10]), "cell 0 is a volume cell"),
-        (cell_volumes, grid_of([3, 0, 1, 2], [5]), "cell 0 is a polygon"),
-        (cell_volumes, grid_of([10, *range(8), 0, 1], [24]), "curved or special"),
-        (cell_volumes, grid_of([7, *range(7)], [12]), "cannot have 7 points"),
-        (cell_volumes, grid_of([4, 0, 1, 2, 3], [42]), "gives no faces of polyhedron 0"),
-        (cell_areas, grid_of([3, 0, 1, 8], [5]), "name points 0 to 8, but there are 8"),
-        (cell_areas, grid_of([3, 0, 1, -1], [5]), "name points -1 to 1"),
-        (cell_centres, grid_of([0], [0]), "no points"),
+        (cell_areas, cell_of([0, 1], 3), "cell 0 is a line"),
+        (cell_areas, cell_of([0, 1, 2, 3], 10), "cell 0 is a volume cell"),
+        (cell_volumes, cell_of([0, 1, 2], 5), "cell 0 is a polygon"),
+        (cell_volumes, cell_of([*range(8), 0, 1], 24), "curved or special"),
+        (cell_volumes, cell_of([*range(7)], 12), "cannot have 7 points"),
+        (cell_volumes, cell_of([0, 1, 2, 3], 42), "gives no faces of polyhedron 0"),
+        (cell_areas, cell_of([0, 1, 8], 5), "name points 0 to 8, but there are 8"),
+        (cell_areas, cell_of([0, 1, -1], 5), "name points -1 to 1"),
+        (cell_centres, cell_of([], 0), "no points"),
     ],
 )
-def test_what_has_no_such_measure_is_refused_by_the_number_of_its_cell(
-    measure: Any, mesh: VtkMesh, problem: str
-) -> None:
+def test_what_has_no_such_measure_is_refused_by_the_number_of_its_cell(measure: Any, mesh: Any, problem: str) -> None:
     with pytest.raises(InvalidSample, match=problem):
         measure(mesh)
 
 
 def test_a_polyhedron_with_a_face_missing_has_no_volume() -> None:
-    whole = as_polyhedra(pv.ImageData(dimensions=(2, 2, 2)).cast_to_unstructured_grid())
-    mesh = VtkMesh(whole)
-    assert cell_volumes(mesh) == pytest.approx([1])
-    mesh.drop_face()
+    whole = vtk_mesh(as_polyhedra(pv.ImageData(dimensions=(2, 2, 2)).cast_to_unstructured_grid()))
+    assert cell_volumes(whole) == pytest.approx([1])
+    [block] = whole.cell_blocks(1)
+    assert block.faces is not None
+    lacking = replace(
+        block, faces=PolyhedronFaces(np.array([0, 5]), block.faces.offsets[:-1], block.faces.connectivity)
+    )
     with pytest.raises(InvalidSample, match="cell 0 is not closed"):
-        cell_volumes(mesh)
+        cell_volumes(mesh_of(whole.points(), lacking))

@@ -13,8 +13,8 @@ from drawpoint_store.data_files.data_file import MeshFile
 from drawpoint_store.data_files.geometry import cell_areas, cell_centres, cell_volumes
 from drawpoint_store.data_files.normals import cell_normals
 from drawpoint_store.data_files.opening import open_data_file
+from drawpoint_store.data_files.vtk_library import VtkMesh
 from foam import FoamCase, cell_faces
-from vtk_meshes import VtkMesh
 
 GRID = pv.UnstructuredGrid(Path(__file__).parent / "data" / "ahmed_cells.vtu")
 CENTRES = np.asarray(GRID.cell_data["C"], np.float64)
@@ -68,7 +68,7 @@ def test_cells_and_patches_have_the_values_that_were_put_in(encoding: str, tmp_p
     assert np.allclose(values(cells, "U"), CENTRES, atol=1e-6)
     assert np.allclose(values(cells, "R"), P[:, None] + [0, 3, 5, 1, 4, 2], rtol=1e-6)
     assert np.linalg.norm(cell_centres(cells, "centroid") - CENTRES, axis=1).max() < 1e-6
-    assert np.allclose(cell_volumes(cells), cell_volumes(VtkMesh(GRID)), rtol=1e-4)
+    assert np.allclose(cell_volumes(cells), cell_volumes(VtkMesh(GRID, "a mesh")), rtol=1e-4)
     wall = opened(tmp_path, "wa*")
     assert np.allclose(cell_centres(wall), case.patches["wall"], atol=1e-6)
     assert np.allclose(values(wall, "p")[:, 0], case.patches["wall"][:, 0] + 500, rtol=1e-6)
