@@ -208,6 +208,29 @@ def test_values_are_scaled_then_turned_then_measured_in_metres_then_chosen(
     assert message == ("axes turn vectors of 3 components, and the field has 2; make a field of each of its components")
 
 
+@pytest.mark.parametrize("suffix", ["vtp", "vtk", "stl"])
+def test_what_is_done_to_values_leaves_the_open_file_as_it_is(
+    suffix: str, source: Callable[[str], RecipeSource], tmp_path: Path
+) -> None:
+    mesh = body()
+    add_arrays(mesh, point={"p": 1})
+    save(mesh, tmp_path / "run_1" / f"boundary_1.{suffix}")
+    head = SURFACE.replace("{n}.vtp", f"{{n}}.{suffix}").replace('"cell"', '"point"')
+    plain = source(fields('area = { derive = "area" }', head))
+    head += 'axes = ["x", "-z", "y"]\nlength_unit = "mm"\ncrop = { x = [-1.0, 1.0] }\n'
+    pressure = "" if suffix == "stl" else 'pressure = { array = "p", scale = 3.0 }\n'
+    found = source(fields(pressure + 'area = { derive = "area" }', head))
+    points = plain.read("run_1", "surface_position")
+    expected = {
+        "surface_position": 1e-3 * np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1),
+        "surface_area": 1e-6 * plain.read("run_1", "surface_area"),
+    }
+    if pressure:
+        expected["surface_pressure"] = 3 * mesh.point_data["p"][:, None]
+    for field, values in (*expected.items(), *expected.items()):
+        assert np.allclose(found.read("run_1", field), values, rtol=1e-6, atol=0), field
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [

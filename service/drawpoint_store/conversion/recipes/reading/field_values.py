@@ -22,8 +22,9 @@ def transform(
 ) -> np.ndarray[Any, Any]:
     """Return `factor * turned(scale * values + offset)`, computed in float64, in the dtype of floats `values` (n, dim).
 
-    Integers and float16 become float64 and float32, unless nothing is done to them. `axes` turn vectors of three
-    components. Raises InvalidSample where scale, offset or axes do not fit the number of components.
+    `values` are never changed themselves, since a file may keep them; they are returned where nothing is to be done.
+    Otherwise integers and float16 become float64 and float32. `axes` turn vectors of three components. Raises
+    InvalidSample where scale, offset or axes do not fit the number of components.
     """
     dim = values.shape[1]
     for key, numbers in (("scale", recipe.scale), ("offset", recipe.offset)):
@@ -37,7 +38,7 @@ def transform(
     if turned is None and factor == 1 and set(recipe.scale) == {1.0} and set(recipe.offset) == {0.0}:
         return values
     dtype = {"f2": np.float32, "f4": np.float32}.get(values.dtype.str[1:], np.float64)
-    changed = np.empty(values.shape, dtype) if values.dtype != dtype or not values.flags.writeable else values
+    changed = np.empty(values.shape, dtype)
     for first in range(0, len(values), _BLOCK):
         block = values[first : first + _BLOCK].astype(np.float64)
         block = block * recipe.scale + recipe.offset
