@@ -24,7 +24,7 @@ from drawpoint_store import ZarrChunkReader, calculate_store_statistics
 from surrogate import INPUTS, TARGET, Run, predict, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 POINTS = 1024
 GEOMETRY_POINTS = 512
@@ -83,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ways = [Way("without scalars"), Way(f"given {', '.join(scalars)}", as_input=True)]
     if args.scale is not None:
         ways.append(Way(f"pressure / ({args.scale})", scale=args.scale))
-    each_parts = [Parts(make_dataset(reader, samples, scalars, way, args.seed), args.seed) for way in ways]
+    normalisers = {scale: make_normaliser(reader, samples, scale) for scale in {way.scale for way in ways}}
+    each_parts = [
+        Parts(make_dataset(reader, samples, scalars, way, normalisers[way.scale], args.seed), args.seed) for way in ways
+    ]
     print(f"{'':<28}" + "".join(f"{sample_id:>14}" for sample_id in samples))
     for way, parts in zip(ways, each_parts, strict=True):
         run = train(parts, args.epochs, args.seed, len(scalars) if way.as_input else 0)
@@ -108,12 +111,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def make_dataset(reader: ZarrChunkReader, samples: list[str], scalars: list[str], way: Way, seed: int) -> SampleDataset:
-    """Return the parts of the samples, normalised by statistics of these samples."""
-    scale = None if way.scale is None else {TARGET: way.scale}
+def make_normaliser(reader: ZarrChunkReader, samples: list[str], scale: str | None) -> Normaliser:
+    """Return a Normaliser by statistics of these samples, whose pressure is divided by `scale`."""
     statistics = calculate_store_statistics(
-        reader.store_root, fields=["surface_position", TARGET], sample_ids=samples, scale=scale
+        reader.store_root,
+        fields=["surface_position", TARGET],
+        sample_ids=samples,
+        scale=None if scale is None else {TARGET: scale},
     )
+    return Normaliser(statistics, leave=["surface_normals"])
+
+
+def make_standardiser(reader: ZarrChunkReader, samples: list[str], scalars: list[str]) -> Callable[[Any], Any]:
+    """Return what standardises the scalars of an item by their mean and deviation over these samples."""
     alone = SampleDataset(reader, samples, num_points={"surface": 1}, fields=[TARGET], scalars=scalars)
     known = torch.stack([alone[index]["scalars"] for index in range(len(alone))])
     mean, deviation = known.mean(dim=0), known.std(dim=0, correction=0)
@@ -121,6 +131,13 @@ def make_dataset(reader: ZarrChunkReader, samples: list[str], scalars: list[str]
     def standardise(item: dict[str, Any]) -> dict[str, Any]:
         return {**item, "scalars": (item["scalars"] - mean) / deviation.where(deviation > 0, torch.ones(()))}
 
+    return standardise
+
+
+def make_dataset(
+    reader: ZarrChunkReader, samples: list[str], scalars: list[str], way: Way, normaliser: Normaliser, seed: int
+) -> SampleDataset:
+    """Return the parts of the samples, normalised."""
     return SampleDataset(
         reader,
         samples,
@@ -128,8 +145,8 @@ def make_dataset(reader: ZarrChunkReader, samples: list[str], scalars: list[str]
         fields=FIELDS,
         scalars=scalars if way.as_input else None,
         num_geometry_points=GEOMETRY_POINTS,
-        normalise=Normaliser(statistics, leave=["surface_normals"]),
-        transform=standardise if way.as_input else None,
+        normalise=normaliser,
+        transform=make_standardiser(reader, samples, scalars) if way.as_input else None,
         mode="parts",
         seed=seed,
     )
