@@ -70,8 +70,9 @@ def test_files_of_vtk_become_a_store_that_verifies_against_them(
     assert "split train: 2 samples; 1 more are not in the store\nsplit test: 1 sample\n" in ended.out
     manifest = StoreManifest.load(store)
     assert manifest.dataset_name == "my-set"
-    assert list(manifest.fields) == [f"surface_{name}" for name in (
-        "position", "pressure", "friction", "normals", "area", "temperature")]  # fmt: skip
+    assert list(manifest.fields) == [
+        f"surface_{name}" for name in ("position", "pressure", "friction", "normals", "area", "temperature")
+    ]
     assert manifest.fields["surface_temperature"].dtype == "float32"
     assert manifest.fields["surface_friction"].units == "m2/s2"
     assert (store / "splits" / "train.txt").read_text(encoding="utf-8") == "run_1\nrun_3\n"
@@ -183,4 +184,7 @@ def test_the_shipped_recipes_are_listed_with_a_line_each_and_printed_as_they_are
     for name, text in shipped_recipes().items():
         assert command("recipes", name).out == text
     assert command("recipes", "airfran") == (
-        1, "", "drawpoint recipes: 'airfran' is no shipped recipe; near names: airfrans.\n")  # fmt: skip
+        1,
+        "",
+        "drawpoint recipes: 'airfran' is no shipped recipe; near names: airfrans.\n",
+    )

@@ -68,14 +68,16 @@ def test_each_recipe_of_the_page_reads_such_a_data_set(number: int, data_set: Pa
     sample_id = source.sample_ids[0]
     for spec in source.specs:
         assert len(source.read(sample_id, spec.canonical)) > 0
-    assert set(source.scalars(sample_id)) == {name for name, scalar in source.recipe.scalars.items()
-                                              if not scalar.optional}  # fmt: skip
+    assert set(source.scalars(sample_id)) == {
+        name for name, scalar in source.recipe.scalars.items() if not scalar.optional
+    }
     assert all(source.splits.values())
 
 
 def test_the_page_tells_of_every_shipped_recipe() -> None:
-    assert re.findall(r"^\| `([a-z-]+)` \|", PAGE.partition("## Public data sets")[2].partition("\n## ")[0],
-                      flags=re.MULTILINE) == list(shipped_recipes())  # fmt: skip
+    assert re.findall(
+        r"^\| `([a-z-]+)` \|", PAGE.partition("## Public data sets")[2].partition("\n## ")[0], flags=re.MULTILINE
+    ) == list(shipped_recipes())
 
 
 def test_the_page_names_every_key_and_kind_of_file() -> None:
