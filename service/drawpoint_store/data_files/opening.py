@@ -56,7 +56,8 @@ WITH_MEMBERS = {".foam", ".case"}
 
 _GZIP = b"\x1f\x8b"
 
-_PART = re.compile(r"(\.\d+)?\.part$")
+PART = re.compile(r"(\.\d+)?\.part$")
+"""What ends the names of the parts of a file."""
 
 
 def open_data_file(path: Path | str | Sequence[Path | str], member: str | None = None) -> DataFile:
@@ -115,4 +116,4 @@ def _suffix(path: Path) -> str:
     for signature, suffix in SIGNATURES.items():
         if begin.startswith(signature):
             return suffix
-    return Path(_PART.sub("", path.name)).suffix.lower()
+    return Path(PART.sub("", path.name)).suffix.lower()

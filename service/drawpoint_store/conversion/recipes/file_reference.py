@@ -14,7 +14,12 @@ from drawpoint_store.conversion.recipes.recipe_model import Texts
 PIECE = ".part"
 """The suffix of the pieces of a file that was too large for one."""
 
-ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
+_ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
+
+
+def is_archive(name: str) -> bool:
+    """Tell whether a file of this name has to be unpacked before it can be opened."""
+    return name.lower().endswith(_ARCHIVES)
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import DrawpointError, InvalidSample
-from drawpoint_store.conversion.recipes.file_reference import ARCHIVES, SAMPLE_ITSELF
+from drawpoint_store.conversion.recipes.file_reference import SAMPLE_ITSELF, is_archive
 from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing, describe
 from drawpoint_store.conversion.survey.conversion_cost import ConversionCost, estimate_cost
 
@@ -77,7 +77,7 @@ def check_recipe(source: RecipeSource, workers: int | None = None) -> RecipeChec
     rows: dict[str, dict[str, int]] = {}
     files = [name for reference in source.recipe.named_files for name in reference.names]
     # What is in an archive has to be unpacked first.
-    for sample_id in spread(sample_ids)[: 1 if any(name.endswith(ARCHIVES) for name in files) else None]:
+    for sample_id in spread(sample_ids)[: 1 if any(map(is_archive, files)) else None]:
         try:
             rows[sample_id] = _look(check, source, sample_id, is_first=not rows)
         except DrawpointError as error:

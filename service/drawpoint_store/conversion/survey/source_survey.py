@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from drawpoint.errors import ExtraMissing, InvalidManifest, InvalidSample, InvalidSettings, StoreNotFound
+from drawpoint_store.conversion.recipes.file_reference import is_archive
 from drawpoint_store.conversion.recipes.recipe_file import load_recipe, parse_recipe, shipped_recipes
 from drawpoint_store.conversion.sources.file_tree import FileTree, folders_above, open_source
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
@@ -17,7 +18,7 @@ from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.conversion.survey.array_survey import FileSurvey, survey_files
 from drawpoint_store.conversion.survey.drafting.first_recipe import write_first_recipe
 from drawpoint_store.conversion.survey.layout.layout_search import find_layout
-from drawpoint_store.conversion.survey.layout.source_unit import find_units, is_archive
+from drawpoint_store.conversion.survey.layout.source_unit import find_units
 from drawpoint_store.conversion.survey.recipe_check import RecipeCheck, check_recipe, spread
 from drawpoint_store.conversion.survey.tensor_tree import TensorTree, find_tensor_tree
 from drawpoint_store.data_files.opening import READERS
@@ -107,7 +108,7 @@ def survey_source(
         tree.storage.root,
         sum(len(files) for files in tree.folders.values()),
         sum(file.size for files in tree.folders.values() for file in files.values()),
-        archives=sum(is_archive(unit) for unit in units),
+        archives=sum(is_archive(unit.path) for unit in units),
     )
     if len(units) == 1 and not is_remote(location) and local_path(location).is_file():
         survey.notes.append(f"{units[0].path} alone was looked at; a conversion takes its folder")

@@ -6,7 +6,7 @@ import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from drawpoint_store.conversion.recipes.file_reference import ARCHIVES
+from drawpoint_store.conversion.recipes.file_reference import is_archive
 from drawpoint_store.conversion.recipes.pattern import fill
 from drawpoint_store.conversion.recipes.reading.archive_member import unpack_member
 from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
@@ -49,7 +49,7 @@ class OpenSample:
         if reference not in self._opened:
             paths = [self.storage.path(path) for path in self.files.found[reference].paths]
             member = None if reference.member is None else fill(reference.member, self.files.captures)
-            if paths[0].name.lower().endswith(ARCHIVES):
+            if is_archive(paths[0].name):
                 folder = self._closing.enter_context(temporary_folder())
                 paths, member = [unpack_member(paths[0], member, folder)], None
             self._opened[reference] = self._closing.enter_context(open_data_file(paths, member))

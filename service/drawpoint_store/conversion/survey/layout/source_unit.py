@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drawpoint_store.conversion.recipes.file_reference import ARCHIVES, PIECE
+from drawpoint_store.conversion.recipes.file_reference import PIECE
 from drawpoint_store.conversion.recipes.pattern import natural_key
 from drawpoint_store.conversion.sources.file_tree import folders_above
-from drawpoint_store.data_files.opening import FOLDERS, READERS
+from drawpoint_store.data_files.opening import FOLDERS, PART, READERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +21,6 @@ MESHES = frozenset((".vtp", ".vtu", ".vti", ".vtr", ".vts", ".pvtp", ".pvtu", ".
 
 BESIDE = frozenset((".csv", ".tsv", ".json", ".toml"))
 """The kinds that may hold numbers of a sample as a whole."""
-
-_PIECE = re.compile(r"(\.\d+)?\.part$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ def _file_units(sizes: Mapping[str, int], folder: str) -> Iterator[SourceUnit]:
     pieces: dict[str, list[str]] = {}
     for name in sizes:
         if name.endswith(PIECE):
-            pieces.setdefault(_PIECE.sub("", name), []).append(name)
+            pieces.setdefault(PART.sub("", name), []).append(name)
         else:
             path = posixpath.join(folder, name)
             yield SourceUnit(path, _kind(name), sizes[name], (path,))
@@ -98,8 +95,3 @@ def _file_units(sizes: Mapping[str, int], folder: str) -> Iterator[SourceUnit]:
 def _kind(name: str) -> str:
     suffix = posixpath.splitext(name)[1].lower()
     return suffix if suffix in READERS or suffix in BESIDE else ""
-
-
-def is_archive(unit: SourceUnit) -> bool:
-    """Tell whether a unit has to be unpacked before it can be opened."""
-    return unit.path.lower().endswith(ARCHIVES)
