@@ -232,11 +232,12 @@ def _tasks(
     # Another format, and another compressor too, may write other bytes.
     versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
     dtypes = {name: settings.pop(name) for name in ("coords_dtype", "values_dtype", "field_dtypes")}
+    shared = fingerprint(versions, settings)
     tasks = []
     for sample_id in sample_ids:
         files = [[file.path, file.size, file.stamp] for file in source.files(sample_id)]
         given = scalars.get(sample_id, {})
-        common = fingerprint(versions, settings, sample_id, files)
+        common = fingerprint(shared, sample_id, files)
         tasks.append(Task(sample_id, fingerprint(common, dtypes, given), common, given))
     return tasks
 
