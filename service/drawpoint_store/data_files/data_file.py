@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
@@ -73,6 +74,20 @@ class CellBlock:
             return self
         faces = self.faces and replace(self.faces, connectivity=self.faces.connectivity + points)
         return replace(self, first=self.first + cells, connectivity=self.connectivity + points, faces=faces)
+
+
+class Closing(ABC):
+    """What a `with` statement closes at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class DataFile(Protocol):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.data_file import Closing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class JoinedFile:
+class JoinedFile(Closing):
     """The bytes of one file, or of several joined in the order given; `close` it, or use it in a `with` statement.
 
     Bytes are read by position into memory of their own. A mapping would save a copy, but a mapped file that another
@@ -66,9 +67,3 @@ class JoinedFile:
         """Close all pieces."""
         while self._pieces:
             os.close(self._pieces.pop()[0])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.data_file import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, MeshFile
 
 
-class JoinedMeshes:
+class JoinedMeshes(Closing):
     """Meshes in order as one MeshFile: points, cells and rows of the first, then of the next. `name` is for errors.
 
     An array is that of the first mesh with such rows. Reading it raises InvalidSample if another has it not, or of
@@ -75,9 +76,3 @@ class JoinedMeshes:
         """Close all files."""
         for mesh in self._meshes:
             mesh.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store.data_files.cell_shapes import TRIANGLE
-from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock
+from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ _WORDS_PER_FACET = 7
 _NUMBERS_PER_FACET = 12
 
 
-class StlFile:
+class StlFile(Closing):
     """A MeshFile of triangles, in memory; each has three points of its own, as the file has them, unmerged.
 
     Cell arrays: `Normals`, as the file says, and `solid`, the number of the solid that a triangle belongs to, from 0.
@@ -75,12 +75,6 @@ class StlFile:
     def close(self) -> None:
         """Let go of the triangles."""
         self._values.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _read_ascii(data: bytes, path: Path) -> tuple[Array, Array]:

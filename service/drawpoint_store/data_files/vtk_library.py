@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint.extras import importing
 from drawpoint_store.data_files.cell_shapes import gather
-from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place, PolyhedronFaces
+from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Closing, Place, PolyhedronFaces
 from drawpoint_store.data_files.polydata_types import POLYDATA_SECTIONS, polydata_types
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     LoadArray = Callable[[ArrayInfo], vtkDataArray | None]
 
 
-class VtkMesh:
+class VtkMesh(Closing):
     """A vtkDataSet as a MeshFile; `name` is the file's, for errors.
 
     Grids of other kinds than PolyData and UnstructuredGrid become the latter, with the same order of points and cells.
@@ -127,12 +127,6 @@ class VtkMesh:
         """Let go of the data set."""
         self._loaded = None
         del self._dataset
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def numpy_dtype(vtk_type: int) -> str:

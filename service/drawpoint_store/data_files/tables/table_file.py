@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from drawpoint.errors import DrawpointError, InvalidSample
-from drawpoint_store.data_files.data_file import ArrayInfo
+from drawpoint_store.data_files.data_file import ArrayInfo, Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class SlicedArray(Protocol):
         """Return some rows, or all that there is for `()`."""
 
 
-class TableFile:
+class TableFile(Closing):
     """A DataFile of arrays by name, all with place "row"; the only one is the active one.
 
     An array of one dimension has one component, one of no dimension one row. Values that are no real numbers are
@@ -64,12 +64,6 @@ class TableFile:
     def close(self) -> None:
         """Close the file."""
         self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def place_of(name: str, path: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Place
+from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Closing, Place
 from drawpoint_store.data_files.joined_file import JoinedFile
 from drawpoint_store.data_files.vtk_xml.cells import read_cells
 from drawpoint_store.data_files.vtk_xml.structure import DataArray, Piece, Section, read_structure
@@ -30,7 +30,7 @@ class _Span:
     count: int
 
 
-class VtkXmlFile:
+class VtkXmlFile(Closing):
     """A .vtp or .vtu file, or its parts in order: a MeshFile that reads only what is asked for.
 
     Cells are numbered as VTK does: of PolyData first all verts, then lines, polygons and strips, of all pieces each.
@@ -134,12 +134,6 @@ class VtkXmlFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _place(piece: Piece, section: str) -> tuple[int, int]:
