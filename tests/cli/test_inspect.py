@@ -275,6 +275,7 @@ def test_what_needs_no_conversion_or_cannot_have_one_is_said_in_a_sentence(
     alone = command("inspect", tmp_path / "empty", "--write-recipe", tmp_path / "my.toml")
     assert alone.status == 1
     assert "no array named like positions" in alone.err
+    assert "docs/recipes.md how a recipe names positions" in alone.err
     assert not (tmp_path / "my.toml").exists()
 
 

@@ -82,7 +82,8 @@ def _write(path: Path, survey: SourceSurvey) -> None:
     if survey.first_recipe is None:
         raise InvalidSettings(
             f"no recipe can be written of {survey.source}: it has no mesh, and no array named like positions (points, "
-            "or x, y and z), or nothing could be read."
+            "or x, y and z), or nothing could be read; without --write-recipe this command says what there is, and "
+            "docs/recipes.md how a recipe names positions."
         )
     path.write_text(survey.first_recipe, encoding="utf-8")
 
