@@ -274,6 +274,16 @@ def test_objects_of_python_are_never_loaded(tmp_path: Path) -> None:
             open_data_file(path)
 
 
+def test_a_tensor_that_is_no_array_of_numpy_is_refused_by_name(tmp_path: Path) -> None:
+    for tensor, problem in (
+        (torch.eye(3).to_sparse(), "holds a sparse or quantized tensor"),
+        (torch.empty(3, device="meta"), "cannot be read: can't convert meta"),
+    ):
+        torch.save({"p": tensor}, tmp_path / "run.pt")
+        with pytest.raises(InvalidSample, match=f"array 'p' of .*run.pt {problem}"):
+            open_data_file(tmp_path / "run.pt")
+
+
 @pytest.mark.parametrize(("kind", "library"), [("HDF5", "h5py"), ("Parquet", "pyarrow")])
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
     kind: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
