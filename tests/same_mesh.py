@@ -26,7 +26,7 @@ def assert_is(mesh: MeshFile, expected: Any, cells: int = 10_000) -> None:
             third = info.n_rows // 3
             assert_same(mesh.read(info, third, 2 * third), mesh.read(info)[third : 2 * third])
     if expected.GetNumberOfPoints():
-        assert_same(mesh.points(), vtk_to_numpy(expected.GetPoints().GetData()))  # type: ignore[no-untyped-call]
+        assert_same(mesh.points(), vtk_to_numpy(expected.GetPoints().GetData()))  # type: ignore[no-untyped-call]  # VTK's has no types
     blocks = list(mesh.cell_blocks(cells))
     assert all(1 < len(block.offsets) <= cells + 1 for block in blocks)
     types = np.concatenate([np.empty(0, np.uint8), *(block.types for block in blocks)])
@@ -44,8 +44,8 @@ def assert_is(mesh: MeshFile, expected: Any, cells: int = 10_000) -> None:
         if isinstance(expected, vtkPolyData)
         else [expected.GetCells()]
     )
-    offsets = [vtk_to_numpy(array.GetOffsetsArray()) for array in arrays]  # type: ignore[no-untyped-call]
-    connectivity = [vtk_to_numpy(array.GetConnectivityArray()) for array in arrays]  # type: ignore[no-untyped-call]
+    offsets = [vtk_to_numpy(array.GetOffsetsArray()) for array in arrays]  # type: ignore[no-untyped-call]  # VTK's has no types
+    connectivity = [vtk_to_numpy(array.GetConnectivityArray()) for array in arrays]  # type: ignore[no-untyped-call]  # VTK's has no types
     assert np.array_equal(sizes, np.concatenate([np.diff(each) for each in offsets]))
     assert np.array_equal(points, np.concatenate(connectivity))
 
@@ -68,7 +68,7 @@ def joined_faces(mesh: MeshFile, cells: int) -> list[np.ndarray]:
 def as_rows(array: Any) -> np.ndarray:
     shape = array.GetNumberOfTuples(), array.GetNumberOfComponents()
     if not array.IsA("vtkBitArray"):
-        return np.asarray(vtk_to_numpy(array)).reshape(shape)  # type: ignore[no-untyped-call]
+        return np.asarray(vtk_to_numpy(array)).reshape(shape)  # type: ignore[no-untyped-call]  # VTK's has no types
     values = [array.GetValue(number) for number in range(shape[0] * shape[1])]
     return np.array(values, np.bool_).reshape(shape)
 

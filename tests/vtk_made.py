@@ -122,7 +122,7 @@ def bare_meshes(draw: st.DrawFn, kinds: tuple[str, ...] = ("vtp", "vtu"), point_
     mesh = made(draw, rng, n_points)
     points = vtkPoints()
     coordinates = rng.standard_normal((n_points, 3)).astype(draw(st.sampled_from(point_dtypes)))
-    points.SetData(numpy_to_vtk(coordinates, deep=True))  # type: ignore[no-untyped-call]
+    points.SetData(numpy_to_vtk(coordinates, deep=True))  # type: ignore[no-untyped-call]  # VTK's has no types
     mesh.SetPoints(points)
     return mesh
 
@@ -153,7 +153,7 @@ def _array(rng: np.random.Generator, name: str, dtype: str, n_rows: int, compone
             array.SetValue(number, int(rng.integers(2)))
     else:
         values = np.frombuffer(rng.bytes(n_rows * components * np.dtype(dtype).itemsize), dtype)
-        array = numpy_to_vtk(values.reshape(n_rows, components), deep=True)  # type: ignore[no-untyped-call]
+        array = numpy_to_vtk(values.reshape(n_rows, components), deep=True)  # type: ignore[no-untyped-call]  # VTK's has no types
     array.SetName(name)
     return array
 
@@ -191,7 +191,7 @@ def with_arrays(mesh: Any) -> Any:
         (mesh.GetPointData(), mesh.GetNumberOfPoints()),
         (mesh.GetCellData(), mesh.GetNumberOfCells()),
     ):
-        array = numpy_to_vtk(np.arange(n_rows, dtype=np.float32), deep=True)  # type: ignore[no-untyped-call]
+        array = numpy_to_vtk(np.arange(n_rows, dtype=np.float32), deep=True)  # type: ignore[no-untyped-call]  # VTK's has no types
         array.SetName("number")
         data.AddArray(array)
     text = vtkStringArray()

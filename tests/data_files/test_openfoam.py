@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ GRID = pv.UnstructuredGrid(Path(__file__).parent / "data" / "ahmed_cells.vtu")
 CENTRES = np.asarray(GRID.cell_data["C"], np.float64)
 FACES = cell_faces(GRID)
 P = np.arange(GRID.n_cells) / 7
-ENCODINGS = {
+ENCODINGS: dict[str, dict[str, Any]] = {
     "ascii": {},
     "ascii, compressed": {"compressed": True},
     "binary": {"binary": True},
@@ -34,7 +35,7 @@ ENCODINGS = {
 
 
 def write_case(path: Path, encoding: str = "ascii", times: tuple[str, ...] = ("0", "90", "500")) -> FoamCase:
-    case = FoamCase(path, GRID, FACES, **ENCODINGS[encoding])  # type: ignore[arg-type]
+    case = FoamCase(path, GRID, FACES, **ENCODINGS[encoding])
     case.write_mesh()
     walls = case.patches["wall"]
     for time in times:

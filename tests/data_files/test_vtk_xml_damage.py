@@ -166,7 +166,7 @@ def test_a_table_of_blocks_that_claims_what_cannot_be_is_refused(tmp_path: Path,
         array = next(array for array in mesh.arrays if array.place == "cell")
     whole = path.read_bytes()
     begin = whole.index(b"_", whole.index(b"<AppendedData")) + 1
-    place = begin + int(re.search(rb'<CellData>.*?"number".*?offset="(\d+)"', whole, re.DOTALL)[1])  # type: ignore[index]
+    place = begin + int(re.search(rb'<CellData>.*?"number".*?offset="(\d+)"', whole, re.DOTALL)[1])  # type: ignore[index]  # it is there
     assert np.frombuffer(whole, np.uint64, 3, place).tolist() == [2, 1024, 4 * N - 1024]
     path.write_bytes(whole[:place] + table.tobytes() + whole[place + 24 :])
     with VtkXmlFile(path) as mesh, pytest.raises(InvalidSample, match=f"array 'number' .*{said}"):

@@ -96,7 +96,7 @@ def _merged(points: Array) -> Array:
     """Return a number for each point, (n_points,), alike for those that are one."""
     with importing("raw", "Turning normals outward"):
         from scipy.sparse.csgraph import connected_components  # noqa: PLC0415  scipy is an extra's
-        from scipy.spatial import KDTree  # noqa: PLC0415
+        from scipy.spatial import KDTree  # noqa: PLC0415  scipy is an extra's
     places, numbers = np.unique(points, axis=0, return_inverse=True)
     if not len(places):
         return numbers

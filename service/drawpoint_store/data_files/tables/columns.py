@@ -46,7 +46,7 @@ def open_parquet(path: Path) -> TableFile:
     """Open a Parquet file: columns of numbers, or of lists of as many numbers each, read by the row groups needed."""
     with importing("raw", f"reading {path}"):
         from pyarrow import ArrowException  # noqa: PLC0415  pyarrow is an extra's
-        from pyarrow.parquet import ParquetFile  # noqa: PLC0415
+        from pyarrow.parquet import ParquetFile  # noqa: PLC0415  pyarrow is an extra's
     try:
         file = ParquetFile(path, page_checksum_verification=True)
         fields = list(file.schema_arrow)
