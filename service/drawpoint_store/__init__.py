@@ -4,11 +4,12 @@ from drawpoint.extras import importing
 from drawpoint.format.manifest import ArrayLayout, DomainLayout, DomainSample, SampleEntry
 
 with importing("store", "drawpoint_store"):
-    from drawpoint_store.inspecting.running_stats import RunningStats
-    from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_to_dict
     from drawpoint_store.reading.manifest import StoreManifest
     from drawpoint_store.reading.reader import ZarrChunkReader
     from drawpoint_store.reading.splits import read_split_ids
+    from drawpoint_store.statistics.documents import statistics_to_dict
+    from drawpoint_store.statistics.running_stats import RunningStats
+    from drawpoint_store.statistics.store_statistics import calculate_store_statistics
     from drawpoint_store.storage import make_store
     from drawpoint_store.storage.locations import is_remote
     from drawpoint_store.writing.layout import (

@@ -34,7 +34,9 @@ FORBIDDEN = {
 # The rooms of a package: each may load those before it. What all of them need lies beside them.
 ROOMS = {
     "drawpoint": ("draw", "format", "remote", "training", "adapters"),
-    "drawpoint_store": ("storage", "data_files", "reading", "writing", "conversion", "inspecting", "maintenance"),
+    "drawpoint_store": (
+        *("storage", "data_files", "reading", "statistics", "writing", "conversion", "inspecting", "maintenance"),
+    ),
 }
 SHARED = {
     *("drawpoint", "drawpoint.errors", "drawpoint.extras", "drawpoint.export", "drawpoint.transforms"),

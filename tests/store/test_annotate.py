@@ -18,11 +18,11 @@ import drawpoint
 from drawpoint.errors import InvalidParameter, RevisionChanged, SampleNotFound, StoreExists, UnknownField
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter, calculate_store_statistics
 from drawpoint_store.convert import convert
-from drawpoint_store.inspecting.statistics import statistics_json
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance import annotate
 from drawpoint_store.maintenance.annotate import Annotations, annotate_store
 from drawpoint_store.reading.splits import read_split
+from drawpoint_store.statistics.documents import statistics_json
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.writing.layout import FieldSpec

@@ -22,9 +22,9 @@ from drawpoint_store import (
     calculate_store_statistics,
     statistics_to_dict,
 )
-from drawpoint_store.inspecting.blocks import plan_blocks, read_block
-from drawpoint_store.inspecting.statistics import statistics_json, statistics_yaml
+from drawpoint_store.reading.blocks import plan_blocks, read_block
 from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.statistics.documents import statistics_json, statistics_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

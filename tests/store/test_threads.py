@@ -14,8 +14,8 @@ import pytest
 
 from drawpoint.errors import ChunkDamaged
 from drawpoint_store import ZarrChunkReader
-from drawpoint_store.inspecting.blocks import map_in_order
 from drawpoint_store.reading import plan_reader
+from drawpoint_store.reading.blocks import map_in_order
 from drawpoint_store.storage.byte_sources import Span
 from drawpoint_store.storage.forks import ForkSafeLock
 from drawpoint_store.storage.open_files import LocalSource, OpenFile, OpenFiles

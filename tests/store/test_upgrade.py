@@ -18,11 +18,12 @@ from attacks import exchange
 from conftest import REPOSITORY
 from drawpoint.errors import ChunkDamaged, DataDamaged, RevisionChanged, StoreExists, StoreUnreadable
 from drawpoint_store import StoreManifest, ZarrChunkReader, make_store
-from drawpoint_store.inspecting.statistics import calculate_store_statistics, statistics_json
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.upgrade import upgrade_store
 from drawpoint_store.reading.digests import table_digest
 from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.statistics.documents import statistics_json
+from drawpoint_store.statistics.store_statistics import calculate_store_statistics
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.storage.bucket_access import open_client
 from drawpoint_store.writing.lock import lock_store

@@ -10,7 +10,7 @@ import pytest
 
 import drawpoint
 from drawpoint_store import ZarrChunkReader, calculate_store_statistics
-from drawpoint_store.inspecting.statistics import statistics_json
+from drawpoint_store.statistics.documents import statistics_json
 from live import LiveService
 from small import small_arrays, small_writer
 

@@ -15,7 +15,7 @@ import torch
 from children import HIDE_SERVER
 from conftest import AHMED, FILEMAP, REPOSITORY
 from drawpoint_store import ZarrStoreWriter, calculate_store_statistics
-from drawpoint_store.inspecting.statistics import statistics_json
+from drawpoint_store.statistics.documents import statistics_json
 from live import LiveService
 
 SCRIPT = REPOSITORY / "examples" / "train_surrogate.py"

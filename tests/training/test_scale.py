@@ -18,7 +18,7 @@ from drawpoint import Normaliser, SampleDataset
 from drawpoint.errors import InvalidParameter, UnknownField, UnknownScalar
 from drawpoint.format.scale import FLOAT32_RANGE, Scale
 from drawpoint_store import RunningStats, ZarrChunkReader, calculate_store_statistics, statistics_to_dict
-from drawpoint_store.inspecting.statistics import statistics_json
+from drawpoint_store.statistics.documents import statistics_json
 from live import LiveService
 from small import small_arrays, small_writer
 

@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, get_args
 from drawpoint.errors import DrawpointError, InvalidParameter
 from drawpoint.format.scale import Scale
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, integer, location
-from drawpoint_store.inspecting.statistics import (
-    COLUMNS,
-    OnInvalid,
-    choose_fields,
-    choose_samples,
-    measure_fields,
-    statistics_json,
-    statistics_yaml,
-)
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics_file import STATISTICS_NAME
+from drawpoint_store.statistics.documents import COLUMNS, statistics_json, statistics_yaml
+from drawpoint_store.statistics.store_statistics import OnInvalid, choose_fields, choose_samples, measure_fields
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import split_path
 from drawpoint_store.wording import count, first_few, printable
@@ -28,7 +21,7 @@ from drawpoint_store.wording import count, first_few, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drawpoint_store.inspecting.running_stats import RunningStats
+    from drawpoint_store.statistics.running_stats import RunningStats
     from drawpoint_store.storage import Storage
 
 FAILED = 1

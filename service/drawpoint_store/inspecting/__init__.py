@@ -1,1 +1,1 @@
-"""What a store holds, and whether it is whole: verify, compare, summarise, measure. Nothing here changes it."""
+"""What a store holds, and whether it is whole: verify, compare, summarise. Nothing here changes it."""

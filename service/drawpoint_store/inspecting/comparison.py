@@ -9,7 +9,7 @@ import numpy as np
 
 from drawpoint.draw.order import shuffle_order
 from drawpoint.errors import DataDamaged, InvalidSample
-from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
+from drawpoint_store.reading.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.writing.field_arrays import as_rows
 

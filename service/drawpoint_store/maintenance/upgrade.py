@@ -14,7 +14,6 @@ import numpy as np
 
 from drawpoint.draw.order import common_rule
 from drawpoint.errors import DataDamaged
-from drawpoint_store.inspecting.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.inspecting.verify import (
     METADATA_NAME,
     consolidated_nodes,
@@ -23,6 +22,7 @@ from drawpoint_store.inspecting.verify import (
     values_replaced,
 )
 from drawpoint_store.maintenance.publication import Publication, begin_publication
+from drawpoint_store.reading.blocks import BLOCK_POINTS, map_in_order, plan_blocks, read_block, sample_bar
 from drawpoint_store.reading.digests import (
     ABSENT_CHUNK_CRC,
     CRC_BYTES,
