@@ -17,6 +17,7 @@
     |   +-- ValueOverflow                       a finite value beyond the range of its dtype
     +-- InvalidManifest (ValueError)            a manifest that is damaged or unsafe
     +-- StoreExists (FileExistsError)           the root to write to holds a store already
+    +-- ConversionUnfinished                    shares of a conversion are not done yet
     +-- ResponseTooLarge (ValueError)           the draw exceeds max_response_bytes
     +-- RevisionChanged                         the store has another revision than requested
     +-- DataDamaged (OSError)                   stored bytes are missing or wrong
@@ -230,6 +231,10 @@ class InvalidManifest(DrawpointError, ValueError):
 
 class StoreExists(DrawpointError, FileExistsError):
     """The root where a new store is to be written holds a store already."""
+
+
+class ConversionUnfinished(DrawpointError):
+    """Some samples of a conversion that several processes share are not converted yet."""
 
 
 class ResponseTooLarge(DrawpointError, ValueError):

@@ -66,6 +66,10 @@ class ArraySource:
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)
 
+    def only(self, sample_id: str) -> ArraySource:
+        del sample_id
+        return self
+
     def files(self, sample_id: str) -> list[SourceFile]:
         del sample_id
         return [SourceFile(self.where(field), 0, "") for field in self.fields("huge")]

@@ -22,8 +22,8 @@ from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.journal import Journal
+from drawpoint_store.conversion.sample_conversion import Task
 from drawpoint_store.conversion.sources.filemaps import detect_filemap
-from drawpoint_store.conversion.workers import Task
 from drawpoint_store.writing.lock import lock_store
 from trees import files_below, run_tensors, write_run, write_runs
 from waiting import wait_until

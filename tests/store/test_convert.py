@@ -17,10 +17,11 @@ from conftest import AHMED, FILEMAP
 from drawpoint.errors import InvalidSample, StoreExists, StoreUnreadable
 from drawpoint_store import FileMap, StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.engines.engine import run_tasks
+from drawpoint_store.conversion.sample_conversion import SampleConverter, Task
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.conversion.sources.pt_source import PtSource, read_tensor
 from drawpoint_store.conversion.sources.source import SourceFile
-from drawpoint_store.conversion.workers import SampleConverter, Task, run_tasks
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.storage import Storage, open_storage
 from drawpoint_store.writing.group import GROUP_FORMAT
@@ -315,8 +316,8 @@ def test_a_conversion_of_another_format_is_not_resumed(tmp_path: Path, monkeypat
     write_runs(tmp_path / "runs", 3)
     for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
         root = tmp_path / str(format_)
-        monkeypatch.setattr("drawpoint_store.conversion.convert.GROUP_FORMAT", format_)
-        monkeypatch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
+        monkeypatch.setattr("drawpoint_store.conversion.plan.GROUP_FORMAT", format_)
+        monkeypatch.setattr("drawpoint_store.conversion.convert.publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert(tmp_path / "runs", writer_at(root))
         monkeypatch.undo()
@@ -419,7 +420,7 @@ def test_the_fields_of_a_sample_that_takes_long_are_told_as_they_are_read(tmp_pa
     for seconds in (1000.0, 0.0):
         converter = SampleConverter(source, settings, frozenset(), seconds)
         tasks = [Task(sample_id, f"{sample_id} {seconds}", f"{sample_id} {seconds}") for sample_id in source.sample_ids]
-        outcomes = list(run_tasks(tasks, converter, workers, told.append))
+        outcomes = list(run_tasks(tasks, converter, workers=workers, notify=told.append))
         assert [outcome.reason for outcome in outcomes] == ["", ""]
         assert len(told) == (8 if seconds == 0 else 0)
     assert [text for text in told if text.startswith("run_1")] == [
@@ -449,6 +450,10 @@ class NpySource:
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)
         self.sample_ids = sorted({path.name.partition("_")[0] for path in folder.glob("*_*.npy")})
+
+    def only(self, sample_id: str) -> NpySource:
+        del sample_id
+        return self
 
     def files(self, sample_id: str) -> list[SourceFile]:
         stats = {path.name: path.stat() for path in Path(self.location).glob(f"{sample_id}_*.npy")}

@@ -18,8 +18,8 @@ from drawpoint.format.precision import FieldPrecision
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.losses import choose_probes
+from drawpoint_store.conversion.sample_conversion import Task
 from drawpoint_store.conversion.sources.pt_source import PtSource
-from drawpoint_store.conversion.workers import Task
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.writing.rounding import measure_precision
 from small import same
@@ -216,7 +216,7 @@ def test_an_interrupted_run_gives_one_with_other_dtypes_what_stays_the_same(
 ) -> None:
     runs, store = runs_with(tmp_path / "runs", 2), tmp_path / "store"
     with monkeypatch.context() as patch:
-        patch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
+        patch.setattr("drawpoint_store.conversion.convert.publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert(runs, writer_at(store))
     write_run(runs / "run_0", 7)  # whose arrays are of another state of the source

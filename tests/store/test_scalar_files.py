@@ -187,7 +187,7 @@ def test_scalars_that_changed_since_an_interruption_are_not_those_that_were_fini
 
     for store in ("same", "other"):
         with monkeypatch.context() as patch:
-            patch.setattr("drawpoint_store.conversion.convert._publish", interrupt)
+            patch.setattr("drawpoint_store.conversion.convert.publish", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 convert(tmp_path / "runs", writer_at(tmp_path / store), scalars=given)
     assert convert(tmp_path / "runs", writer_at(tmp_path / "same"), scalars=given).resumed == 2

@@ -3,6 +3,7 @@
 `<root>/.convert/samples/<digest>.json` holds the entry of a finished sample. The digest is the fingerprint of all that
 its bytes depend on: its id, the sizes and times of its files, and the writer's settings. In a local store it is that of
 all but the dtypes, so that a conversion with other dtypes finds the arrays that it can keep.
+`<root>/.convert/broken/<digest>.json` says why a sample is broken, for the publication of a conversion that is shared.
 `<root>/.convert/report-<digest>.json` holds the report of a conversion that is about to publish; the digest is the
 fingerprint of the whole conversion. So two conversions into one bucket, where no lock can be held, keep out of each
 other's records. The records are removed once the manifest is published, and no bytes of the store depend on them.
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-    from drawpoint_store.conversion.workers import Task
+    from drawpoint_store.conversion.sample_conversion import Task
 
 _SAMPLES = f"{JOURNAL_FOLDER}/samples"
+_BROKEN = f"{JOURNAL_FOLDER}/broken"
 _REPORT = "report-"
 
 
@@ -44,6 +46,14 @@ class FinishedSample(BaseModel):
     nbytes: int
     precision: dict[str, FieldPrecision] = {}
     zero_normals: dict[str, int] = {}
+
+
+class BrokenSample(BaseModel):
+    """A sample that a share of a conversion could not convert: the reason, and what `Outcome.overflow` says."""
+
+    fingerprint: str
+    reason: str
+    overflow: tuple[str, str] | None = None
 
 
 class Journal:
@@ -78,6 +88,22 @@ class Journal:
             return finished if held is not None and held.digest == digest else None
         return finished
 
+    def add_broken(self, task: Task, reason: str, overflow: tuple[str, str] | None) -> None:
+        """Record that a sample cannot be converted, until it is finished after all."""
+        broken = BrokenSample(fingerprint=task.fingerprint, reason=reason, overflow=overflow)
+        self.storage.write(self._record(task, _BROKEN), broken.model_dump_json().encode())
+
+    def find_broken(self, task: Task) -> BrokenSample | None:
+        """Return what `add_broken` recorded for the same task, None if there is nothing."""
+        data = self.storage.read(self._record(task, _BROKEN))
+        if data is None:
+            return None
+        try:
+            broken = BrokenSample.model_validate_json(data)
+        except ValidationError:  # of another drawpoint
+            return None
+        return broken if broken.fingerprint == task.fingerprint else None
+
     def write_report(self, conversion: str, report: str) -> None:
         """Record the report of the conversion with that fingerprint, just before it is published."""
         self.storage.write(_report(conversion), report.encode())
@@ -98,17 +124,18 @@ class Journal:
         locked, the records of earlier conversions go too.
         """
         if self.storage.is_shared:
-            self.storage.delete([self._record(task) for task in tasks])
+            self.storage.delete([self._record(task, folder) for task in tasks for folder in (_SAMPLES, _BROKEN)])
             self.storage.delete([_report(conversion)])
         else:
+            self.storage.delete_tree(_BROKEN)
             if not keep_samples:
                 self.storage.delete_tree(_SAMPLES)
             self.storage.delete(self._reports())
 
-    def _record(self, task: Task) -> str:
+    def _record(self, task: Task, folder: str = _SAMPLES) -> str:
         # In a bucket, conversions that differ in dtypes alone keep out of each other's records, too.
         name = task.fingerprint if self.storage.is_shared else task.common
-        return f"{_SAMPLES}/{name[:32]}.json"
+        return f"{folder}/{name[:32]}.json"
 
     def _reports(self) -> list[str]:
         names = self.storage.list(JOURNAL_FOLDER)[1]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from drawpoint.format.precision import FieldPrecision
-    from drawpoint_store.conversion.workers import Outcome, Task
+    from drawpoint_store.conversion.sample_conversion import Outcome, Task
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 

@@ -38,6 +38,9 @@ class LocalStorage(Storage):
         """Return the path of `name` without scheme and `~`."""
         return local_path(self.join(name))
 
+    def absolute(self) -> LocalStorage:
+        return LocalStorage(str(self.path("").absolute()), self.access)
+
     def renewed(self) -> LocalStorage:
         return LocalStorage(self.root, self.access)  # open files are of the groups that were read
 

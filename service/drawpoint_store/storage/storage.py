@@ -75,6 +75,10 @@ class Storage(os.PathLike[str]):
         """Return the path or URL of `name`."""
         return join(self.root, name)
 
+    def absolute(self) -> Storage:
+        """Return the same storage, under a root that a process in another directory understands."""
+        return self
+
     def renewed(self) -> Storage:
         """Return the same storage, which shares its connections, and nothing that was read."""
         return self

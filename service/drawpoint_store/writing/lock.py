@@ -39,7 +39,7 @@ def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
         return
     place = local_path(root)
     made = not place.exists()
-    with _lock_file(place / JOURNAL_FOLDER, str(root)):
+    with _lock_file(place / JOURNAL_FOLDER, _LOCK, fcntl.LOCK_EX, f"another conversion is writing to {root}"):
         # Left by a process that was killed while it wrote the manifest or the report.
         for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / JOURNAL_FOLDER).glob(".*.tmp")):
             stray.unlink()
@@ -49,9 +49,30 @@ def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
             _remove_if_unused(place, made=made)
 
 
-def _lock_file(folder: Path, root: str) -> TextIO:
-    """Return the open lock file in `folder`: it is held until it is closed."""
-    path = folder / _LOCK
+@contextlib.contextmanager
+def lock_share(root: str | os.PathLike[str], share: str) -> Iterator[None]:
+    """Hold one share of a conversion into the local store at `root`, beside which other shares may be at work.
+
+    `share` is its number and theirs, such as `3/8`. Otherwise this is `lock_store`, which it keeps out. The folder of
+    the lock stays for the other shares: the conversion's publication removes it.
+    """
+    if is_remote(root):
+        yield
+        return
+    folder, name = local_path(root) / JOURNAL_FOLDER, f"{_LOCK}-{share.replace('/', '-of-')}"
+    with (
+        _lock_file(folder, _LOCK, fcntl.LOCK_SH, f"a conversion that is no share is writing to {root}"),
+        _lock_file(folder, name, fcntl.LOCK_EX, f"another process converts share {share} into {root}"),
+    ):
+        try:
+            yield
+        finally:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _lock_file(folder: Path, name: str, kind: int, problem: str) -> TextIO:
+    """Return the open lock file in `folder`: it is held until it is closed. Raises StoreExists with the `problem`."""
+    path = folder / name
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -61,7 +82,7 @@ def _lock_file(folder: Path, root: str) -> TextIO:
                 raise
             continue  # the conversion that ended meanwhile has removed the folder
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
             # Its last holder may have removed the file since it was opened here; others would then lock a new one.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -69,9 +90,7 @@ def _lock_file(folder: Path, root: str) -> TextIO:
             pass
         except BlockingIOError:
             file.close()
-            raise StoreExists(
-                f"another conversion is writing to {root}; wait for its end, or write elsewhere.", store=root
-            ) from None
+            raise StoreExists(f"{problem}; wait for its end, or write elsewhere.", store=str(folder.parent)) from None
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return file

@@ -6,7 +6,7 @@ import importlib.util
 import io
 import posixpath
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -126,6 +126,10 @@ class PtSource:
     @property
     def specs(self) -> list[FieldSpec]:
         return [*present_specs(self.filemap), *self.own]
+
+    def only(self, sample_id: str) -> PtSource:
+        folders = {folder: self.tree.folders[folder] for folder in self.sample_folders.get(sample_id, ())}
+        return replace(self, tree=FileTree(self.tree.storage.absolute(), folders))
 
     def files(self, sample_id: str) -> list[SourceFile]:
         return [*self._field_files(sample_id).values(), *self._scalar_files(sample_id)]

@@ -146,6 +146,13 @@ class RecipeSource:
         selected = {name: select(ids, self._captures) for name, ids in lists.items()}
         return {name: [*found, *others] for name, (found, others) in selected.items()}
 
+    def only(self, sample_id: str) -> RecipeSource:
+        narrowed = RecipeSource(FileTree(self.tree.storage.absolute(), {}), self.recipe)
+        found = {sample_id: self._samples[sample_id]}
+        # What this source knows of all samples, in the place of what the other one would look for.
+        narrowed.__dict__.update(_found=found, _samples=found, _of_first_sample=self._of_first_sample, splits={})
+        return narrowed
+
     def files(self, sample_id: str) -> list[SourceFile]:
         return self._samples[sample_id][0].files
 

@@ -56,6 +56,12 @@ class Source(Protocol):
         Raises InvalidSample for a list that cannot be read.
         """
 
+    def only(self, sample_id: str) -> Source:
+        """Return a source of this sample alone: small when pickled, with an absolute location in the place of a path.
+
+        It is for a process that sees the same files: what it gives of the sample is what this source gives.
+        """
+
     def files(self, sample_id: str) -> Sequence[SourceFile]:
         """Return the files of a sample, each once: what its bytes in the store depend on."""
 

@@ -1,33 +1,22 @@
-"""Converting samples in this process, or in worker processes that end with it."""
+"""The conversion of one sample: its files in, a group and its record in the journal out."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import DrawpointError, InvalidSample, ValueOverflow
+from drawpoint.errors import InvalidSample, ValueOverflow
 from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.conversion.scalars import merge_scalars
 from drawpoint_store.conversion.sources.file_tree import open_source
 from drawpoint_store.conversion.sources.source_fields import SourceFields
-from drawpoint_store.storage.temporary_folder import temporary_folder
+from drawpoint_store.writing.sample_id import REWRITTEN
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerContext
+    from collections.abc import Callable, Mapping
 
     from drawpoint.format.manifest import SampleEntry
     from drawpoint.format.precision import FieldPrecision
@@ -40,9 +29,6 @@ GO_ON = "samples that are finished are kept: run the same command again to go on
 
 _MOST_READS = 3
 """How often a sample is read whose files change meanwhile; then it is broken."""
-
-_MOST_BYTES = 500
-"""Of a message: less than a pipe takes in one piece (PIPE_BUF)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +82,23 @@ class SampleConverter:
 
     def __reduce__(self) -> tuple[type[SampleConverter], tuple[Any, ...]]:
         return type(self), (self.source, self.writer_settings, self.published, self.quiet_seconds)
+
+    def only(self, sample_id: str) -> SampleConverter:
+        """Return what converts this sample as well as this one does, in any process that sees the same files.
+
+        It is small, and has absolute paths in the place of relative ones.
+        """
+        settings = self.writer_settings | {"store_root": self.writer.storage.absolute()}
+        published = frozenset(self._published_of.get(sample_id, ()))
+        return replace(self, source=self.source.only(sample_id), writer_settings=settings, published=published)
+
+    @cached_property
+    def _published_of(self) -> dict[str, list[str]]:
+        """The published groups by the id in their names."""
+        groups: dict[str, list[str]] = {}
+        for relpath in self.published:
+            groups.setdefault(REWRITTEN.sub("", relpath.removesuffix(".zarr")), []).append(relpath)
+        return groups
 
     @cached_property
     def files(self) -> Storage:
@@ -174,106 +177,3 @@ class SampleConverter:
         raise InvalidSample(
             f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
         )
-
-
-def run_tasks(
-    tasks: Sequence[Task], converter: SampleConverter, workers: int, notify: Notify | None = None
-) -> Generator[Outcome]:
-    """Yield the outcomes as they come; closing the generator ends the worker processes.
-
-    `notify` is told of the work within samples that take long. Raises DrawpointError if a worker process dies, and what
-    SampleConverter raises.
-    """
-    if workers == 1:
-        for task in tasks:
-            yield converter.convert(task, notify)
-        return
-    # A fork of this process would inherit locks that its threads may hold. The server's forks are of a process that
-    # has imported what workers need, and started no thread.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", __name__])
-    others = set(multiprocessing.active_children())
-    # A worker that is ended cannot remove its temporary files: this process does.
-    with temporary_folder() as folder, _listening(context, notify) as messages:
-        given = (converter, str(Path.cwd()), dict(os.environ), str(folder), messages)
-        pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=given)
-        try:
-            for future in as_completed([pool.submit(_convert, task) for task in tasks]):
-                yield future.result()
-        except BaseException as error:
-            # The pool ends its processes itself if one dies, but may miss one that it was starting at that moment.
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise DrawpointError(
-                    f"a worker process died, perhaps for lack of memory; {GO_ON}, with fewer --workers if it was that."
-                ) from error
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _listening(context: ForkServerContext, notify: Notify | None) -> Iterator[Connection | None]:
-    """Give what worker processes send their messages to, None where nobody listens.
-
-    They share one pipe without a lock, which one that is killed could hold: short messages are written whole.
-    """
-    if notify is None:
-        yield None
-        return
-
-    def listen() -> None:
-        while message := receiver.recv_bytes():
-            notify(message.decode(errors="ignore"))
-
-    receiver, sender = context.Pipe(duplex=False)
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield sender
-    finally:
-        sender.send_bytes(b"")
-        listener.join()
-        receiver.close()
-        sender.close()
-
-
-_converter: SampleConverter | None = None  # of a worker process, which has one for its whole life
-_messages: Connection | None = None
-
-
-def _start(
-    converter: SampleConverter, directory: str, environment: dict[str, str], temporary: str, messages: Connection | None
-) -> None:
-    global _converter, _messages
-    os.chdir(directory)  # the fork server has those of the time when it was started
-    os.environ.update(environment)
-    tempfile.tempdir = temporary
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent ends its workers
-    # numcodecs makes a lock in each process; one of this kind need not be removed when this process is ended.
-    multiprocessing.set_start_method("fork", force=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(ImportError):  # sources of other files than torch's are read without it
-        import torch  # noqa: PLC0415  only conversion needs torch
-
-        torch.set_num_threads(1)  # the processes are the parallelism
-    _converter, _messages = converter, messages
-
-
-def _end_with_parent() -> None:
-    # Without this the workers of a parent that is killed would wait, and write, for ever.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _convert(task: Task) -> Outcome:
-    assert _converter is not None
-    return _converter.convert(task, None if _messages is None else _send)
-
-
-def _send(message: str) -> None:
-    assert _messages is not None
-    _messages.send_bytes(message.encode(errors="replace")[:_MOST_BYTES])

@@ -1,0 +1,50 @@
+"""The end of a conversion: splits and manifest are written, and the journal's records removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drawpoint_store.conversion.losses import add_precision
+from drawpoint_store.writing.split_files import write_splits
+from drawpoint_store.writing.writer import named_groups
+
+if TYPE_CHECKING:
+    from drawpoint.format.precision import FieldPrecision
+    from drawpoint_store.conversion.plan import ConversionPlan
+    from drawpoint_store.conversion.report import ConversionReport
+
+
+def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
+    """Publish the writer's manifest with the samples of the report, unless another process has published meanwhile.
+
+    Nothing is published where nothing was converted. Raises RevisionChanged, and StoreUnreadable where the storage
+    refuses a write.
+    """
+    if not report.converted:
+        return
+    manifest, old = plan.writer.manifest, plan.old
+    manifest.precision = _precision_of_all(plan, report)
+    report.splits = write_splits(plan.writer.storage, plan.source.splits, manifest.samples)
+    used = {entry.relpath for entry in manifest.samples.values()}
+    if old is not None:
+        report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
+    manifest.retired = sorted(named_groups(old) - used) if old is not None else []
+    report.revision = manifest.revision
+    plan.journal.write_report(plan.name, report.model_dump_json())
+    manifest.save(plan.writer.storage, plan.stamp)
+    clear_journal(plan, report, keep_finished=keep_finished)
+
+
+def clear_journal(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
+    """Remove the records of a conversion that is published, but those of samples that wait for a wider dtype."""
+    plan.journal.clear(plan.name, plan.tasks, keep_samples=keep_finished and bool(report.overflows))
+
+
+def _precision_of_all(plan: ConversionPlan, report: ConversionReport) -> dict[str, FieldPrecision]:
+    """Return what is rounded in all samples, also those that the store keeps; nothing where it did not tell it."""
+    old = plan.old if plan.existing == "append" else None
+    total = dict(old.precision) if old is not None and old.samples else {}
+    if old is not None and old.samples and not total:
+        return {}
+    add_precision(total, report.precision)
+    return dict(sorted(total.items()))

@@ -1,0 +1,62 @@
+"""Conversion by executors of others: the bytes are those of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawpoint.errors import DrawpointError
+from drawpoint_store.conversion.convert import convert
+from trees import files_below, write_runs, writer_at
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_executor_writes_the_bytes_of_one_process(
+    kind: type[ThreadPoolExecutor | ProcessPoolExecutor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(tmp_path / "runs", 5)
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    with kind(2) as executor:
+        executor.submit(os.getpid).result()  # its processes begin here
+        monkeypatch.chdir(tmp_path)  # and know nothing of this
+        report = convert("runs", writer_at("store"), executor=executor)
+    assert len(report.converted) == 5
+    assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+
+def test_a_worker_of_an_executor_that_dies_ends_the_conversion_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 4)
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    with ProcessPoolExecutor(1) as executor:
+        pid = executor.submit(os.getpid).result()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(DrawpointError, match=r"the executor failed at sample 'run_.'.*run the same command again"):
+            convert(tmp_path / "runs", writer_at(tmp_path / "store"), executor=executor)
+    convert(tmp_path / "runs", writer_at(tmp_path / "store"))
+    assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+
+class Elsewhere(Executor):
+    """Runs each task at once, on a machine that has another file system at the path of the store."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        self.here.rename(self.here.with_name("elsewhere"))
+        return future
+
+
+def test_a_store_that_the_workers_do_not_share_is_refused(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 1)
+    with pytest.raises(DrawpointError, match="give a STORE_ROOT that all workers share"):
+        convert(tmp_path / "runs", writer_at(tmp_path / "store"), executor=Elsewhere(tmp_path / "store"))
+    assert not (tmp_path / "store" / "manifest.json").exists()
