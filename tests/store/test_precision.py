@@ -101,7 +101,7 @@ def test_an_append_to_a_store_that_does_not_tell_tells_nothing(tmp_path: Path) -
         path.write_text(json.dumps({**manifest, "precision": {}}))
 
 
-def interrupt(*_: object) -> None:
+def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
