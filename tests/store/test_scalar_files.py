@@ -182,7 +182,7 @@ def test_scalars_that_changed_since_an_interruption_are_not_those_that_were_fini
     beside = tmp_path / "runs" / "run_1" / "scalars.json"
     beside.write_text('{"Cd": 0.25}')
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     for store in ("same", "other"):
