@@ -211,3 +211,57 @@ def test_nan_and_inf_are_an_error_or_skipped_and_named(tmp_path: Path, command: 
     assert ended.err == f"{described}; the statistics of these fields are without these points.\n"
     pressure = written(tmp_path)["fields"]["surface_pressure"]
     assert (pressure["count"], pressure["mean"]) == (5, [3.0])
+
+
+def test_a_sample_is_read_once_and_only_what_was_added_later(root: Path, command: Command) -> None:
+    assert command("stats", root).status == 0
+    whole = (root / "statistics.json").read_bytes()
+    write_split(root, "param1/run")
+    expected = measured(root, sample_ids=["param1/run"], reread=True)
+    chunks = [path for path in root.rglob("c") if path.is_dir()]
+    for path in chunks:
+        path.rename(path.with_name("away"))
+    ended = command("stats", root, "--split", "train")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.endswith("0 of 1 sample read, others kept in statistics/samples.npz; --reread reads all\n")
+    assert written(root)["fields"] == expected
+    ended = command("stats", root, "--reread")
+    assert ended.status == 1
+    assert "is missing" in ended.err
+    for path in chunks:
+        path.with_name("away").rename(path)
+    ended = command("stats", root, "--reread")
+    assert (ended.status, ended.err) == (0, "")
+    assert "--reread" not in ended.out
+    assert (root / "statistics.json").read_bytes() == whole
+
+
+def test_fields_are_kept_one_by_one(root: Path, command: Command) -> None:
+    assert command("stats", root, "--fields", "volume_sdf").status == 0
+    assert "--reread" not in command("stats", root).out
+    assert command("stats", root, "--fields", "volume_sdf", "--reread").status == 0
+    assert "0 of 1 sample read" in command("stats", root, "--limit", "1").out
+
+
+def test_damaged_moments_are_named_and_written_again(root: Path, command: Command) -> None:
+    assert command("stats", root).status == 0
+    kept, place = (root / "statistics.json").read_bytes(), root / "statistics" / "samples.npz"
+    moments = place.read_bytes()
+    place.write_bytes(moments[:100] + b"x" + moments[101:])
+    assert (
+        "samples.npz is damaged; `drawpoint stats` reads all samples, and writes it again" in command("info", root).out
+    )
+    checked = command("verify", root)
+    assert (checked.status, checked.err) == (0, "")
+    assert f"remark: {place} is not used: its checksum is another one" in checked.out
+    ended = command("stats", root)
+    assert ended.status == 0
+    assert ended.err == (
+        f"{place} is not used: its checksum is another one; `drawpoint stats` reads the samples instead, and writes it "
+        "again.\n"
+    )
+    assert ((root / "statistics.json").read_bytes(), place.read_bytes()) == (kept, moments)
+    assert "measured    2 of 2 samples: `drawpoint stats` reads the others" in command("info", root).out
+    assert "remark" not in command("verify", root).out
+    assert command("prune", root, "--older-than", "0d", "--delete").status == 0
+    assert place.read_bytes() == moments

@@ -17,6 +17,7 @@ from drawpoint_service.app import create_app
 from drawpoint_service.requests.responses import accepts_gzip, matches
 from drawpoint_service.settings import Settings
 from drawpoint_store import StoreManifest, ZarrChunkReader
+from drawpoint_store.statistics.moments_table import MomentsTable, write_moments
 from live import LiveService
 
 
@@ -160,6 +161,8 @@ def test_statistics_are_sent_while_they_are_of_the_present_revision(own_root: Pa
     with LiveService({"made": own_root}) as service:
         (own_root / "statistics.json").write_text(json.dumps(document))
         assert httpx.get(f"{service.url}/stores/made/statistics").json() == document
+        write_moments(own_root, MomentsTable.of(manifest))
+        assert httpx.get(f"{service.url}/stores/made/statistics/samples.npz").status_code == 404
         (own_root / "statistics.json").write_text(json.dumps({**document, "revision": "older"}))
         stale = httpx.get(f"{service.url}/stores/made/statistics")
     assert stale.status_code == 404

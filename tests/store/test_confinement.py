@@ -37,6 +37,7 @@ from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.statistics.moments_table import MomentsTable, read_moments, write_moments
 from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES
 from foreign import write_foreign
@@ -55,6 +56,7 @@ def read_everything(root: Path) -> object:
 READS: dict[str, Read] = {
     "manifest.json": StoreManifest.load,
     "statistics.json": read_statistics,
+    "statistics/samples.npz": read_moments,
     "splits/train.txt": lambda root: read_split(root, "train"),
     "val_design_ids.txt": lambda root: read_split(root, "val"),
     METADATA: read_everything,
@@ -69,6 +71,7 @@ def root(copied_root: Path) -> Path:
     for name in ("splits/train.txt", "val_design_ids.txt"):
         (root / name).write_text(f"{SAMPLE}\n")
     (root / "statistics.json").write_text(json.dumps({"revision": "1", "fields": {}}))
+    write_moments(root, MomentsTable.of(StoreManifest.load(root)))
     return root
 
 

@@ -206,7 +206,7 @@ def test_arrays_of_many_blocks_are_stored_as_those_of_one(tmp_path: Path, monkey
     arrays = small_arrays(1000)
     small_writer(tmp_path / "one", shard_points=300).write_group("run", arrays)
     monkeypatch.setattr("drawpoint_store.writing.field_arrays._BLOCK_ROWS", 64)
-    monkeypatch.setattr("drawpoint_store.writing.group._BLOCK_BYTES", 100)
+    monkeypatch.setattr("drawpoint_store.writing.group.block_chunks", lambda _: 2)
     small_writer(tmp_path / "many", shard_points=300).write_group("run", arrays)
     assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
     arrays["volume_velocity"][[500, 700], 1] = np.nan, np.inf

@@ -11,6 +11,7 @@ from drawpoint_cli.precision import precision_table
 from drawpoint_cli.sizes import size
 from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.reading.statistics_file import renewal_command
+from drawpoint_store.statistics.moments_table import MOMENTS_NAME
 from drawpoint_store.storage import open_storage
 from drawpoint_store.wording import count
 
@@ -59,6 +60,8 @@ def _lines(store: dict[str, Any], storage: Storage) -> Iterator[str]:
     )
     yield f"splits      {', '.join(_split(name, split) for name, split in store['splits'].items()) or 'none'}"
     yield f"statistics  {_statistics(store, storage)}"
+    if store["n_measured"] != 0:
+        yield f"measured    {_measured(store)}"
     for name, domain in store["domains"].items():
         yield ""
         yield from _domain(name, domain, store["n_samples"])
@@ -129,3 +132,10 @@ def _statistics(store: dict[str, Any], storage: Storage) -> str:
         return f"{stale}; `{renewal_command(storage)}` writes them{again}"
     of = "" if found["n_samples"] is None else f", of {count(found['n_samples'], 'sample')}"
     return f"fresh{of}" + (f", split {found['split']}" if found["split"] else "")
+
+
+def _measured(store: dict[str, Any]) -> str:
+    """Return how many samples `drawpoint stats` need not read."""
+    if store["n_measured"] is None:
+        return f"{MOMENTS_NAME} is damaged; `drawpoint stats` reads all samples, and writes it again"
+    return f"{store['n_measured']:,} of {count(store['n_samples'], 'sample')}: `drawpoint stats` reads the others"

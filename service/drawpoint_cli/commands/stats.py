@@ -13,7 +13,14 @@ from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import find_split_file, read_split
 from drawpoint_store.reading.statistics_file import STATISTICS_NAME
 from drawpoint_store.statistics.documents import COLUMNS, statistics_json, statistics_yaml
-from drawpoint_store.statistics.store_statistics import OnInvalid, choose_fields, choose_samples, measure_fields
+from drawpoint_store.statistics.moments_table import MOMENTS_NAME, write_moments
+from drawpoint_store.statistics.store_statistics import (
+    OnInvalid,
+    choose_fields,
+    choose_samples,
+    measure_fields,
+    open_table,
+)
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import split_path
 from drawpoint_store.wording import count, first_few, printable
@@ -21,8 +28,9 @@ from drawpoint_store.wording import count, first_few, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from drawpoint_store.statistics.moments_table import MomentsTable
     from drawpoint_store.statistics.running_stats import RunningStats
-    from drawpoint_store.storage import Storage
+    from drawpoint_store.statistics.store_statistics import Measurement
 
 FAILED = 1
 STDOUT = "-"
@@ -35,6 +43,10 @@ deviation and variance (unbiased), minimum, maximum, and mean and deviation of s
 They are written to STORE_ROOT/{STATISTICS_NAME}, bound to the store's revision, and `drawpoint serve` serves them.
 Those of --limit and --split-file, which are neither of the store nor of a split of its own, go to --output alone, and
 so does --format noether, by default to stdout.
+
+A sample is read once: its moments are kept in STORE_ROOT/{MOMENTS_NAME}, and hold as
+long as its digest does. So another split, or a store that was appended to, takes little time. Scaled fields
+are always read, and all samples with --reread.
 
 With --scale, a field is measured after a division by an expression in the scalars of each sample, such as the dynamic
 pressure of its inflow. The file names the expression, and a Normaliser of these statistics divides by it too.
@@ -78,6 +90,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "parentheses; may be given several times",
     )
     parser.add_argument(
+        "--reread",
+        action="store_true",
+        help=f"read all samples, also those whose moments STORE_ROOT/{MOMENTS_NAME} keeps",
+    )
+    parser.add_argument(
         "--on-invalid",
         choices=get_args(OnInvalid),
         default="error",
@@ -107,25 +124,12 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage("--scale names a field twice; give each field one expression")
     store = ZarrChunkReader(args.store_root)
     try:
-        fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
-        listed, origin = _list_samples(args, store)
-        sample_ids = choose_samples(store.manifest, listed, args.limit)
-        measured, left_out = measure_fields(
-            store,
-            fields,
-            sample_ids,
-            max_workers=args.workers,
-            progress=True,
-            on_invalid=args.on_invalid,
-            scale=scales,
-        )
+        sample_ids, origin, table, (measured, _, n_read) = _measure(args, store, scales)
     except ValueError as error:
         if isinstance(error, DrawpointError):
             raise
         sys.stderr.write(f"drawpoint stats: {error}\n")
         return FAILED
-    if left_out is not None:
-        sys.stderr.write(f"{left_out}\n")
     revision, n_samples = store.manifest.revision, len(sample_ids)
     what = f"statistics of {count(n_samples, 'sample')}{origin} at revision"
     if args.format == NOETHER:
@@ -138,10 +142,48 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.output is None and (args.limit is not None or args.split_file is not None):
         place = "not written into the store, of which they are only a part; --output FILE writes them elsewhere"
+    elif args.output is None:
+        if n_read:
+            write_moments(args.store_root, table)
+        place = args.store_root.write(STATISTICS_NAME, document)
     else:
-        place = _write(args.store_root, args.output, document)
-    sys.stdout.write(f"{_table(measured)}{what} {revision[:12]}: {place}\n")
+        folder, name = split_path(args.output)
+        place = open_storage(folder).write(name, document)
+    sys.stdout.write(f"{_table(measured)}{what} {revision[:12]}: {place}\n{_describe_kept(n_samples, n_read)}")
     return 0
+
+
+def _measure(
+    args: argparse.Namespace, store: ZarrChunkReader, scales: Mapping[str, Scale]
+) -> tuple[list[str], str, MomentsTable, Measurement]:
+    """Return the ids of the samples, the words that name their origin, their moments, and what is measured of them."""
+    fields = choose_fields(store.manifest, args.fields, args.exclude_fields)
+    listed, origin = _list_samples(args, store)
+    sample_ids = choose_samples(store.manifest, listed, args.limit)
+    table, damaged = open_table(store)
+    if damaged is not None:
+        sys.stderr.write(f"{damaged}\n")
+    measured = measure_fields(
+        store,
+        fields,
+        sample_ids,
+        table,
+        max_workers=args.workers,
+        progress=True,
+        on_invalid=args.on_invalid,
+        scale=scales,
+        reread=args.reread,
+    )
+    if measured.left_out is not None:
+        sys.stderr.write(f"{measured.left_out}\n")
+    return sample_ids, origin, table, measured
+
+
+def _describe_kept(n_samples: int, n_read: int) -> str:
+    """Return the line that says how many samples were not read, nothing where all were."""
+    if n_read == n_samples:
+        return ""
+    return f"{n_read:,} of {count(n_samples, 'sample')} read, others kept in {MOMENTS_NAME}; --reread reads all\n"
 
 
 def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[list[str] | None, str]:
@@ -164,13 +206,6 @@ def _list_samples(args: argparse.Namespace, store: ZarrChunkReader) -> tuple[lis
             f"{len(absent)} of the {len(ids)} ids of {kind} {name!r} are not in the store: {first_few(absent)}\n"
         )
     return held, f" ({kind} {printable(name)})"
-
-
-def _write(storage: Storage, output: str | None, document: bytes) -> str:
-    if output is None:
-        return storage.write(STATISTICS_NAME, document)
-    folder, name = split_path(output)
-    return open_storage(folder).write(name, document)
 
 
 def _table(measured: Mapping[str, RunningStats]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from drawpoint.errors import MetadataDamaged
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
 from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields
@@ -14,6 +15,7 @@ from drawpoint_store.inspecting.comparison import compare_fields, compare_sample
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.statistics.moments_table import read_moments
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -99,6 +101,10 @@ def _verify(args: argparse.Namespace) -> int:
             f"remark: {count(len(leftovers), 'path')} that the manifest does not refer to, of a replaced revision or "
             f"of a conversion that has not ended: {first_few(leftovers, SHOWN)}\n"
         )
+    try:
+        read_moments(args.store_root)
+    except MetadataDamaged as error:
+        sys.stdout.write(f"remark: {error}\n")
     problems = [len(check.problems) for check in checks if check.problems]
     if problems:
         sys.stderr.write(

@@ -12,6 +12,7 @@ from drawpoint_store.reading.digests import covers_tables
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.statistics.moments_table import MomentsTable, read_moments
 from drawpoint_store.storage import open_storage
 from drawpoint_store.storage.locations import local_path
 
@@ -63,6 +64,7 @@ def describe_store(store_root: str | os.PathLike[str]) -> dict[str, Any]:
         "precision": {field: found.summary() for field, found in manifest.precision.items()},
         "splits": _describe_splits(storage, manifest),
         "statistics": _describe_statistics(storage, manifest.revision),
+        "n_measured": _count_measured(storage, manifest),
     }
 
 
@@ -124,6 +126,14 @@ def _describe_statistics(storage: Storage, revision: str) -> dict[str, Any]:
         return {"state": "none"}
     state = "fresh" if found["revision"] == revision else "stale"
     return {"state": state, "split": found.get("split"), "n_samples": found.get("n_samples")}
+
+
+def _count_measured(storage: Storage, manifest: drawpoint.format.manifest.StoreManifest) -> int | None:
+    """Return of how many samples the store keeps moments, None where their file is damaged."""
+    try:
+        return len(MomentsTable.of(manifest, read_moments(storage)))
+    except MetadataDamaged:
+        return None
 
 
 def _weigh(storage: Storage, manifest: drawpoint.format.manifest.StoreManifest) -> int | None:

@@ -48,12 +48,17 @@ def plan_blocks(
             continue
         whole = plan_sample(manifest, sample_id, None, seed=0, fields=wanted)
         grid, rows = held[domain], whole.draws[domain].rows
-        chunks = max(1, block_points // grid.chunk_points)
+        chunks = block_chunks(grid.chunk_points, block_points)
         for first in range(0, len(rows), chunks):
             block = rows[first : first + chunks]
             draw = DomainDraw(grid, block, count_rows(block))
             arrays = {field: ArrayDraw(array.layout, draw) for field, array in whole.arrays.items()}
             yield replace(whole, draws={domain: draw}, arrays=arrays)
+
+
+def block_chunks(chunk_points: int, block_points: int = BLOCK_POINTS) -> int:
+    """Return how many chunks of so many rows make a block: of an array that is read, and of one that is written."""
+    return max(1, block_points // chunk_points)
 
 
 def read_block(store: ZarrChunkReader, plan: ReadPlan) -> dict[str, np.ndarray[Any, Any]]:

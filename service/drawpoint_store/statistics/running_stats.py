@@ -83,9 +83,15 @@ class RunningStats:
             self._dim = other._dim
 
     def add_moments(self, moments: Moments) -> None:
-        """Add rows of which the moments alone are known, of the same scale; raises ValueError for another dim."""
+        """Add rows of which the moments alone are known, of the same scale.
+
+        Raises ValueError for another dim, and where the squares of all rows together leave the float64 range.
+        """
         self._check_dim(len(moments.low))
-        self._add(moments, None)
+        try:
+            self._add(moments, None)
+        except ValueError as error:
+            raise ValueError(f"{self._label} cannot take these rows: {error}.") from error
         self._dim = len(moments.low)
 
     @property

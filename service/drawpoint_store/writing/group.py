@@ -6,18 +6,21 @@ https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.htm
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import crc32c
 import numpy as np
 from numcodecs import blosc
 
+from drawpoint_store.reading.blocks import block_chunks
 from drawpoint_store.reading.digests import (
     CRC_BYTES,
     ArrayDigest,
@@ -29,16 +32,18 @@ from drawpoint_store.reading.digests import (
 from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from drawpoint.format.manifest import ArrayLayout, DomainSample
     from drawpoint_store.writing.stored_array import StoredArray
 
+    Measure = Callable[[str, int, np.ndarray[Any, Any]], object]
+
+Result = TypeVar("Result")
+
 _THREADS = min(4, os.cpu_count() or 1)
-_BLOCK_BYTES = 2**22
-"""The size of the values that a thread shuffles and encodes at a time."""
 
 METADATA_NAME = "zarr.json"
 GROUP_FORMAT = 2
@@ -74,15 +79,38 @@ class GroupFolder:
         self._pool.shutdown(cancel_futures=True)
 
     def add(
-        self, layout: ArrayLayout, grid: DomainSample, values: np.ndarray[Any, Any], order: np.ndarray[Any, Any]
+        self,
+        layout: ArrayLayout,
+        grid: DomainSample,
+        values: np.ndarray[Any, Any],
+        order: np.ndarray[Any, Any],
+        measure: Measure | None = None,
     ) -> None:
-        """Write one array: `values` (n_points, dim) in the stored dtype, whose row i is row `order[i]` of them."""
+        """Write one array: `values` (n_points, dim) in the stored dtype, whose row i is row `order[i]` of them.
+
+        `measure` is called with the field and the number and rows of each block that `plan_blocks` would read of it,
+        in any order and by several threads.
+        """
         digest, table = ArrayDigest(layout), bytearray()
-        with translated_errors("written", self.place, OSError):
-            for shard, first in enumerate(range(0, grid.n_points, grid.shard_points)):
+        slots = grid.shard_points // grid.chunk_points
+
+        def encode(first: int) -> tuple[np.ndarray[Any, Any], list[bytes]]:
+            rows = np.take(values, order[first : first + block], axis=0)
+            if measure is not None:
+                measure(layout.field, first // block, rows)
+            return rows, [encode_chunk(chunk, self.compression_level) for chunk in _chunks(rows, grid.chunk_points)]
+
+        def chunks() -> Generator[bytes]:
+            for rows, encoded in self._map(encode, range(0, grid.n_points, block)):
+                digest.update(rows)
+                yield from encoded
+
+        block = grid.chunk_points * block_chunks(grid.chunk_points)
+        with translated_errors("written", self.place, OSError), contextlib.closing(chunks()) as left:
+            for shard in range(-(-grid.n_chunks // slots)):
                 path = self.folder / layout.array_name / "c" / str(shard) / "0"
                 path.parent.mkdir(parents=True)
-                table += self._write_shard(path, values, order[first : first + grid.shard_points], grid, digest)
+                table += _write_shard(path, itertools.islice(left, slots), slots)
         packed = bytes(table)
         self._nodes[layout.array_name] = array_metadata(layout, grid, self.compression_level, packed)
         self._digests[layout.array_name] = ArrayDigests(digest.hexdigest(), table_digest(packed))
@@ -100,26 +128,6 @@ class GroupFolder:
                     shutil.copyfile(file, place)
         self._nodes[layout.array_name] = array_metadata(layout, stored.grid, self.compression_level, stored.table)
         self._digests[layout.array_name] = stored.digests
-
-    def _write_shard(
-        self,
-        path: Path,
-        values: np.ndarray[Any, Any],
-        order: np.ndarray[Any, Any],
-        grid: DomainSample,
-        digest: ArrayDigest,
-    ) -> bytes:
-        """Write the shard of the rows `order`, add them to the digest, and return the checksums of its chunks."""
-        sizes: list[int] = []
-        table = bytearray()
-        with path.open("xb") as file:
-            for rows, chunks in self._encode(values, order, grid.chunk_points):
-                digest.update(rows)
-                sizes += map(len, chunks)
-                table += b"".join(chunk[-CRC_BYTES:] for chunk in chunks)
-                file.writelines(chunks)
-            file.write(shard_index(sizes, grid.shard_points // grid.chunk_points))
-        return bytes(table)
 
     def finish(self, names: Iterable[str]) -> SampleDigest:
         """Write the metadata, and return the digest of the arrays, which are listed in the order of `names`."""
@@ -142,24 +150,28 @@ class GroupFolder:
         facts = [GROUP_FORMAT, digest.digest, self._nodes]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
-    def _encode(
-        self, values: np.ndarray[Any, Any], order: np.ndarray[Any, Any], chunk_points: int
-    ) -> Iterator[tuple[np.ndarray[Any, Any], list[bytes]]]:
-        """Yield the rows of a shard in order, a block of whole chunks at a time, and the bytes of its chunks."""
-
-        def encode(first: int) -> tuple[np.ndarray[Any, Any], list[bytes]]:
-            rows = np.take(values, order[first : first + block], axis=0)
-            return rows, [encode_chunk(chunk, self.compression_level) for chunk in _chunks(rows, chunk_points)]
-
-        row_bytes = values.shape[1] * values.dtype.itemsize
-        block = chunk_points * max(1, _BLOCK_BYTES // (chunk_points * row_bytes))
-        waiting: deque[Future[tuple[np.ndarray[Any, Any], list[bytes]]]] = deque()
-        for first in range(0, len(order), block):
-            waiting.append(self._pool.submit(encode, first))
+    def _map(self, work: Callable[[int], Result], items: Iterable[int]) -> Iterator[Result]:
+        """Yield `work(item)` for each item in order, made by threads that run ahead only a little."""
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(self._pool.submit(work, item))
             if len(waiting) > _THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _write_shard(path: Path, chunks: Iterable[bytes], slots: int) -> bytes:
+    """Write the chunks that are left of a shard's `slots`, with their index, and return their checksums."""
+    sizes: list[int] = []
+    table = bytearray()
+    with path.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            sizes.append(len(chunk))
+            table += chunk[-CRC_BYTES:]
+        file.write(shard_index(sizes, slots))
+    return bytes(table)
 
 
 def array_metadata(layout: ArrayLayout, grid: DomainSample, compression_level: int, table: bytes) -> dict[str, Any]:

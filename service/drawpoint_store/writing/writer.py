@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from drawpoint.format.precision import FieldPrecision
+    from drawpoint_store.writing.group import Measure
     from drawpoint_store.writing.layout import FieldSpec, FileMap
 
 _UINT32_ROWS = 2**32
@@ -112,6 +113,7 @@ class ZarrStoreWriter:
         field_arrays: Mapping[str, ArrayLike | StoredArray],
         scalars: Mapping[str, Any] | None = None,
         precision: dict[str, FieldPrecision] | None = None,
+        measure: Measure | None = None,
     ) -> SampleEntry:
         """Write one sample's group and return its entry, without recording it in the manifest.
 
@@ -133,6 +135,8 @@ class ZarrStoreWriter:
         What the stored dtypes round is put into `precision`, by field, where one is given; fields that are stored
         exactly are left out. Without one, warns (UnderflowWarning) where a dtype turns more than 5 % of a field's
         values to zero.
+
+        `measure` is given the stored rows, block by block (see `GroupFolder.add`), but those of a StoredArray.
         """
         check_sample_id(sample_id)
         numbers = _check_scalars(sample_id, scalars)
@@ -145,7 +149,7 @@ class ZarrStoreWriter:
             GroupFolder(folder, self.compression_level, f"{folder}{needs}") as group,
         ):
             for domain, names in fields.items():
-                self._add_domain(group, sample_id, domain, names, field_arrays, domains, rounded)
+                self._add_domain(group, sample_id, domain, names, field_arrays, domains, rounded, measure)
             arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
             digest = group.finish(arrays)
             if self.storage.is_shared:
@@ -253,6 +257,7 @@ class ZarrStoreWriter:
         field_arrays: Mapping[str, ArrayLike | StoredArray],
         domains: dict[str, DomainSample],
         precision: dict[str, FieldPrecision],
+        measure: Measure | None,
     ) -> None:
         """Write the arrays of one domain, position first, each of which is dropped before the next is fetched."""
         layout = self.layouts[domain]
@@ -274,7 +279,7 @@ class ZarrStoreWriter:
                 if order is None:
                     dtype = np.uint32 if grid.n_points <= _UINT32_ROWS else np.int64
                     order = shuffle_order(self.manifest.shuffle_seed, sample_id, domain, grid.n_points, dtype)
-                group.add(array, grid, stored, order)
+                group.add(array, grid, stored, order, measure)
                 del stored
             if rounded is not None:
                 precision[field] = rounded
