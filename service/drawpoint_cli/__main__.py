@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": ("serve stores over HTTP", "service"),
     "stats": ("compute per-field statistics of a store for normalisation", "store"),
     "verify": ("read every chunk of a store and check it", "store"),
+    "check": ("compare a store with physics: forces, pressures, normals, areas, inflow", "store"),
     "upgrade": ("add checksums to a store of drawpoint 0.1 or of another writer", "store"),
     "annotate": ("add or correct scalars, units, descriptions and splits of a store", "store"),
     "prune": ("remove groups and files that the manifest does not name", "store"),

@@ -32,6 +32,12 @@ PRINTED = {
         "{'Cd': 0.285, 'U_inf': 40.0}",
         "0.285, in 1 sample\n",
         "as in examples/data/ahmed_vtk",
+        "slant_25  drag                       0.3176  0.318 +- 0.0016    -0.00045  holds\n",
+        "slant_25  inflow                         40        40 +- 0.8           0  holds\n",
+        "\nfails: slant_25, drag: -0.283 by pressure and 0.03453 by friction make no 0.318\n",
+        '    it would be 0.3176 if the normals pointed the other way (mode = "flip", or scale = -1)\n',
+        "\nfails: slant_25, body, outward: the volume is -0.111, -0.111, -0.111 along x, y and z\n",
+        "exit status 1\n",
     ],
     "http": ["'0/coords/surface_position'", "sample-not-found"],
     "training": ["2 samples, 7168 points, 1 requests, 0.184 MB, about "],
@@ -51,6 +57,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs, root = folder / "examples" / "data" / "ahmed", folder / "stores" / "ahmed"
     shutil.copytree(AHMED, runs)
     shutil.copytree(AHMED_VTK, runs.with_name(AHMED_VTK.name))
+    shutil.copy(AHMED.parents[1] / "ahmed.toml", runs.parents[1])
     assert main(["convert", str(runs), str(root), "--workers", "1"]) == 0
     assert main(["stats", str(root)]) == 0
     (root / "splits").mkdir()

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from conftest import REPOSITORY
+from drawpoint_store.conversion.recipes.check_recipe import KINDS
 from drawpoint_store.conversion.recipes.domain_recipe import METRES, DomainRecipe
 from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
 from drawpoint_store.conversion.recipes.id_list import IdFile
 from drawpoint_store.conversion.recipes.recipe import Recipe
 from drawpoint_store.conversion.recipes.recipe_file import parse_recipe, shipped_recipes
+from drawpoint_store.conversion.recipes.recipe_model import RecipeModel
 from drawpoint_store.conversion.recipes.row_condition import RowCondition
 from drawpoint_store.conversion.recipes.scalar_recipe import ScalarRecipe
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
@@ -81,8 +83,16 @@ def test_the_page_tells_of_every_shipped_recipe() -> None:
 
 
 def test_the_page_names_every_key_and_kind_of_file() -> None:
-    models = (Recipe, DomainRecipe, FieldRecipe, ScalarRecipe, RowCondition, IdFile)
+    models: tuple[type[RecipeModel], ...] = (
+        Recipe,
+        DomainRecipe,
+        FieldRecipe,
+        ScalarRecipe,
+        RowCondition,
+        IdFile,
+        *KINDS.values(),
+    )
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()} - {"domains"}
-    keys |= {f'"{unit}"' for unit in METRES}
+    keys |= {f'"{unit}"' for unit in (*METRES, *KINDS)}
     assert [key for key in sorted(keys) if not re.search(rf"`[^`\n]*(?<!\w){re.escape(key)}(?!\w)[^`\n]*`", PAGE)] == []
     assert [suffix for suffix in READERS if not re.search(rf"[` ]{re.escape(suffix)}[` ]", PAGE)] == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from drawpoint_store.conversion.recipes.check_recipe import CheckOfRecipe, check_fields
 from drawpoint_store.conversion.recipes.domain_recipe import DomainRecipe, Name
 from drawpoint_store.conversion.recipes.file_reference import FileReference
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, IdList
@@ -23,8 +24,8 @@ class Recipe(RecipeModel):
     """How a data set becomes a store, as a TOML file says it; docs/recipes.md describes every key.
 
     `sample` are patterns of the folders or files that are samples, `needs` files that a sample has besides those that
-    are read, `id` makes their ids of what was captured, `exclude` leaves samples out. All other tables than `splits`
-    and `scalars` are domains.
+    are read, `id` makes their ids of what was captured, `exclude` leaves samples out. `checks` are what a store of such
+    samples must fulfil by physics. All other tables than `splits`, `scalars` and `checks` are domains.
     """
 
     kind: ClassVar[str] = "a recipe"
@@ -38,6 +39,7 @@ class Recipe(RecipeModel):
     exclude: IdList = ()
     splits: dict[str, IdList] = Field(default_factory=dict)
     scalars: dict[Annotated[str, Field(min_length=1)], ScalarRecipe] = Field(default_factory=dict)
+    checks: dict[Name, CheckOfRecipe] = Field(default_factory=dict)
     domains: dict[Name, DomainRecipe]
 
     @model_validator(mode="before")
@@ -49,7 +51,7 @@ class Recipe(RecipeModel):
         domains = {key: value for key, value in data.items() if key not in keys and isinstance(value, dict)}
         others = {key: value for key, value in data.items() if key not in domains}
         for key, table in domains.items():
-            near = difflib.get_close_matches(key, ("scalars", "splits"))
+            near = difflib.get_close_matches(key, ("scalars", "splits", "checks"))
             if near and not table.keys() & DomainRecipe.model_fields.keys():
                 raise ValueError(f"{key[:60]!r} is no domain, since it has none of its keys; near names: {near[0]}")
         return {**others, cls.own_tables: domains}
@@ -83,6 +85,16 @@ class Recipe(RecipeModel):
         for domain, table in self.domains.items():
             if table.file is None and not are_files:
                 raise ValueError(f"{domain} names no file, and samples are folders; give it one")
+        return self
+
+    @model_validator(mode="after")
+    def _check_checks(self) -> Self:
+        fields = {domain: list(table.all_fields) for domain, table in self.domains.items()}
+        for name, check in self.checks.items():
+            try:
+                check_fields(check, fields)
+            except ValueError as error:
+                raise ValueError(f"checks.{name}: {error}") from None
         return self
 
     @property

@@ -66,7 +66,8 @@ class RecipeSource:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.model_dump(mode="json", by_alias=True)}
+        # What is checked afterwards decides no value.
+        return {"recipe": self.recipe.model_dump(mode="json", by_alias=True, exclude={"checks"})}
 
     @property
     def sample_ids(self) -> list[str]:

@@ -39,15 +39,29 @@ def read_scalars(recipes: Mapping[str, ScalarRecipe], sample: SampleFiles, files
         raise InvalidSample(str(error)) from error
 
 
-def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, files: ScalarFiles) -> float | None:
-    if recipe.value is not None:
+def stated_scalars(recipes: Mapping[str, ScalarRecipe], sample_id: str) -> dict[str, float]:
+    """Return the scalars that need no file: those that the recipe states, or finds in the id of a sample.
+
+    Raises InvalidSample for a text of the id that is no number.
+    """
+    found = {name: _find_stated(f"scalar {name!r}", recipe, sample_id) for name, recipe in recipes.items()}
+    return {
+        name: recipes[name].scale * value + recipes[name].offset for name, value in found.items() if value is not None
+    }
+
+
+def _find_stated(what: str, recipe: ScalarRecipe, sample_id: str) -> float | None:
+    if recipe.from_id is None:
         return recipe.value
-    if recipe.from_id is not None:
-        matched = re.search(recipe.from_id, sample.sample_id)
-        if matched is None or matched[1] is None:
-            return None
-        return recipe.values.get(matched[1]) if recipe.values else parse_number(matched[1], f"{what} of the id")
-    assert recipe.own_file is not None
+    matched = re.search(recipe.from_id, sample_id)
+    if matched is None or matched[1] is None:
+        return None
+    return recipe.values.get(matched[1]) if recipe.values else parse_number(matched[1], f"{what} of the id")
+
+
+def _find(what: str, recipe: ScalarRecipe, sample: SampleFiles, files: ScalarFiles) -> float | None:
+    if recipe.own_file is None:
+        return _find_stated(what, recipe, sample.sample_id)
     file = sample.found.get(recipe.own_file)
     if file is None:
         return None
