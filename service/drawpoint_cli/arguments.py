@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from drawpoint.errors import InvalidSettings
@@ -84,6 +85,15 @@ def local(what: str) -> Callable[[str], Path]:
         return local_path(text)
 
     return parse
+
+
+def nbytes(text: str) -> int:
+    """Return the bytes that `500M` or `1.5T` stands for, in powers of 1,000; raises ArgumentTypeError."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kMGT]?)B?", text)
+    count = round(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")) if found else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, such as 500M, 200G or 1.5T")
+    return count
 
 
 def integer(low: int, high: int | None = None) -> Callable[[str], int]:

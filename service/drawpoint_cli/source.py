@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from drawpoint_cli.arguments import local, nbytes
 from drawpoint_cli.filemap import add_filemap
 from drawpoint_store.conversion.recipes.recipe_file import load_recipe
+from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
@@ -30,13 +32,30 @@ def add_source_format(parser: argparse.ArgumentParser) -> None:
         help="how the files of SOURCE become fields: a recipe that `drawpoint recipes` lists, or a TOML file "
         "(docs/recipes.md)",
     )
+    add_scratch(parser)
+
+
+def add_scratch(parser: argparse.ArgumentParser) -> None:
+    """Add --scratch and --scratch-bytes, for a source of a recipe that is a URL."""
+    parser.add_argument(
+        "--scratch",
+        metavar="DIR",
+        type=local("folder"),
+        help="where samples of a URL are copied to while they are read by a recipe, and removed from (default: TMPDIR)",
+    )
+    parser.add_argument(
+        "--scratch-bytes",
+        metavar="N",
+        type=nbytes,
+        help="the most bytes that these copies take, such as 200G (default: half of what is free there)",
+    )
 
 
 def open_source(args: argparse.Namespace, held: Sequence[FieldSpec]) -> PtSource | RecipeSource:
     """Return the source at `args.source`; `held` are the fields of the store that it is for, if there is one."""
     tree = FileTree.scan(args.source)
     if args.recipe is not None:
-        return RecipeSource(tree, args.recipe)
+        return RecipeSource(tree, args.recipe, Scratch(args.scratch, args.scratch_bytes))
     return PtSource(tree, *choose_fields(args.filemap, tree, held))
 
 

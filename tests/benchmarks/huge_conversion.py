@@ -85,6 +85,9 @@ class ArraySource:
     def where(self, field: str) -> str:
         return f"{field}.npy"
 
+    def close(self, *, keep: bool = False) -> None:
+        del keep
+
     def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
         del sample_id
         values: np.ndarray[Any, Any] = np.load(Path(self.location) / self.where(field))

@@ -135,7 +135,7 @@ def test_make_says_where_there_is_no_python_that_is_new_enough(machine: Path) ->
 
 
 def test_the_system_programs_that_tests_drive_are_installed_where_root_may(machine: Path) -> None:
-    add_programs(machine, bash="", chromium="", id="echo 0", **{"apt-get": 'echo "$@"'})
+    add_programs(machine, bash="", chromium="", nginx="", id="echo 0", **{"apt-get": 'echo "$@"'})
     result = run_on(machine, "sh", str(REPOSITORY / ".ci" / "system"))
     assert result.stdout.splitlines() == ["update -q", "install -y -q --no-install-recommends curl"]
     assert (result.returncode, result.stderr) == (0, "")

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 import pyvista as pv
@@ -526,8 +525,3 @@ class TestSamples:
         assert "the recipe files looks for Q/{class}/{id}.vtp" in reason(lambda: found.sample_ids)
         found = self.source(tree, self.HEAD + 'exclude = ["P/*"]\n' + self.BODY)
         assert "exclude of the recipe files leaves out all samples" in reason(lambda: found.sample_ids)
-
-    def test_a_source_that_is_not_local_is_refused(self) -> None:
-        fsspec.filesystem("memory").pipe("/recipes/P/F/F_1.vtp", b"x")
-        with pytest.raises(InvalidSettings, match="a recipe reads local files"):
-            RecipeSource.scan("memory://recipes", parse_recipe(self.HEAD + self.BODY, "test.toml"))

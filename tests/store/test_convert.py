@@ -468,6 +468,9 @@ class NpySource:
     def where(self, field: str) -> str:
         return f"{field}.npy"
 
+    def close(self, *, keep: bool = False) -> None:
+        del keep
+
     def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
         values: np.ndarray[Any, Any] = np.load(Path(self.location) / f"{sample_id}_{field}.npy")
         return values

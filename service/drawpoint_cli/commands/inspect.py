@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_cli.arguments import Subparsers, add_command, default_workers, local, location
-from drawpoint_cli.source import recipe
+from drawpoint_cli.source import add_scratch, recipe
 from drawpoint_cli.survey_lines import survey_lines
+from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.survey.source_survey import survey_source
 from drawpoint_store.wording import printable
 
@@ -58,6 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=local("file"),
         help="write a first recipe, to edit; a file that exists is kept",
     )
+    add_scratch(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
 
@@ -67,7 +69,13 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage("--write-recipe writes a first recipe; it has nothing to do where --recipe is given")
     if args.write_recipe is not None and args.write_recipe.exists():
         args.wrong_usage(f"{args.write_recipe} exists already; give the name of a new file")
-    survey = survey_source(args.source, args.recipe, workers=default_workers(), progress=True)
+    survey = survey_source(
+        args.source,
+        args.recipe,
+        workers=default_workers(),
+        progress=True,
+        scratch=Scratch(args.scratch, args.scratch_bytes),
+    )
     if args.write_recipe is not None:
         _write(args.write_recipe, survey)
     if args.json:

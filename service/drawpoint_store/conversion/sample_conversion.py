@@ -117,25 +117,36 @@ class SampleConverter:
 
         `notify` is told which field is at work, from `quiet_seconds` on.
         """
+        found = self.journal.find(task)
+        return self._finished(task, found) or self._convert(task, found, notify)
+
+    def find(self, task: Task) -> Outcome | None:
+        """Return the outcome of a task that an interrupted run has finished, None if there is something to do."""
+        return self._finished(task, self.journal.find(task))
+
+    def _finished(self, task: Task, found: FinishedSample | None) -> Outcome | None:
+        size = sum(file.size for file in self.source.files(task.sample_id))
+        if found is None:
+            return None
+        if found.fingerprint == task.fingerprint and found.entry.relpath not in self.published:
+            return Outcome(task.sample_id, size, found, resumed=True, precision=found.precision)
+        # Of a probe with other dtypes all but the fields that are stored wider is known.
+        return Outcome(task.sample_id, size) if task.probe else None
+
+    def _convert(self, task: Task, found: FinishedSample | None, notify: Notify | None) -> Outcome:
         sample_id = task.sample_id
         size = sum(file.size for file in self.source.files(sample_id))
-        found = self.journal.find(task)
-        if found is not None and found.fingerprint == task.fingerprint and found.entry.relpath not in self.published:
-            return Outcome(sample_id, size, found, resumed=True, precision=found.precision)
-        if task.probe and found is not None:  # with other dtypes: all but the fields that are stored wider is known
-            return Outcome(sample_id, size)
         try:
             if task.probe:
                 fields = SourceFields(self.source, self.files, sample_id)
                 return Outcome(sample_id, size, precision=self.writer.probe(sample_id, fields))
             entry, precision, fields = self._write_unchanged(task, found, notify)
         except InvalidSample as error:
-            # The report gives the sample's name beside the reason.
-            reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
-            overflow = (error.field, error.wider) if isinstance(error, ValueOverflow) and error.field else None
-            return Outcome(sample_id, size, reason=reason, overflow=overflow)
+            return self.broken(sample_id, error)
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
+        finally:
+            self.source.close(keep=task.probe)
         before = found.zero_normals if found is not None else {}
         zeros = fields.zero_normals | {field: before[field] for field in fields.kept if field in before}
         nbytes = self.writer.storage.count_bytes(entry.relpath)
@@ -145,6 +156,14 @@ class SampleConverter:
         self.journal.add(task, finished)
         size = fields.nbytes if fields.kept else size
         return Outcome(sample_id, size, finished, kept=len(fields.kept), precision=precision)
+
+    def broken(self, sample_id: str, error: InvalidSample) -> Outcome:
+        """Return the outcome of a sample that cannot be converted."""
+        # The report gives the sample's name beside the reason.
+        reason = str(error).removeprefix(f"sample {sample_id!r}").removeprefix(":").strip().rstrip(".")
+        overflow = (error.field, error.wider) if isinstance(error, ValueOverflow) and error.field else None
+        size = sum(file.size for file in self.source.files(sample_id))
+        return Outcome(sample_id, size, reason=reason, overflow=overflow)
 
     def _write_unchanged(
         self, task: Task, found: FinishedSample | None, notify: Notify | None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.joined_file import SoughtFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from drawpoint_store.data_files.data_file import DataFile
+    from drawpoint_store.data_files.joined_file import FilePath
 
 _HERE = "drawpoint_store.data_files"
 READERS = {
@@ -39,6 +40,9 @@ LISTERS = {
 }
 """The function that lists the files which are read besides one that is opened, by its suffix."""
 
+BY_PARTS = {".vtp", ".vtu", ".npy"}
+"""The suffixes of files of which parts can be read while the others are on no disk of this machine."""
+
 IN_PARTS = {".vtp", ".vtu"}
 """The suffixes of files that may come in parts: their functions take several paths."""
 
@@ -54,22 +58,26 @@ FOLDERS = {
 WITH_MEMBERS = {".foam", ".case"}
 """The suffixes of files of which a part can be named."""
 
+_BEGIN = 64
+"""How many first bytes of a file are looked at."""
+
 _GZIP = b"\x1f\x8b"
 
 PART = re.compile(r"(\.\d+)?\.part$")
 """What ends the names of the parts of a file."""
 
 
-def open_data_file(path: Path | str | Sequence[Path | str], member: str | None = None) -> DataFile:
+def open_data_file(path: FilePath | str | Sequence[FilePath | str], member: str | None = None) -> DataFile:
     """Open a file, or one that lies in parts, given in order (`volume.vtu.00.part`, `volume.vtu.01.part`, ...).
 
     `member` names a part of what can be taken apart: the patches of an OpenFOAM case, the parts of an
-    EnSight case, as `open_openfoam` and `open_ensight` say.
+    EnSight case, as `open_openfoam` and `open_ensight` say. A file that is on no disk is of one of BY_PARTS.
 
     The suffix says what it is, unless its first bytes say otherwise. Raises InvalidSample, naming the file, for what
     cannot be opened, is damaged, or is of a kind that is not read; ExtraMissing for a library that is not installed.
     """
-    paths = [Path(each) for each in ([path] if isinstance(path, Path | str) else path)]
+    given = list(path) if isinstance(path, Sequence) and not isinstance(path, str) else [path]
+    paths = [Path(each) if isinstance(each, str) else each for each in given]
     suffix = _suffix(paths[0])
     if suffix not in READERS:
         raise InvalidSample(f"{paths[0]} is of no kind that is read; these are: {' '.join(sorted(READERS))}.")
@@ -101,12 +109,21 @@ def _named(function: str) -> Callable[..., Any]:
     return found
 
 
-def _suffix(path: Path) -> str:
-    """Return the suffix of a file's kind, without what names a part."""
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's kind by its name, without what names a part."""
+    return Path(PART.sub("", name)).suffix.lower()
+
+
+def _suffix(path: FilePath) -> str:
+    """Return the suffix of a file's kind, unless its first bytes say otherwise."""
     try:
-        with path.open("rb") as file:
-            begin = file.read(64)
+        if isinstance(path, Path):
+            with path.open("rb") as file:
+                begin = file.read(_BEGIN)
+        else:
+            begin = SoughtFile(path).read(_BEGIN) or b""
     except IsADirectoryError:
+        assert isinstance(path, Path)
         suffix = next((suffix for name, suffix in FOLDERS.items() if (path / name).exists()), path.suffix.lower())
         return ".case" if suffix not in READERS and any(path.glob("*.case")) else suffix
     except OSError as error:
@@ -116,4 +133,4 @@ def _suffix(path: Path) -> str:
     for signature, suffix in SIGNATURES.items():
         if begin.startswith(signature):
             return suffix
-    return Path(PART.sub("", path.name)).suffix.lower()
+    return suffix_of(path.name)

@@ -71,7 +71,14 @@ def compare_samples(
     """
     store = ZarrChunkReader(store_root)
     ids = sorted({*store.manifest.samples, *source.sample_ids, *source.broken})
-    compared = map_in_order(lambda sample_id: _compare_sample(store, source, sample_id), ids, max_workers)
+
+    def compare(sample_id: str) -> SampleComparison:
+        try:
+            return _compare_sample(store, source, sample_id)
+        finally:
+            source.close()
+
+    compared = map_in_order(compare, ids, max_workers)
     for _ in sample_bar(ids, progress=progress):
         yield next(compared)
 

@@ -10,14 +10,14 @@ import os
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES, default_document_bytes
 from drawpoint_store.storage.forks import refuse_fork
-from drawpoint_store.storage.locations import BUCKET_SCHEMES, scheme_of
+from drawpoint_store.storage.locations import BUCKET_SCHEMES, HTTP_SCHEMES, scheme_of
 
 if TYPE_CHECKING:
     import obstore.store
@@ -136,6 +136,8 @@ def open_client(root: str, access: BucketAccess | None = None, *, read_only: boo
         },
         **_credentials(access, scheme),
     }
+    if scheme in HTTP_SCHEMES:  # which people copy from browsers, as they have to be sent
+        path = unquote(path)
     client: obstore.store.ObjectStore = from_url(f"{scheme}://{bucket}{slash}{quote(path)}", **options)
     return client
 
@@ -150,7 +152,7 @@ def _client_options(access: BucketAccess, scheme: str, *, read_only: bool) -> di
         options["timeout"] = timedelta(seconds=_WRITE_SECONDS)
     variables = _ENDPOINT_VARIABLES if scheme in _S3 else ()
     named = (os.environ.get(name, "") for name in variables)
-    if (access.endpoint or next(filter(None, named), "")).startswith("http://"):
+    if scheme == "http" or (access.endpoint or next(filter(None, named), "")).startswith("http://"):
         options["allow_http"] = True
     return options
 

@@ -11,7 +11,7 @@ from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.bucket_access import explain, is_beyond_end, is_missing_bucket, open_client
 from drawpoint_store.storage.byte_sources import ABSENT, RemoteSource
 from drawpoint_store.storage.forks import ForkSafeLock, refuse_fork, submit
-from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors, upload_files
+from drawpoint_store.storage.storage import ObjectInfo, RangesRefused, Storage, translated_errors, upload_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _RANGES = 8
 """Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""
+
+
+_PIECE = 1 << 23
+"""The least that is given of an object at a time, of one that is read from its beginning to its end."""
 
 
 class BucketStorage(Storage):
@@ -96,6 +100,30 @@ class BucketStorage(Storage):
         found = self.client(read_only=True).get(name)
         check_size(self.join(name), found.meta["size"], self.access.document_bytes)
         return bytes(found.bytes())
+
+    def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer | None:
+        from obstore.exceptions import (  # noqa: PLC0415  only stores in buckets need it
+            NotSupportedError,
+            PreconditionError,
+        )
+
+        options: GetOptions = {"range": (start, start + nbytes)}
+        if stamp.startswith('"'):  # an ETag that says that the bytes are the same; a weak one does not
+            options["if_match"] = stamp
+        try:
+            return memoryview(self.client(read_only=True).get(name, options=options).bytes())
+        except PreconditionError:
+            return None
+        except NotSupportedError:
+            raise RangesRefused(f"{self.join(name)} is not given in ranges of bytes.", store=self.root) from None
+        except Exception as error:
+            if is_beyond_end(error):
+                return None
+            raise
+
+    def _stream(self, name: str) -> Iterator[Buffer]:
+        for piece in self.client(read_only=True).get(name).stream(min_chunk_size=_PIECE):
+            yield memoryview(piece)
 
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
         del durable

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
+from drawpoint.errors import ExtraMissing
 from drawpoint_store.storage.bounds import check_size
 from drawpoint_store.storage.byte_sources import ZarrSource
 from drawpoint_store.storage.locations import is_in_memory, join
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """The keys under which file systems list the time of a file's last change; `created` is all that memory:// has."""
 
-_STAMPS = ("ETag", "etag", *_TIMES)
+_STAMPS = ("ETag", "etag", "blob_id", *_TIMES)
+"""The keys under which what changes with an object is listed; `blob_id` is that of the Hugging Face Hub."""
+
+_PIECE = 1 << 23
+"""How many bytes of an object are read at a time."""
+
+_AT_ONCE = 8
+"""Requests that are under way together through file systems that are made for it; others have one connection."""
 
 
 class FsspecStorage(Storage):
@@ -35,6 +43,11 @@ class FsspecStorage(Storage):
     def __init__(self, root: str, access: BucketAccess) -> None:
         super().__init__(root, access)
         self.is_shared = not is_in_memory(root)
+
+    @property
+    def requests_at_once(self) -> int:  # type: ignore[override]  # of other storages it is known before
+        filesystem, _ = self._find_path("")
+        return _AT_ONCE if filesystem.async_impl or "hf" in filesystem.protocol else 1
 
     def join(self, name: str) -> str:
         # In a chained URL, such as zip://::sftp://host/runs.zip, the name is one in the archive.
@@ -57,7 +70,13 @@ class FsspecStorage(Storage):
 
     def _find_path(self, name: str) -> tuple[Any, str]:
         # Not held: fsspec keeps file systems itself, and drops those that a fork has made useless.
-        found: tuple[Any, str] = fsspec.core.url_to_fs(self.join(name))
+        try:
+            found: tuple[Any, str] = fsspec.core.url_to_fs(self.join(name))
+        except ImportError as error:
+            raise ExtraMissing(
+                f"{self.root} cannot be reached: fsspec lacks a package for its kind ({str(error).rstrip('.')}); "
+                "install it with pip."
+            ) from error
         return found
 
     def _get(self, name: str) -> bytes:
@@ -65,6 +84,21 @@ class FsspecStorage(Storage):
         data = bytes(filesystem.cat_file(path))
         check_size(self.join(name), len(data), self.access.document_bytes)
         return data
+
+    def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> bytes:
+        del stamp
+        filesystem, path = self._find_path(name)
+        if filesystem.async_impl:
+            return bytes(filesystem.cat_file(path, start=start, end=start + nbytes))
+        with filesystem.open(path, "rb", cache_type="none") as file:  # others read ahead, which is thrown away
+            file.seek(start)
+            return bytes(file.read(nbytes))
+
+    def _stream(self, name: str) -> Iterator[bytes]:
+        filesystem, path = self._find_path(name)
+        with filesystem.open(path, "rb") as file:
+            while data := file.read(_PIECE):
+                yield bytes(data)
 
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
         del durable

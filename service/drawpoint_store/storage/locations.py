@@ -10,7 +10,8 @@ from pathlib import Path
 from drawpoint.errors import InvalidSettings
 
 BUCKET_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-_SCHEMES = (*BUCKET_SCHEMES, "gcs", "file", "memory", "http", "https", "ftp", "sftp", "ssh", "hdfs", "hf", "oci")
+HTTP_SCHEMES = ("http", "https")
+_SCHEMES = (*BUCKET_SCHEMES, *HTTP_SCHEMES, "gcs", "file", "memory", "ftp", "sftp", "ssh", "hdfs", "hf", "oci")
 _HALF_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(:/|:|//)/*(.*)", re.DOTALL)
 _SAME_BUCKETS = {**dict.fromkeys(BUCKET_SCHEMES[3:], "az"), "s3a": "s3", "gcs": "gs"}
 """Schemes that name the same buckets as another one."""

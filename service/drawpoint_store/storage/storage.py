@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from zarr.storage import StorePath
 
     from drawpoint_store.storage.bucket_access import BucketAccess
-    from drawpoint_store.storage.byte_sources import Source
+    from drawpoint_store.storage.byte_sources import Buffer, Source
 
     Result = TypeVar("Result")
 
 
 _UPLOADS = 4
 """How many files of a folder are uploaded at a time."""
+
+
+class RangesRefused(DrawpointError):
+    """The storage gives an object whole, whatever range of it is asked for."""
 
 
 class ObjectInfo(NamedTuple):
@@ -55,6 +59,9 @@ class Storage(os.PathLike[str]):
 
     is_remote = True
     """Whether it is something other than local files."""
+
+    requests_at_once = 8
+    """How many requests of a thread each may be under way together."""
 
     is_shared = True
     """Whether other processes may write to it without a lock that holds them off."""
@@ -93,6 +100,31 @@ class Storage(os.PathLike[str]):
         except MetadataDamaged as error:
             error.store = self.root
             raise
+
+    def read_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer | None:
+        """Return `nbytes` bytes of an object from `start` on, None if it is gone, or ends before.
+
+        None too where it is another than at `stamp`, as far as the storage compares that in the same request. Raises
+        RangesRefused where the storage gives objects whole or not at all.
+        """
+        found = self._ask("read", name, lambda name: self._get_range(name, start, nbytes, stamp))
+        return found if found is not None and len(found) == nbytes else None
+
+    def stream(self, name: str) -> Iterator[Buffer]:
+        """Yield the bytes of an object in pieces; none if it is gone."""
+        with translated_errors("read", self.join(name)):
+            try:
+                yield from self._stream(name)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if is_missing_bucket(error):
+                    raise
+
+    def infos(self, paths: Sequence[str]) -> Sequence[ObjectInfo | None]:
+        """Return what is known of each object, as `info` does; as many are asked for at once as the storage bears."""
+        if self.requests_at_once == 1 or len(paths) <= 1:
+            return [self.info(path) for path in paths]
+        with ThreadPoolExecutor(self.requests_at_once) as pool:
+            return list(pool.map(self.info, paths))
 
     def read_json(self, name: str) -> bytes | None:
         """Do what `read` does, for JSON; raises MetadataDamaged where parsing it would take too much memory."""
@@ -217,6 +249,12 @@ class Storage(os.PathLike[str]):
 
     @abstractmethod
     def _get(self, name: str) -> bytes: ...
+
+    @abstractmethod
+    def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer | None: ...
+
+    @abstractmethod
+    def _stream(self, name: str) -> Iterable[Buffer]: ...
 
     @abstractmethod
     def _put(self, name: str, data: bytes, *, durable: bool) -> None: ...

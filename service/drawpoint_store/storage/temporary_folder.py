@@ -26,19 +26,22 @@ _NAME = re.compile(rf"\.drawpoint-{_HOST}-[0-9a-f]{{16}}")
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Give an empty folder where temporary files lie (TMPDIR), and remove it at the end.
+def temporary_folder(above: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder in `above`, or else where temporary files lie (TMPDIR), and remove it at the end.
 
     A lock on it shows that its process lives, and ends with it however that ends. Those that nobody holds any more, of
     this user and this machine, are removed first. Raises StoreUnreadable where no folder can be made.
     """
     try:
-        above = Path(tempfile.gettempdir())
-        _remove_abandoned(above)
-        folder, lock = _make_locked(above)
+        if above is not None:
+            above.mkdir(parents=True, exist_ok=True)
+        place = above or Path(tempfile.gettempdir())
+        _remove_abandoned(place)
+        folder, lock = _make_locked(place)
     except OSError as error:
         raise StoreUnreadable(
-            f"no folder for temporary files can be made: {error.strerror or error}; set TMPDIR to one that is writable."
+            f"no folder for temporary files can be made{f' in {above}' if above else ''}: {error.strerror or error}; "
+            "set TMPDIR to one that is writable."
         ) from None
     try:
         yield folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.engines.any_executor import run_in_executor
+from drawpoint_store.conversion.engines.this_process import run_here
 from drawpoint_store.conversion.engines.worker_processes import run_in_processes
 
 if TYPE_CHECKING:
@@ -33,5 +34,4 @@ def run_tasks(
     elif min(workers, len(tasks)) > 1:
         yield from run_in_processes(tasks, converter, min(workers, len(tasks)), notify)
     else:
-        for task in tasks:
-            yield converter.convert(task, notify)
+        yield from run_here(tasks, converter, notify)

@@ -8,13 +8,16 @@ import os
 import signal
 import tempfile
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import DrawpointError
+from drawpoint_store.conversion.engines.prefetch import prefetched
 from drawpoint_store.conversion.sample_conversion import GO_ON
+from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.storage.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
     from drawpoint_store.conversion.sample_conversion import Notify, Outcome, SampleConverter, Task
+    from drawpoint_store.conversion.scratch.sample_copy import SampleCopy
 
 _MOST_BYTES = 500
 """Of a message: less than a pipe takes in one piece (PIPE_BUF)."""
@@ -45,9 +49,17 @@ def run_in_processes(
     with temporary_folder() as folder, _listening(context, notify) as messages:
         given = (converter, str(Path.cwd()), dict(os.environ), str(folder), messages)
         pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=given)
+        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+
+        def submit(task: Task, copy: SampleCopy | None) -> None:
+            pool.submit(_convert, task, copy).add_done_callback(ended.put)
+
         try:
-            for future in as_completed([pool.submit(_convert, task) for task in tasks]):
-                yield future.result()
+            with prefetched(tasks, converter, submit, ended.put, ahead=workers) as release:
+                for _ in tasks:
+                    outcome = ended.get().result()
+                    release(outcome.sample_id)
+                    yield outcome
         except BaseException as error:
             # The pool ends its processes itself if one dies, but may miss one that it was starting at that moment.
             for process in set(multiprocessing.active_children()) - others:
@@ -117,8 +129,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _convert(task: Task) -> Outcome:
+def _convert(task: Task, copy: SampleCopy | None) -> Outcome:
     assert _converter is not None
+    if copy is not None:
+        assert isinstance(_converter.source, RecipeSource)
+        _converter.source.use(task.sample_id, copy)
     return _converter.convert(task, None if _messages is None else _send)
 
 

@@ -53,6 +53,11 @@ class FileReference:
     def patterns(self) -> tuple[Pattern, ...]:
         return tuple(Pattern(name) for name in self.names)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is the same file for all samples."""
+        return all(pattern.text.startswith("/") and not pattern.captures for pattern in self.patterns)
+
     def __str__(self) -> str:
         return ", ".join(self.names)
 

@@ -112,6 +112,16 @@ class Recipe(RecipeModel):
         """The files that a sample may have, each once."""
         return tuple(dict.fromkeys(reference for _, reference in self._references()))
 
+    @property
+    def data_files(self) -> frozenset[FileReference]:
+        """The files that fields are read from, besides a file that is the sample itself."""
+        return frozenset(each for where, each in self._references() if not where.startswith(("needs", "scalars.")))
+
+    @property
+    def read_files(self) -> frozenset[FileReference]:
+        """The files that fields and scalars are read from, without those that a sample only must have."""
+        return frozenset(reference for where, reference in self._references() if where != "needs")
+
     def _templates(self) -> Iterator[tuple[str, str]]:
         """Yield each text that what was captured stands for itself in, with where it is."""
         for where, reference in self._references():

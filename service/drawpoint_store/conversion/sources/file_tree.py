@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from drawpoint_store.conversion.sources.source import SourceFile
 from drawpoint_store.storage import BucketAccess, LocalStorage, Storage, open_storage
+from drawpoint_store.storage.http_storage import HttpStorage
 from drawpoint_store.storage.local_storage import file_info
+from drawpoint_store.storage.locations import HTTP_SCHEMES, check_location, scheme_of
 from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ _ACCESS = BucketAccess(document_bytes=sys.maxsize, deadline_seconds=300)
 class FileTree:
     """The files below the root of a storage: relative directory -> file name -> file.
 
-    Of a local root, directories without files are there, too.
+    Of a local root, directories without files are there, too. A file without a stamp is one of which the storage lists
+    the name alone; its size is 0 then, whatever it is.
     """
 
     storage: Storage
@@ -58,7 +61,10 @@ class FileTree:
                 listed.setdefault(posixpath.dirname(found.path), []).append(found)
             is_there = bool(listed)
         if not is_there:
-            raise FileNotFoundError(f"{location} does not exist; give a directory of samples as SOURCE.")
+            listing = (
+                ", or lists no files: the server has to show its folders" if isinstance(storage, HttpStorage) else ""
+            )
+            raise FileNotFoundError(f"{location} does not exist{listing}; give a directory of samples as SOURCE.")
         folders = {
             folder: {posixpath.basename(path): SourceFile(path, nbytes, stamp) for path, nbytes, _, stamp in files}
             for folder, files in listed.items()
@@ -88,6 +94,9 @@ def folders_above(path: str) -> Iterator[str]:
 
 def open_source(location: str | os.PathLike[str]) -> Storage:
     """Return the storage that the files of a source lie in."""
+    if scheme_of(location) in HTTP_SCHEMES:  # stores are opened by URLs of zarr's, and need no list of their files
+        check_location(location)
+        return HttpStorage(str(location), _ACCESS)
     return open_storage(location, _ACCESS)
 
 

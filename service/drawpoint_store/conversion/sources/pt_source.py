@@ -153,6 +153,9 @@ class PtSource:
     def read(self, sample_id: str, field: str) -> np.ndarray[Any, Any]:
         return read_tensor(self.tree.storage, self._field_files(sample_id)[field].path)
 
+    def close(self, *, keep: bool = False) -> None:
+        """Do nothing: each file is closed when it was read."""
+
     def _field_files(self, sample_id: str) -> dict[str, SourceFile]:
         """Return the files of a sample by canonical field."""
         found = self._files_beside(sample_id)

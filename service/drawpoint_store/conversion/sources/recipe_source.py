@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from drawpoint.errors import InvalidSample, InvalidSettings
+from drawpoint.errors import InvalidSample
 from drawpoint_store.conversion.recipes.domain_recipe import POSITION
 from drawpoint_store.conversion.recipes.id_list import ALL_LISTS, IdFile, select
 from drawpoint_store.conversion.recipes.reading.array_choice import ArrayMissing
@@ -17,6 +17,9 @@ from drawpoint_store.conversion.recipes.reading.open_sample import OpenSample
 from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles, SampleFinder
 from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scalars
 from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles
+from drawpoint_store.conversion.recipes.reading.wanted_files import wanted_files
+from drawpoint_store.conversion.scratch.sample_copy import SampleCopy
+from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.wording import first_few, printable
@@ -40,22 +43,18 @@ _TRIED = 8
 class RecipeSource:
     """The samples that a recipe finds in a tree of files; a `Source`.
 
-    Raises InvalidSettings for a tree that is not local.
+    Of a tree that lies elsewhere, the sample that a thread reads is in `scratch`, from when it is opened until the
+    thread closes it or opens another. Raises for each sample what `Scratch.hold` raises.
     """
 
     tree: FileTree
     recipe: Recipe
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.tree.storage, LocalStorage):
-            raise InvalidSettings(
-                f"a recipe reads local files, and {self.tree.storage.root} is a URL; copy or mount it, and give a path."
-            )
+    scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     @classmethod
-    def scan(cls, location: str | os.PathLike[str], recipe: Recipe) -> Self:
+    def scan(cls, location: str | os.PathLike[str], recipe: Recipe, scratch: Scratch | None = None) -> Self:
         """List the files below `location`; raises what FileTree.scan raises."""
-        return cls(FileTree.scan(location), recipe)
+        return cls(FileTree.scan(location), recipe, scratch or Scratch())
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_opened", "_scalar_files")}
@@ -116,7 +115,7 @@ class RecipeSource:
                 if first_error is None:
                     first_error = InvalidSample(f"sample {sample_id!r}: {error}", sample=sample_id)
             finally:
-                self.close()  # another process may read the samples
+                self.close(keep=True)  # another process may read the samples
         if first_error is not None:
             raise first_error
         sample_id, reason = next(iter(self.broken.items()))
@@ -148,7 +147,7 @@ class RecipeSource:
         return {name: [*found, *others] for name, (found, others) in selected.items()}
 
     def only(self, sample_id: str) -> RecipeSource:
-        narrowed = RecipeSource(FileTree(self.tree.storage.absolute(), {}), self.recipe)
+        narrowed = RecipeSource(FileTree(self.tree.storage.absolute(), {}), self.recipe, self.scratch)
         found = {sample_id: self._samples[sample_id]}
         # What this source knows of all samples, in the place of what the other one would look for.
         narrowed.__dict__.update(_found=found, _samples=found, _of_first_sample=self._of_first_sample, splits={})
@@ -164,7 +163,9 @@ class RecipeSource:
     def scalars(self, sample_id: str) -> dict[str, float]:
         if sample_id not in self._samples or sample_id in self.broken:
             return {}
-        return read_scalars(self.recipe.scalars, self._samples[sample_id][0], self._scalar_files)
+        folder = self._hold(sample_id) if any(each.file for each in self.recipe.scalars.values()) else None
+        files = self._scalar_files.of(folder if isinstance(folder, SampleCopy) else None)
+        return read_scalars(self.recipe.scalars, self._samples[sample_id][0], files)
 
     def where(self, field: str) -> str:
         spec = self._spec(field)
@@ -183,19 +184,52 @@ class RecipeSource:
             raise InvalidSample(
                 f"the arrays of {spec.domain} are of {reader.place}s, and of {place}s in the first sample"
             )
-        values = reader.read(spec.name)
+        try:
+            values = reader.read(spec.name)
+        except InvalidSample as error:
+            folder = self._hold(sample_id)
+            if isinstance(folder, SampleCopy):  # whose files are gone when somebody looks for them
+                error.args = (str(error).replace(str(folder.folder), self.location),)
+            raise
         if values.shape[1] != spec.dim:
             raise InvalidSample(
                 f"{self.where(field)} ({field}) has {values.shape[1]} components, and {spec.dim} in the first sample"
             )
         return values
 
-    def close(self) -> None:
-        """Close the files that this thread has open."""
-        opened = getattr(self._opened, "sample", None)
+    def close(self, *, keep: bool = False) -> None:
+        """Close the files that this thread has open; with `keep` a copy of them stays while there is room."""
+        opened, held = getattr(self._opened, "sample", None), getattr(self._opened, "held", None)
+        self._opened.sample = self._opened.held = None
         if opened is not None:
             opened[1].close()
-            self._opened.sample = None
+        if held is not None:
+            self.scratch.release(held[0], keep=keep)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether samples are copied to the scratch before they are read."""
+        return self.tree.storage.is_remote
+
+    def fetch(self, sample_id: str, stop: threading.Event | None = None) -> SampleCopy:
+        """Return a copy of a sample that lies elsewhere, which `scratch` has to release; raises what `hold` raises."""
+        wanted = wanted_files(self.recipe, self._samples[sample_id][0])
+        return self.scratch.hold(sample_id, self.tree.storage, wanted, stop)
+
+    def use(self, sample_id: str, copy: SampleCopy) -> None:
+        """Have this thread read a sample from a copy that another process holds, until it closes or opens another."""
+        self.close()
+        self._opened.held = (sample_id, copy)
+
+    def _hold(self, sample_id: str) -> LocalStorage | SampleCopy:
+        """Return where a sample's files lie on this machine, now at the latest."""
+        if isinstance(self.tree.storage, LocalStorage):
+            return self.tree.storage
+        held: tuple[str, SampleCopy] | None = getattr(self._opened, "held", None)
+        if held is None or held[0] != sample_id:
+            self.close()
+            held = self._opened.held = (sample_id, self.fetch(sample_id))
+        return held[1]
 
     def _specs_of(self, sample_id: str) -> list[FieldSpec]:
         specs = []
@@ -227,9 +261,10 @@ class RecipeSource:
         opened: tuple[str, OpenSample, dict[str, DomainReader]] | None = getattr(self._opened, "sample", None)
         if opened is not None and opened[0] == sample_id and opened[1].is_current:
             return opened[2]
-        self.close()
-        assert isinstance(self.tree.storage, LocalStorage)
-        sample = OpenSample(self.tree.storage, self._samples[sample_id][0])
+        if opened is not None:
+            opened[1].close()
+            self._opened.sample = None
+        sample = OpenSample(self._hold(sample_id), self._samples[sample_id][0])
         domains = {name: DomainReader(name, domain, sample) for name, domain in self.recipe.domains.items()}
         self._opened.sample = (sample_id, sample, domains)
         return domains

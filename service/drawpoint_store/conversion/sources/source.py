@@ -83,3 +83,6 @@ class Source(Protocol):
         Raises InvalidSample, naming the file, for one that cannot be read, and StoreUnreadable where the storage does
         not answer, which says nothing of the sample.
         """
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of what this thread has open of a sample; with `keep` it will soon be read again."""

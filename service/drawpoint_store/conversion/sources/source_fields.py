@@ -83,4 +83,4 @@ class SourceFields(Mapping[str, "np.ndarray[Any, Any] | StoredArray"]):
         ]
 
     def _look(self) -> list[ObjectInfo | None]:
-        return [self._files.info(file.path) for file in self._source.files(self._sample_id)]
+        return list(self._files.infos([file.path for file in self._source.files(self._sample_id)]))

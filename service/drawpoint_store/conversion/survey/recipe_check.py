@@ -76,8 +76,8 @@ def check_recipe(source: RecipeSource, workers: int | None = None) -> RecipeChec
     check = RecipeCheck(source.recipe.name, len(sample_ids), broken)
     rows: dict[str, dict[str, int]] = {}
     files = [name for reference in source.recipe.named_files for name in reference.names]
-    # What is in an archive has to be unpacked first.
-    for sample_id in spread(sample_ids)[: 1 if any(map(is_archive, files)) else None]:
+    # What is in an archive has to be unpacked first, and what lies elsewhere to be copied.
+    for sample_id in spread(sample_ids)[: 1 if source.is_remote or any(map(is_archive, files)) else None]:
         try:
             rows[sample_id] = _look(check, source, sample_id, is_first=not rows)
         except DrawpointError as error:

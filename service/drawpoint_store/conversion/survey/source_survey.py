@@ -12,6 +12,7 @@ from tqdm import tqdm
 from drawpoint.errors import ExtraMissing, InvalidManifest, InvalidSample, InvalidSettings, StoreNotFound
 from drawpoint_store.conversion.recipes.file_reference import is_archive
 from drawpoint_store.conversion.recipes.recipe_file import load_recipe, parse_recipe, shipped_recipes
+from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.file_tree import FileTree, folders_above, open_source
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.conversion.sources.source import SourceFile
@@ -95,9 +96,17 @@ class SourceSurvey:
 
 
 def survey_source(
-    location: str | os.PathLike[str], recipe: Recipe | None = None, *, workers: int = 1, progress: bool = False
+    location: str | os.PathLike[str],
+    recipe: Recipe | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = False,
+    scratch: Scratch | None = None,
 ) -> SourceSurvey:
     """Look at the files below a path or URL, or at one file, and at how `recipe` fits, or what a first one would be.
+
+    Of a URL names and sizes are looked at, and with a recipe one sample, by a copy in `scratch` of what the recipe
+    needs of it.
 
     Raises InvalidSample for a store, and where nothing is of a kind that is read, and what FileTree.scan raises.
     """
@@ -124,9 +133,13 @@ def survey_source(
         survey.shipped = [] if recipe is not None else _fit_shipped(tree, layout, survey)
     else:
         survey.sample, survey.n_samples, survey.others = layout.sample, len(layout.samples), _by_suffix(layout.others)
-        survey.notes.append("its files are not opened where they are: copy or mount them, and give a path")
+        if recipe is None:
+            survey.notes.append(
+                "its files are not opened where they are: give a --recipe, which is tried on one sample, or copy a "
+                "sample or two to this machine, and look at those"
+            )
     if recipe is not None:
-        survey.check = check_recipe(RecipeSource(tree, recipe), workers)
+        survey.check = check_recipe(RecipeSource(tree, recipe, scratch or Scratch()), workers)
     elif layout is not None and survey.files:
         _draft(survey, tree, layout, None if tensors_alone else workers)
     elif layout is None and survey.tensors is None:

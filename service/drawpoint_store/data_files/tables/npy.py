@@ -7,15 +7,17 @@ import posixpath
 import zipfile
 import zlib
 from math import prod
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.joined_file import SoughtFile
 from drawpoint_store.data_files.tables.table_file import TableFile, cannot_open, place_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from drawpoint_store.data_files.joined_file import FilePath
 
 _READ_BYTES = 1 << 20
 """How much is read at a time: a member of an archive is copied on the way."""
@@ -24,8 +26,10 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 """Readers of the header by version; version 3 is for arrays whose columns have names, which are no numbers."""
 
 
-def open_npy(path: Path) -> TableFile:
+def open_npy(path: FilePath) -> TableFile:
     """Open a .npy file: one array, with no name."""
+    if not isinstance(path, Path):
+        return TableFile(path, {"": NpyArray(SoughtFile(path), path.size, str(path))}, path.close)
     try:
         file = path.open("rb")
     except OSError as error:
@@ -91,7 +95,7 @@ class NpyArray:
     InvalidSample for a header that claims more or less than the `nbytes` that the file has.
     """
 
-    def __init__(self, file: IO[bytes], nbytes: int, where: str) -> None:
+    def __init__(self, file: IO[bytes] | SoughtFile, nbytes: int, where: str) -> None:
         self._file = file
         self._where = where
         try:
@@ -111,6 +115,13 @@ class NpyArray:
                 f"{nbytes - self._begin:,}."
             )
 
+    def span_of(self, row: int) -> tuple[int, int] | None:
+        """Return where a row lies in the file, from a byte to another; None where it does not lie in one piece."""
+        if self._by_columns or not self.shape or not 0 <= row < self.shape[0]:
+            return None
+        width = prod(self.shape[1:]) * self.dtype.itemsize
+        return self._begin + row * width, self._begin + (row + 1) * width
+
     def __getitem__(self, rows: slice | tuple[()]) -> np.ndarray[Any, Any]:
         if isinstance(rows, tuple):
             return self._values(0, 1).reshape(())
@@ -127,7 +138,7 @@ class NpyArray:
         view = values.data.cast("B") if values.size else memoryview(b"")
         self._file.seek(self._begin + first * self.dtype.itemsize)
         while view:
-            count = self._file.readinto(view[:_READ_BYTES])  # type: ignore[attr-defined]  # files and members of archives have it
+            count = self._file.readinto(view[:_READ_BYTES])  # type: ignore[union-attr]  # files and members of archives have it
             if not count:
                 raise InvalidSample(f"{self._where} ends too early, or was cut while it was read.")
             view = view[count:]

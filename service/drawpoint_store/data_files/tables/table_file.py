@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from drawpoint_store.data_files.joined_file import FilePath
+
 
 class SlicedArray(Protocol):
     """An array of a file that is read by slices of its first dimension: what h5py, zarr and NumPy have in common."""
@@ -38,7 +40,7 @@ class TableFile(Closing):
     """
 
     def __init__(
-        self, path: Path, sources: Mapping[str, SlicedArray], close: Callable[[], None] = lambda: None
+        self, path: FilePath, sources: Mapping[str, SlicedArray], close: Callable[[], None] = lambda: None
     ) -> None:
         self._path = path
         self._sources = sources
@@ -66,7 +68,7 @@ class TableFile(Closing):
         self._close()
 
 
-def place_of(name: str, path: Path) -> str:
+def place_of(name: str, path: FilePath) -> str:
     """Return what an error calls an array: the file itself if the array has no name."""
     return f"array {name!r} of {path}" if name else str(path)
 

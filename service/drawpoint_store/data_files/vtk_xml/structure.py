@@ -67,6 +67,11 @@ class DataArray:
         return self._payload
 
     @property
+    def known_end(self) -> int | None:
+        """The position in the file after the data, None if their header was not read yet."""
+        return None if self._payload is None else self._payload.end
+
+    @property
     def n_values(self) -> int:
         """How many values the data hold, as told by their header."""
         if self.dtype == np.bool_:

@@ -9,13 +9,14 @@ import numpy as np
 
 from drawpoint.errors import InvalidSample
 from drawpoint_store.data_files.data_file import ArrayInfo, CellBlock, Closing, Place
-from drawpoint_store.data_files.joined_file import JoinedFile
+from drawpoint_store.data_files.joined_file import FilePath, JoinedFile
 from drawpoint_store.data_files.vtk_xml.cells import read_cells
 from drawpoint_store.data_files.vtk_xml.structure import DataArray, Piece, Section, read_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from drawpoint_store.data_files.needed_parts import Needed
 
 _NO_SECTION = Section()
 _SECTIONS: dict[Place, str] = {"point": "PointData", "cell": "CellData"}
@@ -38,7 +39,7 @@ class VtkXmlFile(Closing):
     damage, NotReadHere (on opening) for what is left to VTK.
     """
 
-    def __init__(self, *paths: Path) -> None:
+    def __init__(self, *paths: FilePath) -> None:
         self._file = JoinedFile(*paths)
         try:
             self._structure = read_structure(self._file)
@@ -92,6 +93,26 @@ class VtkXmlFile(Closing):
                     yield block.moved(first, first_point)
                 first += count
                 first_point += piece.n_points
+
+    def spans(self, needed: Needed) -> list[tuple[int, int]]:
+        """Return where the data of the arrays lie that are needed, each from a byte to another; nothing is read."""
+        sections = {("Points", needed.points), *((name, needed.cells) for name in self._structure.cell_sections)}
+        whole = {name for name, is_needed in sections if is_needed}
+        held = [
+            (
+                array.stream.position,
+                array.known_end,
+                name in whole or needed.has(array.name, array.name in section.active),
+            )
+            for piece in self._structure.pieces
+            for name, section in piece.sections.items()
+            for array in section.arrays
+            if array.stream is not None
+        ]
+        # Of appended data only the last has a known end: each goes on to the next.
+        begins = sorted({begin for begin, _, _ in held})
+        following = dict(zip(begins, [*begins[1:], self._file.size], strict=True))
+        return sorted({(begin, end or following[begin]) for begin, end, is_needed in held if is_needed})
 
     def _read(
         self, section: str, spans: list[_Span], array: ArrayInfo, first: int, stop: int | None

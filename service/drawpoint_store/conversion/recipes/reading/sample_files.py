@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from drawpoint.errors import InvalidSample
+from drawpoint.errors import InvalidSample, InvalidSettings
 from drawpoint_store.conversion.recipes.file_reference import PIECE, SAMPLE_ITSELF
 from drawpoint_store.conversion.recipes.pattern import ID, Pattern, Step, fill, fits, natural_key
+from drawpoint_store.conversion.recipes.reading.listed_sizes import with_sizes
+from drawpoint_store.conversion.recipes.reading.named_files import NamedFiles
 from drawpoint_store.conversion.sources.file_tree import folders_above
 from drawpoint_store.conversion.sources.source import SourceFile
-from drawpoint_store.data_files import files_besides, open_data_file
-from drawpoint_store.data_files.opening import LISTERS
+from drawpoint_store.data_files import open_data_file
+from drawpoint_store.data_files.opening import LISTERS, suffix_of
 from drawpoint_store.storage import LocalStorage
+from drawpoint_store.storage.partial_file import PartialFile
+from drawpoint_store.storage.temporary_folder import temporary_folder
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -76,6 +79,7 @@ class SampleFinder:
         self._named = recipe.named_files
         self._needed = frozenset(recipe.needed_files)
         self._own = [each for each in self._named if not all(map(_is_no_sign, each.patterns))]
+        self._files = NamedFiles(tree)
 
     def find(self) -> dict[str, list[SampleFiles]]:
         """Return all samples by id, in the order of the ids; those of one id more than once have to be told apart.
@@ -99,7 +103,7 @@ class SampleFinder:
         by_id: dict[str, list[SampleFiles]] = {}
         for path in sorted(taken):
             by_id.setdefault(taken[path].sample_id, []).append(taken[path])
-        return {sample_id: by_id[sample_id] for sample_id in sorted(by_id)}
+        return with_sizes({sample_id: by_id[sample_id] for sample_id in sorted(by_id)}, self.tree.storage)
 
     def _candidates(self) -> Iterator[tuple[str, Pattern, dict[str, str]]]:
         """Yield each folder, file or row that a pattern matches, with the first such pattern and what it captures."""
@@ -117,9 +121,20 @@ class SampleFinder:
                             yield f"{path}[{row}]", pattern, {**captures, capture: str(row)}
 
     def _n_rows(self, path: str) -> int:
-        """Return the rows of the first array of a file."""
-        assert isinstance(self.tree.storage, LocalStorage)
-        with open_data_file(self.tree.storage.path(path)) as file:
+        """Return the rows of the first array of a file; of one that lies elsewhere its header is read."""
+        storage = self.tree.storage
+        if isinstance(storage, LocalStorage):
+            with open_data_file(storage.path(path)) as file:
+                return file.arrays[0].n_rows
+        if suffix_of(path) != ".npy":
+            raise InvalidSettings(
+                f"each row of {printable(path)} is a sample, and how many it has cannot be told of {storage.root}, but "
+                "for .npy files: copy it to this machine, and give a path."
+            )
+        info = storage.info(path)
+        if info is None:
+            return 0
+        with temporary_folder() as folder, open_data_file(PartialFile(storage, info, folder / "rows.npy")) as file:
             return file.arrays[0].n_rows
 
     def _sample(self, path: str, pattern: Pattern, captures: dict[str, str]) -> SampleFiles:
@@ -189,12 +204,9 @@ class SampleFinder:
         is_file = path not in self._folders
         if is_file and not path.lower().endswith(_NAMING):
             return [self._source_file(path)]
-        assert isinstance(self.tree.storage, LocalStorage)
-        root = self.tree.storage.path("")
-        besides = files_besides(root / path)
+        besides = self._files.besides(path)
         if is_file or besides:
-            paths = [os.path.relpath(each, root) for each in besides]
-            return [self._source_file(each) for each in ([path] if is_file else []) + paths]
+            return [self._source_file(each) for each in ([path] if is_file else []) + besides]
         return [
             file
             for folder, files in sorted(self.tree.folders.items())

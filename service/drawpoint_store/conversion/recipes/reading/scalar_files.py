@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from drawpoint_store.conversion.recipes.reading.sample_files import FoundFile
+    from drawpoint_store.conversion.scratch.sample_copy import SampleCopy
     from drawpoint_store.storage.storage import ObjectInfo, Storage
 
 _KEPT = 8
@@ -43,7 +44,14 @@ class ScalarFiles:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._copy: SampleCopy | None = None
         self._parsed: dict[str, tuple[ObjectInfo | None, Any]] = {}
+
+    def of(self, copy: SampleCopy | None) -> ScalarFiles:
+        """Return the same, of which the files of a sample are read from a copy of it."""
+        found = ScalarFiles(self.storage)
+        found._copy, found._parsed = copy, self._parsed
+        return found
 
     def table(self, file: FoundFile) -> CsvTable | None:
         """Return a CSV file, None if it is gone; raises what `read_csv` and `read_file` raise."""
@@ -56,9 +64,11 @@ class ScalarFiles:
         return document
 
     def _get(self, file: FoundFile, parse: Callable[[str, bytes], Any]) -> Any:
-        path, state = file.paths[0], self.storage.info(file.paths[0])
+        path = file.paths[0]
+        copied = None if self._copy is None else self._copy.info(path)
+        state = copied or self.storage.info(path)
         if path not in self._parsed or self._parsed[path][0] != state:
-            data = read_file(self.storage, path)
+            data = self._copy.read(path) if self._copy is not None and copied else read_file(self.storage, path)
             if data is None:
                 return None
             self._parsed[path] = state, parse(file.name, data)

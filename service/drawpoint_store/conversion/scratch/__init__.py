@@ -1,0 +1,1 @@
+"""How samples that lie elsewhere are read here: copied to a bounded folder, whole or in parts, one after the other."""
