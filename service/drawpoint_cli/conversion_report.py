@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from drawpoint.errors import DrawpointError
 from drawpoint_cli.precision import precision_table
+from drawpoint_cli.shared_conversion import unshared_words
 from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
 from drawpoint_store.wording import count, first_few, printable
 
@@ -107,7 +108,7 @@ def _explain_overflows(report: ConversionReport, args: argparse.Namespace) -> st
         lines.append("an append cannot store a field wider: convert all sources of the store again with --field-dtype.")
     else:
         wider = {each.partition("=")[0]: each for each in sorted(report.overflows)}  # the widest of each field
-        words = [*args.words, *(f"--field-dtype={each}" for each in wider.values())]
+        words = [*unshared_words(args.words), *(f"--field-dtype={each}" for each in wider.values())]
         if report.revision is not None and not args.overwrite:
             words.append("--overwrite")
         lines.append(f"store wider what overflows: drawpoint {shlex.join(words)}")

@@ -23,10 +23,12 @@ from drawpoint_cli.arguments import (
 )
 from drawpoint_cli.conversion_report import print_report
 from drawpoint_cli.filemap import REMEDY, describe_presets, report_unmapped_files
+from drawpoint_cli.shared_conversion import add_shares, print_share
 from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.scalars import read_scalar_table
+from drawpoint_store.conversion.shares import check_unpublished, convert_share, publish_shares
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.conversion.target import Existing, check_locations, check_target, check_workers, load_manifest
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
@@ -59,9 +61,11 @@ examples:
   drawpoint convert drivaernet/ stores/drivaernet --filemap drivaernet --workers 8
   drawpoint convert /data/drivaerml s3://bucket/drivaerml --recipe drivaerml
   drawpoint convert more_runs/ stores/cars --append
+  drawpoint convert runs/ s3://bucket/cars --task 3/8     # in a process of its own, as 1/8 to 8/8; then, once:
+  drawpoint convert runs/ s3://bucket/cars --publish      # docs/converting.md has it as a SLURM array
 
-Exit status: 0 all samples are in the store, 1 some were broken (unless --skip-broken) or the work failed, 2 wrong
-usage.
+Exit status: 0 all samples are in the store, or with --task all of the share are converted; 1 some were broken (unless
+--skip-broken), the work failed, or --publish found shares that are not done; 2 wrong usage.
 """
 
 PROBES = 3
@@ -141,6 +145,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="refuse a field of which more than 1 value in 100 would lose more than this, such as 1e-2, or more than 5 "
         "in 100 would become zero (default: no limit)",
     )
+    add_shares(parser)
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--append",
@@ -164,7 +169,10 @@ def run(args: argparse.Namespace) -> int:
         check_workers(workers, args.source, args.store_root.root)
     except ValueError as error:
         args.wrong_usage(str(error))
-    check_target(args.store_root, existing)
+    is_shared = args.publish or args.task is not None
+    if is_shared and is_in_memory(args.store_root):
+        args.wrong_usage(f"{args.store_root} lives in the memory of one process: shares are put together elsewhere")
+    (check_unpublished if is_shared else check_target)(args.store_root, existing)
     store = load_manifest(args.store_root) if args.append else None
     source = open_source(args, held_fields(store) if store else ())
     fields = source.writer_settings
@@ -179,17 +187,20 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidSample(f"{unmapped}: {REMEDY}, or convert without --strict.")
     if unmapped:
         sys.stderr.write(f"{unmapped}: {REMEDY}.\n")
-    report = convert(
-        source,
-        writer,
-        scalars=scalars,
-        existing=existing,
-        workers=workers,
-        progress=True,
-        n_probes=PROBES,
-        max_relative_error=args.max_relative_error,
-        keep_finished=True,
-    )
+    options: dict[str, Any] = {
+        "scalars": scalars,
+        "existing": existing,
+        "max_relative_error": args.max_relative_error,
+    }
+    engine: dict[str, Any] = {"workers": workers, "progress": True, "n_probes": PROBES}
+    if args.task is not None:
+        report = convert_share(source, writer, args.task, **options, **engine)
+        print_share(report, args.task, args.words)
+        return 1 if report.broken and not args.skip_broken else 0
+    if args.publish:
+        report = publish_shares(source, writer, **options, keep_finished=True)
+    else:
+        report = convert(source, writer, **options, **engine, keep_finished=True)
     print_report(report, writer, args)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
 

@@ -20,6 +20,7 @@ from drawpoint_store.conversion.plan import ConversionPlan, open_source
 from drawpoint_store.conversion.publication import clear_journal, publish
 from drawpoint_store.conversion.sample_conversion import GO_ON
 from drawpoint_store.conversion.target import check_workers
+from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER, lock_store
 
 if TYPE_CHECKING:
@@ -81,20 +82,37 @@ def convert(
     started = time.monotonic()
     source = open_source(source, writer, existing)
     check_workers(workers, source.location, writer.store_root)
-    with resume_hint(writer.store_root), lock_store(writer.storage), without_unfinished_groups(writer.storage):
+    with (
+        resume_hint(writer.store_root),
+        lock_store(writer.storage) as alone,
+        without_unfinished_groups(writer.storage, alone=alone),
+    ):
         plan = ConversionPlan.of(source, writer, existing, scalars or {})
         if plan.published is not None:
             clear_journal(plan, plan.published, keep_finished=keep_finished)
             return plan.published
         report = plan.begin()
-        probes = choose_probes(plan.new, n_probes)
-        with contextlib.closing(run_tasks(probes, plan.converter, workers=workers, executor=executor)) as probed:
-            check_probes(probed, writer, max_relative_error)
+        probe(plan, plan.new, n_probes, max_relative_error, workers=workers, executor=executor)
         convert_tasks(plan, plan.new, report, workers=workers, executor=executor, progress=progress)
         check_precision(report.precision, writer, max_relative_error)
         report.seconds = time.monotonic() - started
         publish(plan, report, keep_finished=keep_finished)
     return report
+
+
+def probe(
+    plan: ConversionPlan,
+    tasks: Sequence[Task],
+    most: int,
+    max_relative_error: float | None,
+    *,
+    workers: int,
+    executor: Executor | None,
+) -> None:
+    """Read a few of the samples, `most` at most, and refuse what would be lost of them (`check_probes`)."""
+    probes = choose_probes(tasks, most)
+    with contextlib.closing(run_tasks(probes, plan.converter, workers=workers, executor=executor)) as probed:
+        check_probes(probed, plan.writer, max_relative_error)
 
 
 def convert_tasks(
@@ -140,12 +158,18 @@ def resume_hint(root: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_unfinished_groups(storage: Storage) -> Iterator[None]:
-    """Remove from a local store what processes were writing when they were killed: earlier ones, and own workers."""
+def without_unfinished_groups(storage: Storage, *, alone: bool) -> Iterator[None]:
+    """Remove from a local store what processes were writing when they were killed: earlier ones, and own workers.
+
+    That is everything for a caller that is `alone`, and holds the store. Else it is what processes of this machine
+    have left, since others may be at work on other machines.
+    """
 
     def remove() -> None:
-        if not storage.is_shared:
+        if alone:
             storage.delete_tree(UNFINISHED_FOLDER)
+        elif isinstance(storage, LocalStorage):
+            storage.remove_abandoned(UNFINISHED_FOLDER)
 
     remove()
     try:

@@ -11,6 +11,7 @@ other's records. The records are removed once the manifest is published, and no 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,19 @@ class Journal:
             held = read_digest(self.storage.path(relpath))
             return finished if held is not None and held.digest == digest else None
         return finished
+
+    def finished_groups(self) -> set[str]:
+        """Return the groups of all samples that are recorded, for whatever conversion."""
+        found = set()
+        for name in self.storage.list(_SAMPLES)[1]:
+            data = self.storage.read(f"{_SAMPLES}/{name}")
+            with contextlib.suppress(ValidationError):  # of another drawpoint
+                found.add(FinishedSample.model_validate_json(data or b"").entry.relpath)
+        return found
+
+    def last_change(self) -> float | None:
+        """Return when a sample was recorded last, in seconds since 1970; None if there is none."""
+        return self.storage.last_change(_SAMPLES)
 
     def add_broken(self, task: Task, reason: str, overflow: tuple[str, str] | None) -> None:
         """Record that a sample cannot be converted, until it is finished after all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.losses import add_precision
+from drawpoint_store.conversion.share_marks import ShareMarks
 from drawpoint_store.writing.split_files import write_splits
 from drawpoint_store.writing.writer import named_groups
 
@@ -38,6 +39,7 @@ def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bo
 def clear_journal(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
     """Remove the records of a conversion that is published, but those of samples that wait for a wider dtype."""
     plan.journal.clear(plan.name, plan.tasks, keep_samples=keep_finished and bool(report.overflows))
+    ShareMarks.of(plan).clear()
 
 
 def _precision_of_all(plan: ConversionPlan, report: ConversionReport) -> dict[str, FieldPrecision]:

@@ -8,6 +8,7 @@ from time import time as now
 from typing import TYPE_CHECKING
 
 from drawpoint.errors import StoreExists
+from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.lock import JOURNAL_FOLDER, lock_store
@@ -64,8 +65,9 @@ def prune_store(
     """Yield the leftovers of a store in the order of their paths; remove them with `delete`.
 
     Leftovers younger than `older_than_seconds`, or of unknown age, stay unless that is 0: readers of an earlier
-    revision may still need a replaced group, and a conversion publishes its groups at its end. The manifest is checked
-    again before each removal, and nothing that it names is ever removed.
+    revision may still need a replaced group, and a conversion publishes its groups at its end. Groups that a conversion
+    has finished are as young as its last sample: the others may take days. The manifest is checked again before each
+    removal, and nothing that it names is ever removed.
 
     Raises StoreNotFound, and StoreExists where a conversion is at work: on a local root one that holds its lock, in a
     bucket one that has recorded a sample within `older_than_seconds`.
@@ -76,8 +78,13 @@ def prune_store(
         if delete and storage.is_remote:
             _refuse_conversion(storage, older_than_seconds)
         read_at: str | None = None
+        journal = Journal(storage)
+        unpublished = set() if storage.is_remote else journal.finished_groups()
+        recorded = _age_of(journal.last_change()) if unpublished else None
         for path in leftovers:
             age = _age(storage, path)
+            if path in unpublished and age is not None and recorded is not None:
+                age = min(age, recorded)
             is_old = not older_than_seconds or (age is not None and age >= older_than_seconds)
             if delete and is_old:
                 stamp = storage.stamp(StoreManifest.MANIFEST_NAME)
@@ -101,5 +108,8 @@ def _refuse_conversion(storage: Storage, older_than_seconds: float) -> None:
 
 
 def _age(storage: Storage, path: str) -> float | None:
-    changed = storage.last_change(path)
+    return _age_of(storage.last_change(path))
+
+
+def _age_of(changed: float | None) -> float | None:
     return None if changed is None else max(0.0, now() - changed)

@@ -107,6 +107,8 @@ class FsspecStorage(Storage):
         filesystem.pipe_file(path, data)
 
     def _move_in(self, folder: Path, path: str, last: str) -> None:
+        if not self.is_shared:
+            self._delete_tree(path)
         upload_files(folder, path, last, self._put_file)
 
     def _put_file(self, name: str, file: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import filecmp
 import os
 import secrets
 import shutil
@@ -14,6 +16,7 @@ from drawpoint_store.storage.bounds import METADATA_BYTES_A_VALUE, check_density
 from drawpoint_store.storage.locations import local_path
 from drawpoint_store.storage.open_files import LocalSource, OpenFiles, count_open_files
 from drawpoint_store.storage.storage import ObjectInfo, Storage, translated_errors
+from drawpoint_store.storage.temporary_folder import locked_folder, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     from drawpoint_store.storage.bucket_access import BucketAccess
     from drawpoint_store.storage.byte_sources import Buffer
+
+_MOVES = 100
+"""How often what another process undoes at the same moment is tried again."""
 
 
 _PIECE = 1 << 20
@@ -77,18 +83,19 @@ class LocalStorage(Storage):
     @contextlib.contextmanager
     def new_folder(self, above: str) -> Iterator[Path]:
         root = self.path("")
-        folder = root / above / f"{secrets.token_hex(8)}.zarr"  # which prune finds, should this process be killed
+        place = root / above
         made_root = not root.exists()
-        maybe_empty = [each for each in folder.parents if each.is_relative_to(root) and (made_root or each != root)]
-        with translated_errors("made", str(folder)):
-            _make_folder(folder)
-        try:
+        within = [each for each in (place, *place.parents) if each.is_relative_to(root)]
+        with contextlib.ExitStack() as stack:
+            stack.callback(_remove_empty, [each for each in within if made_root or each != root])
+            with translated_errors("made", str(place)):
+                folder = _make_locked_folder(place, stack) / "group.zarr"  # which prune finds, should we be killed
+                folder.mkdir()
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                for each in maybe_empty:
-                    each.rmdir()
+
+    def remove_abandoned(self, above: str) -> None:
+        """Remove the folders that killed processes of this machine made by `new_folder`."""
+        remove_abandoned(self.path(above))
 
     def _get(self, name: str) -> bytes:
         return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
@@ -113,6 +120,20 @@ class LocalStorage(Storage):
         del last
         place = self.path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_MOVES):
+            try:
+                folder.replace(place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            else:
+                return
+            # Without locks, another process may have put the same group there meanwhile, and even have published it.
+            if _are_equal(folder, place):
+                return
+            aside = folder.with_name(f"{secrets.token_hex(8)}.zarr")  # it is removed together with `folder`
+            with contextlib.suppress(FileNotFoundError):
+                place.replace(aside)
         folder.replace(place)
 
     def _delete(self, names: Sequence[str]) -> None:
@@ -146,13 +167,37 @@ class LocalStorage(Storage):
         return file_info(path, self.path(path).stat())
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, which another process may be removing since they are empty."""
-    for _ in range(100):
+def _make_locked_folder(above: Path, stack: contextlib.ExitStack) -> Path:
+    """Make a folder, locked until the end of `stack`, in one that another process may be removing since it is empty."""
+    for _ in range(_MOVES):
+        above.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(parents=True)
-            return
-    folder.mkdir(parents=True)
+            return stack.enter_context(locked_folder(above))
+    return stack.enter_context(locked_folder(above))
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, each of which holds the one before, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _are_equal(folder: Path, other: Path) -> bool:
+    """Tell whether two groups hold the same files with the same bytes; both are read where it takes that."""
+    names = _files_in(folder)
+    if other.is_symlink() or names != _files_in(other):
+        return False
+    # Metadata are small and differ wherever values do.
+    names.sort(key=lambda name: ((folder / name).stat().st_size, name))
+    try:
+        return all(filecmp.cmp(folder / name, other / name, shallow=False) for name in names)
+    except FileNotFoundError:  # it is being removed
+        return False
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(Path(above, name).relative_to(folder) for above, _, names in os.walk(folder) for name in names)
 
 
 def replace_file(path: Path, *parts: Buffer, durable: bool = False) -> None:

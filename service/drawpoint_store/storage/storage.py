@@ -177,10 +177,9 @@ class Storage(os.PathLike[str]):
     def move_in(self, folder: Path, path: str, last: str) -> None:
         """Put the files of a local folder in the place of the folder `path`; the file `last` comes last.
 
-        On a local root they appear in one step. What lay there is deleted, except on a shared root.
+        On a local root they appear in one step. What lay there is deleted, except on a shared root, and unless it is
+        the same.
         """
-        if not self.is_shared:
-            self.delete_tree(path)
         with translated_errors("written", self.join(path)):
             self._move_in(folder, path, last)
 

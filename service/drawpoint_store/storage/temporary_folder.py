@@ -27,22 +27,32 @@ _NAME = re.compile(rf"\.drawpoint-{_HOST}-[0-9a-f]{{16}}")
 
 @contextlib.contextmanager
 def temporary_folder(above: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder in `above`, or else where temporary files lie (TMPDIR), and remove it at the end.
+    """Give an empty folder in `above`, or else where temporary files lie (TMPDIR); see `locked_folder`.
+
+    Raises StoreUnreadable where no folder can be made.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            if above is not None:
+                above.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(locked_folder(above or Path(tempfile.gettempdir())))
+        except OSError as error:
+            raise StoreUnreadable(
+                f"no folder for temporary files can be made{f' in {above}' if above else ''}: "
+                f"{error.strerror or error}; set TMPDIR to one that is writable."
+            ) from None
+        yield folder
+
+
+@contextlib.contextmanager
+def locked_folder(above: Path) -> Iterator[Path]:
+    """Give an empty folder in `above`, and remove it at the end.
 
     A lock on it shows that its process lives, and ends with it however that ends. Those that nobody holds any more, of
-    this user and this machine, are removed first. Raises StoreUnreadable where no folder can be made.
+    this user and this machine, are removed first. Raises OSError where no folder can be made.
     """
-    try:
-        if above is not None:
-            above.mkdir(parents=True, exist_ok=True)
-        place = above or Path(tempfile.gettempdir())
-        _remove_abandoned(place)
-        folder, lock = _make_locked(place)
-    except OSError as error:
-        raise StoreUnreadable(
-            f"no folder for temporary files can be made{f' in {above}' if above else ''}: {error.strerror or error}; "
-            "set TMPDIR to one that is writable."
-        ) from None
+    remove_abandoned(above)
+    folder, lock = _make_locked(above)
     try:
         yield folder
     finally:
@@ -64,8 +74,13 @@ def _make_locked(above: Path) -> tuple[Path, int | None]:
             return folder, None
 
 
-def _remove_abandoned(above: Path) -> None:
-    for folder in above.iterdir():
+def remove_abandoned(above: Path) -> None:
+    """Remove the folders in `above` that processes of this user and this machine made, and nobody holds any more."""
+    try:
+        folders = list(above.iterdir())
+    except FileNotFoundError:
+        return
+    for folder in folders:
         if not _NAME.fullmatch(folder.name):
             continue
         with contextlib.suppress(OSError):  # where another process holds it, another user owns it, or nothing is locked

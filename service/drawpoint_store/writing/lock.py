@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,23 +29,24 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def lock_store(root: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the local store at `root` against other conversions; a store in a bucket is not held.
+def lock_store(root: str | os.PathLike[str]) -> Iterator[bool]:
+    """Hold the local store at `root` against other conversions, and tell whether it is held; in a bucket it is not.
 
     There are no locks in buckets, and on file systems without flock; then nothing is held. The lock ends
     with the process, however that ends. Raises StoreExists where another process holds it.
     """
     if is_remote(root):
-        yield
+        yield False
         return
     place = local_path(root)
-    made = not place.exists()
-    with _lock_file(place / JOURNAL_FOLDER, _LOCK, fcntl.LOCK_EX, f"another conversion is writing to {root}"):
-        # Left by a process that was killed while it wrote the manifest or the report.
-        for stray in (*place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), *(place / JOURNAL_FOLDER).glob(".*.tmp")):
-            stray.unlink()
+    folder, made = place / JOURNAL_FOLDER, not place.exists()
+    with _locked(folder, _LOCK, fcntl.LOCK_EX, f"another conversion is writing to {root}") as held:
+        # Left by a process that was killed while it wrote the manifest or the report, or while it had a share.
+        strays = (place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), folder.glob(".*.tmp"), folder.glob(f"{_LOCK}-*"))
+        for stray in itertools.chain(*strays):
+            stray.unlink(missing_ok=True)
         try:
-            yield
+            yield held
         finally:
             _remove_if_unused(place, made=made)
 
@@ -61,8 +63,8 @@ def lock_share(root: str | os.PathLike[str], share: str) -> Iterator[None]:
         return
     folder, name = local_path(root) / JOURNAL_FOLDER, f"{_LOCK}-{share.replace('/', '-of-')}"
     with (
-        _lock_file(folder, _LOCK, fcntl.LOCK_SH, f"a conversion that is no share is writing to {root}"),
-        _lock_file(folder, name, fcntl.LOCK_EX, f"another process converts share {share} into {root}"),
+        _locked(folder, _LOCK, fcntl.LOCK_SH, f"a conversion that is no share is writing to {root}"),
+        _locked(folder, name, fcntl.LOCK_EX, f"another process converts share {share} into {root}"),
     ):
         try:
             yield
@@ -70,8 +72,12 @@ def lock_share(root: str | os.PathLike[str], share: str) -> Iterator[None]:
             (folder / name).unlink(missing_ok=True)
 
 
-def _lock_file(folder: Path, name: str, kind: int, problem: str) -> TextIO:
-    """Return the open lock file in `folder`: it is held until it is closed. Raises StoreExists with the `problem`."""
+@contextlib.contextmanager
+def _locked(folder: Path, name: str, kind: int, problem: str) -> Iterator[bool]:
+    """Hold the lock file in `folder`, and tell whether the file system knows locks.
+
+    Raises StoreExists with the `problem` where another process holds it.
+    """
     path = folder / name
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,22 +87,30 @@ def _lock_file(folder: Path, name: str, kind: int, problem: str) -> TextIO:
             if folder.is_dir():
                 raise
             continue  # the conversion that ended meanwhile has removed the folder
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        with file:
+            held = True
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreExists(
+                    f"{problem}; wait for its end, or write elsewhere.", store=str(folder.parent)
+                ) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                held = False
             # Its last holder may have removed the file since it was opened here; others would then lock a new one.
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            file.close()
-            raise StoreExists(f"{problem}; wait for its end, or write elsewhere.", store=str(folder.parent)) from None
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return file
-            file.close()
-            raise
-        file.close()
+            if held and not _is_at(file, path):
+                continue
+            yield held
+            return
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove_if_unused(place: Path, *, made: bool) -> None:
