@@ -1,6 +1,6 @@
 """A proxy before a real bucket: it delays, counts and spoils what goes through, as networks and storages do.
 
-python tests/proxy.py UPSTREAM_PORT LATENCY_SECONDS      # prints its port, and runs until it is ended
+python tests/proxy.py UPSTREAM_PORT LATENCY_SECONDS [BYTES_PER_SECOND]    # prints its port, and runs until it is ended
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -56,11 +56,15 @@ class Passed:
 class BucketProxy:
     """Forwards to a port of loopback while the `with` block lasts; `latency` is the round trip added, in seconds.
 
+    `bytes_per_second` is what all bodies together get of the line.
+
     `fault` is asked about every request and returns what to do to its answer, or None.
     """
 
-    def __init__(self, upstream: int, latency: float = 0.0) -> None:
+    def __init__(self, upstream: int, latency: float = 0.0, bytes_per_second: float = float("inf")) -> None:
         self.latency = latency
+        self._seconds_a_byte = 1 / bytes_per_second
+        self._line_is_free = 0.0
         self.fault: Callable[[Passed], Fault | None] = lambda _: None
         self.passed: list[Passed] = []
         self._upstream = upstream
@@ -161,7 +165,7 @@ class BucketProxy:
         try:
             if fault is None or fault.kind in ("truncate", "drip"):
                 there.write(head + body)
-                return await _relay(method, back, writer, fault)
+                return await _relay(method, back, writer, fault, self._use_line)
             if fault.kind == "status":
                 writer.write(_answer(method, fault))
                 await writer.drain()
@@ -174,8 +178,19 @@ class BucketProxy:
         finally:
             request.answered = time.monotonic()
 
+    async def _use_line(self, nbytes: int) -> None:
+        """Wait until the line has carried so many bytes, after all that came before."""
+        self._line_is_free = max(self._line_is_free, time.monotonic()) + nbytes * self._seconds_a_byte
+        await asyncio.sleep(self._line_is_free - time.monotonic())
 
-async def _relay(method: str, back: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> bool:
+
+async def _relay(
+    method: str,
+    back: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    fault: Fault | None,
+    use_line: Callable[[int], Awaitable[None]],
+) -> bool:
     head = await back.readuntil(b"\r\n\r\n")
     bodiless = method == "HEAD" or head[9:12] in (b"204", b"304")
     if "chunked" in _header(head, "transfer-encoding"):
@@ -191,6 +206,7 @@ async def _relay(method: str, back: asyncio.StreamReader, writer: asyncio.Stream
             await writer.drain()
             await asyncio.sleep(0.1)
         return False
+    await use_line(len(body))
     writer.write(head + (body if fault is None else body[: len(body) // 2]))
     await writer.drain()
     return fault is None
@@ -213,7 +229,7 @@ def _header(head: bytes, name: str) -> str:
 
 
 if __name__ == "__main__":
-    with BucketProxy(int(sys.argv[1]), float(sys.argv[2])) as running:
+    with BucketProxy(int(sys.argv[1]), *map(float, sys.argv[2:])) as running:
         sys.stdout.write(f"{running.port}\n")
         sys.stdout.flush()
         threading.Event().wait()

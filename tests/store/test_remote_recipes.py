@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +288,21 @@ def test_what_is_gone_is_broken_by_name_and_what_changes_meanwhile_is_fetched_ag
     assert before.broken == {}
     old = {name: data for name, data in files_below(tmp_path / "before").items() if name.startswith("run 2")}
     assert stored in (of_one_state, old)
+
+
+def processes() -> Executor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+@pytest.mark.parametrize("make", [partial(ThreadPoolExecutor, 2), processes], ids=["threads", "processes"])
+def test_the_workers_of_an_executor_fetch_their_samples_themselves(
+    root: str, expected: dict[str, bytes], tmp_path: Path, make: Callable[[], Executor]
+) -> None:
+    with make() as executor:
+        report = convert_to(tmp_path / "store", source_of(root, Scratch(tmp_path / "scratch")), executor=executor)
+    assert report.broken == {}
+    assert files_below(tmp_path / "store") == expected
+    assert list((tmp_path / "scratch").glob("*/*")) == []
 
 
 @pytest.mark.parametrize("moment", ["killed", "interrupted"])
