@@ -20,12 +20,23 @@ from drawpoint_store.conversion.recipes.check_recipe import (
     InflowCheck,
     StagnationCheck,
 )
+from drawpoint_store.conversion.recipes.recipe_file import parse_recipe
 from drawpoint_store.inspecting.physics.closed_surface import ClosedSurface
 from drawpoint_store.inspecting.physics.finding import CheckedSample, Finding, Measure
 from drawpoint_store.inspecting.physics.force import ForceIntegral
 from drawpoint_store.inspecting.physics.inflow import UPSTREAM_POINTS, Inflow
-from drawpoint_store.inspecting.physics.normals_and_areas import NormalsAndAreas
 from drawpoint_store.inspecting.physics.pressure import CoefficientComparison, LargestPressure
+
+OF_A_SPHERE = """
+name = "sphere"
+sample = "run_{n}"
+[surface]
+file = "b.vtp"
+[surface.fields]
+pressure = "p"
+normals = { derive = "normals" }
+area = { derive = "area" }
+"""
 
 numbers = st.floats(-10, 10)
 vectors = st.tuples(numbers, numbers, numbers)
@@ -44,9 +55,9 @@ def sample_of(arrays: Mapping[str, np.ndarray[Any, Any]], **scalars: float) -> C
 
 def measured(measure: Measure, arrays: Arrays, blocks: int = 1) -> list[Finding]:
     """Give a measure rows in blocks, and return what it finds."""
-    rows = {field: values.reshape(len(values), -1) for field, values in arrays.items()}
-    for block in np.array_split(np.arange(len(next(iter(rows.values())))), blocks):
-        measure.add({field: rows[field][block] for field in measure.fields})
+    columns = {field: values.reshape(len(values), -1).T for field, values in arrays.items()}
+    for block in np.array_split(np.arange(len(next(iter(arrays.values())))), blocks):
+        measure.add({field: columns[field][:, block] for field in measure.fields})
     return list(measure.findings())
 
 
@@ -219,21 +230,47 @@ def test_the_inflow_is_that_of_the_rows_most_upstream(seed: int, blocks: int, co
     assert finding.found == pytest.approx(np.median(-arrays["volume_velocity"][upstream, 1]))
 
 
+@pytest.mark.usefixtures("unchecked_writer")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_fails_every_sum(value: float) -> None:
+@pytest.mark.parametrize("field", ["surface_position", "surface_normals", "surface_area", "surface_pressure"])
+def test_a_value_that_is_not_finite_fails_or_is_remarked(tmp_path: Path, field: str, value: float) -> None:
     arrays = ellipsoid()
-    arrays["surface_pressure"], arrays["surface_friction"] = arrays["surface_position"][:, 0], arrays["surface_normals"]
-    for field in arrays:
-        broken = {name: values.copy() for name, values in arrays.items()}
-        broken[field].flat[7] = value
-        sample = sample_of(broken, U_inf=1.0, A_ref=1.0)
-        with np.errstate(invalid="ignore"):
-            found = [
-                *measured(ForceIntegral(sample, "drag", ForceCheck(check="force", expected=1.0)), broken),
-                *measured(ClosedSurface(sample, "body", ClosedCheck(check="closed"), is_demanded=True), broken),
-                *measured(NormalsAndAreas(sample, "surface", "surface_normals", "surface_area"), broken),
-            ]
-        assert any(finding.verdict == "fails" for finding in found), field
+    arrays["surface_pressure"] = arrays["surface_position"][:, 0].copy()
+    arrays[field].flat[7] = value
+    root = write_checked(tmp_path, arrays, scalars={"U_inf": 1.0, "A_ref": 1.0})
+    text = OF_A_SPHERE + '[checks.drag]\ncheck = "force"\nexpected = -8.0\nfriction = false\ntolerance = 0.1'
+    found = findings_of(root, parse_recipe(text, "the test's"))
+    concerned = {
+        "surface_position": {"surface closed, outward", "surface closed, size"},
+        "surface_pressure": {"drag"},
+    }.get(field, {"drag", "surface closed", f"surface {'unit normals' if 'normals' in field else 'positive areas'}"})
+    assert {check for check, finding in found.items() if finding.verdict != "holds"} == concerned
+    assert all(finding.message for finding in found.values() if finding.verdict != "holds")
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "scale", "p_inf", "cause"),
+    [
+        ({"surface_area": "float16"}, 3e-4, 0.0, "of the areas are below 6e-5, where float16 is coarse"),
+        (
+            {"surface_pressure": "float16"},
+            1.0,
+            5e4,
+            "surface_pressure is absolute, and float16 keeps three digits",
+        ),
+        ({}, 1.0, 0.0, "no single change of sign, axis, unit or density explains it"),
+    ],
+)
+def test_a_dtype_that_may_be_the_reason_is_named(
+    tmp_path: Path, dtypes: dict[str, str], scale: float, p_inf: float, cause: str
+) -> None:
+    arrays = ellipsoid()
+    arrays["surface_area"] *= scale
+    arrays["surface_pressure"] = arrays["surface_position"][:, 0] + p_inf
+    root = write_checked(tmp_path, arrays, scalars={"U_inf": 1.0, "p_inf": p_inf}, **dtypes)
+    text = OF_A_SPHERE + '[checks.drag]\ncheck = "force"\nexpected = 0.123\nfriction = false\n'
+    recipe = parse_recipe(text + 'reference_area = 1.0\np_inf = "p_inf"', "the test's")
+    assert any(cause in each for each in findings_of(root, recipe)["drag"].causes)
 
 
 def test_areas_that_float16_made_zero_name_the_dtype_that_helps(tmp_path: Path) -> None:

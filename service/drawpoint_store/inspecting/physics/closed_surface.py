@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drawpoint_store.inspecting.physics.finding import compare
+from drawpoint_store.inspecting.physics.finding import compare, weighted_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ _AXES = "xyz"
 
 
 class ClosedSurface:
-    """The sums of a surface: (N, 3) positions and normals, (N, 1) areas.
+    """The sums over positions, normals and areas of a surface.
 
     Without a recipe that calls the surface closed (`is_demanded`), what does not hold is a remark: half models and the
     walls of a channel are open, and of a cavity the normals point in.
@@ -47,15 +47,14 @@ class ClosedSurface:
         self._gap, self._middle, self._moments = np.zeros(3), np.zeros(3), np.zeros((3, 3))
         self._low, self._high = np.full(3, np.inf), np.full(3, -np.inf)
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        position, normals, area = (rows[field].astype(np.float64) for field in self.fields)
-        directed = normals * area
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        position, normals, (area,) = (block[field] for field in self.fields)
         self._area += float(area.sum())
-        self._gap += directed.sum(axis=0)
-        self._middle += (position * area).sum(axis=0)
-        self._moments += position.T @ directed
-        self._low = np.minimum(self._low, position.min(axis=0))
-        self._high = np.maximum(self._high, position.max(axis=0))
+        self._gap += weighted_sum(normals, area)
+        self._middle += weighted_sum(position, area)
+        self._moments += np.einsum("in,jn->ij", position, normals * area)
+        self._low = np.minimum(self._low, position.min(axis=1))
+        self._high = np.maximum(self._high, position.max(axis=1))
 
     def findings(self) -> list[Finding]:
         gap = float(np.linalg.norm(self._gap)) / self._area if self._area else math.nan

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
+
 from drawpoint.errors import InvalidParameter, UnknownScalar
 from drawpoint.format.scale import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
-
-    import numpy as np
 
     from drawpoint.format.manifest import ArrayLayout
 
@@ -108,8 +108,8 @@ class Measure(Protocol):
     def fields(self) -> Sequence[str]:
         """The fields that it takes, by canonical name."""
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Take rows: (N, dim) of each field, in the dtypes stored."""
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take a block of rows, by components: float64 (dim, N) of each field."""
 
     def findings(self) -> Sequence[Finding]:
         """Return what was found in the rows that were added."""
@@ -135,3 +135,9 @@ def compare(
 def agrees(found: float, expected: float, tolerance: float) -> bool:
     """Tell whether `found` is `expected` within the tolerance; NaN never is."""
     return math.isfinite(found) and abs(found - expected) <= tolerance
+
+
+def weighted_sum(vectors: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the sum of vectors (dim, N) times weights (N,): (dim,), the same whatever threads BLAS would take."""
+    total: np.ndarray[Any, Any] = np.einsum("in,n->i", vectors, weights)
+    return total

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drawpoint_store.conversion.recipes.domain_recipe import METRES
-from drawpoint_store.inspecting.physics.finding import agrees, compare
+from drawpoint_store.inspecting.physics.finding import agrees, compare, weighted_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ _AXES = "xyz"
 
 
 class ForceIntegral:
-    """The sums over (N, 3) normals and friction and (N, 1) areas and pressure of a surface."""
+    """The sums over normals, areas, pressure and friction of a surface."""
 
     def __init__(self, sample: CheckedSample, name: str, recipe: ForceCheck) -> None:
         self.domain = recipe.domain
@@ -52,17 +52,15 @@ class ForceIntegral:
         self._total = 0.0
         self._rows = self._coarse = 0
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        normals, area, pressure = (rows[field].astype(np.float64) for field in self.fields[:3])
-        self._of_pressure -= (normals * ((pressure - self._p_inf) * area)).sum(axis=0)
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        normals, (area,), (pressure,) = (block[field] for field in self.fields[:3])
+        self._of_pressure -= weighted_sum(normals, (pressure - self._p_inf) * area)
         if self._friction is not None:
-            self._of_friction += self._recipe.friction_sign * (rows[self._friction].astype(np.float64) * area).sum(
-                axis=0
-            )
-        self._gap += (normals * area).sum(axis=0)
+            self._of_friction += self._recipe.friction_sign * weighted_sum(block[self._friction], area)
+        self._gap += weighted_sum(normals, area)
         self._total += float(area.sum())
         self._rows += len(area)
-        self._coarse += int((area < _NORMAL16).sum())
+        self._coarse += int(np.count_nonzero(area < _NORMAL16))
 
     def findings(self) -> list[Finding]:
         found = sum(self._along(self._direction))

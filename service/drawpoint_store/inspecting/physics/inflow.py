@@ -22,7 +22,7 @@ _AXES = "xyz"
 
 
 class Inflow:
-    """The rows of (N, 3) positions and velocities and (N, 1) pressures that lie most upstream."""
+    """The positions, velocities and pressures that lie most upstream."""
 
     def __init__(self, sample: CheckedSample, name: str, recipe: InflowCheck) -> None:
         self.domain = recipe.domain
@@ -39,20 +39,19 @@ class Inflow:
             self._dynamic_pressure = sample.value(recipe.dynamic_pressure, "dynamic_pressure")
         axes = [np.eye(3)[axis] * sign for axis in range(3) for sign in (1, -1)]
         others = [axis for axis in axes if abs(axis @ self._direction) < 1]
-        nothing = {field: np.empty((0, sample.fields[field].dim)) for field in self.fields}
+        nothing = {field: np.empty((sample.fields[field].dim, 0)) for field in self.fields}
         self._upstream = [(direction, nothing) for direction in (self._direction, *others)]
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        along_all = rows[self._position].astype(np.float64) @ np.array([each for each, _ in self._upstream]).T
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
         for number, (direction, kept) in enumerate(self._upstream):
-            along = along_all[:, number]
+            along = direction @ block[self._position]
             first = np.argpartition(along, UPSTREAM_POINTS)[:UPSTREAM_POINTS] if len(along) > UPSTREAM_POINTS else ...
-            joined = {field: np.concatenate([kept[field], rows[field][first]]) for field in self.fields}
-            best = np.argsort(joined[self._position] @ direction, kind="stable")[:UPSTREAM_POINTS]
-            self._upstream[number] = direction, {field: values[best] for field, values in joined.items()}
+            joined = {field: np.concatenate([kept[field], block[field][:, first]], axis=1) for field in self.fields}
+            best = np.argsort(direction @ joined[self._position], kind="stable")[:UPSTREAM_POINTS]
+            self._upstream[number] = direction, {field: values[:, best] for field, values in joined.items()}
 
     def findings(self) -> list[Finding]:
-        velocity = np.median(self._upstream[0][1][self._velocity], axis=0)
+        velocity = np.median(self._upstream[0][1][self._velocity], axis=1)
         parts = ", ".join(f"{part:.4g}" for part in velocity)
         message = f"{self._velocity} most upstream is {parts}, and not {self._speed:.4g} along the flow"
         found, allowed = float(velocity @ self._direction), self._recipe.tolerance * abs(self._speed)
@@ -67,7 +66,7 @@ class Inflow:
         if agrees(along, 1.0, tolerance):
             yield f"it is divided by {self._recipe.expected}"
         for direction, kept in self._upstream[1:]:
-            if agrees(float(np.median(kept[self._velocity], axis=0) @ direction), speed, tolerance * abs(speed)):
+            if agrees(float(np.median(kept[self._velocity], axis=1) @ direction), speed, tolerance * abs(speed)):
                 axis = int(np.abs(direction).argmax())
                 sign = "-" if direction[axis] < 0 else ""
                 yield f"the flow comes in along {sign}{_AXES[axis]}: the axes are others, or direction is"

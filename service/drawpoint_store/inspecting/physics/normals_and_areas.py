@@ -27,7 +27,7 @@ _AREA_VECTORS = 0.01
 
 
 class NormalsAndAreas:
-    """The lengths of the normals, (N, 3), and the areas, (N, 1), of a domain; either may be missing.
+    """The lengths of the normals and the areas of a domain; either may be missing.
 
     A cell without area has no direction: rows where both are 0 are let be.
     """
@@ -40,22 +40,22 @@ class NormalsAndAreas:
         self._off = 0.0
         self._off_from_area = 0.0
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        lengths = None if self._normals is None else np.linalg.norm(rows[self._normals].astype(np.float64), axis=1)
-        areas = None if self._area is None else rows[self._area][:, 0].astype(np.float64)
-        self._rows += len(next(iter(rows.values())))
-        if areas is not None:
-            nothing = areas == 0 if lengths is None else (areas == 0) & (lengths != 0)
-            self._zero += int(nothing.sum())
-            self._negative += int((~(areas >= 0) | np.isinf(areas)).sum())
-        if lengths is not None:
-            self._without += int((lengths == 0).sum() if areas is None else ((lengths == 0) & (areas != 0)).sum())
-            there = lengths != 0
-            self._off = max(self._off, float(np.abs(lengths[there] - 1).max(initial=0)), key=_nan_is_most)
-            if areas is not None:
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    off = np.abs(lengths[there] / areas[there] - 1)
-                self._off_from_area = max(self._off_from_area, float(off.max(initial=0)), key=_nan_is_most)
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        n_rows = block[self.fields[0]].shape[1]
+        lengths = areas = np.ones(n_rows)
+        if self._normals is not None:
+            lengths = np.sqrt(np.einsum("in,in->n", block[self._normals], block[self._normals]))
+        if self._area is not None:
+            areas = block[self._area][0]
+        self._rows += n_rows
+        self._zero += int(np.count_nonzero((areas == 0) & (lengths != 0)))
+        self._negative += int(np.count_nonzero(~(areas >= 0) | np.isinf(areas)))
+        self._without += int(np.count_nonzero((lengths == 0) & (areas != 0)))
+        there = lengths != 0
+        self._off = max(self._off, _largest(lengths[there] - 1), key=_nan_is_most)
+        with np.errstate(divide="ignore"):
+            off = _largest(lengths[there] / areas[there] - 1)
+        self._off_from_area = max(self._off_from_area, off, key=_nan_is_most)
 
     def findings(self) -> list[Finding]:
         found = []
@@ -96,6 +96,10 @@ class NormalsAndAreas:
         elif self._zero:
             causes.append(f"float16 makes 0 of what is below 3e-8: {remedy}")
         return f"{count(wrong, 'row')} of {self._rows:,} of {field} are not positive", causes
+
+
+def _largest(differences: np.ndarray[Any, Any]) -> float:
+    return float(np.abs(differences).max(initial=0))
 
 
 def _nan_is_most(value: float) -> float:

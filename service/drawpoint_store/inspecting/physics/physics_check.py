@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from drawpoint.errors import DataDamaged, InvalidSample, SampleNotFound
 from drawpoint_store.conversion.recipes.check_recipe import (
     ClosedCheck,
@@ -24,7 +26,8 @@ from drawpoint_store.reading.reader import ZarrChunkReader
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
     from drawpoint_store.conversion.recipes.check_recipe import CheckModel
     from drawpoint_store.conversion.recipes.recipe import Recipe
@@ -74,12 +77,14 @@ def _check_sample(store: ZarrChunkReader, recipe: Recipe | None, sample_id: str,
             findings.append(Finding(sample_id, name, "not checked", message=str(reason)))
     closed = {} if recipe is None else {each.domain for each in recipe.checks.values() if isinstance(each, ClosedCheck)}
     measures += _general(sample, store, closed)
-    try:
-        _read_all(store, sample_id, measures, max_workers)
-    except DataDamaged as error:
-        message = f"{str(error).rstrip('.')}; `drawpoint verify` tells what is damaged"
-        return [*findings, Finding(sample_id, "values", "fails", message=message)]
-    return findings + [found for measure in measures for found in measure.findings()]
+    # Sums over NaN and inf are NaN, which no check takes for what it expects.
+    with np.errstate(invalid="ignore", over="ignore"):
+        try:
+            _read_all(store, sample_id, measures, max_workers)
+        except DataDamaged as error:
+            message = f"{str(error).rstrip('.')}; `drawpoint verify` tells what is damaged"
+            return [*findings, Finding(sample_id, "values", "fails", message=message)]
+        return findings + [found for measure in measures for found in measure.findings()]
 
 
 def _open_sample(store: ZarrChunkReader, recipe: Recipe | None, sample_id: str) -> CheckedSample:
@@ -137,7 +142,12 @@ def _read_all(store: ZarrChunkReader, sample_id: str, measures: list[Measure], m
     if not fields:
         return
     plans = plan_blocks(store.manifest, sample_id, fields)
-    for rows in map_in_order(lambda plan: read_block(store, plan), plans, max_workers):
+    for block in map_in_order(lambda plan: _by_components(read_block(store, plan)), plans, max_workers):
         for measure in measures:
-            if set(measure.fields) <= rows.keys():
-                measure.add(rows)
+            if set(measure.fields) <= block.keys():
+                measure.add(block)
+
+
+def _by_components(rows: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return rows of shape (N, dim) as float64 (dim, N), of which sums are several times as fast."""
+    return {field: np.ascontiguousarray(values.T, np.float64) for field, values in rows.items()}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CoefficientComparison:
-    """The differences of (N, 1) pressures as coefficients from a field of coefficients, (N, 1)."""
+    """The differences of pressures as coefficients from a field of coefficients."""
 
     def __init__(self, sample: CheckedSample, name: str, recipe: CoefficientCheck) -> None:
         self.domain = recipe.domain
@@ -32,14 +32,13 @@ class CoefficientComparison:
         # Sums of the pressure as a coefficient, found, of the field, held, and of their squares and products.
         self._found = self._held = self._held2 = self._product = self._difference2 = 0.0
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        found = (rows[self._pressure].astype(np.float64) - self._p_inf) / self._dynamic_pressure
-        held = rows[self._coefficient].astype(np.float64)
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        found, held = (block[self._pressure][0] - self._p_inf) / self._dynamic_pressure, block[self._coefficient][0]
         self._rows += len(held)
         self._found += float(found.sum())
         self._held += float(held.sum())
-        self._held2 += float((held * held).sum())
-        self._product += float((found * held).sum())
+        self._held2 += float(held @ held)
+        self._product += float(found @ held)
         self._difference2 += float(((found - held) ** 2).sum())
 
     def findings(self) -> list[Finding]:
@@ -78,7 +77,7 @@ class CoefficientComparison:
 
 
 class LargestPressure:
-    """The largest and the smallest of (N, 1) pressures, as coefficients."""
+    """The largest and the smallest pressure, as coefficients."""
 
     def __init__(self, sample: CheckedSample, name: str, recipe: StagnationCheck) -> None:
         self.domain = recipe.domain
@@ -90,8 +89,8 @@ class LargestPressure:
         self._dynamic_pressure = sample.value(recipe.dynamic_pressure, "dynamic_pressure")
         self._low, self._high = math.inf, -math.inf
 
-    def add(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        pressure = rows[self._pressure].astype(np.float64)
+    def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        pressure = block[self._pressure]
         self._low = float(np.minimum(self._low, pressure.min()))
         self._high = float(np.maximum(self._high, pressure.max()))
 
