@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drawpoint.errors import DrawpointError
 from drawpoint_cli.precision import precision_table
 from drawpoint_cli.shared_conversion import unshared_words
-from drawpoint_store.reading.statistics_file import read_statistics, renewal_command
+from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics, renewal_command
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
@@ -61,8 +61,26 @@ def print_report(report: ConversionReport, writer: ZarrStoreWriter, args: argpar
             f"{count(len(report.replaced), 'group')} of the replaced revision stay for its readers; drawpoint prune "
             f"{writer.store_root} removes them later: {first_few(report.replaced, SHOWN)}\n"
         )
-    if _has_stale_statistics(writer.storage, report.revision):
-        sys.stdout.write(f"its statistics are of another revision; renew them: {renewal_command(writer.storage)}\n")
+    _print_statistics(report, writer)
+
+
+def _print_statistics(report: ConversionReport, writer: ZarrStoreWriter) -> None:
+    """Print of which samples there are statistics now, or why there are none and what measures them."""
+    found, store = report.statistics, writer.store_root
+    of = "" if found is None or found.split is None else f" of split {printable(found.split)}"
+    if found is not None and not found.refusal:
+        sys.stdout.write(
+            f"statistics{of}, of {count(found.n_samples, 'sample')}: {writer.storage.join(STATISTICS_NAME)}; those of "
+            f"another split take no read: {shlex.join(['drawpoint', 'stats', store, '--split', 'NAME'])}\n"
+        )
+        return
+    reason = "" if found is None else f": {printable(found.refusal)}"
+    if _has_stale_statistics(writer.storage, report.revision or ""):
+        renewal = renewal_command(writer.storage)
+        sys.stdout.write(f"its statistics are of another revision{reason}; renew them: {renewal}\n")
+    elif found is not None:
+        words = ["drawpoint", "stats", store, *(["--split", found.split] if found.split else [])]
+        sys.stdout.write(f"it has no statistics{of}{reason}; measure them: {shlex.join(words)}\n")
 
 
 def _report_zero_normals(report: ConversionReport) -> None:

@@ -9,6 +9,8 @@ process, interleaved. zarr-python shuffles with torch.randperm and writes with `
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from drawpoint_store import ZarrStoreWriter, build_domain_layouts
+from drawpoint_store.statistics.sample_statistics import WrittenRows
 
 CHUNK = 4096
 ROUNDS = 5
@@ -49,14 +52,28 @@ def main() -> None:
     arrays = resampled(150_000, 600_000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ways = {
+
+        def write_measured(turn: int) -> None:
+            rows = WrittenRows()
+            ZarrStoreWriter(folder / f"measured {turn}", FILEMAP, "b").write_group("run", arrays, measure=rows.push)
+            rows.pack()
+
+        ways: dict[str, Callable[[int], object]] = {
             "drawpoint": lambda turn: ZarrStoreWriter(folder / f"ours {turn}", FILEMAP, "b").write_sample(
                 "run", arrays
             ),
+            "drawpoint, measured for statistics": write_measured,
             "zarr-python": lambda turn: write_through_zarr(folder / f"theirs {turn}", arrays),
         }
         times = time_in_turns(ways, ROUNDS)
+        cpu: dict[str, float] = {}
+        for way, write in ways.items():
+            begin = time.process_time()
+            for turn in range(ROUNDS):
+                write(ROUNDS + 1 + turn)
+            cpu[way] = 1e3 * (time.process_time() - begin) / ROUNDS
     print_times(times, "a sample")
+    print("\nCPU time a sample: " + ", ".join(f"{way} {ms:.0f} ms" for way, ms in cpu.items()) + ".")
 
 
 if __name__ == "__main__":

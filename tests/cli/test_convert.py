@@ -262,11 +262,35 @@ def test_statistics_of_another_revision_are_named_after_the_store_was_changed_an
     command("stats", store)
     assert "drawpoint stats" not in command("convert", runs, store, "--append").out
     write_run(runs / "run_2", 2)
-    assert command("convert", runs, store, "--append").out.endswith(reminder)
+    assert command("convert", runs, store, "--append", "--no-stats").out.endswith(reminder)
     assert command("convert", runs, store, "--overwrite", "--shuffle-seed", 9).out.endswith(reminder)
     (store / "statistics.json").write_text("no JSON")
     write_run(runs / "run_3", 3)
-    assert command("convert", runs, store, "--append").out.endswith(reminder)
+    assert command("convert", runs, store, "--append", "--no-stats").out.endswith(reminder)
+
+
+def test_a_conversion_measures_on_demand_and_when_it_appends_to_a_store_that_was_measured(
+    command: Command, runs: Path, store: Path
+) -> None:
+    def written(count: int) -> str:
+        return (
+            f"statistics, of {count} samples: {store}/statistics.json; those of another split take no read: drawpoint "
+            f"stats {store} --split NAME\n"
+        )
+
+    assert command("convert", runs, store, "--stats").out.endswith(written(2))
+    first = (store / "statistics.json").read_bytes()
+    assert command("stats", store, "--reread").status == 0
+    assert (store / "statistics.json").read_bytes() == first
+    write_run(runs / "run_2", 2)
+    assert command("convert", runs, store, "--append").out.endswith(written(3))
+    (store / "statistics" / "samples.npz").unlink()
+    (store / "statistics.json").unlink()
+    write_run(runs / "run_3", 3)
+    assert command("convert", runs, store, "--append", "--stats").out.endswith(
+        "it has no statistics: 3 samples of 4 could not be, or were not, measured on the way: run_0, run_1, run_2; "
+        f"measure them: drawpoint stats {store}\n"
+    )
 
 
 def test_a_store_that_exists_is_refused_with_both_remedies_or_replaced_beside_its_readers(

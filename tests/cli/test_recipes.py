@@ -76,6 +76,9 @@ def test_files_of_vtk_become_a_store_that_verifies_against_them(
     assert manifest.fields["surface_temperature"].dtype == "float32"
     assert manifest.fields["surface_friction"].units == "m2/s2"
     assert (store / "splits" / "train.txt").read_text(encoding="utf-8") == "run_1\nrun_3\n"
+    assert f"statistics of split train, of 2 samples: {store}/statistics.json; those of another split" in ended.out
+    of_test = command("stats", store, "--split", "test", "--output", store.parent / "test.json")
+    assert "0 of 1 sample read, others kept in statistics/samples.npz" in of_test.out
     mesh = body(2)
     add_arrays(mesh, {"pMeanTrim": 1, "wallShearStressMeanTrim": 3, "T": 1}, seed=2)
     drawn = ZarrChunkReader(store).read_sample("run_2")

@@ -139,6 +139,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--strict", action="store_true", help="refuse a source with files that look like fields and are in no file map"
     )
     parser.add_argument(
+        "--stats",
+        action=argparse.BooleanOptionalAction,
+        help="measure what is written, without another read, and write the statistics of the training split "
+        "(default: where SOURCE names splits, and with --append where the store keeps moments)",
+    )
+    parser.add_argument(
         "--max-relative-error",
         metavar="E",
         type=_share,
@@ -191,6 +197,7 @@ def run(args: argparse.Namespace) -> int:
         "scalars": scalars,
         "existing": existing,
         "max_relative_error": args.max_relative_error,
+        "stats": args.stats,
     }
     engine: dict[str, Any] = {"workers": workers, "progress": True, "n_probes": PROBES}
     if args.task is not None:

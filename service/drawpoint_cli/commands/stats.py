@@ -44,9 +44,9 @@ They are written to STORE_ROOT/{STATISTICS_NAME}, bound to the store's revision,
 Those of --limit and --split-file, which are neither of the store nor of a split of its own, go to --output alone, and
 so does --format noether, by default to stdout.
 
-A sample is read once: its moments are kept in STORE_ROOT/{MOMENTS_NAME}, and hold as
-long as its digest does. So another split, or a store that was appended to, takes little time. Scaled fields
-are always read, and all samples with --reread.
+A sample is read once: its moments are kept in STORE_ROOT/{MOMENTS_NAME}, where `drawpoint convert` puts
+them too, and hold as long as its digest does. So another split, or a store that was appended to, takes little time.
+Scaled fields are always read, and all samples with --reread.
 
 With --scale, a field is measured after a division by an expression in the scalars of each sample, such as the dynamic
 pressure of its inflow. The file names the expression, and a Normaliser of these statistics divides by it too.

@@ -17,7 +17,7 @@ from drawpoint.errors import RevisionChanged, StoreUnreadable
 from drawpoint_store.conversion.engines.engine import run_tasks
 from drawpoint_store.conversion.losses import check_precision, check_probes, choose_probes
 from drawpoint_store.conversion.plan import ConversionPlan, open_source
-from drawpoint_store.conversion.publication import clear_journal, publish
+from drawpoint_store.conversion.publication import complete, publish
 from drawpoint_store.conversion.sample_conversion import GO_ON
 from drawpoint_store.conversion.target import check_workers
 from drawpoint_store.storage import LocalStorage
@@ -48,6 +48,7 @@ def convert(
     n_probes: int = 0,
     max_relative_error: float | None = None,
     keep_finished: bool = False,
+    stats: bool | None = None,
 ) -> ConversionReport:
     """Convert every sample of `source` that holds all fields of the writer's FileMap, and publish the manifest.
 
@@ -72,6 +73,10 @@ def convert(
     With `keep_finished`, the records of finished samples stay on a local store where other samples overflow: a call
     with a wider dtype for that field then converts the field alone (`kept`).
 
+    With `stats`, what is written is measured in the same pass: the moments of each sample are published with it, and
+    the statistics of the training split, or else of the whole store (`publish_statistics` says which). None means where
+    the source names splits, and where it is appended to a store that keeps moments.
+
     Raises StoreExists for a store that is refused or not compatible with the writer, SampleNotFound for `scalars`
     of a sample that neither source nor store has, InvalidSample for a source without samples and a field that loses
     too much, ValueOverflow for a probe, StoreUnreadable where the storage cannot be read or written,
@@ -87,10 +92,9 @@ def convert(
         lock_store(writer.storage) as alone,
         without_unfinished_groups(writer.storage, alone=alone),
     ):
-        plan = ConversionPlan.of(source, writer, existing, scalars or {})
+        plan = ConversionPlan.of(source, writer, existing, scalars or {}, stats)
         if plan.published is not None:
-            clear_journal(plan, plan.published, keep_finished=keep_finished)
-            return plan.published
+            return complete(plan, plan.published, keep_finished=keep_finished)
         report = plan.begin()
         probe(plan, plan.new, n_probes, max_relative_error, workers=workers, executor=executor)
         convert_tasks(plan, plan.new, report, workers=workers, executor=executor, progress=progress)
@@ -136,9 +140,7 @@ def convert_tasks(
     try:
         with bar, contextlib.closing(outcomes):
             for outcome in outcomes:
-                report.add(outcome)
-                if outcome.finished is not None:
-                    plan.writer.manifest.samples[outcome.sample_id] = outcome.finished.entry
+                plan.add(outcome, report)
                 read += 0 if outcome.resumed else outcome.bytes_read
                 bar.set_postfix_str(f"{read / 1e6 / (time.monotonic() - started):.1f} MB/s", refresh=False)
                 bar.update()

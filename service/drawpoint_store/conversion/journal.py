@@ -39,7 +39,8 @@ class FinishedSample(BaseModel):
     """A sample whose group is written: its entry in the manifest, and the size of its group in bytes.
 
     `fingerprint` is that of its task, `precision` what the stored dtypes round, by field, and `zero_normals` the number
-    of rows that are no normal, by field.
+    of rows that are no normal, by field. `moments` are those of its fields as `Moments.pack` gives them, as far as it
+    was measured, and "" for a field that cannot be.
     """
 
     fingerprint: str
@@ -47,6 +48,7 @@ class FinishedSample(BaseModel):
     nbytes: int
     precision: dict[str, FieldPrecision] = {}
     zero_normals: dict[str, int] = {}
+    moments: dict[str, str] = {}
 
 
 class BrokenSample(BaseModel):

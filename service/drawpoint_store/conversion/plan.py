@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,14 @@ from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.target import check_locations, check_target, load_manifest, store_exists
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.statistics.moments_table import MOMENTS_NAME
 from drawpoint_store.writing.group import GROUP_FORMAT
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from drawpoint_store.conversion.sample_conversion import Outcome
     from drawpoint_store.conversion.sources.source import Source
     from drawpoint_store.conversion.target import Existing
     from drawpoint_store.writing.writer import ZarrStoreWriter
@@ -36,7 +38,7 @@ class ConversionPlan:
 
     It is the same for all processes that share a conversion: `tasks` are those of all samples of the source, in the
     order of their ids, and `name` is the fingerprint of the whole. `old` is the manifest that the store had, and
-    `stamp` its stamp.
+    `stamp` its stamp. With `measures`, the moments of what is written are measured, and statistics published.
     """
 
     source: Source
@@ -47,6 +49,9 @@ class ConversionPlan:
     name: str
     old: StoreManifest | None
     stamp: str | None
+    measures: bool
+    moments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The packed moments of each sample that is finished, by field, see FinishedSample."""
 
     @classmethod
     def of(
@@ -55,12 +60,20 @@ class ConversionPlan:
         writer: ZarrStoreWriter,
         existing: Existing,
         scalars: Mapping[str, Mapping[str, float]],
+        stats: bool | None = None,
     ) -> ConversionPlan:
-        """Return the plan for the store as it is now; the caller holds its lock. Raises StoreUnreadable."""
+        """Return the plan for the store as it is now; the caller holds its lock. Raises StoreUnreadable.
+
+        Unless `stats` says so, it measures where the source names splits, and where it appends to a store that keeps
+        the moments of its samples.
+        """
+        if stats is None:
+            is_measured = existing == "append" and writer.storage.info(MOMENTS_NAME) is not None
+            stats = bool(source.splits) or is_measured
         tasks = _tasks(source, writer, scalars)
         name = fingerprint(existing, source.broken, [task.fingerprint for task in tasks])
         stamp = writer.storage.stamp(StoreManifest.MANIFEST_NAME)  # before the manifest is read: see publish
-        return cls(source, writer, existing, scalars, tasks, name, load_manifest(writer.storage), stamp)
+        return cls(source, writer, existing, scalars, tasks, name, load_manifest(writer.storage), stamp, stats)
 
     @cached_property
     def journal(self) -> Journal:
@@ -98,6 +111,13 @@ class ConversionPlan:
             left_out=dict(self.source.unmapped_files),
         )
 
+    def add(self, outcome: Outcome, report: ConversionReport) -> None:
+        """Count a sample in the report, and put it into the writer's manifest if it is finished."""
+        report.add(outcome)
+        if outcome.finished is not None:
+            self.writer.manifest.samples[outcome.sample_id] = outcome.finished.entry
+            self.moments[outcome.sample_id] = outcome.finished.moments
+
     @cached_property
     def new(self) -> list[Task]:
         """The tasks of the samples that the store does not keep."""
@@ -110,6 +130,7 @@ class ConversionPlan:
             self.source,
             {**self.writer.to_init_kwargs(), "store_root": storage},
             published=frozenset() if old is None or storage.is_shared else named_groups(old),
+            measures=self.measures,
         )
 
     @cached_property

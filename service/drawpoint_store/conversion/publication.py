@@ -1,11 +1,13 @@
-"""The end of a conversion: splits and manifest are written, and the journal's records removed."""
+"""The end of a conversion: splits, moments, manifest and statistics are written, and the journal's records removed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.losses import add_precision
+from drawpoint_store.conversion.measured_samples import gather_moments, publish_statistics
 from drawpoint_store.conversion.share_marks import ShareMarks
+from drawpoint_store.statistics.moments_table import write_moments
 from drawpoint_store.writing.split_files import write_splits
 from drawpoint_store.writing.writer import named_groups
 
@@ -18,14 +20,18 @@ if TYPE_CHECKING:
 def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
     """Publish the writer's manifest with the samples of the report, unless another process has published meanwhile.
 
-    Nothing is published where nothing was converted. Raises RevisionChanged, and StoreUnreadable where the storage
-    refuses a write.
+    The moments of samples come before it: they are bound to digests, and say nothing of other samples. The statistics
+    come after it: who could not publish leaves those of the revision that is published alone, and where a kill comes
+    in between, `complete` writes them. Nothing is published where nothing was converted. Raises RevisionChanged, and
+    StoreUnreadable where the storage refuses a write.
     """
     if not report.converted:
         return
     manifest, old = plan.writer.manifest, plan.old
     manifest.precision = _precision_of_all(plan, report)
     report.splits = write_splits(plan.writer.storage, plan.source.splits, manifest.samples)
+    if plan.measures:
+        write_moments(plan.writer.storage, gather_moments(plan))
     used = {entry.relpath for entry in manifest.samples.values()}
     if old is not None:
         report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
@@ -33,13 +39,20 @@ def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bo
     report.revision = manifest.revision
     plan.journal.write_report(plan.name, report.model_dump_json())
     manifest.save(plan.writer.storage, plan.stamp)
-    clear_journal(plan, report, keep_finished=keep_finished)
+    complete(plan, report, keep_finished=keep_finished)
 
 
-def clear_journal(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
-    """Remove the records of a conversion that is published, but those of samples that wait for a wider dtype."""
+def complete(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> ConversionReport:
+    """Do what comes after the manifest of a conversion, and return its report.
+
+    The statistics are written, and the records of the journal removed, but those of samples that wait for a wider
+    dtype.
+    """
+    if plan.measures:
+        report.statistics = publish_statistics(plan.writer.storage, plan.source.splits)
     plan.journal.clear(plan.name, plan.tasks, keep_samples=keep_finished and bool(report.overflows))
     ShareMarks.of(plan).clear()
+    return report
 
 
 def _precision_of_all(plan: ConversionPlan, report: ConversionReport) -> dict[str, FieldPrecision]:

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from drawpoint_store.conversion.sample_conversion import Outcome
 
 
+class PublishedStatistics(BaseModel):
+    """The statistics that a conversion wrote: of how many samples, those of a split or of all (None).
+
+    `refusal` says in a sentence why there are none; it is empty where there are.
+    """
+
+    split: str | None
+    n_samples: int
+    refusal: str = ""
+
+
 class ConversionReport(BaseModel):
     """The result of a conversion; `broken` maps sample ids to the reason why they were left out.
 
@@ -25,8 +36,8 @@ class ConversionReport(BaseModel):
     are the samples that are broken by a value beyond the range of its dtype, by the field and a dtype that holds it
     (`FIELD=D`, as --field-dtype takes it). `zero_normals` are the numbers of points whose normal is (0, 0, 0), as it is
     of a cell without area, by field and sample. `splits` are those that the source names, as far as the store holds
-    their samples. `replaced` are the groups of the revision that was overwritten. `revision` is None where nothing
-    was published. Sizes are in bytes.
+    their samples. `statistics` are those that were measured on the way. `replaced` are the groups of the revision that
+    was overwritten. `revision` is None where nothing was published. Sizes are in bytes.
     """
 
     converted: list[str] = Field(default_factory=list)
@@ -44,6 +55,7 @@ class ConversionReport(BaseModel):
     bytes_written: int = 0
     seconds: float = 0.0
     splits: dict[str, SplitSize] = Field(default_factory=dict)
+    statistics: PublishedStatistics | None = None
     revision: str | None = None
 
     @property

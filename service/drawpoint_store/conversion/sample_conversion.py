@@ -12,6 +12,7 @@ from drawpoint_store.conversion.journal import FinishedSample, Journal
 from drawpoint_store.conversion.scalars import merge_scalars
 from drawpoint_store.conversion.sources.file_tree import open_source
 from drawpoint_store.conversion.sources.source_fields import SourceFields
+from drawpoint_store.statistics.sample_statistics import WrittenRows
 from drawpoint_store.writing.sample_id import REWRITTEN
 from drawpoint_store.writing.writer import ZarrStoreWriter
 
@@ -71,7 +72,8 @@ class SampleConverter:
     """Converts one sample at a time: its files in, a group and its record in the journal out.
 
     It is pickled into each worker process, without what it has opened. `writer_settings` are the arguments of
-    ZarrStoreWriter, `published` the paths of groups that readers may be reading.
+    ZarrStoreWriter, `published` the paths of groups that readers may be reading. With `measures`, the moments of what
+    is written are recorded, too.
     """
 
     source: Source
@@ -79,9 +81,10 @@ class SampleConverter:
     published: frozenset[str]
     quiet_seconds: float = 2.0
     """For so long nothing is told of the fields of a sample: most samples are done by then."""
+    measures: bool = False
 
     def __reduce__(self) -> tuple[type[SampleConverter], tuple[Any, ...]]:
-        return type(self), (self.source, self.writer_settings, self.published, self.quiet_seconds)
+        return type(self), (self.source, self.writer_settings, self.published, self.quiet_seconds, self.measures)
 
     def only(self, sample_id: str) -> SampleConverter:
         """Return what converts this sample as well as this one does, in any process that sees the same files.
@@ -140,18 +143,24 @@ class SampleConverter:
             if task.probe:
                 fields = SourceFields(self.source, self.files, sample_id)
                 return Outcome(sample_id, size, precision=self.writer.probe(sample_id, fields))
-            entry, precision, fields = self._write_unchanged(task, found, notify)
+            entry, precision, fields, moments = self._write_unchanged(task, found, notify)
         except InvalidSample as error:
             return self.broken(sample_id, error)
         except MemoryError:
             return Outcome(sample_id, size, reason="does not fit in the memory that is left; try fewer --workers")
         finally:
             self.source.close(keep=task.probe)
-        before = found.zero_normals if found is not None else {}
-        zeros = fields.zero_normals | {field: before[field] for field in fields.kept if field in before}
-        nbytes = self.writer.storage.count_bytes(entry.relpath)
+        zeros = fields.zero_normals
+        if found is not None:  # it also tells of the arrays that were taken over
+            zeros |= {field: found.zero_normals[field] for field in fields.kept if field in found.zero_normals}
+            moments |= {field: found.moments[field] for field in fields.kept if field in found.moments}
         finished = FinishedSample(
-            entry=entry, nbytes=nbytes, fingerprint=task.fingerprint, precision=precision, zero_normals=zeros
+            entry=entry,
+            nbytes=self.writer.storage.count_bytes(entry.relpath),
+            fingerprint=task.fingerprint,
+            precision=precision,
+            zero_normals=zeros,
+            moments=moments,
         )
         self.journal.add(task, finished)
         size = fields.nbytes if fields.kept else size
@@ -167,7 +176,7 @@ class SampleConverter:
 
     def _write_unchanged(
         self, task: Task, found: FinishedSample | None, notify: Notify | None
-    ) -> tuple[SampleEntry, dict[str, FieldPrecision], SourceFields]:
+    ) -> tuple[SampleEntry, dict[str, FieldPrecision], SourceFields, dict[str, str]]:
         """Write the group of one state of the source: a sample whose files are rewritten meanwhile is read again.
 
         What was `found` of the same source and other dtypes gives the arrays that would be the same. Raises
@@ -187,12 +196,14 @@ class SampleConverter:
             try:
                 scalars = merge_scalars(self.source.scalars(sample_id), task.scalars)
                 precision: dict[str, FieldPrecision] = {}
-                entry = self.writer.write_group(sample_id, fields, scalars, precision)
+                rows = WrittenRows()
+                measure = rows.push if self.measures else None
+                entry = self.writer.write_group(sample_id, fields, scalars, precision, measure)
             except InvalidSample:
                 if not fields.have_changed():
                     raise
             else:
-                return entry, precision, fields
+                return entry, precision, fields, rows.pack()
         raise InvalidSample(
             f"its files were rewritten while they were read, {_MOST_READS} times; convert it when they are complete"
         )

@@ -16,7 +16,7 @@ from drawpoint_store.conversion.convert import convert_tasks, probe, resume_hint
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.losses import check_precision
 from drawpoint_store.conversion.plan import ConversionPlan, open_source
-from drawpoint_store.conversion.publication import clear_journal, publish
+from drawpoint_store.conversion.publication import complete, publish
 from drawpoint_store.conversion.sample_conversion import Outcome
 from drawpoint_store.conversion.share_marks import ShareMarks
 from drawpoint_store.conversion.target import check_workers, load_manifest
@@ -88,6 +88,7 @@ def convert_share(
     progress: bool = False,
     n_probes: int = 0,
     max_relative_error: float | None = None,
+    stats: bool | None = None,
 ) -> ConversionReport:
     """Convert the samples of one share, and publish nothing; `publish_shares` does, once all shares are done.
 
@@ -104,7 +105,7 @@ def convert_share(
         lock_share(writer.storage, str(share)),
         without_unfinished_groups(writer.storage, alone=False),
     ):
-        plan = ConversionPlan.of(source, writer, existing, scalars or {})
+        plan = ConversionPlan.of(source, writer, existing, scalars or {}, stats)
         if plan.published is not None:
             raise StoreExists(
                 f"this conversion is published at {writer.store_root}; --publish once more ends it.",
@@ -134,6 +135,7 @@ def publish_shares(
     existing: Existing = "refuse",
     max_relative_error: float | None = None,
     keep_finished: bool = False,
+    stats: bool | None = None,
 ) -> ConversionReport:
     """Publish what the shares of a conversion have converted; the arguments are those that the shares had.
 
@@ -149,19 +151,16 @@ def publish_shares(
         lock_store(writer.storage) as alone,
         without_unfinished_groups(writer.storage, alone=alone),
     ):
-        plan = ConversionPlan.of(source, writer, existing, scalars or {})
+        plan = ConversionPlan.of(source, writer, existing, scalars or {}, stats)
         if plan.published is not None:
-            clear_journal(plan, plan.published, keep_finished=keep_finished)
-            return plan.published
+            return complete(plan, plan.published, keep_finished=keep_finished)
         report = plan.begin()
         with ThreadPoolExecutor(_READS) as pool:
             outcomes = list(pool.map(lambda task: _find(plan, task), plan.new))
         _check_finished(plan, outcomes)
         for outcome in outcomes:
             assert outcome is not None
-            report.add(outcome)
-            if outcome.finished is not None:
-                writer.manifest.samples[outcome.sample_id] = outcome.finished.entry
+            plan.add(outcome, report)
         report.sort()
         check_precision(report.precision, writer, max_relative_error)
         report.seconds = time.monotonic() - started

@@ -7,12 +7,16 @@ values, so rows of float16 are counted instead, and measured by their counts.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import base64
+from typing import Any, NamedTuple, Self
 
+import crc32c
 import numpy as np
 
 _HALVES = np.arange(2**16, dtype=np.uint16).view(np.float16)
-_BLOCK_ROWS = 8_192  # so that the float64 copies of a block stay in a core's cache
+_MANTISSAS, _NOT_FINITE = 2**10, (0x7C00, 0xFC00)  # the bits of inf and NaN, of both signs
+_COLUMNS, _CRC_BYTES, _ROWS_BYTES = 6, 4, 8
+_BLOCK_VALUES = 24_576  # so that the float64 copies of a block stay in a core's cache
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -30,16 +34,41 @@ class Moments(NamedTuple):
     low: Floats
     high: Floats
 
+    @property
+    def columns(self) -> Floats:
+        """All but the rows as one array (6, dim): the means, the squares, `low` and `high`."""
+        return np.concatenate([self.mean, self.squares, [self.low, self.high]])
+
+    @classmethod
+    def of(cls, rows: int, columns: Floats) -> Self:
+        """Return the moments that have these `columns`."""
+        return cls(rows, columns[0:2], columns[2:4], columns[4], columns[5])
+
+    def pack(self) -> str:
+        """Return a short text that `unpack` makes the same bits of."""
+        packed = np.array(self.rows, "<i8").tobytes() + self.columns.astype("<f8").tobytes()
+        return base64.b64encode(packed + crc32c.crc32c(packed).to_bytes(_CRC_BYTES, "little")).decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> Self:
+        """Return what `pack` made a text of; raises ValueError for any other text."""
+        data = base64.b64decode(text, validate=True)
+        packed, crc = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
+        if len(packed) <= _ROWS_BYTES or crc32c.crc32c(packed).to_bytes(_CRC_BYTES, "little") != crc:
+            raise ValueError("it does not hold the moments that its checksum is of")
+        columns = np.frombuffer(packed, "<f8", offset=_ROWS_BYTES).reshape(_COLUMNS, -1)
+        return cls.of(int(np.frombuffer(packed, "<i8", 1)[0]), columns)
+
 
 def measure_values(values: np.ndarray[Any, Any]) -> Moments | None:
     """Return the moments of (N, dim) real numbers, None for no rows.
 
     Raises ValueError for NaN or inf, and for values whose squares leave the float64 range.
     """
-    total = None
-    for first in range(0, len(values), _BLOCK_ROWS):
+    total, step = None, max(1, _BLOCK_VALUES // values.shape[1])
+    for first in range(0, len(values), step):
         with np.errstate(over="ignore", invalid="ignore"):
-            block = _with_logs(values[first : first + _BLOCK_ROWS].T)
+            block = _with_logs(values[first : first + step].T)
             rows = block.shape[-1]
             # Adding zero turns -0.0 into 0.0, so that the order of the rows does not show.
             low, high = block[0].min(axis=-1) + 0.0, block[0].max(axis=-1) + 0.0
@@ -55,7 +84,7 @@ def count_halves(values: np.ndarray[Any, Any]) -> Counts:
     """
     columns = values.view(np.uint16).T
     counts = np.stack([np.bincount(column, minlength=len(_HALVES)) for column in columns])
-    if counts[:, ~np.isfinite(_HALVES)].any():
+    if any(counts[:, first : first + _MANTISSAS].any() for first in _NOT_FINITE):
         raise ValueError("they hold NaN or inf")
     return counts
 
@@ -69,7 +98,8 @@ def measure_counts(counts: Counts) -> Moments | None:
     for column in counts:
         found = np.flatnonzero(column)
         values = _with_logs(_HALVES[found])
-        components.append((*_center(values, rows, column[found]), values[0].min(), values[0].max()))
+        low, high = values[0].min(), values[0].max()
+        components.append((*_center(values, rows, column[found]), low, high))
     return Moments(rows, *(np.stack(each, axis=-1) + 0.0 for each in zip(*components, strict=True)))
 
 
@@ -77,18 +107,31 @@ def _with_logs(values: np.ndarray[Any, Any]) -> Floats:
     """Return float64 of shape (2, *values.shape): the values, and sign(x) * log1p(abs(x)) of them."""
     both = np.empty((2, *values.shape))
     both[0] = values
-    np.copysign(np.log1p(np.abs(both[0])), both[0], out=both[1])
+    size = np.abs(both[0])
+    # log1p takes twice as long as log, which lacks only what 1 + size has lost: log1p(s) = log(u) + (s - (u - 1)) / u
+    # to the last bits, for u = 1 + s as it is rounded.
+    above = size + 1.0
+    logs = np.log(above, out=both[1])
+    size -= above - 1.0
+    size /= above
+    logs += size
+    np.copysign(logs, both[0], out=logs)
     return both
 
 
 def _center(values: Floats, rows: int, times: Counts | None = None) -> tuple[Floats, Floats]:
-    """Return mean and sum of squared deviations along the last axis, each value counted `times` times."""
+    """Return mean and sum of squared deviations along the last axis, each value counted `times` times.
+
+    The values are overwritten: memory for copies of them would take as long to get as the sums.
+    """
     guess = (values if times is None else values * times).sum(axis=-1) / rows
-    deviations = values - guess[..., None]
-    weighted = deviations if times is None else deviations * times
+    values -= guess[..., None]
     # The deviations would sum to 0 if the guess had no rounding error; what they sum to corrects it.
-    residue = weighted.sum(axis=-1)
-    squares = (weighted * deviations).sum(axis=-1) - residue * (residue / rows)
+    residue = (values if times is None else values * times).sum(axis=-1)
+    np.square(values, out=values)
+    if times is not None:
+        values *= times
+    squares = values.sum(axis=-1) - residue * (residue / rows)
     return guess + residue / rows, np.maximum(squares, 0.0)
 
 

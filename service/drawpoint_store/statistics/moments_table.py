@@ -69,7 +69,7 @@ class MomentsTable:
         columns = self._moments[layout.array_name][place]
         if columns.shape[1] != layout.dim:
             return None
-        return Moments(n_points, columns[0:2], columns[2:4], columns[4], columns[5])
+        return Moments.of(n_points, columns)
 
     def put(self, sample_id: str, layout: ArrayLayout, n_points: int, moments: Moments) -> bool:
         """Record the moments of an array, and tell whether they are: not of a sample without digest, nor of a part."""
@@ -77,9 +77,7 @@ class MomentsTable:
         if place is None or moments.rows != n_points:
             return False
         self._rows[layout.array_name][place] = n_points
-        self._moments[layout.array_name][place] = np.concatenate(
-            [moments.mean, moments.squares, [moments.low, moments.high]]
-        )
+        self._moments[layout.array_name][place] = moments.columns
         return True
 
     def __len__(self) -> int:

@@ -70,11 +70,19 @@ class WrittenRows:
         """Return the moments of each field, once all of its blocks have been pushed."""
         for field, blocks in self._blocks.items():
             total = self._counted.setdefault(field, RunningStats(field))
-            for _, part in sorted(blocks.items()):
-                total.merge(part)
+            try:
+                for _, part in sorted(blocks.items()):
+                    total.merge(part)
+            except ValueError:
+                self._refused.add(field)
         self._blocks.clear()
         found = {field: stats.moments for field, stats in self._counted.items() if field not in self._refused}
         return {field: moments for field, moments in found.items() if moments is not None}
+
+    def pack(self) -> dict[str, str]:
+        """Return the moments of each field as text, and "" for one that cannot be measured."""
+        packed = {field: moments.pack() for field, moments in self.moments().items()}
+        return dict.fromkeys(sorted(self._refused), "") | packed
 
 
 def measure_samples(

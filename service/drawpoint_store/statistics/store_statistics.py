@@ -61,8 +61,8 @@ def calculate_store_statistics(
     `max_workers` stays 1. Workers elsewhere must find the store under its absolute path or URL. The result is the same,
     bit for bit, whatever measures it.
 
-    Samples whose moments the store keeps (`drawpoint stats` writes them) are not read, unless `reread` is set; fields
-    in `scale` are always read.
+    Samples whose moments the store keeps (`drawpoint convert` and `drawpoint stats` write them) are not read, unless
+    `reread` is set; fields in `scale` are always read.
 
     Stores of other writers may hold NaN or inf, often inf where a value exceeded float16. `on_invalid="skip"` leaves
     out points that hold any, of that field alone and with all their components; `count` is the number of points
