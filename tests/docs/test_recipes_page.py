@@ -36,7 +36,9 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = root / f"run_{number}"
         surface, volume = body(number), block(number)
         add_arrays(surface, {"p": 1, "tau": 3, "fx": 1, "fy": 1, "fz": 1, "n": 3}, {"p": 1, "tau": 3}, seed=number)
-        add_arrays(volume, {"p": 1})
+        add_arrays(volume, {"p": 1, "U": 3, "u": 1, "v": 1, "w": 1})
+        for path in (run / f"body_{number}.stl", root / "shared_body.stl"):
+            save(surface, path)
         for path in (run / f"boundary_{number}.vtp", run / f"other_{number}.vtp"):
             save(surface, path)
         save(surface, root / "pressure" / "fast" / f"F_{number}.vtp")

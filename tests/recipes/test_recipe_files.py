@@ -46,7 +46,7 @@ WRONG = {
     HEAD + 'mask = { array = "p" }': "it says nothing of 'p'; give one of equal, not_equal",
     HEAD + '[surface.fields]\np = { arry = "x" }': "'arry' is no key of a field; near names: array",
     FIELD + "3": "surface.fields.p: it must be named values, not 3",
-    FIELD + '{ derive = "normal" }': "p.derive: it must be 'normals', 'area', 'volume' or 'centre'",
+    FIELD + '{ derive = "normal" }': "p.derive: it must be 'normals', 'area', 'volume', 'centre', 'vorticity' or",
     FIELD + '{ derive = "normals", mode = "flop" }': "is 'shipped' or 'flip' or 'orient', not 'flop'",
     FIELD + '{ derive = "area", array = "x" }': "a field that is derived has no array",
     FIELD + '{ array = "x", mode = "flip" }': "mode says how a field is derived",

@@ -49,7 +49,7 @@ def cell_areas(mesh: MeshFile) -> Array:
 
 def cell_volumes(mesh: MeshFile) -> Array:
     """Return the volume of each volume cell, shape (n_cells,), never negative, whichever way its faces turn."""
-    return by_block(mesh, 1, lambda points, block: np.abs(_volumes(points, block)[1]))[:, 0]
+    return by_block(mesh, 1, lambda points, block: np.abs(volume_measures(points, block)[1]))[:, 0]
 
 
 def point_areas(mesh: MeshFile) -> Array:
@@ -112,7 +112,7 @@ def _centroids(points: Array, block: CellBlock) -> Array:
             f"cells from {block.first:,} on are both polygons and volume cells, whose centroids are not of one kind; "
             'use centre = "mean"'
         )
-    return (_surface if on_surface.all() else _volumes)(points, block)[0]
+    return (_surface if on_surface.all() else volume_measures)(points, block)[0]
 
 
 def _surface(points: Array, block: CellBlock) -> tuple[Array, Array]:
@@ -126,8 +126,11 @@ def _surface(points: Array, block: CellBlock) -> tuple[Array, Array]:
     return middles + np.divide(moments, areas, out=np.zeros((n, 3)), where=areas > 0), areas
 
 
-def _volumes(points: Array, block: CellBlock) -> tuple[Array, Array]:
-    """Return centroids and signed volumes of a block's volume cells: sums of pyramids from each face to a middle."""
+def volume_measures(points: Array, block: CellBlock) -> tuple[Array, Array]:
+    """Return centroids (n, 3) and signed volumes (n,) of a block's volume cells, in float64.
+
+    They are sums of pyramids from each face to a middle; a volume is positive where the faces turn outward.
+    """
     n = len(block.types)
     found = [(cells, *polygon_measures(points, corners, project=False)) for cells, corners in faces(block)]
     middles = _sums(n, ((cells, centres) for cells, centres, _, _ in found))

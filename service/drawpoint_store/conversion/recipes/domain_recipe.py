@@ -95,7 +95,7 @@ class DomainRecipe(RecipeModel):
     def _check(self) -> Self:
         if self.member is not None and self.file is None:
             raise ValueError("member is of an archive or an OpenFOAM case; name that with file")
-        derived = [name for name, field in self.fields.items() if field.is_derived and field.place in (None, "row")]
+        derived = [name for name, field in self.fields.items() if field.needs_mesh and field.place in (None, "row")]
         if "row" in self.place and POSITION not in self.fields:
             raise ValueError(
                 'rows have no mesh, so that their position has to be named, such as position = "points" or position = '

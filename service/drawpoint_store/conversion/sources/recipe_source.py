@@ -171,6 +171,11 @@ class RecipeSource:
         spec = self._spec(field)
         recipe, domain = self._field(spec), self.recipe.domains[spec.domain]
         file = recipe.own_file or domain.own_file or " or ".join(self.recipe.sample)
+        if recipe.derive == "distance":
+            return f"distance to {file}"
+        if recipe.derive == "vorticity":
+            velocity = recipe.array_name or ", ".join(map(str, recipe.components or ()))
+            return f"vorticity of {velocity} of {file}"
         if recipe.is_derived:
             return f"{'the mesh' if spec.name == POSITION else recipe.derive} of {file}"
         named = recipe.array_name or ", ".join(map(str, recipe.components or ())) or "the active array"

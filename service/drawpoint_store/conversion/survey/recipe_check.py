@@ -149,6 +149,10 @@ def _find(
     file = reader.sample.files.found[reference].name
     if recipe.is_derived:
         what = f"{recipe.place or reader.place} positions" if name == "position" else f"{recipe.derive}, derived"
+        if recipe.reads_array:
+            _, chosen = reader.choose(name, recipe)
+            used.setdefault(file, set()).update((array.name, array.place) for array in chosen.arrays)
+            what += f" from {', '.join(describe(array) for array in chosen.arrays)}"
         return FieldFound(field_name, f"{what} of {file}", dim, "", recipe.units)
     _, chosen = reader.choose(name, recipe)
     used.setdefault(file, set()).update((array.name, array.place) for array in chosen.arrays)

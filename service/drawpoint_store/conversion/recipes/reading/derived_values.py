@@ -1,10 +1,11 @@
-"""Fields that are made of a file's mesh: centres, normals, areas and volumes."""
+"""Fields that are made of a file's mesh: centres, normals, areas, volumes, and the curl of a velocity on it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
 from drawpoint.errors import InvalidSample
+from drawpoint_store.data_files.curls import CurlMode, cell_curls, point_curls
 from drawpoint_store.data_files.geometry import cell_areas, cell_centres, cell_volumes, point_areas
 from drawpoint_store.data_files.normals import NormalsMode, cell_normals, point_normals
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from drawpoint_store.conversion.recipes.field_recipe import FieldRecipe
     from drawpoint_store.data_files.data_file import MeshFile, Place
 
-DIMS = {"normals": 3, "centre": 3, "area": 1, "volume": 1}
+DIMS = {"normals": 3, "centre": 3, "area": 1, "volume": 1, "vorticity": 3, "distance": 1}
 """The number of components of each derived field."""
 
-LENGTH_POWERS: dict[str | None, int] = {"centre": 1, "area": 2, "volume": 3}
-"""The power of the unit of length that each is measured in."""
+LENGTH_POWERS: dict[str | None, int] = {"centre": 1, "area": 2, "volume": 3, "vorticity": -1}
+"""The power of the unit of length that each is measured in; distances are measured in the store's unit already."""
 
 
 def derive(
@@ -43,3 +44,14 @@ def derive(
     if is_cell:
         return cell_centres(mesh, cast("Literal['mean', 'centroid']", field.mode or centre))
     return mesh.points()
+
+
+def derive_vorticity(
+    mesh: MeshFile, place: Place, velocity: np.ndarray[Any, Any], mode: str | None
+) -> np.ndarray[Any, Any]:
+    """Return the curl of a velocity, shape (n, 3), a row a cell or point, in the mesh's axes and unit of length."""
+    if place == "cell":
+        return cell_curls(mesh, velocity, cast("CurlMode", mode or "least-squares"))
+    if mode == "gauss":
+        raise InvalidSample('mode = "gauss" is for velocities of cells; leave it out for those of points')
+    return point_curls(mesh, velocity)

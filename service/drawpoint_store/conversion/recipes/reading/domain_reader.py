@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,11 +19,17 @@ from drawpoint_store.conversion.recipes.reading.array_choice import (
     find_array,
     list_arrays,
 )
-from drawpoint_store.conversion.recipes.reading.derived_values import DIMS, LENGTH_POWERS, derive
-from drawpoint_store.conversion.recipes.reading.field_values import transform
+from drawpoint_store.conversion.recipes.reading.derived_values import (
+    DIMS,
+    LENGTH_POWERS,
+    derive,
+    derive_vorticity,
+)
+from drawpoint_store.conversion.recipes.reading.field_values import handedness, transform
 from drawpoint_store.conversion.recipes.reading.position_pairs import PositionPairs
 from drawpoint_store.conversion.recipes.reading.sample_row import component_axis, n_points_of, read_sample_row
 from drawpoint_store.data_files.data_file import MeshFile
+from drawpoint_store.data_files.surface_distance import DistanceMode, surface_distances, surface_triangles
 from drawpoint_store.writing.layout import FIELD_SPECS
 
 if TYPE_CHECKING:
@@ -53,6 +59,8 @@ class DomainReader:
         if field.is_derived:
             assert field.derive is not None
             self._mesh_of(field)
+            if field.derive == "vorticity":
+                self._velocity(name, field)
             return DIMS[field.derive]
         _, chosen = self.choose(name, field)
         if field.index is None or chosen.components is not None:
@@ -98,7 +106,7 @@ class DomainReader:
 
     def _has_arrays_at(self, place: Place) -> bool:
         for name, field in self.recipe.all_fields.items():
-            if not (field.optional or field.is_derived or field.place or field.own_file):
+            if field.reads_array and not (field.optional or field.place or field.own_file):
                 try:
                     choose_arrays(self._file.arrays, self._file_name, place, field, _KNOWN_DIMS.get(name))
                 except ArrayMissing:
@@ -123,6 +131,11 @@ class DomainReader:
     def _mesh_of(self, field: FieldRecipe) -> tuple[MeshFile, Place]:
         """Return the mesh that a field is derived from, and whether its points are those of the mesh or its cells."""
         file = self._file if field.own_file is None else self.sample.open(field.own_file)
+        if field.derive == "distance" and not isinstance(file, MeshFile):
+            raise InvalidSample(
+                f"{self._name_of(field)} is no surface that a distance could be to; name a file of polygons, such as "
+                "a .stl or .vtp"
+            )
         if not isinstance(file, MeshFile):
             raise InvalidSample(
                 f"{self._name_of(field)} has no mesh to derive {field.derive} from; there is: "
@@ -133,17 +146,42 @@ class DomainReader:
     def _transformed(self, name: str, field: FieldRecipe) -> Array:
         """Return all rows of a field's file, as the recipe changes their values."""
         if field.is_derived:
-            values, power = self._derive(field, *self._mesh_of(field)), LENGTH_POWERS.get(field.derive, 0)
+            values, factor = self._derive(name, field), self.recipe.length_unit ** LENGTH_POWERS.get(field.derive, 0)
+            if field.derive == "vorticity":
+                factor *= handedness(self.recipe.axes)
         else:
-            values, power = self._read_arrays(name, field, *self.choose(name, field)), int(name == POSITION)
-        return transform(values, field, self.recipe.axes, self.recipe.length_unit**power)
+            values = self._read_arrays(name, field, *self.choose(name, field))
+            factor = self.recipe.length_unit if name == POSITION else 1.0
+        return transform(values, field, self.recipe.axes, factor)
 
-    def _derive(self, field: FieldRecipe, mesh: MeshFile, place: Place) -> Array:
+    def _derive(self, name: str, field: FieldRecipe) -> Array:
+        mesh, place = self._mesh_of(field)
         try:
+            if field.derive == "distance":
+                return self._distances(field, mesh)
+            if field.derive == "vorticity":
+                velocity = self._read_arrays(name, field, *self._velocity(name, field))
+                return derive_vorticity(mesh, place, velocity, field.mode)
             return derive(mesh, place, field, self.recipe.centre)
         except InvalidSample as error:  # geometry knows cells, not files
-            name = self._name_of(field)
-            raise error if name in str(error) else InvalidSample(f"{name}: {error}") from error
+            file = self._name_of(field)
+            raise error if file in str(error) else InvalidSample(f"{file}: {error}") from error
+
+    def _velocity(self, name: str, field: FieldRecipe) -> tuple[DataFile, ArrayChoice]:
+        file, chosen = self.choose(name, field)
+        if chosen.dim != DIMS["vorticity"]:
+            raise InvalidSample(
+                f"{self._name_of(field)} has {describe(chosen.arrays[0])}, and vorticity is derived from the 3 "
+                f"components of a velocity; there is: {list_arrays(file.arrays)}"
+            )
+        return file, chosen
+
+    def _distances(self, field: FieldRecipe, surface: MeshFile) -> Array:
+        """Return distances in the store's unit: positions and surface are brought to it in the same way."""
+        position, mode = self.recipe.all_fields[POSITION], cast("DistanceMode", field.mode or "unsigned")
+        vertices, triangles = surface_triangles(surface)
+        vertices = transform(vertices, position, self.recipe.axes, self.recipe.length_unit)
+        return surface_distances(self._transformed(POSITION, position), vertices, triangles, mode)[:, None]
 
     def _read_arrays(self, name: str, field: FieldRecipe, file: DataFile, chosen: ArrayChoice) -> Array:
         if field.index is not None:

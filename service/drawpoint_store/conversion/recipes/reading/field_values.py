@@ -48,3 +48,12 @@ def transform(
         with np.errstate(over="ignore"):  # what becomes infinite is refused by the writer
             changed[first : first + _BLOCK] = block * factor
     return changed
+
+
+def handedness(axes: Sequence[str] | None) -> float:
+    """Return 1 for axes that turn, and -1 for axes that mirror, which changes the sign of a curl."""
+    if axes is None:
+        return 1.0
+    order = ["xyz".index(axis[-1]) for axis in axes]
+    signs = np.diag([-1.0 if axis.startswith("-") else 1.0 for axis in axes])
+    return float(np.sign(np.linalg.det(signs @ np.eye(3)[order])))

@@ -142,14 +142,20 @@ def _draft_mesh(file: FileSurvey, name: str) -> DomainDraft:
     draft.remarks += [_left_out(array, file) for array in file.arrays if array not in usable]
     if file.kind == _OPENFOAM:
         draft.remarks.append(f'a domain with file = {toml(file.pattern)} and member = "body*" has the faces of patches')
-    if file.cells == _SURFACE and place != "point":
-        missing = [each for each in ("normals", "area") if each not in taken]
-        draft.remarks += [f'{each} = {{ derive = "{each}", dtype = "float32" }}' for each in missing]
-        if "normals" in missing:
-            draft.remarks.append(
-                '(mode = "flip" where the polygons turn into the body, "orient" where they turn anyhow)'
-            )
+    draft.remarks += _derivable(file, draft, taken)
     return draft
+
+
+def _derivable(file: FileSurvey, draft: DomainDraft, taken: set[str]) -> Iterator[str]:
+    """Yield what the mesh gives that the file has no arrays of."""
+    velocity = next((each.array for each in draft.fields if each.name == "velocity"), None)
+    if file.cells == _VOLUME and draft.place and velocity and "vorticity" not in taken:
+        yield f'vorticity = {{ derive = "vorticity", from = {toml(velocity)}, dtype = "float32" }}'
+    if file.cells == _SURFACE and draft.place != "point":
+        missing = [each for each in ("normals", "area") if each not in taken]
+        yield from (f'{each} = {{ derive = "{each}", dtype = "float32" }}' for each in missing)
+        if "normals" in missing:
+            yield '(mode = "flip" where the polygons turn into the body, "orient" where they turn anyhow)'
 
 
 def draft_rows(files: Sequence[FileSurvey], sample: str) -> tuple[list[DomainDraft], list[str]]:
