@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from drawpoint_store.conversion.target import Existing
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
-_READS = 32
+READS = 32
 """How many records are read at a time: in a bucket each takes a few round trips."""
 
 
@@ -155,7 +155,7 @@ def publish_shares(
         if plan.published is not None:
             return complete(plan, plan.published, keep_finished=keep_finished)
         report = plan.begin()
-        with ThreadPoolExecutor(_READS) as pool:
+        with ThreadPoolExecutor(READS) as pool:
             outcomes = list(pool.map(lambda task: _find(plan, task), plan.new))
         _check_finished(plan, outcomes)
         for outcome in outcomes:
