@@ -267,6 +267,21 @@ def test_without_locks_the_same_share_several_times_at_once_harms_nothing(
     assert files_below(shared) == files_below(whole)
 
 
+def test_groups_are_made_while_others_remove_the_folder_of_all_since_it_is_empty(
+    tmp_path: Path, frequent_switches: None
+) -> None:
+    storage = open_storage(str(tmp_path / "store"))
+
+    def make_groups(_: int) -> None:
+        for _ in range(100):
+            with storage.new_folder(".convert/groups") as folder:
+                assert folder.is_dir()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make_groups, range(4)))
+    assert not (tmp_path / "store/.convert").exists()
+
+
 def test_a_group_that_another_process_has_put_there_meanwhile_stays_if_it_is_the_same(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "store"))
     assert isinstance(storage, LocalStorage)

@@ -170,9 +170,11 @@ class LocalStorage(Storage):
 def _make_locked_folder(above: Path, stack: contextlib.ExitStack) -> Path:
     """Make a folder, locked until the end of `stack`, in one that another process may be removing since it is empty."""
     for _ in range(_MOVES):
-        above.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        # mkdir says that a folder exists, too, which is removed before it looks at what is there.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            above.mkdir(parents=True, exist_ok=True)
             return stack.enter_context(locked_folder(above))
+    above.mkdir(parents=True, exist_ok=True)
     return stack.enter_context(locked_folder(above))
 
 

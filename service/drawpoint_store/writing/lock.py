@@ -80,11 +80,11 @@ def _locked(folder: Path, name: str, kind: int, problem: str) -> Iterator[bool]:
     """
     path = folder / name
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             file = path.open("w")
-        except FileNotFoundError:
-            if folder.is_dir():
+        except (FileNotFoundError, FileExistsError):
+            if folder.exists():
                 raise
             continue  # the conversion that ended meanwhile has removed the folder
         with file:
