@@ -18,6 +18,8 @@ from drawpoint_cli.__main__ import main
 from drawpoint_store import StoreManifest
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.sources.pt_source import PtSource
+from drawpoint_store.reading.statistics_file import read_statistics
+from drawpoint_store.statistics.moments_table import MOMENTS_NAME
 from drawpoint_store.storage import bucket_storage, open_storage
 from drawpoint_store.storage.bucket_access import open_client
 from proxy import BucketProxy, Fault, Passed, status
@@ -54,6 +56,23 @@ def assert_same_samples(bucket_root: str, local_root: Path) -> None:
     local = {entry.relpath: f"{sample_id}.zarr" for sample_id, entry in there.samples.items()}
     split = {name: name.split("/", 1) for name in objects}
     assert {f"{local[group]}/{name}": objects[whole] for whole, (group, name) in split.items()} == files
+
+
+def test_what_is_measured_on_the_way_to_a_bucket_is_what_is_measured_on_the_way_to_a_disk(
+    root: str, tmp_path: Path
+) -> None:
+    write_runs(tmp_path / "runs", 2)
+    convert(tmp_path / "runs", writer_at(tmp_path / "store"), stats=True)
+    report = convert(tmp_path / "runs", writer_at(f"{root}/store"), stats=True)
+    there, here = open_storage(f"{root}/store"), open_storage(tmp_path / "store")
+    assert there.read(MOMENTS_NAME) == here.read(MOMENTS_NAME) is not None
+    documents = [read_statistics(storage) for storage in (there, here)]
+    assert documents[0] is not None
+    assert documents[0]["revision"] == report.revision
+    assert documents[0] | {"revision": ""} == (documents[1] or {}) | {"revision": ""}
+    write_run(tmp_path / "more" / "run_2", 2)
+    appended = convert(tmp_path / "more", writer_at(f"{root}/store"), existing="append").statistics
+    assert (appended.n_samples if appended else 0) == 3
 
 
 def test_a_bucket_converts_into_a_bucket_like_a_disk_onto_a_disk(
