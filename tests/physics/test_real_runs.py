@@ -77,6 +77,10 @@ def square_feet_taken_for_square_metres(arrays: Arrays) -> None:
     arrays["surface_area"] /= 0.3048**2
 
 
+def square_inches_taken_for_square_metres(arrays: Arrays) -> None:
+    arrays["surface_area"] /= 0.0254**2
+
+
 def area_vectors(arrays: Arrays) -> None:
     arrays["surface_normals"] *= arrays["surface_area"][:, None]
 
@@ -124,6 +128,7 @@ FAULTS: list[tuple[Callable[[Arrays], None], str, str]] = [
     (square_millimetres, "drag", "with the areas converted from mm2 to m2"),
     (square_millimetres, "body, size", "areas and positions are in different units"),
     (square_feet_taken_for_square_metres, "drag", "with the areas converted from ft2 to m2"),
+    (square_inches_taken_for_square_metres, "drag", "with the areas converted from inch2 to m2"),
     (area_vectors, "surface unit normals", "they are as long as the areas"),
     (drop_faces, "drag", "faces may be missing"),
     (drop_faces, "body", "faces are missing"),
@@ -178,7 +183,10 @@ def test_a_fault_is_found_and_named(
 def test_faults_of_sign_axis_and_unit_have_one_explanation(
     run_of: Callable[[Callable[[Arrays], None]], Path],
 ) -> None:
-    unambiguous = (flip_normals, flip_friction, swap_normals, square_millimetres, coefficient, friction_in_pascal)
+    unambiguous = (
+        *(flip_normals, flip_friction, swap_normals, coefficient, friction_in_pascal),
+        *(square_millimetres, square_inches_taken_for_square_metres),
+    )
     for fault in unambiguous:
         assert len(findings_of(run_of(fault), ahmed_recipe())["drag"].causes) == 1, fault.__name__
 

@@ -69,7 +69,8 @@ class ForceIntegral:
 
     def _explain(self) -> tuple[str, list[str]]:
         pressure, friction = self._along(self._direction)
-        message = f"{pressure:.4g} by pressure and {friction:.4g} by friction make no {self._expected:.4g}"
+        by_friction = "" if self._friction is None else f" and {friction:.4g} by friction"
+        message = f"{pressure:.4g} by pressure{by_friction} is not {self._expected:.4g}"
         return message, list(self._explanations()) or list(self._other_reasons())
 
     @property
@@ -84,8 +85,8 @@ class ForceIntegral:
         )
 
     def _explanations(self) -> Iterator[str]:
-        """Yield each single change of the data under which the check would hold."""
-        for cause, value in self._changes():
+        """Yield each single change of the data under which the check would hold, that which comes nearest first."""
+        for cause, value in sorted(self._changes(), key=lambda change: abs(change[1] - self._expected)):
             if agrees(value, self._expected, self._allowed):
                 yield f"it would be {value:.4g} {cause}"
 
@@ -108,7 +109,7 @@ class ForceIntegral:
         yield from self._scaled(pressure, friction, {f"times the dynamic pressure {q:.4g}, as of a coefficient": q})
         yield "twice: half a model, or a dynamic pressure without 0.5", 2 * (pressure + friction)
         yield "halved: a body that is there twice, or a dynamic pressure with 0.5 twice", (pressure + friction) / 2
-        for unit, metres in METRES.items():
+        for metres, unit in {metres: unit for unit, metres in METRES.items()}.items():  # an inch has two names
             if metres != 1:
                 yield f"with the areas converted from {unit}2 to m2", (pressure + friction) * metres**2
                 yield f"with the areas converted from m2 to {unit}2", (pressure + friction) / metres**2
