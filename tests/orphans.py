@@ -17,8 +17,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 ENDING_SECONDS = 10.0
 """What was just killed, and what watches a pipe of ours, may take a moment to end."""
 
-# Python's own helpers, which end when the process that they help does.
-_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+# Helpers of Python and of loky, which end when the process that they help does.
+_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
 
 _LEFT_BEHIND = pytest.StashKey[list[str]]()
 

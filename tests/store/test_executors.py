@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import loky
 import pytest
 
+import drawpoint
 from drawpoint.errors import DrawpointError
 from drawpoint_store.conversion.convert import convert
 from trees import files_below, write_runs, writer_at
+from waiting import wait_until
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
@@ -40,6 +44,42 @@ def test_a_worker_of_an_executor_that_dies_ends_the_conversion_and_the_same_call
             convert(tmp_path / "runs", writer_at(tmp_path / "store"), executor=executor)
     convert(tmp_path / "runs", writer_at(tmp_path / "store"))
     assert files_below(tmp_path / "store") == files_below(tmp_path / "whole")
+
+
+def test_loky_writes_the_bytes_of_one_process_also_when_a_worker_of_it_is_killed(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", 8)
+    store = tmp_path / "store"
+    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
+    executor = loky.get_reusable_executor(2)
+    pid = executor.submit(os.getpid).result()
+
+    def kill_a_worker() -> None:
+        wait_until(lambda: any(store.glob(".convert/samples/*.json")))
+        os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    with pytest.raises(DrawpointError, match=r"the executor failed at sample 'run_.': Terminated.*the same command"):
+        convert(tmp_path / "runs", writer_at(store), executor=executor)
+    killer.join()
+    executor = loky.get_reusable_executor(2)
+    try:
+        convert(tmp_path / "runs", writer_at(store), executor=executor)
+    finally:
+        executor.shutdown(kill_workers=True)
+    assert files_below(store) == files_below(tmp_path / "whole")
+
+
+def test_a_worker_with_another_version_of_what_decides_the_bytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(tmp_path / "runs", 1)
+    with ProcessPoolExecutor(1) as executor:
+        executor.submit(os.getpid).result()  # its process has begun with the version that is installed
+        monkeypatch.setattr(drawpoint, "__version__", "0.0.1")
+        with pytest.raises(DrawpointError, match=r"has drawpoint .*, and the conversion 0\.0\.1, which may"):
+            convert(tmp_path / "runs", writer_at(tmp_path / "store"), executor=executor)
+    assert not (tmp_path / "store").exists()
 
 
 class Elsewhere(Executor):

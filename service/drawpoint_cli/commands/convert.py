@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import posixpath
 import sys
@@ -27,6 +28,7 @@ from drawpoint_cli.shared_conversion import add_shares, print_share
 from drawpoint_cli.source import add_source_format, open_source
 from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.engines.dask_cluster import check_address, dask_executor
 from drawpoint_store.conversion.scalars import read_scalar_table
 from drawpoint_store.conversion.shares import check_unpublished, convert_share, publish_shares
 from drawpoint_store.conversion.sources.pt_source import PtSource
@@ -60,6 +62,7 @@ examples:
   drawpoint convert runs/ s3://bucket/cars --field-dtype volume_vorticity=float32
   drawpoint convert drivaernet/ stores/drivaernet --filemap drivaernet --workers 8
   drawpoint convert /data/drivaerml s3://bucket/drivaerml --recipe drivaerml
+  drawpoint convert /data/drivaerml s3://bucket/drivaerml --recipe drivaerml --dask tcp://scheduler:8786
   drawpoint convert more_runs/ stores/cars --append
   drawpoint convert runs/ s3://bucket/cars --task 3/8     # in a process of its own, as 1/8 to 8/8; then, once:
   drawpoint convert runs/ s3://bucket/cars --publish      # docs/converting.md has it as a SLURM array
@@ -134,6 +137,13 @@ def add_parser(subparsers: Subparsers) -> None:
         type=integer(1),
         help=f"processes, each with one field in memory (default: one a core, at most {MAX_DEFAULT_WORKERS})",
     )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="have the workers of a Dask cluster convert, which see SOURCE and STORE_ROOT under the same absolute "
+        "paths or URLs: the address of its scheduler, such as tcp://host:8786, or the path of the scheduler's file "
+        "(docs/converting.md)",
+    )
     parser.add_argument("--skip-broken", action="store_true", help="exit with 0 although some samples are broken")
     parser.add_argument(
         "--strict", action="store_true", help="refuse a source with files that look like fields and are in no file map"
@@ -169,8 +179,9 @@ def run(args: argparse.Namespace) -> int:
     """Convert, and print the report; broken samples go to stderr, one a line."""
     existing: Existing = "append" if args.append else "overwrite" if args.overwrite else "refuse"
     in_memory = any(is_in_memory(location) for location in (args.source, args.store_root))
-    workers = args.workers or (1 if in_memory else default_workers())
+    workers = args.workers or (1 if in_memory or args.dask else default_workers())
     try:
+        _check_engine(args, in_memory=in_memory)
         check_locations(args.source, args.store_root)
         check_workers(workers, args.source, args.store_root.root)
     except ValueError as error:
@@ -199,17 +210,35 @@ def run(args: argparse.Namespace) -> int:
         "max_relative_error": args.max_relative_error,
         "stats": args.stats,
     }
-    engine: dict[str, Any] = {"workers": workers, "progress": True, "n_probes": PROBES}
-    if args.task is not None:
-        report = convert_share(source, writer, args.task, **options, **engine)
-        print_share(report, args.task, args.words)
-        return 1 if report.broken and not args.skip_broken else 0
     if args.publish:
         report = publish_shares(source, writer, **options, keep_finished=True)
     else:
-        report = convert(source, writer, **options, **engine, keep_finished=True)
+        with contextlib.nullcontext() if args.dask is None else dask_executor(args.dask, _tell) as executor:
+            engine: dict[str, Any] = {"workers": workers, "executor": executor, "progress": True, "n_probes": PROBES}
+            if args.task is not None:
+                report = convert_share(source, writer, args.task, **options, **engine)
+            else:
+                report = convert(source, writer, **options, **engine, keep_finished=True)
+    if args.task is not None:
+        print_share(report, args.task, args.words)
+        return 1 if report.broken and not args.skip_broken else 0
     print_report(report, writer, args)
     return 1 if report.broken and not (args.skip_broken and (report.converted or report.skipped)) else 0
+
+
+def _check_engine(args: argparse.Namespace, *, in_memory: bool) -> None:
+    """Raise ValueError for options that do not go with --dask, and for an address that is none."""
+    if args.dask is None:
+        return
+    if args.workers is not None:
+        raise ValueError("--dask and --workers exclude each other: a Dask cluster has the workers that were started.")
+    if in_memory:
+        raise ValueError("memory:// lives in the memory of one process, which the workers of --dask do not share.")
+    check_address(args.dask)
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def _writer_settings(

@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numcodecs
-
-import drawpoint
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
 from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
@@ -20,7 +17,7 @@ from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.target import check_locations, check_target, load_manifest, store_exists
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.statistics.moments_table import MOMENTS_NAME
-from drawpoint_store.writing.group import GROUP_FORMAT
+from drawpoint_store.writing.group import versions
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
@@ -167,9 +164,8 @@ def _tasks(source: Source, writer: ZarrStoreWriter, scalars: Mapping[str, Mappin
     settings["fields"] = [asdict(spec) for spec in writer.fields]
     settings["source"] = dict(source.settings)
     # Another format, and another compressor too, may write other bytes.
-    versions = [GROUP_FORMAT, drawpoint.__version__, numcodecs.__version__]
     dtypes = {name: settings.pop(name) for name in ("coords_dtype", "values_dtype", "field_dtypes")}
-    shared = fingerprint(versions, settings)
+    shared = fingerprint(list(versions().values()), settings)
     tasks = []
     for sample_id in source.sample_ids:
         files = [[file.path, file.size, file.stamp] for file in source.files(sample_id)]

@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import crc32c
+import numcodecs
 import numpy as np
 from numcodecs import blosc
 
+import drawpoint
 from drawpoint_store.reading.blocks import block_chunks
 from drawpoint_store.reading.digests import (
     CRC_BYTES,
@@ -54,6 +56,15 @@ _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
 COMPRESSORS = ("none", *(f"blosc-zstd-{level}" for level in range(1, 10)))
 """What the manifest says of chunks compressed at each level, at 0 not at all. Other writers have other names."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions, by name, of all that decides which bytes are written for the same values."""
+    return {
+        "the format of groups": str(GROUP_FORMAT),
+        "drawpoint": drawpoint.__version__,
+        "numcodecs": numcodecs.__version__,
+    }
 
 
 class GroupFolder:

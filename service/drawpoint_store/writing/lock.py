@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from drawpoint.errors import StoreExists
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.storage.locations import is_remote, local_path
+from drawpoint_store.writing.worker_permit import end_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,8 @@ def lock_store(root: str | os.PathLike[str]) -> Iterator[bool]:
     """Hold the local store at `root` against other conversions, and tell whether it is held; in a bucket it is not.
 
     There are no locks in buckets, and on file systems without flock; then nothing is held. The lock ends
-    with the process, however that ends. Raises StoreExists where another process holds it.
+    with the process, however that ends. Raises StoreExists where another process holds it, or workers of one that was
+    killed go on.
     """
     if is_remote(root):
         yield False
@@ -45,6 +47,7 @@ def lock_store(root: str | os.PathLike[str]) -> Iterator[bool]:
         strays = (place.glob(f".{StoreManifest.MANIFEST_NAME}.*.tmp"), folder.glob(".*.tmp"), folder.glob(f"{_LOCK}-*"))
         for stray in itertools.chain(*strays):
             stray.unlink(missing_ok=True)
+        end_workers(folder, alone=True)
         try:
             yield held
         finally:
@@ -66,6 +69,7 @@ def lock_share(root: str | os.PathLike[str], share: str) -> Iterator[None]:
         _locked(folder, _LOCK, fcntl.LOCK_SH, f"a conversion that is no share is writing to {root}"),
         _locked(folder, name, fcntl.LOCK_EX, f"another process converts share {share} into {root}"),
     ):
+        end_workers(folder, alone=False)
         try:
             yield
         finally:
