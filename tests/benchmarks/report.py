@@ -26,6 +26,7 @@ SECTIONS = {
     "Scale": "scale.py",
     "VTK files": "vtk_read.py",
     "Conversion": "conversion.py",
+    "Conversion on a Dask cluster": "engines.py",
     "Conversion of a huge sample": "huge_conversion.py",
     "Conversion of a huge VTK file": "huge_conversion.py --vtu",
     "Statistics": "store_statistics.py",

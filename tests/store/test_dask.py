@@ -136,13 +136,16 @@ def test_a_command_that_is_killed_lets_its_workers_write_nothing_into_the_next_o
     assert files_below(store) == files_below(tmp_path / "whole")
 
 
-def test_a_scheduler_that_dies_ends_the_command_and_the_same_one_goes_on(
+def test_a_command_waits_for_the_first_worker_and_ends_with_the_scheduler_and_the_same_one_goes_on(
     runs: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
     (tmp_path / "dask").mkdir()
-    with running_cluster(tmp_path / "dask", 1, "--no-nanny") as cluster:
+    with running_cluster(tmp_path / "dask", 0) as cluster:
         process = start(runs, store, "--dask", cluster.address)
+        assert process.stderr is not None
+        assert "has no workers: waiting for the first; Ctrl-C ends this.\n" in process.stderr.readline()
+        cluster.start_worker("--no-nanny")
         until_one_is_finished(store, process)
         cluster.scheduler.kill()
         _, err = process.communicate(timeout=60)

@@ -56,12 +56,10 @@ def dask_executor(address: str, tell: Callable[[str], object]) -> Iterator[Execu
     except OSError as error:
         raise _unreachable(place) from error
     try:
-        if not client.scheduler_info()["workers"]:
+        if not _has_workers(client, place):
             tell(f"the Dask scheduler at {place} has no workers: waiting for the first; Ctrl-C ends this.")
-        while not client.scheduler_info()["workers"]:
+        while not _has_workers(client, place):
             time.sleep(_LOOK_SECONDS)
-            if client.status != "running":
-                raise _unreachable(place)
         yield client.get_executor()
     finally:
         client.close(timeout=_CLOSE_SECONDS)
@@ -80,6 +78,15 @@ def _address_in(file: Path) -> str:
                     f"{file}` writes it."
                 ) from error
         time.sleep(_LOOK_SECONDS)
+
+
+def _has_workers(client: Any, place: str) -> bool:
+    if client.status == "closed":  # it has tried to connect again for as long as for the first time
+        raise _unreachable(place)
+    try:
+        return bool(client.scheduler_info()["workers"])
+    except OSError as error:
+        raise _unreachable(place) from error
 
 
 def _unreachable(place: str) -> StoreUnreadable:

@@ -58,7 +58,10 @@ class DaskWorkers(ExecutorWorkers):
         return isinstance(error, KilledWorker)
 
     def find_problem(self) -> str:
-        workers = self._client.scheduler_info()["workers"]
+        try:
+            workers = self._client.scheduler_info()["workers"]
+        except OSError:  # if it has ended, the tasks are cancelled
+            return "the Dask scheduler does not answer"
         return "" if workers else "the Dask cluster has no workers: waiting for some"
 
     def wait(self) -> None:
