@@ -108,7 +108,8 @@ class KilledConversion:
 
     def _killed_in(self, phase: Sequence[Words], rng: random.Random) -> bool:
         """Run a phase, and tell whether it was killed."""
-        moment = rng.randrange(self.store.count(), max(len(self.whole) + 4, self.store.count() + 1))
+        held = self.store.count()
+        moment = held + 1 + rng.randrange(max(1, len(self.whole) + 4 - held))
         processes = [_start(words) for words in phase]
 
         def have_ended() -> bool:
