@@ -4,8 +4,8 @@
 
 The cluster is a scheduler and two workers of one thread on this machine, which have converted a sample before. The same
 runs are converted in turns: a few of 150k + 600k points, where the conversion itself takes the time, and many small
-ones, where what each task costs does. Worker processes start anew for each conversion, as the command has it; `warm`
-are those of loky, which do not.
+ones, where what each task costs does. Worker processes start anew for each conversion, as the command has it. Those of
+loky end when they have had nothing to do for 10 s, and here mostly have.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
                 source = write_runs(folder / what, *size)
                 ways = {
                     f"{WORKERS} workers": converting(source, workers=WORKERS),
-                    "loky, warm": converting(source, executor=loky.get_reusable_executor(WORKERS)),
+                    "loky": converting(source, executor=loky.get_reusable_executor(WORKERS)),
                     "Dask": converting(source, executor=client.get_executor()),
                 }
                 print(f"\n{what}, {WORKERS} processes:\n")
