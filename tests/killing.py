@@ -99,6 +99,7 @@ class KilledConversion:
             }, self.killed
             if done:
                 assert files == self.whole, self.killed
+            if files == self.whole:  # which a command that is killed as it ends has completed, too
                 self.store.reset(self.old)
         for phase in self.phases:
             for process in [_start(words) for words in phase]:
