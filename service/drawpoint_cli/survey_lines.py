@@ -26,7 +26,9 @@ _KINDS = {1: "lines", 2: "surface", 3: "volume"}
 
 def survey_lines(survey: SourceSurvey, written: str | None) -> Iterator[str]:
     """Yield the lines of a survey; `written` is the file that the first recipe was written to, if it was."""
-    yield f"source   {survey.source}: {count(survey.n_files, 'file')}, {size(survey.n_bytes)}"
+    # A web server lists names alone.
+    nbytes = size(survey.n_bytes) if survey.n_bytes or not survey.n_files else "of sizes that are not listed"
+    yield f"source   {survey.source}: {count(survey.n_files, 'file')}, {nbytes}"
     if survey.sample is not None:
         yield from _samples(survey)
     if survey.others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from drawpoint_store.data_files.vtk_xml import tags
 from drawpoint_store.storage import partial_file
 from drawpoint_store.storage.bucket_access import open_client
 from foam import FoamCase, cell_faces
+from hub import hub
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import Bucket, upload
 from trees import files_below
@@ -133,13 +135,21 @@ def test_a_bucket_becomes_the_bytes_that_local_files_become_with_room_for_two_sa
 
 
 def test_web_servers_with_ranges_and_without_become_the_same_bytes(
-    tree: Path, expected: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, by_parts: None
+    tree: Path,
+    expected: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    by_parts: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with python_server(tree) as url:
         source = source_of(url)
         assert all(file.size and file.stamp for file in source.files("run 1"))
         assert convert_to(tmp_path / "whole", source).broken == {}
         assert main(["inspect", url, "--recipe", str(recipe_file(tmp_path))]) == 0
+        assert "files, of sizes that are not listed" in capsys.readouterr().out
+        assert main(["inspect", url]) == 1
+        assert "its files are not opened where they are: give a --recipe" in capsys.readouterr().out
     assert files_below(tmp_path / "whole") == expected
     with nginx(tree, tmp_path_factory.mktemp("nginx")) as url:
         assert convert_to(tmp_path / "parts", source_of(f"{url}/")).broken == {}
@@ -175,6 +185,9 @@ def test_of_large_files_the_arrays_alone_are_fetched_that_a_recipe_names(
     size = size_of(tree / "run 1")
     scratch = Scratch(tmp_path / "scratch", size * 2 // 3)
     source = source_of(root, scratch)
+    assert [spec.canonical for spec in source.specs][:2] == ["surface_position", "surface_pressure"]
+    looked = scratch_size(tmp_path)
+    assert looked == 0  # it was looked at the beginnings of files, and nothing kept
     copy = source.fetch("run 1")
     proxied.passed.clear()
     source.scratch.release("run 1", keep=True)
@@ -205,6 +218,10 @@ def joined(tree: Path, folder: Path) -> Path:
     parts = sorted((tree / "run 2").glob("volume_2.vtu*"))
     (folder / "joined.vtu").write_bytes(b"".join(part.read_bytes() for part in parts))
     return folder / "joined.vtu"
+
+
+def scratch_size(folder: Path) -> int:
+    return sum(path.stat().st_blocks for path in (folder / "scratch").rglob("*") if path.is_file())
 
 
 def upload_changed(root: str, path: str) -> None:
@@ -404,6 +421,21 @@ def test_of_an_array_of_all_samples_the_rows_of_one_are_fetched(tmp_path: Path) 
     memory.mv("/arrays/p.npy", "/arrays/p.h5")
     with pytest.raises(InvalidSettings, match=r"each row of p\.h5 is a sample.*copy it to this machine"):
         assert source_of("memory://arrays", recipe=ROWS.replace("p.npy", "p.h5")).sample_ids
+
+
+def test_a_data_set_of_a_hub_becomes_the_same_bytes(tree: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    words = ["hf://datasets/owner/set", str(tmp_path / "store"), "--recipe", str(recipe_file(tmp_path))]
+    with hub(tree) as endpoint:  # which the library reads when it is imported
+        environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
+        ended = subprocess.run(
+            [sys.executable, "-m", "drawpoint_cli", "convert", *words, "--workers", "1"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert files_below(tmp_path / "store") == expected
 
 
 def test_a_url_whose_package_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,13 +45,14 @@ class WantedFile:
 class SampleCopy:
     """The files of a sample in `folder`, at the paths that they have below the source, all of one state.
 
-    `infos` are those of that state, `partial` the files of which only parts are there. It is pickled into processes of
-    the same machine.
+    `infos` are those of that state, `partial` the files of which only parts are there; where it `is_lazy`, these are
+    what told where the others lie, and a read fetches what it needs. It is pickled into processes of the same machine.
     """
 
     folder: Path
     infos: Mapping[str, ObjectInfo]
     partial: Mapping[str, PartialFile] = field(default_factory=dict)
+    is_lazy: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -131,13 +132,17 @@ class SampleFetch:
                 if parts is not None and _saves(files, parts):
                     self._spans |= {file.info.path: spans for file, spans in zip(files, parts, strict=True)}
 
-    def make_copy(self) -> SampleCopy:
-        """Fetch what was planned, and return it; raises InvalidSample where files changed meanwhile."""
+    def make_copy(self, *, lazily: bool = False) -> SampleCopy:
+        """Fetch what was planned, and return it; `lazily` only those files that are read whole.
+
+        Raises InvalidSample where files changed meanwhile.
+        """
         waited: set[Future[None]] = set()
         try:
             for path, file in self._files.items():
                 file.whole = path not in self._spans
-                waited.update(file.fetch(self._spans.get(path, [(0, file.size)]), self._executor))
+                if file.whole or not lazily:
+                    waited.update(file.fetch(self._spans.get(path, [(0, file.size)]), self._executor))
             left = waited
             while left:
                 done, left = wait(left, STOP_SECONDS, FIRST_EXCEPTION)
@@ -150,7 +155,8 @@ class SampleFetch:
             wait(waited)
         if self.have_changed():
             raise InvalidSample("its files were written again while they were fetched")
-        return SampleCopy(self._folder, dict(self._infos), {path: self._files[path] for path in self._spans})
+        partial = {path: self._files[path] for path in self._spans}
+        return SampleCopy(self._folder, dict(self._infos), partial, is_lazy=lazily and bool(partial))
 
     def have_changed(self) -> bool:
         """Tell whether a file is gone, or another than when it was listed or looked at."""

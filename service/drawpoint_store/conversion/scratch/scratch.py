@@ -67,10 +67,17 @@ class Scratch:
             return self._most
 
     def hold(
-        self, sample_id: str, storage: Storage, wanted: Sequence[WantedFile], stop: threading.Event | None = None
+        self,
+        sample_id: str,
+        storage: Storage,
+        wanted: Sequence[WantedFile],
+        stop: threading.Event | None = None,
+        *,
+        lazily: bool = False,
     ) -> SampleCopy:
         """Return a copy of the files of a sample, which stays until `release` is called as often.
 
+        Unless it is there already, it may be made `lazily`: for who looks at the beginnings of files alone.
         Waits until there is room. Whoever waits holds no other sample that nobody else will release. Raises
         InvalidSample for a sample that is larger than the scratch, whose files are gone or change every time, and
         StoreUnreadable where the storage does not answer, there is no room on the disk, or `stop` is set meanwhile.
@@ -86,7 +93,7 @@ class Scratch:
             self._count += 1
             entry = self._entries[sample_id] = _Entry(self._place() / str(self._count))
         try:
-            copy = self._fetch(entry, storage, wanted, stop)
+            copy = self._fetch(entry, storage, wanted, stop, lazily=lazily)
         except BaseException:
             self._drop(sample_id)
             raise
@@ -103,12 +110,13 @@ class Scratch:
                 return
             entry.holders -= 1
             is_free = not entry.holders
+            keep = keep and entry.copy is not None and not entry.copy.is_lazy
             self._changed.notify_all()
         if is_free and not keep:
             self._drop(sample_id)
 
     def _fetch(
-        self, entry: _Entry, storage: Storage, wanted: Sequence[WantedFile], stop: threading.Event
+        self, entry: _Entry, storage: Storage, wanted: Sequence[WantedFile], stop: threading.Event, *, lazily: bool
     ) -> SampleCopy:
         with ThreadPoolExecutor(storage.requests_at_once, thread_name_prefix="fetch") as pool:
             fetch = SampleFetch(storage, wanted, entry.folder, pool, stop)
@@ -120,7 +128,7 @@ class Scratch:
                     self._reserve(entry, fetch.nbytes_planned, stop)
                     with self._changed:
                         self.peak = max(self.peak, self._used)
-                    return fetch.make_copy()
+                    return fetch.make_copy(lazily=lazily)
                 except InvalidSample:
                     if not fetch.have_changed():
                         raise

@@ -107,6 +107,7 @@ class RecipeSource:
         """The fields, and of each domain that may have several places, that which it has."""
         first_error: InvalidSample | None = None
         for sample_id in self.sample_ids[:_TRIED]:
+            self._opened.is_looking = True  # at the names and shapes of arrays
             try:
                 domains = self.domains(sample_id)
                 several = [name for name, domain in self.recipe.domains.items() if len(domain.place) > 1]
@@ -115,6 +116,7 @@ class RecipeSource:
                 if first_error is None:
                     first_error = InvalidSample(f"sample {sample_id!r}: {error}", sample=sample_id)
             finally:
+                self._opened.is_looking = False
                 self.close(keep=True)  # another process may read the samples
         if first_error is not None:
             raise first_error
@@ -216,10 +218,10 @@ class RecipeSource:
         """Whether samples are copied to the scratch before they are read."""
         return self.tree.storage.is_remote
 
-    def fetch(self, sample_id: str, stop: threading.Event | None = None) -> SampleCopy:
+    def fetch(self, sample_id: str, stop: threading.Event | None = None, *, lazily: bool = False) -> SampleCopy:
         """Return a copy of a sample that lies elsewhere, which `scratch` has to release; raises what `hold` raises."""
         wanted = wanted_files(self.recipe, self._samples[sample_id][0])
-        return self.scratch.hold(sample_id, self.tree.storage, wanted, stop)
+        return self.scratch.hold(sample_id, self.tree.storage, wanted, stop, lazily=lazily)
 
     def use(self, sample_id: str, copy: SampleCopy) -> None:
         """Have this thread read a sample from a copy that another process holds, until it closes or opens another."""
@@ -233,7 +235,8 @@ class RecipeSource:
         held: tuple[str, SampleCopy] | None = getattr(self._opened, "held", None)
         if held is None or held[0] != sample_id:
             self.close()
-            held = self._opened.held = (sample_id, self.fetch(sample_id))
+            lazily = getattr(self._opened, "is_looking", False)
+            held = self._opened.held = (sample_id, self.fetch(sample_id, lazily=lazily))
         return held[1]
 
     def _specs_of(self, sample_id: str) -> list[FieldSpec]:
