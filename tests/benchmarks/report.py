@@ -29,6 +29,7 @@ SECTIONS = {
     "Conversion on a Dask cluster": "engines.py",
     "Conversion of a huge sample": "huge_conversion.py",
     "Conversion of a huge VTK file": "huge_conversion.py --vtu",
+    "Conversion from a bucket": "remote_conversion.py",
     "Statistics": "store_statistics.py",
     "Check by physics": "physics_check.py",
     "Compression": "compression.py",
