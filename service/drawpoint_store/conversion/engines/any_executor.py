@@ -26,6 +26,10 @@ _LOOK_SECONDS = 5.0
 """So often it is looked whether there are workers at all, while no sample is done."""
 
 
+_DIED = "every worker that converted it died, perhaps for lack of memory; give it workers with more, and --append it"
+"""Why a sample is broken that its workers died of."""
+
+
 class ExecutorWorkers:
     """The workers of an executor; those of Dask, which tell more of themselves, are a subclass."""
 
@@ -76,9 +80,6 @@ def run_on_workers(
             for each in convicted:
                 size = sum(file.size for file in converter.source.files(each.sample_id))
                 yield Outcome(each.sample_id, size, reason=_DIED)
-
-
-_DIED = "every worker that converted it died, perhaps for lack of memory; give it workers with more, and --append it"
 
 
 class _Run:
