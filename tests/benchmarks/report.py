@@ -30,6 +30,7 @@ SECTIONS = {
     "Conversion of a huge sample": "huge_conversion.py",
     "Conversion of a huge VTK file": "huge_conversion.py --vtu",
     "Conversion from a bucket": "remote_conversion.py",
+    "Derived fields": "derived.py",
     "Statistics": "store_statistics.py",
     "Check by physics": "physics_check.py",
     "Compression": "compression.py",
