@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vtkmodules.vtkFiltersGeneral import vtkGradientFilter
 
 from drawpoint.errors import InvalidSample
-from drawpoint_store.data_files import curls, geometry
+from drawpoint_store.data_files import curls, geometry, neighbours
 from drawpoint_store.data_files.curls import cell_curls, point_curls
 from drawpoint_store.data_files.geometry import cell_centres
 from drawpoint_store.data_files.vtk_library import VtkMesh
@@ -172,3 +172,19 @@ def test_a_face_of_three_cells_is_refused() -> None:
     mesh = mesh_of(pv.UnstructuredGrid({pv.CellType.TETRA: cells}, points))
     with pytest.raises(InvalidSample, match="more than two cells have the same face"):
         cell_curls(mesh, np.zeros((3, 3)))
+
+
+def test_faces_whose_keys_are_equal_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = hexahedra(np.random.default_rng(0))
+    velocities = np.random.default_rng(1).normal(size=(grid.n_cells, 3))
+    expected = cell_curls(VtkMesh(grid, "made"), velocities, "gauss")
+    keys = neighbours.face_keys
+    seeds: list[int] = []
+
+    def poor_keys(corners: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
+        seeds.append(seed)
+        return keys(corners, seed) % np.uint64(1 if seed == 0 else 2**63)
+
+    monkeypatch.setattr(neighbours, "face_keys", poor_keys)
+    assert np.array_equal(cell_curls(VtkMesh(grid, "made"), velocities, "gauss"), expected)
+    assert set(seeds) == {0, 1}
