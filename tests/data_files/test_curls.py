@@ -127,6 +127,15 @@ def test_gauss_is_exact_inside_of_a_straight_mesh_and_has_the_cells_own_velocity
     assert cell_curls(mesh, shear) == pytest.approx(np.broadcast_to([0, 0, -1], shear.shape))
 
 
+@pytest.mark.parametrize("mode", ["least-squares", "gauss"])
+def test_cells_that_share_no_face_have_no_curl(mode: curls.CurlMode) -> None:
+    grid = hexahedra(np.random.default_rng(0), jitter=0.0)
+    apart = grid.explode(0.0)
+    assert apart.n_points == 8 * grid.n_cells
+    with pytest.raises(InvalidSample, match=r"36 cells, such as cell 0, share no face with another cell.*merge"):
+        cell_curls(mesh_of(apart), np.ones((grid.n_cells, 3)), mode)
+
+
 def test_in_a_mesh_of_one_layer_nothing_varies_across_it() -> None:
     grid = pv.ImageData(dimensions=(6, 5, 2)).cast_to_unstructured_grid()
     grid.points = np.asarray(grid.points, np.float64) * [1.0, 1.0, 0.01]

@@ -96,6 +96,29 @@ def test_a_signed_distance_is_negative_inside_whichever_way_the_triangles_turn(t
         assert np.abs(found) == pytest.approx(surface_distances(points, vertices, triangles), abs=1e-12)
 
 
+@few
+@given(SEEDS, st.integers(-20, -6))
+def test_triangles_as_thin_as_rounding_are_as_far_away_as_their_longest_side(seed: int, exponent: int) -> None:
+    rng = np.random.default_rng(seed)
+    begin, step, across = rng.normal(size=(3, 3))
+    triangles = np.roll([[0, 1, 2]], seed % 3, axis=1)
+    points = rng.normal(size=(100, 3)) * 3
+    for share in rng.uniform(0, 1, 20):
+        vertices = np.array([begin, begin + step, begin + share * step + 10.0**exponent * across])
+        found = surface_distances(points, vertices, triangles)
+        expected = to_segment(points, begin, begin + step)
+        assert found == pytest.approx(expected, abs=10 * 10.0**exponent + 1e-9)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e5, 1e7])
+def test_the_sign_is_right_also_of_a_surface_far_from_the_origin(offset: float) -> None:
+    vertices, triangles = sphere(radius=1.0)
+    points = np.random.default_rng(0).uniform(-1.5, 1.5, (3000, 3))
+    here = surface_distances(points, vertices, triangles, "signed")
+    there = surface_distances(points + offset, vertices + offset, triangles, "signed")
+    assert there == pytest.approx(here, abs=1e-15 * offset + 1e-7)
+
+
 def test_a_small_hole_leaves_the_sign_and_an_open_surface_has_none() -> None:
     vertices, triangles = sphere(radius=1.0)
     inner = np.array([[0.0, 0.0, 0.0], [0.3, -0.4, 0.2], [0.0, 0.0, 2.0]])

@@ -42,7 +42,8 @@ def cell_curls(mesh: MeshFile, vectors: Array, mode: CurlMode = "least-squares")
     since a volume's file has no other.
 
     The result is float64 for vectors in float64, otherwise float32. In memory are up to 300 bytes a hexahedron.
-    Raises InvalidSample for cells that are no volume cells, that are open, or whose points are not finite.
+    Raises InvalidSample for cells that are no volume cells, that are open, that share no face with another, or whose
+    points are not finite.
     """
     values = _checked(mesh, vectors)
     centres, volumes = np.empty((mesh.n_cells, 3)), np.empty(mesh.n_cells)
@@ -54,6 +55,7 @@ def cell_curls(mesh: MeshFile, vectors: Array, mode: CurlMode = "least-squares")
     for points, block, cells, beyond, corners in faces_with_partners(mesh):
         rows = slice(block.first, block.first + len(block.types))
         here = cells + block.first
+        _require_neighbours(block.first, np.bincount(cells[beyond != NO_CELL], minlength=len(block.types)))
         if mode == "gauss":
             measured = [polygon_measures(points, each, project=False) for each in corners]
             middles, areas = (np.concatenate([each[i] for each in measured]) for i in (0, 2))
@@ -147,6 +149,16 @@ def _checked(mesh: MeshFile, vectors: Array) -> Array:
     if not np.isfinite(mesh.points()).all():
         raise InvalidSample("some points are not finite, so that there is no curl")
     return vectors.astype(np.float64, copy=False)
+
+
+def _require_neighbours(first: int, counts: Array) -> None:
+    """Refuse a block from cell `first` on, by how many neighbours its cells have, if one has none."""
+    alone = np.flatnonzero(counts == 0)
+    if len(alone):
+        raise InvalidSample(
+            f"{len(alone):,} cells, such as cell {alone[0] + first:,}, share no face with another cell, and so have no "
+            "curl; if cells have points of their own in the same places, merge those first"
+        )
 
 
 def _weighted(steps: Array) -> Array:

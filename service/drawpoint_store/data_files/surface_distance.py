@@ -27,6 +27,9 @@ _TRIANGLE_SIDES = 3
 _OPEN = 0.01
 """The area vectors of a closed surface add up to zero; small holes of a surface may miss this share of its area."""
 
+_SLIVER = 1e-10
+"""Triangles whose height is less than this share of their longest side are taken for that side."""
+
 _INSIDE = 0.5
 """Around points inside of a closed surface it winds once, around others not at all, so that a half lies between."""
 
@@ -72,6 +75,10 @@ def surface_distances(positions: Array, vertices: Array, triangles: Array, mode:
         import igl  # noqa: PLC0415  libigl is an extra's
     if mode == "signed":
         _require_closed(vertices, triangles)
+    triangles = _slivers_as_lines(vertices, triangles)
+    # libigl finds the winding number in float32, which far from the origin would round the surface itself.
+    middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    centred = vertices - middle
     tree = igl.AABB()
     tree.init(vertices, triangles)
     distances = np.empty(len(positions), result_dtype(positions))
@@ -81,14 +88,35 @@ def surface_distances(positions: Array, vertices: Array, triangles: Array, mode:
             raise InvalidSample("some positions are not finite, so that they have no distance to a surface")
         found = np.sqrt(tree.squared_distance(vertices, triangles, block)[0])
         if mode == "signed":  # libigl's own signed_distance scales the distance by the winding number
-            found[np.abs(igl.fast_winding_number(vertices, triangles, block)) > _INSIDE] *= -1
+            found[np.abs(igl.fast_winding_number(centred, triangles, block - middle)) > _INSIDE] *= -1
         distances[first : first + _BLOCK] = found
     return distances
 
 
-def _require_closed(vertices: Array, triangles: Array) -> None:
+def _slivers_as_lines(vertices: Array, triangles: Array) -> Array:
+    """Return the triangles, those that rounding alone keeps from being a line as (begin, end, end) of that line.
+
+    libigl is right for lines, but off by a tenth of the length for triangles as thin as the rounding of their vertices.
+    """
+    corners = vertices[triangles]
+    lengths = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
+    longest = lengths.argmax(axis=1)
+    thin = np.linalg.norm(_area_vectors(vertices, triangles), axis=1) <= _SLIVER * lengths.max(axis=1) ** 2
+    lines = triangles.copy()
+    begin = longest[thin]
+    rows, end = np.flatnonzero(thin), (begin + 1) % _TRIANGLE_SIDES
+    lines[thin] = triangles[rows[:, None], np.stack([begin, end, end], axis=1)]
+    return lines
+
+
+def _area_vectors(vertices: Array, triangles: Array) -> Array:
+    """Return twice the area of each triangle times its normal, shape (m, 3)."""
     first, second, third = (vertices[triangles[:, corner]] for corner in range(_TRIANGLE_SIDES))
-    vectors = np.cross(second - first, third - first)
+    return np.cross(second - first, third - first)
+
+
+def _require_closed(vertices: Array, triangles: Array) -> None:
+    vectors = _area_vectors(vertices, triangles)
     area = np.linalg.norm(vectors, axis=1).sum()
     share = float(np.linalg.norm(vectors.sum(axis=0)) / area) if area else 1.0
     if share > _OPEN:
