@@ -33,6 +33,7 @@ SECTIONS = {
     "Derived fields": "derived.py",
     "Statistics": "store_statistics.py",
     "Check by physics": "physics_check.py",
+    "Publication of a shared conversion": "publication.py",
     "Compression": "compression.py",
 }
 
