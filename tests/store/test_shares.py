@@ -21,7 +21,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawpoint.errors import ConversionUnfinished, StoreExists, ValueOverflow
+from drawpoint.errors import ConversionUnfinished, StoreExists, StoreUnreadable, ValueOverflow
 from drawpoint_store import StoreManifest
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.journal import Journal
@@ -31,6 +31,7 @@ from drawpoint_store.conversion.shares import Share, convert_share, publish_shar
 from drawpoint_store.maintenance.prune import prune_store
 from drawpoint_store.storage import LocalStorage, open_storage
 from drawpoint_store.writing.lock import lock_share, lock_store
+from small import small_arrays, small_writer
 from trees import SURFACE, files_below, write_run, write_runs, writer_at
 
 if TYPE_CHECKING:
@@ -294,6 +295,19 @@ def test_a_group_that_another_process_has_put_there_meanwhile_stays_if_it_is_the
             storage.move_in(folder, "a.zarr", "zarr.json")
         assert (place.stat().st_ino == before) == is_same
         assert files_below(tmp_path / "store") == {"a.zarr/c/0": content}
+
+
+def test_a_group_of_which_a_part_was_removed_while_it_was_written_is_not_finished(tmp_path: Path) -> None:
+    class Removing(dict[str, torch.Tensor]):
+        def __getitem__(self, field: str) -> torch.Tensor:
+            if field == "volume_velocity":
+                next(tmp_path.glob(".convert/groups/*/group.zarr/*/*/c/0/0")).unlink()
+            return super().__getitem__(field)
+
+    writer = small_writer(tmp_path)
+    with pytest.raises(StoreUnreadable, match=r"group\.zarr cannot be written: .*No such file"):
+        writer.write_group("run", Removing(small_arrays()))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_groups_of_shares_that_are_not_published_are_as_young_as_the_last_of_them(runs: Path, tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ class Journal:
         locked, the records of earlier conversions go too.
         """
         if self.storage.is_shared:
-            self.storage.delete([self._record(task, folder) for task in tasks for folder in (_SAMPLES, _BROKEN)])
+            held = {f"{_BROKEN}/{name}" for name in self.storage.list(_BROKEN)[1]}  # few, if any
+            self.storage.delete([self._record(task) for task in tasks])
+            self.storage.delete([broken for task in tasks if (broken := self._record(task, _BROKEN)) in held])
             self.storage.delete([_report(conversion)])
         else:
             self.storage.delete_tree(_BROKEN)

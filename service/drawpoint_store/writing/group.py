@@ -81,6 +81,7 @@ class GroupFolder:
         self.compression_level = compression_level
         self._nodes: dict[str, dict[str, Any]] = {}
         self._digests: dict[str, ArrayDigests] = {}
+        self._shards: list[Path] = []
         self._pool = ThreadPoolExecutor(_THREADS)
 
     def __enter__(self) -> Self:
@@ -119,9 +120,7 @@ class GroupFolder:
         block = grid.chunk_points * block_chunks(grid.chunk_points)
         with translated_errors("written", self.place, OSError), contextlib.closing(chunks()) as left:
             for shard in range(-(-grid.n_chunks // slots)):
-                path = self.folder / layout.array_name / "c" / str(shard) / "0"
-                path.parent.mkdir(parents=True)
-                table += _write_shard(path, itertools.islice(left, slots), slots)
+                table += _write_shard(self._new_shard(layout, shard), itertools.islice(left, slots), slots)
         packed = bytes(table)
         self._nodes[layout.array_name] = array_metadata(layout, grid, self.compression_level, packed)
         self._digests[layout.array_name] = ArrayDigests(digest.hexdigest(), table_digest(packed))
@@ -131,8 +130,7 @@ class GroupFolder:
         with translated_errors("written", self.place, OSError):
             for shard in range(-(-stored.grid.n_points // stored.grid.shard_points)):
                 file = stored.folder / "c" / str(shard) / "0"
-                place = self.folder / layout.array_name / "c" / str(shard) / "0"
-                place.parent.mkdir(parents=True)
+                place = self._new_shard(layout, shard)
                 try:
                     place.hardlink_to(file)
                 except OSError:  # of file systems without such links
@@ -147,6 +145,8 @@ class GroupFolder:
         groups = {name.rsplit("/", 1)[0] for name in nodes if "/" in name}
         nodes.update({name: {"attributes": {}, "zarr_format": 3, "node_type": "group"} for name in groups})
         with translated_errors("written", self.place, OSError):
+            for shard in self._shards:
+                shard.stat()  # who took the folder for abandoned has removed it, and writing goes on in a new one
             for name, node in nodes.items():
                 (self.folder / name / METADATA_NAME).write_bytes(to_json(node))
             (self.folder / METADATA_NAME).write_bytes(to_json(group_metadata(nodes, digest)))
@@ -160,6 +160,12 @@ class GroupFolder:
         """
         facts = [GROUP_FORMAT, digest.digest, self._nodes]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _new_shard(self, layout: ArrayLayout, shard: int) -> Path:
+        path = self.folder / layout.array_name / "c" / str(shard) / "0"
+        path.parent.mkdir(parents=True)
+        self._shards.append(path)
+        return path
 
     def _map(self, work: Callable[[int], Result], items: Iterable[int]) -> Iterator[Result]:
         """Yield `work(item)` for each item in order, made by threads that run ahead only a little."""
