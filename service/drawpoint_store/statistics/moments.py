@@ -107,14 +107,8 @@ def _with_logs(values: np.ndarray[Any, Any]) -> Floats:
     """Return float64 of shape (2, *values.shape): the values, and sign(x) * log1p(abs(x)) of them."""
     both = np.empty((2, *values.shape))
     both[0] = values
-    size = np.abs(both[0])
-    # log1p takes twice as long as log, which lacks only what 1 + size has lost: log1p(s) = log(u) + (s - (u - 1)) / u
-    # to the last bits, for u = 1 + s as it is rounded.
-    above = size + 1.0
-    logs = np.log(above, out=both[1])
-    size -= above - 1.0
-    size /= above
-    logs += size
+    logs = np.abs(both[0], out=both[1])
+    np.log1p(logs, out=logs)
     np.copysign(logs, both[0], out=logs)
     return both
 
