@@ -8,6 +8,7 @@ import torch
 
 from drawpoint_store import ZarrStoreWriter
 from drawpoint_store.conversion.sources.filemaps import detect_filemap
+from drawpoint_store.conversion.sources.pt_source import PtSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,13 @@ def run_tensors(seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 RUN_FILEMAP = detect_filemap(run_tensors())
+SPLITS = {"train": ["run_0", "run_2", "run_9"], "val": ["run_1"]}
+
+
+class SplitSource(PtSource):
+    """A tree of `.pt` files that names splits, as a recipe does; worker processes import it from here."""
+
+    splits = SPLITS
 
 
 def writer_at(root: object, **settings: Any) -> ZarrStoreWriter:

@@ -17,23 +17,15 @@ from drawpoint_store.conversion.shares import Share, convert_share, publish_shar
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.statistics.documents import statistics_json
 from drawpoint_store.statistics.moments_table import MOMENTS_NAME
-from trees import RUN_FILEMAP, run_tensors, write_run, write_runs, writer_at
+from trees import RUN_FILEMAP, SplitSource, run_tensors, write_run, write_runs, writer_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SPLITS = {"train": ["run_0", "run_2", "run_9"], "val": ["run_1"]}
-
 
 def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
-
-
-class SplitSource(PtSource):
-    """A tree of `.pt` files that names splits, as a recipe does."""
-
-    splits = SPLITS
 
 
 def source_at(runs: Path) -> SplitSource:
@@ -246,6 +238,22 @@ def test_statistics_that_exist_are_renewed_of_their_own_split_unless_they_are_sc
     scaled = document(root, "val", scale="U_inf")
     assert again() is None
     assert (root / "statistics.json").read_bytes() == scaled
+
+
+@pytest.mark.parametrize(("ids", "is_marked"), [(["run_1"], True), (["run_2", "run_0", "run_7"], False)])
+def test_a_conversion_that_is_killed_after_it_changed_a_split_leaves_no_statistics_of_the_earlier_one(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[str], *, is_marked: bool
+) -> None:
+    root = tmp_path / "store"
+    revision = convert(source_at(runs), writer_at(root)).revision
+    source = source_at(runs)
+    source.__dict__["splits"] = {"train": ids}
+    monkeypatch.setattr("drawpoint_store.conversion.publication.gather_moments", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, writer_at(root), existing="overwrite")
+    assert StoreManifest.load(root).revision == revision
+    expected = "none, since split train was changed" if is_marked else revision
+    assert json.loads((root / "statistics.json").read_bytes())["revision"] == expected
 
 
 def test_what_the_store_held_unmeasured_is_not_read_and_the_report_says_so(runs: Path, tmp_path: Path) -> None:

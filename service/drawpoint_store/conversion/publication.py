@@ -9,6 +9,7 @@ from drawpoint_store.conversion.measured_samples import gather_moments, publish_
 from drawpoint_store.conversion.share_marks import ShareMarks
 from drawpoint_store.statistics.moments_table import write_moments
 from drawpoint_store.writing.split_files import write_splits
+from drawpoint_store.writing.statistics_binding import release_statistics
 from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bo
         return
     manifest, old = plan.writer.manifest, plan.old
     manifest.precision = _precision_of_all(plan, report)
+    if old is not None:
+        release_statistics(plan.writer.storage, plan.source.splits, old.samples)
     report.splits = write_splits(plan.writer.storage, plan.source.splits, manifest.samples)
     if plan.measures:
         write_moments(plan.writer.storage, gather_moments(plan))

@@ -15,11 +15,12 @@ from drawpoint.format.manifest import check_text
 from drawpoint.format.scalars import check_scalars
 from drawpoint.format.scale import Scale
 from drawpoint_store.conversion.scalars import check_samples
-from drawpoint_store.maintenance.publication import Publication, begin_publication, bind_statistics
-from drawpoint_store.reading.splits import list_splits, read_split, split_file
+from drawpoint_store.maintenance.publication import Publication, begin_publication
+from drawpoint_store.reading.splits import split_file
 from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.wording import count, first_few
 from drawpoint_store.writing.split_files import write_splits
+from drawpoint_store.writing.statistics_binding import release_statistics
 
 if TYPE_CHECKING:
     import os
@@ -169,14 +170,10 @@ def _settle_statistics(
 ) -> bool:
     """Tell whether the statistics may be kept; those of a split that is changed are marked as of no revision."""
     storage = publication.storage
+    if release_statistics(storage, splits, publication.manifest.samples):
+        return False
     statistics = _read_statistics(storage)
-    if statistics is None:
-        return False
-    if _is_of_another_split(storage, statistics, splits):
-        # Nothing else would show it where the manifest stays as it is.
-        bind_statistics(storage, statistics, f"none, since split {statistics['split']} was changed")
-        return False
-    return not _has_scale_of(statistics, changed)
+    return statistics is not None and not _has_scale_of(statistics, changed)
 
 
 def _read_statistics(storage: Storage) -> dict[str, Any] | None:
@@ -184,14 +181,6 @@ def _read_statistics(storage: Storage) -> dict[str, Any] | None:
         return read_statistics(storage)
     except MetadataDamaged:
         return None  # there is nothing to keep
-
-
-def _is_of_another_split(storage: Storage, statistics: dict[str, Any], splits: Mapping[str, list[str]]) -> bool:
-    """Tell whether the statistics are of a split whose samples are to be others."""
-    name = statistics.get("split")
-    if name not in splits:
-        return False
-    return name not in list_splits(storage) or set(read_split(storage, name)) != set(splits[name])
 
 
 def _has_scale_of(statistics: dict[str, Any], changed: Mapping[str, list[str]]) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import MetadataDamaged, RevisionChanged, StoreNotFound
 from drawpoint_store.reading.manifest import StoreManifest
-from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics
+from drawpoint_store.reading.statistics_file import read_statistics
 from drawpoint_store.storage import open_storage
 from drawpoint_store.writing.lock import lock_store
+from drawpoint_store.writing.statistics_binding import bind_statistics
 
 if TYPE_CHECKING:
     import os
@@ -75,11 +76,6 @@ def begin_publication(store_root: str | os.PathLike[str]) -> Iterator[Publicatio
             )
         manifest = StoreManifest.from_json(data, origin=storage.join(StoreManifest.MANIFEST_NAME))
         yield Publication(storage, manifest, data, stamp)
-
-
-def bind_statistics(storage: Storage, statistics: dict[str, Any], revision: str) -> None:
-    """Write the statistics of a store as those of `revision`."""
-    storage.write(STATISTICS_NAME, _dump({**statistics, "revision": revision}))
 
 
 def _dump(document: dict[str, Any]) -> bytes:
