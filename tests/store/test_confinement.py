@@ -37,13 +37,18 @@ from drawpoint_store.inspecting.summary import describe_store
 from drawpoint_store.maintenance.prune import find_leftovers
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import read_statistics
-from drawpoint_store.statistics.moments_table import MomentsTable, read_moments, write_moments
+from drawpoint_store.statistics.moments_table import (
+    MOMENTS_NAME,
+    MOST_DOCUMENTS,
+    MomentsTable,
+    read_moments,
+    write_moments,
+)
 from drawpoint_store.storage import BucketAccess, open_storage
 from drawpoint_store.storage.bounds import LEAST_DOCUMENT_BYTES
 from foreign import write_foreign
 
 SAMPLE = "param0/run"
-LARGE = LEAST_DOCUMENT_BYTES + 1
 SHARD = f"{SAMPLE}.zarr/surface/pressure/c/0/0"
 METADATA = f"{SAMPLE}.zarr/zarr.json"
 Read = Callable[[Path], Any]
@@ -56,7 +61,7 @@ def read_everything(root: Path) -> object:
 READS: dict[str, Read] = {
     "manifest.json": StoreManifest.load,
     "statistics.json": read_statistics,
-    "statistics/samples.npz": read_moments,
+    MOMENTS_NAME: read_moments,
     "splits/train.txt": lambda root: read_split(root, "train"),
     "val_design_ids.txt": lambda root: read_split(root, "val"),
     METADATA: read_everything,
@@ -123,8 +128,10 @@ def test_what_is_no_regular_file_is_refused_at_once(root: Path, monkeypatch: pyt
 def test_a_document_larger_than_the_environment_or_its_settings_say_is_refused_unread(
     root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    os.truncate(root / name, LARGE)  # a hole: reading it would be wrong in another way
-    refused = pytest.raises((DataDamaged, InvalidManifest), match="67,108,865 bytes, and 67,108,864 are read at most")
+    limit = LEAST_DOCUMENT_BYTES * (MOST_DOCUMENTS if name == MOMENTS_NAME else 1)
+    os.truncate(root / name, limit + 1)  # a hole: reading it would be wrong in another way
+    message = f"{limit + 1:,} bytes, and {limit:,} are read at most"
+    refused = pytest.raises((DataDamaged, InvalidManifest), match=message)
     if name == "manifest.json":
         with refused:
             StoreManifest.load(open_storage(str(root), BucketAccess(document_bytes=LEAST_DOCUMENT_BYTES)))

@@ -209,7 +209,15 @@ def test_no_flipped_bit_and_no_lost_byte_of_the_file_is_taken_for_moments(kept: 
         assert measured(kept) == expected
 
 
-@pytest.mark.parametrize("change", ["version", "rows", "unsorted", "pickle", "nothing"])
+def resigned(file: io.BytesIO) -> bytes:
+    """Return a NumPy archive with the checksum that a table has."""
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = bytes(64)
+    data = file.getvalue()[:-64]
+    return data + hashlib.sha256(data).hexdigest().encode()
+
+
+@pytest.mark.parametrize("change", ["version", "rows", "unsorted", "pickle", "digests", "no array", "nothing"])
 def test_a_file_with_a_valid_checksum_that_is_no_table_is_refused(kept: Path, change: str) -> None:
     with np.load(io.BytesIO((kept / "statistics" / "samples.npz").read_bytes())) as archive:
         arrays: dict[str, Any] = dict(archive)
@@ -221,15 +229,29 @@ def test_a_file_with_a_valid_checksum_that_is_no_table_is_refused(kept: Path, ch
         arrays["ids"] = np.frombuffer(b"b\na/1\nc", np.uint8)
     elif change == "pickle":
         arrays["ids"] = np.array([{}], object)
-    else:
+    elif change == "digests":
+        arrays["digests"] = np.array(7)
+    elif change == "nothing":
         arrays = {}
     file = io.BytesIO()
     np.savez(file, **arrays)
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.comment = bytes(64)
-    data = file.getvalue()[:-64]
-    with pytest.raises(ValueError, match=r"version is 2|not sorted|of it is int64|no table|pickle"):
-        MomentsTable.from_bytes(data + hashlib.sha256(data).hexdigest().encode())
+    if change == "no array":
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr("moments/volume/other", b"text")
+    with pytest.raises(ValueError, match=r"version is 2|not sorted|of it is int64|no table|pickle|magic string"):
+        MomentsTable.from_bytes(resigned(file))
+
+
+def test_a_compressed_file_is_refused_since_it_may_take_any_memory() -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, version=np.array(1), ids=np.zeros(10**6, np.uint8))
+    with pytest.raises(ValueError, match=r"version\.npy is compressed"):
+        MomentsTable.from_bytes(resigned(file))
+
+
+def test_a_table_of_a_sample_whose_id_is_empty_comes_back() -> None:
+    data = MomentsTable({"": "sha256/2:0"}, {"wall/p": 1}).to_bytes()
+    assert MomentsTable.from_bytes(data).to_bytes() == data
 
 
 @pytest.fixture(params=["threads", "processes"])

@@ -96,9 +96,9 @@ class BucketStorage(Storage):
                 return super().replace(name, data, stamp)
         return True
 
-    def _get(self, name: str) -> bytes:
+    def _get(self, name: str, most_bytes: int) -> bytes:
         found = self.client(read_only=True).get(name)
-        check_size(self.join(name), found.meta["size"], self.access.document_bytes)
+        check_size(self.join(name), found.meta["size"], most_bytes)
         return bytes(found.bytes())
 
     def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer | None:

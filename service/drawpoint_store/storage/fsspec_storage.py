@@ -79,10 +79,10 @@ class FsspecStorage(Storage):
             ) from error
         return found
 
-    def _get(self, name: str) -> bytes:
+    def _get(self, name: str, most_bytes: int) -> bytes:
         filesystem, path = self._find_path(name)
         data = bytes(filesystem.cat_file(path))
-        check_size(self.join(name), len(data), self.access.document_bytes)
+        check_size(self.join(name), len(data), most_bytes)
         return data
 
     def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> bytes:

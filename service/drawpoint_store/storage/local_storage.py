@@ -97,8 +97,8 @@ class LocalStorage(Storage):
         """Remove the folders that killed processes of this machine made by `new_folder`."""
         remove_abandoned(self.path(above))
 
-    def _get(self, name: str) -> bytes:
-        return self._files.read_document(str(self.path(name)), self.access.document_bytes)[0]
+    def _get(self, name: str, most_bytes: int) -> bytes:
+        return self._files.read_document(str(self.path(name)), most_bytes)[0]
 
     def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer:
         del stamp

@@ -90,13 +90,14 @@ class Storage(os.PathLike[str]):
         """Return the same storage, which shares its connections, and nothing that was read."""
         return self
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, most_documents: int = 1) -> bytes | None:
         """Return the bytes of an object, None if there is none.
 
-        Raises DataDamaged for what is no regular file inside a local root, or larger than `access.document_bytes`.
+        Raises DataDamaged for what is no regular file inside a local root, or larger than `access.document_bytes`
+        times `most_documents`.
         """
         try:
-            return self._ask("read", name, self._get)
+            return self._ask("read", name, lambda name: self._get(name, most_documents * self.access.document_bytes))
         except MetadataDamaged as error:
             error.store = self.root
             raise
@@ -247,7 +248,7 @@ class Storage(os.PathLike[str]):
                 return None
 
     @abstractmethod
-    def _get(self, name: str) -> bytes: ...
+    def _get(self, name: str, most_bytes: int) -> bytes: ...
 
     @abstractmethod
     def _get_range(self, name: str, start: int, nbytes: int, stamp: str) -> Buffer | None: ...
