@@ -13,6 +13,7 @@ from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.conversion.sources.filemaps import choose_fields
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
+from drawpoint_store.storage.locations import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,8 @@ def add_scratch(parser: argparse.ArgumentParser) -> None:
         "--scratch",
         metavar="DIR",
         type=local("folder"),
-        help="where samples of a URL are copied to while they are read by a recipe, and removed from (default: TMPDIR)",
+        help="where samples of a URL are copied to while a recipe reads them, and removed from (default: TMPDIR); "
+        "refused for what is not copied: files of this machine, and .pt trees",
     )
     parser.add_argument(
         "--scratch-bytes",
@@ -51,8 +53,20 @@ def add_scratch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_scratch(args: argparse.Namespace) -> None:
+    """End with wrong usage where --scratch or --scratch-bytes would have no effect."""
+    if args.scratch is None and args.scratch_bytes is None:
+        return
+    if args.recipe is None or args.source is None or not is_remote(args.source):
+        args.wrong_usage(
+            "--scratch and --scratch-bytes say where samples of a URL are copied to when a --recipe reads them; files "
+            "of this machine and trees of .pt files are not copied: leave these options out"
+        )
+
+
 def open_source(args: argparse.Namespace, held: Sequence[FieldSpec]) -> PtSource | RecipeSource:
     """Return the source at `args.source`; `held` are the fields of the store that it is for, if there is one."""
+    check_scratch(args)
     tree = FileTree.scan(args.source)
     if args.recipe is not None:
         return RecipeSource(tree, args.recipe, Scratch(args.scratch, args.scratch_bytes))

@@ -254,6 +254,22 @@ def test_a_sample_larger_than_the_scratch_is_named_with_both_sizes(
     assert "the scalar 'Cd' of sample 'run 2' is 0.2, and 0.7 in the source" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", [["--scratch", "scratch"], ["--scratch-bytes", "1G"]])
+def test_a_scratch_that_would_hold_nothing_is_wrong_usage(
+    tree: Path, tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, recipe = str(tmp_path / "store"), ["--recipe", str(recipe_file(tmp_path))]
+    for words in (
+        ["convert", str(tree), store, *recipe],
+        ["convert", "s3://bucket/tree", store],
+        ["inspect", str(tree), *recipe],
+        ["verify", store],
+    ):
+        assert main([*words, *option]) == 2
+        assert "trees of .pt files are not copied: leave these options out" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
 def upload_run(root: str, folder: Path, number: int, *, of: int) -> None:
     """Write run `number` again, with the values of another number."""
     write_run(folder / "again", of)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSettings
 from drawpoint_cli.arguments import Subparsers, add_command, default_workers, local, location
-from drawpoint_cli.source import add_scratch, recipe
+from drawpoint_cli.source import add_scratch, check_scratch, recipe
 from drawpoint_cli.survey_lines import survey_lines
 from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.survey.source_survey import survey_source
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         args.wrong_usage("--write-recipe writes a first recipe; it has nothing to do where --recipe is given")
     if args.write_recipe is not None and args.write_recipe.exists():
         args.wrong_usage(f"{args.write_recipe} exists already; give the name of a new file")
+    check_scratch(args)
     survey = survey_source(
         args.source,
         args.recipe,

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from drawpoint.errors import MetadataDamaged
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
-from drawpoint_cli.source import add_source_format, open_source
+from drawpoint_cli.source import add_source_format, check_scratch, open_source
 from drawpoint_store.conversion.compatibility import held_fields
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import verify_store
@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source is None:
         if args.recipe is not None or args.filemap is not None:
             args.wrong_usage("--recipe and --filemap say how a source is read; name it with --source")
+        check_scratch(args)
         return _verify(args)
     source = open_source(args, held_fields(StoreManifest.load(args.store_root)))
     return max(_verify(args), _compare(args, source))
