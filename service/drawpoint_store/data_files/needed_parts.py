@@ -28,7 +28,7 @@ _FEWEST = 4
 Span = tuple[int, int]
 
 
-class FarFile(ByteFile, Protocol):
+class RemoteFile(ByteFile, Protocol):
     """A file that lies elsewhere."""
 
     @property
@@ -65,7 +65,7 @@ class Needed:
         return name in self.names or (self.active and active)
 
 
-def needed_parts(files: Sequence[FarFile], needed: Needed) -> list[list[Span]] | None:
+def needed_parts(files: Sequence[RemoteFile], needed: Needed) -> list[list[Span]] | None:
     """Return of each file, which together are the parts of one, the spans of bytes that hold what is `needed`.
 
     None if the file is to be read whole: where it is of a kind that needs it, damaged, or too small for the round trips
@@ -79,7 +79,7 @@ def needed_parts(files: Sequence[FarFile], needed: Needed) -> list[list[Span]] |
 
     def check() -> None:
         if sum(file.round_trips for file in files) - before > most:
-            raise _TooFarApart
+            raise _TooManyRoundTrips
 
     counted = [_Counted(file, check) for file in files]
     try:
@@ -88,12 +88,12 @@ def needed_parts(files: Sequence[FarFile], needed: Needed) -> list[list[Span]] |
         else:
             with VtkXmlFile(*counted) as vtk:
                 spans = vtk.spans(needed)
-    except (NotReadHere, InvalidSample, RangesRefused, _TooFarApart):
+    except (NotReadHere, InvalidSample, RangesRefused, _TooManyRoundTrips):
         return None  # who reads it whole says what is wrong with it
     return None if spans is None else _of_each(files, spans)
 
 
-class _TooFarApart(Exception):
+class _TooManyRoundTrips(Exception):
     """It takes more round trips to find the arrays than they are worth."""
 
 
