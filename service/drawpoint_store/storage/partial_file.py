@@ -53,6 +53,7 @@ class PartialFile:
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._is_made = False
+        self._is_stopped = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_descriptor")}
@@ -75,12 +76,19 @@ class PartialFile:
 
     def nbytes_of(self, spans: Iterable[tuple[int, int]]) -> int:
         """Return how many bytes there will be when these spans, from a byte to another, are fetched besides."""
-        return min(int(np.count_nonzero(self._present | self._blocks(spans))) * BLOCK, self.size)
+        present = self._present.copy()
+        for first, stop in _runs(self._blocks(spans) & ~present):  # with the gaps that are fetched with them
+            present[first:stop] = True
+        return min(int(np.count_nonzero(present)) * BLOCK, self.size)
 
     def fetch(self, spans: Iterable[tuple[int, int]], executor: Executor) -> list[Future[None]]:
         """Begin to fetch what is missing of these spans, and return what to wait for."""
         self._make()
         return [executor.submit(self._get, *run) for run in _runs(self._blocks(spans) & ~self._present)]
+
+    def stop(self) -> None:
+        """Have what is being fetched end soon, with StoreUnreadable: nobody waits for it any more."""
+        self._is_stopped = True
 
     def preadv(self, view: memoryview, position: int) -> int:
         """Fill `view` with the bytes from `position` on, fetching what is missing, and return how many there were."""
@@ -148,6 +156,10 @@ class PartialFile:
                 return
             position = 0
             for piece in self.storage.stream(self.info.path):
+                if self._is_stopped:
+                    raise StoreUnreadable(f"{self} was not read to its end: nobody waits for it.")
+                if position + len(piece) > self.size:  # there may be no room for it
+                    raise InvalidSample(f"{self} {_LOST}: it has more than the {self.size:,} bytes that were listed.")
                 self._put(position, memoryview(piece))
                 position += len(piece)
             if position != self.size:

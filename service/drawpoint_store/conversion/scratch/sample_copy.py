@@ -149,6 +149,10 @@ class SampleFetch:
                 for each in done:
                     each.result()
                 check_stop(self._stop)
+        except BaseException:
+            for file in self._files.values():
+                file.stop()  # a server that gives no ranges may be at the first of many gigabytes
+            raise
         finally:
             for each in waited:
                 each.cancel()
