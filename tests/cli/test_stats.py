@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import yaml
 
-from drawpoint_store import FileMap, StoreManifest, ZarrStoreWriter, calculate_store_statistics, statistics_to_dict
+from drawpoint_store import (
+    FileMap,
+    StoreManifest,
+    ZarrStoreWriter,
+    build_domain_layouts,
+    calculate_store_statistics,
+    statistics_to_dict,
+)
+from foreign import write_foreign
+from small import SMALL, small_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,6 +220,13 @@ def test_nan_and_inf_are_an_error_or_skipped_and_named(tmp_path: Path, command: 
     assert ended.err == f"{described}; the statistics of these fields are without these points.\n"
     pressure = written(tmp_path)["fields"]["surface_pressure"]
     assert (pressure["count"], pressure["mean"]) == (5, [3.0])
+
+
+def test_no_moments_are_written_of_samples_without_digests(tmp_path: Path, command: Command) -> None:
+    write_foreign(tmp_path, {"a": small_arrays()}, build_domain_layouts(SMALL), chunk=4)
+    assert command("stats", tmp_path).status == 0
+    assert (tmp_path / "statistics.json").exists()
+    assert not (tmp_path / "statistics").exists()
 
 
 def test_a_sample_is_read_once_and_only_what_was_added_later(root: Path, command: Command) -> None:

@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None and (args.limit is not None or args.split_file is not None):
         place = "not written into the store, of which they are only a part; --output FILE writes them elsewhere"
     elif args.output is None:
-        if n_read:
+        if n_read and len(table):  # samples without digests keep none
             write_moments(args.store_root, table)
         place = args.store_root.write(STATISTICS_NAME, document)
     else:
