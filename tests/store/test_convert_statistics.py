@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from drawpoint.errors import RevisionChanged
 from drawpoint_store import StoreManifest, calculate_store_statistics
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.shares import Share, convert_share, publish_shares
@@ -240,12 +241,27 @@ def test_statistics_that_exist_are_renewed_of_their_own_split_unless_they_are_sc
     assert (root / "statistics.json").read_bytes() == scaled
 
 
-@pytest.mark.parametrize(("ids", "is_marked"), [(["run_1"], True), (["run_2", "run_0", "run_7"], False)])
+@pytest.mark.parametrize(
+    ("ids", "before", "is_marked"),
+    [
+        (["run_1"], None, True),
+        (["run_2", "run_0", "run_7"], None, False),
+        (["run_0", "run_2"], b"\xff", True),
+    ],
+)
 def test_a_conversion_that_is_killed_after_it_changed_a_split_leaves_no_statistics_of_the_earlier_one(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[str], *, is_marked: bool
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ids: list[str],
+    before: bytes | None,
+    *,
+    is_marked: bool,
 ) -> None:
     root = tmp_path / "store"
     revision = convert(source_at(runs), writer_at(root)).revision
+    if before is not None:
+        (root / "splits" / "train.txt").write_bytes(before)
     source = source_at(runs)
     source.__dict__["splits"] = {"train": ids}
     monkeypatch.setattr("drawpoint_store.conversion.publication.gather_moments", interrupt)
@@ -254,6 +270,23 @@ def test_a_conversion_that_is_killed_after_it_changed_a_split_leaves_no_statisti
     assert StoreManifest.load(root).revision == revision
     expected = "none, since split train was changed" if is_marked else revision
     assert json.loads((root / "statistics.json").read_bytes())["revision"] == expected
+
+
+def test_a_conversion_that_comes_after_another_one_leaves_its_splits_and_statistics_as_they_are(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    convert(source_at(runs), writer_at(root))
+    names = ["splits/train.txt", "splits/val.txt", "statistics.json", MOMENTS_NAME]
+    before = [(root / name).read_bytes() for name in names]
+    other = StoreManifest.load(root).model_copy(update={"dataset_name": "other"})
+    monkeypatch.setattr("drawpoint_store.conversion.convert.check_precision", lambda *_: other.save(root))
+    source = source_at(runs)
+    source.__dict__["splits"] = {"train": ["run_1"]}
+    write_run(runs / "run_1", 7)
+    with pytest.raises(RevisionChanged, match="nothing of it was changed"):
+        convert(source, writer_at(root), existing="overwrite")
+    assert [(root / name).read_bytes() for name in names] == before
 
 
 def test_what_the_store_held_unmeasured_is_not_read_and_the_report_says_so(runs: Path, tmp_path: Path) -> None:

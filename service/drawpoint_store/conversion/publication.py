@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:
     """Publish the writer's manifest with the samples of the report, unless another process has published meanwhile.
 
-    The moments of samples come before it: they are bound to digests, and say nothing of other samples. The statistics
+    What another process has published is looked for first, so that its splits stay. The moments of samples come before
+    the manifest: they are bound to digests, and say nothing of other samples. The statistics
     come after it: who could not publish leaves those of the revision that is published alone, and where a kill comes
     in between, `complete` writes them. Nothing is published where nothing was converted. Raises RevisionChanged, and
     StoreUnreadable where the storage refuses a write.
@@ -30,15 +31,16 @@ def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bo
         return
     manifest, old = plan.writer.manifest, plan.old
     manifest.precision = _precision_of_all(plan, report)
+    used = {entry.relpath for entry in manifest.samples.values()}
+    if old is not None:
+        report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
+    manifest.retired = sorted(named_groups(old) - used) if old is not None else []
+    manifest.check_replaces(plan.writer.storage, plan.stamp)
     if old is not None:
         release_statistics(plan.writer.storage, plan.source.splits, old.samples)
     report.splits = write_splits(plan.writer.storage, plan.source.splits, manifest.samples)
     if plan.measures:
         write_moments(plan.writer.storage, gather_moments(plan))
-    used = {entry.relpath for entry in manifest.samples.values()}
-    if old is not None:
-        report.replaced = sorted({entry.relpath for entry in old.samples.values()} - used)
-    manifest.retired = sorted(named_groups(old) - used) if old is not None else []
     report.revision = manifest.revision
     plan.journal.write_report(plan.name, report.model_dump_json())
     manifest.save(plan.writer.storage, plan.stamp)

@@ -28,12 +28,18 @@ class StoreManifest(drawpoint.format.manifest.StoreManifest):
         storage, data = open_storage(store_root), self.to_json()
         if isinstance(replacing, EllipsisType):
             storage.write(self.MANIFEST_NAME, data)
-        elif not storage.replace(self.MANIFEST_NAME, data, replacing) and storage.read(self.MANIFEST_NAME) != data:
+        elif not storage.replace(self.MANIFEST_NAME, data, replacing):
+            self.check_replaces(storage, replacing)
+        self._read = None  # these are no longer the bytes it may have been read from
+        return storage.join(self.MANIFEST_NAME)
+
+    def check_replaces(self, store_root: str | os.PathLike[str], replacing: str | None) -> None:
+        """Raise RevisionChanged if `save` would, for what is written before the manifest."""
+        storage = open_storage(store_root)
+        if storage.stamp(self.MANIFEST_NAME) != replacing and storage.read(self.MANIFEST_NAME) != self.to_json():
             raise RevisionChanged(
                 f"another process published to {storage} meanwhile, and nothing of it was changed.", store=storage.root
             )
-        self._read = None  # these are no longer the bytes it may have been read from
-        return storage.join(self.MANIFEST_NAME)
 
     @classmethod
     def load(cls, store_root: str | os.PathLike[str]) -> Self:

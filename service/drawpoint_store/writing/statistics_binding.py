@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from drawpoint.errors import MetadataDamaged
-from drawpoint_store.reading.splits import list_splits, read_split
+from drawpoint.errors import MetadataDamaged, SplitNotFound
+from drawpoint_store.reading.splits import read_split
 from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def release_statistics(storage: Storage, splits: Mapping[str, Iterable[str]], sa
     name = None if statistics is None else statistics.get("split")
     if statistics is None or name is None or name not in splits:
         return False
-    listed = read_split(storage, name) if name in list_splits(storage) else None
-    if listed is not None and _held(listed, samples) == _held(splits[name], samples):
-        return False
+    with contextlib.suppress(SplitNotFound, MetadataDamaged):
+        if _held(read_split(storage, name), samples) == _held(splits[name], samples):
+            return False
     bind_statistics(storage, statistics, f"none, since split {name} was changed")
     return True
 
