@@ -67,8 +67,10 @@ def test_a_wrong_coefficient_is_named_with_what_would_explain_it(
     ended = command("check", sphere(tmp_path / "store", Cd=-CD), "--recipe", recipe)
     assert ended.status == 1
     assert "fails: run_1, drag: " in ended.out
-    cause = 'if the normals pointed the other way (mode = "flip", or scale = -1)\n'
-    assert f"\n    it would be {-CD:.4g} {cause}" in ended.out
+    cause = (
+        'if the normals pointed the other way (mode = "flip", or scale = -1), or with surface_pressure of the other '
+    )
+    assert f"\n    it would be {-CD:.4g} {cause}sign\n" in ended.out
     assert ended.err.startswith("drawpoint check: 1 check of run_1 does not hold; ")
 
 
@@ -86,7 +88,9 @@ def test_numbers_of_the_store_go_before_those_that_the_recipe_states(
     tmp_path: Path, recipe: Path, command: Command
 ) -> None:
     root = sphere(tmp_path / "store", Cd=CD / 4, U_inf=4.0)
-    assert command("check", root, "--recipe", recipe).status == 0
+    ended = command("check", root, "--recipe", recipe)
+    assert ended.status == 0
+    assert "remark: run_1, scalar U_inf: it is 4 in the store, which counts, and 2 in the recipe\n" in ended.out
 
 
 def test_a_store_of_which_nothing_can_be_checked_fails(root: Path, tmp_path: Path, command: Command) -> None:

@@ -43,6 +43,10 @@ def flip_friction(arrays: Arrays) -> None:
     arrays["surface_friction"] *= -1
 
 
+def flip_pressure(arrays: Arrays) -> None:
+    arrays["surface_pressure"] *= -1
+
+
 def flip_both(arrays: Arrays) -> None:
     flip_normals(arrays)
     flip_friction(arrays)
@@ -115,7 +119,8 @@ FAULTS: list[tuple[Callable[[Arrays], None], str, str]] = [
     (flip_normals, "drag", 'if the normals pointed the other way (mode = "flip", or scale = -1)'),
     (flip_normals, "body, outward", "the normals point into the body"),
     (flip_friction, "drag", "with friction of the other sign (friction_sign = 1)"),
-    (flip_both, "drag", "with the other sign"),
+    (flip_both, "drag", "with the other sign of both normals and friction, of direction"),
+    (flip_pressure, "drag", "with surface_pressure of the other sign"),
     (pascal, "drag", "with surface_pressure divided by the density 1.225"),
     (pascal, "stagnation", "the dynamic pressure, 800, would have to be 995"),
     (coefficient, "drag", "with surface_pressure times the dynamic pressure 800"),

@@ -27,6 +27,10 @@ _NORMAL16 = 2.0**-14
 
 _MOST_COARSE = 0.1
 _MOST_GAP = 1e-3
+_NEAR_ZERO = 0.02
+_MOST_COEFFICIENT = 10.0
+"""A mean pressure that is more dynamic pressures away from p_inf has another reference."""
+
 _AXES = "xyz"
 
 
@@ -49,7 +53,7 @@ class ForceIntegral:
         self._dynamic_pressure = sample.value(recipe.dynamic_pressure, "dynamic_pressure")
         self._force_of_1 = self._dynamic_pressure * sample.value(recipe.reference_area, "reference_area")
         self._of_pressure, self._of_friction, self._gap = np.zeros(3), np.zeros(3), np.zeros(3)
-        self._total = 0.0
+        self._total = self._weighted_pressure = 0.0
         self._rows = self._coarse = 0
 
     def add(self, block: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -59,6 +63,7 @@ class ForceIntegral:
             self._of_friction += self._recipe.friction_sign * weighted_sum(block[self._friction], area)
         self._gap += weighted_sum(normals, area)
         self._total += float(area.sum())
+        self._weighted_pressure += float(pressure @ area)
         self._rows += len(area)
         self._coarse += int(np.count_nonzero(area < _NORMAL16))
 
@@ -93,11 +98,15 @@ class ForceIntegral:
     def _changes(self) -> Iterator[tuple[str, float]]:
         pressure, friction = self._along(self._direction)
         other_sign = -self._recipe.friction_sign
-        yield 'if the normals pointed the other way (mode = "flip", or scale = -1)', friction - pressure
+        flipped = 'if the normals pointed the other way (mode = "flip", or scale = -1)'
+        yield f"{flipped}, or with {self._pressure} of the other sign", friction - pressure
         if self._friction is not None:
             yield f"with friction of the other sign (friction_sign = {other_sign})", pressure - friction
             yield f"without {self._friction}", pressure
-        yield "with the other sign: compare direction, and the sign of what is expected", -pressure - friction
+        yield (
+            "with the other sign of both normals and friction, of direction, or of what is expected",
+            -pressure - friction,
+        )
         yield from self._turned(pressure, friction)
         density = next((self._sample.scalars[name] for name in DENSITIES if name in self._sample.scalars), 1.0)
         densities = (density,) if density != 1 else AIR
@@ -143,6 +152,13 @@ class ForceIntegral:
     def _other_reasons(self) -> Iterator[str]:
         """Yield what may be the reason where no single change is."""
         yield "no single change of sign, axis, unit or density explains it: is it of this run, area and speed?"
+        found, q = sum(self._along(self._direction)), abs(self._dynamic_pressure)
+        if max(abs(found - self._expected), abs(self._expected)) < _NEAR_ZERO:
+            yield "a coefficient near 0 is met by no relative tolerance: give the check an absolute_tolerance"
+        mean = self._weighted_pressure / self._total if self._total else 0.0
+        has_reference = abs(mean - self._p_inf) <= _MOST_COEFFICIENT * q
+        if not has_reference:
+            yield f"{self._pressure} is {mean:.4g} in the mean, and p_inf {self._p_inf:.4g}: is one absolute?"
         gap = float(np.linalg.norm(self._gap)) / self._total if self._total else 0.0
         if gap > _MOST_GAP:
             yield f"the surface is open by {gap:.2g} of its area: faces may be missing, or patches left out"
@@ -151,5 +167,5 @@ class ForceIntegral:
             share = self._coarse / self._rows
             yield f"{share:.0%} of the areas are below 6e-5, where float16 is coarse: {remedy}"
         remedy = self._sample.float16_remedy(self._pressure)
-        if remedy is not None and abs(self._p_inf) > abs(self._dynamic_pressure):
+        if remedy is not None and has_reference and abs(self._p_inf) > q:
             yield f"{self._pressure} is absolute, and float16 keeps three digits of it: {remedy}"

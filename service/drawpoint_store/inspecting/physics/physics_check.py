@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,8 @@ def check_physics(
     Without a recipe, normals and areas are looked at: unit length, positive, a closed surface, pointing outward. With
     one, its `[checks]` besides; scalars that the store lacks are those that the recipe states. Values are those stored,
     and sums are of float64. `max_workers` threads read; memory stays bounded, and the result is the same for any number
-    of them. `progress` shows a bar on a terminal. A sample that is damaged is a finding that fails.
+    of them. `progress` shows a bar on a terminal. A sample that is damaged is a finding that fails. A scalar that the
+    recipe states otherwise than the store is a remark of the first sample of which it does.
 
     Raises StoreNotFound, InvalidManifest, SampleNotFound, StoreUnreadable, and ValueError for `max_workers` below 1.
     """
@@ -59,8 +61,12 @@ def check_physics(
     for sample_id in ids:
         if sample_id not in known:
             raise SampleNotFound.among("sample", sample_id, known, where="the store", sample=sample_id)
+    told: set[str] = set()
     for sample_id in sample_bar(ids, progress=progress):
-        yield _check_sample(store, recipe, sample_id, max_workers)
+        findings = _check_sample(store, recipe, sample_id, max_workers)
+        remarks = [remark for remark in _other_scalars(store, recipe, sample_id) if remark.check not in told]
+        told.update(remark.check for remark in remarks)
+        yield remarks + findings
 
 
 def _check_sample(store: ZarrChunkReader, recipe: Recipe | None, sample_id: str, max_workers: int) -> list[Finding]:
@@ -98,6 +104,22 @@ def _open_sample(store: ZarrChunkReader, recipe: Recipe | None, sample_id: str) 
         for field, layout in each.arrays.items()
     }
     return CheckedSample(sample_id, stated | manifest.samples.scalars_of(sample_id), fields)
+
+
+def _other_scalars(store: ZarrChunkReader, recipe: Recipe | None, sample_id: str) -> Iterator[Finding]:
+    """Yield a remark on each scalar that the recipe states otherwise than the store, whose values count."""
+    if recipe is None or not recipe.checks:
+        return
+    held = store.manifest.samples.scalars_of(sample_id)
+    try:
+        stated = stated_scalars(recipe.scalars, sample_id)
+    except InvalidSample:  # which the sample's own findings tell
+        return
+    for name, value in stated.items():
+        if name in held and not math.isclose(held[name], value, rel_tol=1e-6):
+            message = f"it is {held[name]:.6g} in the store, which counts, and {value:.6g} in the recipe"
+            remedy = "`drawpoint annotate --scalars` changes the store's; more samples may differ and are not named"
+            yield Finding(sample_id, f"scalar {name}", "remark", message=message, causes=(remedy,))
 
 
 def _measure(sample: CheckedSample, name: str, check: CheckModel) -> Measure:
