@@ -2,97 +2,76 @@
 
 from __future__ import annotations
 
-import html
 import posixpath
-import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-import fsspec
-
-from drawpoint.errors import ExtraMissing
+from drawpoint.errors import InvalidSettings
 from drawpoint_store.storage.bucket_storage import BucketStorage
+from drawpoint_store.storage.folder_page import FolderPage, read_folder_page
 from drawpoint_store.storage.storage import ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from drawpoint_store.storage.bucket_access import BucketAccess
 
-_FIRST_PAUSE = 0.1
-"""The pause before a page is asked for again, in seconds; each further one is twice as long, with jitter."""
-
-_MOST_PAUSE = 5.0
-
 
 class HttpStorage(BucketStorage):
-    """The files below an http:// or https:// URL, read by obstore, and listed by fsspec from the links of its pages.
+    """The files below an http:// or https:// URL, read by obstore, and listed from the links of its pages.
 
     A page names files, and says of none how large it is or when it was written: such an ObjectInfo has no bytes and no
     stamp, and `info` asks for both. Names are those of the files, without the %20 of their addresses.
+
+    Raises InvalidSettings for a URL with a password, which is not sent and would be shown by messages, or a query.
     """
 
     def __init__(self, root: str, access: BucketAccess) -> None:
-        super().__init__(root, access)
-        scheme, _, path = root.rstrip("/").partition("://")
-        host, slash, path = path.partition("/")
-        self._url = f"{scheme}://{host}{slash}{quote(unquote(path))}"
+        super().__init__(root.rstrip("/"), access)  # a second slash would be another address
+        scheme, _, path = self.root.partition("://")
+        host, _, path = path.partition("/")
+        if "@" in host:
+            raise InvalidSettings(
+                f"the URL of {host.rpartition('@')[2]} holds a name or a password, which is not sent, and would be "
+                "shown by messages: give one without, of a server that asks for none, or copy the files here."
+            )
+        if "?" in path or "#" in path:
+            raise InvalidSettings(
+                f"the URL of {host} has a query or a fragment, and that of a folder has none: leave out what begins "
+                "with '?' or '#', and write %3F or %23 where it is part of a name."
+            )
+        self._url = f"{scheme}://{host}/{quote(unquote(path))}".rstrip("/")
 
     def _find(self, path: str) -> Iterator[ObjectInfo]:
-        folders = [path]
+        folders, seen, listed = [path], {path}, set[str]()
         with ThreadPoolExecutor(self.requests_at_once) as pool:
             while folders:
                 below = []
-                for inner, files in pool.map(self._page, folders):
-                    below += inner
-                    yield from (ObjectInfo(name, 0, None, "") for name in files)
+                for page in pool.map(self._page, folders):
+                    # Pages may name what lies deeper, and the page of that does, too.
+                    below += [folder for folder in page.folders if folder not in seen]
+                    seen.update(below)
+                    yield from (ObjectInfo(name, 0, None, "") for name in page.files if name not in listed)
+                    listed.update(page.files)
                 folders = below
 
     def _list(self, folder: str) -> Iterator[tuple[str, bool]]:
-        folders, files = self._page(folder)
-        yield from ((name, True) for name in folders)
-        yield from ((name, False) for name in files)
+        page = self._page(folder)
+        yield from ((name, True) for name in page.folders)
+        yield from ((name, False) for name in page.files)
 
     def _info(self, path: str) -> ObjectInfo:
         found = super()._info(path)
         # Some servers give no ETag; then there is the time of the last change, in whole seconds.
         return found if found.stamp or found.changed is None else found._replace(stamp=str(found.changed))
 
-    def _page(self, folder: str) -> tuple[list[str], list[str]]:
-        """Return the paths of the folders and of the files that the page of a folder names, each sorted."""
-        url = f"{self._url}/{quote(folder)}".rstrip("/")
-        found: dict[bool, set[str]] = {True: set(), False: set()}
-        for link in self._links(url, is_root=not folder):
-            name = unquote(html.unescape(link.removeprefix(f"{url}/").removeprefix("./")))
-            place = posixpath.normpath(posixpath.join(folder, name))
-            # Besides files, pages have links that sort them, and to what lies above.
-            if link.startswith(f"{url}/") and "?" not in link and "#" not in link and place not in (folder, "."):
-                found[name.endswith("/")].add(place)
-        return sorted(found[True]), sorted(found[False])
-
-    def _links(self, url: str, *, is_root: bool) -> Sequence[str]:
-        """Return the addresses that a page links to; those of a page that a link led to and that is gone are none."""
+    def _page(self, folder: str) -> FolderPage:
+        """Return the paths below the root that the page of a folder names; none where a link led to and it is gone."""
         try:
-            filesystem = fsspec.filesystem("http", simple_links=False, use_listings_cache=False)
-        except ImportError as error:
-            raise ExtraMissing(
-                f"{self.root} cannot be listed: fsspec needs aiohttp for it; install it with `pip install aiohttp`."
-            ) from error
-        for attempt in range(self.access.retries + 1):
-            try:
-                links: Sequence[str] = filesystem.ls(url, detail=False)
-            except FileNotFoundError:
-                if is_root:
-                    raise
-                return []
-            except Exception as error:  # aiohttp's errors, which fsspec does not translate
-                status = getattr(error, "status", None)
-                if attempt == self.access.retries or (status is not None and status < 500):  # noqa: PLR2004  it refuses
-                    reason = "does not answer" if status is None else f"answers {status}"
-                    raise ConnectionError(f"the server {reason}") from error
-                time.sleep(random.uniform(0.5, 1) * min(_MOST_PAUSE, _FIRST_PAUSE * 2**attempt))  # noqa: S311  jitter
-            else:
-                return links
-        raise AssertionError("the last attempt returns or raises")
+            page = read_folder_page(f"{self._url}/{quote(folder)}".rstrip("/") + "/", self.access)
+        except FileNotFoundError:
+            if not folder:
+                raise
+            return FolderPage([], [])
+        return FolderPage(*([posixpath.join(folder, name) for name in names] for names in page))
