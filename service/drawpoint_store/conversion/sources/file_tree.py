@@ -19,7 +19,7 @@ from drawpoint_store.storage.locations import HTTP_SCHEMES, check_location, sche
 from drawpoint_store.storage.storage import translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from drawpoint_store.storage.storage import ObjectInfo
 
@@ -83,6 +83,19 @@ class FileTree:
         storage = self.storage
         path = str(storage.path("").absolute()) if isinstance(storage, LocalStorage) else storage.root
         return posixpath.basename(path.rstrip("/"))
+
+
+def look_at_unlisted(storage: Storage, files: Iterable[SourceFile]) -> dict[str, SourceFile | None]:
+    """Return by path, with size and stamp, the files of which the storage lists the name alone; None for one gone.
+
+    Several are asked for at a time. Raises StoreUnreadable where the storage does not answer.
+    """
+    paths = list(dict.fromkeys(file.path for file in files if not file.stamp))
+    infos = storage.infos(paths)
+    return {
+        path: None if info is None else SourceFile(path, info.nbytes, info.stamp)
+        for path, info in zip(paths, infos, strict=True)
+    }
 
 
 def folders_above(path: str) -> Iterator[str]:

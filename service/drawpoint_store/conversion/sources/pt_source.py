@@ -14,7 +14,7 @@ from drawpoint.errors import ExtraMissing, InvalidSample
 from drawpoint.extras import how_to_install
 from drawpoint.format.scalars import check_scalars
 from drawpoint_store.conversion.scalars import BESIDE, name_parameters, parse_scalars
-from drawpoint_store.conversion.sources.file_tree import FileTree, read_file
+from drawpoint_store.conversion.sources.file_tree import FileTree, look_at_unlisted, read_file
 from drawpoint_store.conversion.sources.filemaps import is_unmapped_field, near_fields
 from drawpoint_store.data_files.tables.pt import as_array, load_pt
 from drawpoint_store.storage import LocalStorage
@@ -129,10 +129,22 @@ class PtSource:
 
     def only(self, sample_id: str) -> PtSource:
         folders = {folder: self.tree.folders[folder] for folder in self.sample_folders.get(sample_id, ())}
-        return replace(self, tree=FileTree(self.tree.storage.absolute(), folders))
+        narrowed = replace(self, tree=FileTree(self.tree.storage.absolute(), folders))
+        # What this source knows of the files: looked at again, they might be others than those that it lists.
+        narrowed.__dict__["_looked_at"] = {file.path: file for file in self.files(sample_id)}
+        return narrowed
 
     def files(self, sample_id: str) -> list[SourceFile]:
+        return [self._looked_at.get(file.path) or file for file in self._listed_files(sample_id)]
+
+    def _listed_files(self, sample_id: str) -> list[SourceFile]:
         return [*self._field_files(sample_id).values(), *self._scalar_files(sample_id)]
+
+    @cached_property
+    def _looked_at(self) -> dict[str, SourceFile | None]:
+        """The files of samples of which a web server lists the names alone, with sizes and stamps."""
+        files = (file for sample_id in self.sample_folders for file in self._listed_files(sample_id))
+        return {} if isinstance(self.tree.storage, LocalStorage) else look_at_unlisted(self.tree.storage, files)
 
     def fields(self, sample_id: str) -> list[str]:
         return list(self._field_files(sample_id))

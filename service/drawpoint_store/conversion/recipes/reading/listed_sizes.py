@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from drawpoint_store.conversion.sources.source import SourceFile
+from drawpoint_store.conversion.sources.file_tree import look_at_unlisted
 from drawpoint_store.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from drawpoint_store.conversion.recipes.reading.sample_files import FoundFile, SampleFiles
+    from drawpoint_store.conversion.sources.source import SourceFile
     from drawpoint_store.storage import Storage
 
 
@@ -21,13 +22,12 @@ def with_sizes(samples: Mapping[str, list[SampleFiles]], storage: Storage) -> di
     Asked for are those that were not listed, several at a time. Raises StoreUnreadable where the storage does not
     answer.
     """
-    unknown = list(dict.fromkeys(file.path for file in _files(samples) if not file.stamp))
-    if not unknown:
+    looked = look_at_unlisted(storage, _files(samples))
+    if not looked:
         return dict(samples)
-    infos = dict(zip(unknown, storage.infos(unknown), strict=True))
-    known = {path: SourceFile(path, info.nbytes, info.stamp) for path, info in infos.items() if info is not None}
+    known = {path: file for path, file in looked.items() if file is not None}
     return {
-        sample_id: [_sized(each, known, infos.keys() - known.keys()) for each in found]
+        sample_id: [_sized(each, known, looked.keys() - known.keys()) for each in found]
         for sample_id, found in samples.items()
     }
 
