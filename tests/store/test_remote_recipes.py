@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from drawpoint_store.conversion.recipes.recipe_file import parse_recipe
 from drawpoint_store.conversion.report import ConversionReport
 from drawpoint_store.conversion.scratch import sample_copy
 from drawpoint_store.conversion.scratch.scratch import Scratch
+from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.data_files import needed_parts
 from drawpoint_store.data_files.vtk_xml import tags
@@ -38,7 +40,8 @@ from foam import FoamCase, cell_faces
 from hub import hub
 from proxy import BucketProxy, Fault, Passed, status
 from s3 import Bucket, upload
-from trees import files_below
+from trees import RUN_FILEMAP, files_below
+from trees import write_run as write_tensors
 from vtk_files import add_arrays, block, body, save, split
 from web import nginx, python_server
 
@@ -162,6 +165,40 @@ def recipe_file(folder: Path) -> Path:
     return path
 
 
+ONE = """
+name = "one"
+sample = "."
+[surface]
+file = "boundary_1.vtp"
+place = "cell"
+[surface.fields]
+pressure = "p"
+"""
+
+
+def test_tensors_of_a_web_server_are_listed_with_what_tells_that_they_changed(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "runs" / "run_1")
+    with python_server(tmp_path / "runs") as url:
+        source = PtSource.scan(url, RUN_FILEMAP)
+        before = source.files("run_1")
+        assert [file.size for file in before] == [(tmp_path / "runs" / file.path).stat().st_size for file in before]
+        assert source.only("run_1").files("run_1") == before
+        file = tmp_path / "runs" / "run_1" / "surface_pressure.pt"
+        os.utime(file, (0, file.stat().st_mtime + 10))
+        changed = [each.path for each in PtSource.scan(url, RUN_FILEMAP).files("run_1") if each not in before]
+        assert changed == ["run_1/surface_pressure.pt"]
+
+
+def test_what_is_wrong_in_a_copy_is_said_of_the_file_in_the_source(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "runs")
+    for number in (1, 2, 3):
+        (tmp_path / "runs" / f"run {number}" / f"boundary_{number}.vtp").write_bytes(b"\x1f\x8b packed")
+    with python_server(tmp_path / "runs") as url:
+        source = source_of(f"{url}/", Scratch(tmp_path / "scratch"))
+        with pytest.raises(InvalidSample, match=rf"{url}/run 1/boundary_1\.vtp is compressed with gzip"):
+            _ = source.specs
+
+
 def test_a_server_that_fails_while_it_lists_is_no_source_with_fewer_samples(
     tree: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -169,8 +206,13 @@ def test_a_server_that_fails_while_it_lists_is_no_source_with_fewer_samples(
         proxy.fault = lambda request: status(403, "Denied") if "run%202" in request.target else None
         with pytest.raises(StoreUnreadable, match="the server answers 403"):
             source_of(proxy.url)
-        proxy.fail_first(2, status(503, "SlowDown"), "run%202")
-        assert source_of(proxy.url).sample_ids == ["run 1", "run 2", "run 3"]
+        for code in (503, 429):
+            proxy.fail_first(2, status(code, "SlowDown"), "run%202/$")
+            assert source_of(proxy.url).sample_ids == ["run 1", "run 2", "run 3"]
+        proxy.passed.clear()
+        one = source_of(f"{proxy.url}/run%201/", recipe=ONE)
+        assert [file.size > 0 for file in one.files(one.sample_ids[0])] == [True]
+        assert [request.target for request in proxy.passed if "//" in request.target] == []
         # The page names a file that is gone: the server has said so.
         proxy.fault = lambda request: status(404, "Gone") if "boundary_2" in request.target else None
         assert "lacks run 2/boundary_2.vtp" in source_of(proxy.url).broken["run 2"]

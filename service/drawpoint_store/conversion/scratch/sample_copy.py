@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import FIRST_EXCEPTION, Executor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from drawpoint_store.storage.partial_file import PartialFile
 from drawpoint_store.storage.storage import ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from threading import Event
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from drawpoint_store.conversion.sources.source import SourceFile
     from drawpoint_store.data_files.joined_file import FilePath
     from drawpoint_store.data_files.needed_parts import Needed
-    from drawpoint_store.storage import Storage
+    from drawpoint_store.storage import LocalStorage, Storage
 
 
 STOP_SECONDS = 0.2
@@ -73,6 +74,17 @@ class SampleCopy:
     def info(self, path: str) -> ObjectInfo | None:
         """Return what is known of a file, None for one that was not copied."""
         return self.infos.get(path)
+
+
+@contextmanager
+def named_by_source(folder: LocalStorage | SampleCopy, source: str) -> Iterator[None]:
+    """Name files of a copy in errors as they are called in the source: those here are gone when somebody looks."""
+    try:
+        yield
+    except InvalidSample as error:
+        if isinstance(folder, SampleCopy):
+            error.args = (str(error).replace(str(folder.folder), source.rstrip("/")),)
+        raise
 
 
 class SampleFetch:

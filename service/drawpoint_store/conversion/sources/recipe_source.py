@@ -18,7 +18,7 @@ from drawpoint_store.conversion.recipes.reading.sample_files import SampleFiles,
 from drawpoint_store.conversion.recipes.reading.sample_scalars import read_scalars
 from drawpoint_store.conversion.recipes.reading.scalar_files import ScalarFiles
 from drawpoint_store.conversion.recipes.reading.wanted_files import wanted_files
-from drawpoint_store.conversion.scratch.sample_copy import SampleCopy
+from drawpoint_store.conversion.scratch.sample_copy import SampleCopy, named_by_source
 from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.file_tree import FileTree
 from drawpoint_store.storage import LocalStorage
@@ -191,13 +191,8 @@ class RecipeSource:
             raise InvalidSample(
                 f"the arrays of {spec.domain} are of {reader.place}s, and of {place}s in the first sample"
             )
-        try:
+        with named_by_source(self._hold(sample_id), self.location):
             values = reader.read(spec.name)
-        except InvalidSample as error:
-            folder = self._hold(sample_id)
-            if isinstance(folder, SampleCopy):  # whose files are gone when somebody looks for them
-                error.args = (str(error).replace(str(folder.folder), self.location),)
-            raise
         if values.shape[1] != spec.dim:
             raise InvalidSample(
                 f"{self.where(field)} ({field}) has {values.shape[1]} components, and {spec.dim} in the first sample"
@@ -244,7 +239,8 @@ class RecipeSource:
         for domain, reader in self.domains(sample_id).items():
             for name, recipe in self.recipe.domains[domain].all_fields.items():
                 try:
-                    dim = reader.dim(name)
+                    with named_by_source(self._hold(sample_id), self.location):
+                        dim = reader.dim(name)
                 except ArrayMissing:
                     if recipe.optional:
                         continue
