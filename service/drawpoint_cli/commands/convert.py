@@ -151,8 +151,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--stats",
         action=argparse.BooleanOptionalAction,
-        help="measure what is written, without another read, and write the statistics of the training split "
-        "(default: where SOURCE names splits, and with --append where the store keeps moments)",
+        help="measure what is written, without another read, and write the statistics of the training split, or of all "
+        "samples where no split is one (default: where SOURCE names splits, and with --append where the store keeps "
+        "moments)",
     )
     parser.add_argument(
         "--max-relative-error",

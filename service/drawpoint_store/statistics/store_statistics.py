@@ -59,7 +59,7 @@ def calculate_store_statistics(
 
     With an `executor`, such as a ProcessPoolExecutor or that of a Dask client, each sample is a task of its own, and
     `max_workers` stays 1. Workers elsewhere must find the store under its absolute path or URL. The result is the same,
-    bit for bit, whatever measures it.
+    bit for bit, whatever measures it; only processors with AVX-512 may round logarithms in another way.
 
     Samples whose moments the store keeps (`drawpoint convert` and `drawpoint stats` write them) are not read, unless
     `reread` is set; fields in `scale` are always read.
