@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from drawpoint_store.inspecting.physics.finding import Finding
 
 MOST_ROWS = 60
-"""Of more findings, those that hold are a line a check, of the sample that is farthest off."""
+"""Of more findings, those of one verdict are a line a check, of the sample that is farthest off."""
 
 _HEAD = ("sample", "check", "found", "expected", "difference", "verdict")
 _NUMBERS = slice(2, 5)
@@ -23,14 +23,14 @@ def findings_table(findings: Sequence[Finding]) -> Iterator[str]:
     shown = [finding for finding in findings if finding.found is not None]
     rows = [_row(finding) for finding in shown]
     if len(rows) > MOST_ROWS:
-        rows = [_row(finding) for finding in shown if finding.verdict != "holds"]
-        held: dict[str, list[Finding]] = {}
+        alike: dict[tuple[str, str], list[Finding]] = {}
         for finding in shown:
-            if finding.verdict == "holds":
-                held.setdefault(finding.check, []).append(finding)
-        for those in held.values():
+            alike.setdefault((finding.verdict, finding.check), []).append(finding)
+        rows = []
+        for (verdict, _), those in sorted(alike.items(), key=lambda each: each[0][0] == "holds"):
             worst = max(those, key=lambda finding: abs(finding.difference or 0.0))
-            rows.append((*_row(worst)[:-1], f"holds in {count(len(those), 'sample')}, this the farthest off"))
+            number = f"{verdict} in {count(len(those), 'sample')}, this the farthest off"
+            rows.append((*_row(worst)[:-1], number if len(those) > 1 else verdict))
     if not rows:
         return
     widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]

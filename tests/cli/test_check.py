@@ -10,6 +10,7 @@ import pytest
 
 from checked import ellipsoid, write_checked
 from cli.conftest import Command
+from drawpoint_cli.commands import check
 from drawpoint_cli.findings_table import MOST_ROWS, findings_table
 from drawpoint_store import FileMap, ZarrStoreWriter
 from drawpoint_store.inspecting.physics.finding import Finding
@@ -82,6 +83,21 @@ def test_a_sample_without_the_coefficient_is_named_and_fails_if_strict(
     assert ended.status == 0
     assert "not checked: drag in 1 sample (run_1): there is no scalar 'Cd'; `drawpoint annotate`" in ended.out
     assert command("check", root, "--recipe", recipe, "--strict").status == 1
+
+
+def test_of_many_samples_that_fail_alike_the_first_are_explained_and_the_rest_counted(
+    root: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [Finding(f"run_{i:03}", "drag", "fails", 1.0 + i, 0.0, 0.1, "it is not 0", ("a cause",)) for i in range(100)]
+    monkeypatch.setattr(check, "check_physics", lambda *_, **__: iter([[finding] for finding in made]))
+    ended = command("check", root)
+    assert ended.status == 1
+    *told, more, head, row = ended.out.splitlines()
+    assert told[::2] == [f"fails: run_{i:03}, drag: it is not 0" for i in range(20)]
+    assert more == "fails: 80 more samples, drag: --json has them"
+    assert head.startswith("sample")
+    assert row.startswith("run_099")
+    assert row.endswith("fails in 100 samples, this the farthest off")
 
 
 def test_numbers_of_the_store_go_before_those_that_the_recipe_states(

@@ -273,6 +273,26 @@ def test_a_dtype_that_may_be_the_reason_is_named(
     assert any(cause in each for each in findings_of(root, recipe)["drag"].causes)
 
 
+@pytest.mark.parametrize(
+    ("expected", "p_inf", "cause"),
+    [
+        (1e-3, 0.0, "give the check an absolute_tolerance"),
+        (0.123, 5e4, "surface_pressure is 0 in the mean, and p_inf 5e+04: is one absolute?"),
+    ],
+)
+def test_a_coefficient_near_0_and_another_reference_of_the_pressure_are_told(
+    expected: float, p_inf: float, cause: str
+) -> None:
+    arrays = ellipsoid()
+    arrays["surface_pressure"] = np.zeros((len(arrays["surface_position"]), 1))
+    recipe = ForceCheck(
+        check="force", expected=expected, p_inf=p_inf, dynamic_pressure="0.5", reference_area="1", friction=False
+    )
+    (finding,) = measured(ForceIntegral(sample_of(arrays), "drag", recipe), arrays)
+    assert finding.verdict == "fails"
+    assert any(cause in each for each in finding.causes), finding.causes
+
+
 def test_areas_that_float16_made_zero_name_the_dtype_that_helps(tmp_path: Path) -> None:
     arrays = ellipsoid()
     arrays["surface_area"][:9] = 2e-8

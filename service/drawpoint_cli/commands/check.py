@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FAILED = 1
 _SHOWN = 3
+_EXPLAINED = 20
+"""Of so many samples it is explained what does not hold of a check; --json has all."""
 
 _DESCRIPTION = """\
 Compare what a store holds with physics: wrong signs, units, axes and pressures are found before a training is.
@@ -65,21 +67,19 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; print what does not hold when it is found, and a table at the end."""
     findings: list[Finding] = []
+    told: Counter[tuple[str, str]] = Counter()
     checked = check_physics(
         args.store_root, args.recipe, sample_ids=args.sample, max_workers=args.workers, progress=True
     )
     for of_sample in checked:
         findings += of_sample
         if not args.json:
-            for finding in of_sample:
-                if finding.verdict in ("fails", "remark"):
-                    for line in explain(finding):
-                        tqdm.write(printable(line), file=sys.stdout)
+            _explain(of_sample, told)
     verdicts = Counter(finding.verdict for finding in findings)
     if args.json:
         sys.stdout.write(json.dumps([_document(each) for each in findings], indent=1, ensure_ascii=False) + "\n")
     else:
-        _print_summary(args, findings)
+        _print_summary(args, findings, told)
     failed = verdicts["fails"] > 0 or (args.strict and verdicts["not checked"] > 0)
     checked_any = verdicts["holds"] + verdicts["fails"] + verdicts["remark"] > 0
     samples = {finding.sample for finding in findings if finding.verdict == "fails"}
@@ -97,7 +97,22 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if failed or not checked_any else 0
 
 
-def _print_summary(args: argparse.Namespace, findings: list[Finding]) -> None:
+def _explain(findings: list[Finding], told: Counter[tuple[str, str]]) -> None:
+    """Print what does not hold in a sample, and count it by verdict and check in `told`."""
+    for finding in findings:
+        if finding.verdict not in ("fails", "remark"):
+            continue
+        told[finding.verdict, finding.check] += 1
+        if told[finding.verdict, finding.check] <= _EXPLAINED:
+            for line in explain(finding):
+                tqdm.write(printable(line), file=sys.stdout)
+
+
+def _print_summary(args: argparse.Namespace, findings: list[Finding], told: Counter[tuple[str, str]]) -> None:
+    for (verdict, check), number in told.items():
+        if number > _EXPLAINED:
+            more = f"{verdict}: {count(number - _EXPLAINED, 'more sample')}, {check}: --json has them"
+            sys.stdout.write(f"{printable(more)}\n")
     sys.stdout.writelines(f"{printable(line)}\n" for line in findings_table(findings))
     lacking: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
