@@ -100,6 +100,16 @@ def test_of_many_samples_that_fail_alike_the_first_are_explained_and_the_rest_co
     assert row.endswith("fails in 100 samples, this the farthest off")
 
 
+def test_a_remark_on_a_scalar_is_nothing_that_was_checked(
+    root: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remark = Finding("run_1", "scalar Cd", "remark", message="it is 1 in the store, which counts, and 2 in the recipe")
+    monkeypatch.setattr(check, "check_physics", lambda *_, **__: iter([[remark]]))
+    ended = command("check", root)
+    assert ended.status == 1
+    assert ended.err.startswith("drawpoint check: nothing could be checked; ")
+
+
 def test_numbers_of_the_store_go_before_those_that_the_recipe_states(
     tmp_path: Path, recipe: Path, command: Command
 ) -> None:

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_summary(args, findings, told)
     failed = verdicts["fails"] > 0 or (args.strict and verdicts["not checked"] > 0)
-    checked_any = verdicts["holds"] + verdicts["fails"] + verdicts["remark"] > 0
+    checked_any = verdicts["fails"] > 0 or any(finding.found is not None for finding in findings)
     samples = {finding.sample for finding in findings if finding.verdict == "fails"}
     if verdicts["fails"]:
         sys.stderr.write(
