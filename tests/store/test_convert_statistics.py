@@ -189,6 +189,13 @@ def test_statistics_are_on_where_splits_are_known_and_as_they_are_asked_for_else
     assert written(plain) == [False, False]
     assert written(source_at(runs), stats=False) == [False, False]
     assert written(plain, stats=True) == [True, True]
+    root = tmp_path / "with splits"
+    convert(PtSource(plain.only("run_0").tree, RUN_FILEMAP), writer_at(root))
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("run_1\nrun_2\n")
+    added = convert(plain, writer_at(root), existing="append")
+    assert added.statistics is not None
+    assert (added.statistics.split, added.statistics.n_samples) == ("train", 2)
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--stats",
         action=argparse.BooleanOptionalAction,
         help="measure what is written, without another read, and write the statistics of the training split, or of all "
-        "samples where no split is one (default: where SOURCE names splits, and with --append where the store keeps "
-        "moments)",
+        "samples where no split is one (default: where SOURCE or the store has splits, and with --append where the "
+        "store keeps moments)",
     )
     parser.add_argument(
         "--max-relative-error",

@@ -75,7 +75,7 @@ def convert(
 
     With `stats`, what is written is measured in the same pass: the moments of each sample are published with it, and
     the statistics of the training split, or else of the whole store (`publish_statistics` says which). None means where
-    the source names splits, and where it is appended to a store that keeps moments.
+    the source or the store has splits, and where it is appended to a store that keeps moments.
 
     Raises StoreExists for a store that is refused or not compatible with the writer, SampleNotFound for `scalars`
     of a sample that neither source nor store has, InvalidSample for a source without samples and a field that loses

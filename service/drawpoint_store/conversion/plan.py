@@ -16,6 +16,7 @@ from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
 from drawpoint_store.conversion.target import check_locations, check_target, load_manifest, store_exists
 from drawpoint_store.reading.manifest import StoreManifest
+from drawpoint_store.reading.splits import list_splits
 from drawpoint_store.statistics.moments_table import MOMENTS_NAME
 from drawpoint_store.writing.group import versions
 from drawpoint_store.writing.writer import named_groups
@@ -61,12 +62,12 @@ class ConversionPlan:
     ) -> ConversionPlan:
         """Return the plan for the store as it is now; the caller holds its lock. Raises StoreUnreadable.
 
-        Unless `stats` says so, it measures where the source names splits, and where it appends to a store that keeps
-        the moments of its samples.
+        Unless `stats` says so, it measures where splits are known, those of the source or of the store, and where it
+        appends to a store that keeps the moments of its samples.
         """
         if stats is None:
             is_measured = existing == "append" and writer.storage.info(MOMENTS_NAME) is not None
-            stats = bool(source.splits) or is_measured
+            stats = bool(source.splits) or is_measured or bool(list_splits(writer.storage))
         tasks = _tasks(source, writer, scalars)
         name = fingerprint(existing, source.broken, [task.fingerprint for task in tasks])
         stamp = writer.storage.stamp(StoreManifest.MANIFEST_NAME)  # before the manifest is read: see publish
