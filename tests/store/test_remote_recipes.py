@@ -35,7 +35,8 @@ from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.data_files import needed_parts
 from drawpoint_store.data_files.vtk_xml import tags
 from drawpoint_store.storage import partial_file
-from drawpoint_store.storage.bucket_access import open_client
+from drawpoint_store.storage.bucket_access import BucketAccess, open_client
+from drawpoint_store.storage.http_storage import HttpStorage
 from foam import FoamCase, cell_faces
 from hub import hub
 from proxy import BucketProxy, Fault, Passed, status
@@ -187,6 +188,14 @@ def test_tensors_of_a_web_server_are_listed_with_what_tells_that_they_changed(tm
         os.utime(file, (0, file.stat().st_mtime + 10))
         changed = [each.path for each in PtSource.scan(url, RUN_FILEMAP).files("run_1") if each not in before]
         assert changed == ["run_1/surface_pressure.pt"]
+
+
+def test_a_file_that_a_server_gives_whole_may_take_longer_than_the_deadline_of_a_request(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).bytes(400_000)
+    (tmp_path / "large.bin").write_bytes(data)
+    with python_server(tmp_path) as url, BucketProxy(int(url.rpartition(":")[2]), bytes_per_second=200_000) as proxy:
+        storage = HttpStorage(proxy.url, BucketAccess(deadline_seconds=1, retries=0))
+        assert b"".join(map(bytes, storage.stream("large.bin"))) == data
 
 
 def test_what_is_wrong_in_a_copy_is_said_of_the_file_in_the_source(tree: Path, tmp_path: Path) -> None:

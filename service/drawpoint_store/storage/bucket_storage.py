@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _RANGES = 8
 """Chunks that one call of obstore reads: it has 10 requests under way at most, and more would wait in a queue."""
 
+_STREAM_SECONDS = 7 * 24 * 3600.0
+"""The most that an object may take which is read from its beginning to its end."""
 
 _PIECE = 1 << 23
 """The least that is given of an object at a time, of one that is read from its beginning to its end."""
@@ -41,6 +43,7 @@ class BucketStorage(Storage):
     def __init__(self, root: str, access: BucketAccess) -> None:
         super().__init__(root, access)
         self._clients: dict[bool, obstore.store.ObjectStore] = {}
+        self._stream_client: obstore.store.ObjectStore | None = None
         self._lock = ForkSafeLock()
         self._free = asyncio.Semaphore(access.bucket_requests)
         self._in_turn = asyncio.Lock()
@@ -122,7 +125,13 @@ class BucketStorage(Storage):
             raise
 
     def _stream(self, name: str) -> Iterator[Buffer]:
-        for piece in self.client(read_only=True).get(name).stream(min_chunk_size=_PIECE):
+        with self._lock:
+            if self._stream_client is None:
+                # The deadline of a request includes its body, and this one may be of any size: a stall ends it.
+                access = self.access.model_copy(update={"deadline_seconds": _STREAM_SECONDS})
+                self._stream_client = open_client(self.root, access, read_only=True)
+        refuse_fork()
+        for piece in self._stream_client.get(name).stream(min_chunk_size=_PIECE):
             yield memoryview(piece)
 
     def _put(self, name: str, data: bytes, *, durable: bool) -> None:
