@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +14,12 @@ import pytest
 
 import drawpoint
 from drawpoint.errors import DrawpointError
+from drawpoint_store import ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.recipes.recipe_file import load_recipe
+from lethal import OnceLethalSource
+from row_runs import write_row_runs
 from trees import files_below, write_runs, writer_at
-from waiting import wait_until
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
@@ -47,27 +49,22 @@ def test_a_worker_of_an_executor_that_dies_ends_the_conversion_and_the_same_call
 
 
 def test_loky_writes_the_bytes_of_one_process_also_when_a_worker_of_it_is_killed(tmp_path: Path) -> None:
-    write_runs(tmp_path / "runs", 8)
-    store = tmp_path / "store"
-    convert(tmp_path / "runs", writer_at(tmp_path / "whole"))
-    executor = loky.get_reusable_executor(2)
-    pid = executor.submit(os.getpid).result()
+    recipe = load_recipe(write_row_runs(tmp_path / "runs", 8))
+    source = OnceLethalSource.scan(tmp_path / "runs", recipe)
 
-    def kill_a_worker() -> None:
-        wait_until(lambda: any(store.glob(".convert/samples/*.json")))
-        os.kill(pid, signal.SIGKILL)
+    def write_to(name: str, executor: Executor | None = None) -> dict[str, bytes]:
+        convert(source, ZarrStoreWriter(str(tmp_path / name), **source.writer_settings), executor=executor)
+        return files_below(tmp_path / name)
 
-    killer = threading.Thread(target=kill_a_worker)
-    killer.start()
+    whole = write_to("whole")
+    source.arm()
     with pytest.raises(DrawpointError, match=r"the executor failed at sample 'run_.': Terminated.*the same command"):
-        convert(tmp_path / "runs", writer_at(store), executor=executor)
-    killer.join()
+        write_to("store", loky.get_reusable_executor(2))
     executor = loky.get_reusable_executor(2)
     try:
-        convert(tmp_path / "runs", writer_at(store), executor=executor)
+        assert write_to("store", executor) == whole
     finally:
         executor.shutdown(kill_workers=True)
-    assert files_below(store) == files_below(tmp_path / "whole")
 
 
 def test_a_worker_with_another_version_of_what_decides_the_bytes_is_refused(
