@@ -154,6 +154,8 @@ def test_web_servers_with_ranges_and_without_become_the_same_bytes(
         assert "files, of sizes that are not listed" in capsys.readouterr().out
         assert main(["inspect", url]) == 1
         assert "its files are not opened where they are: give a --recipe" in capsys.readouterr().out
+        assert main(["inspect", url, "--write-recipe", str(tmp_path / "first.toml")]) == 1
+        assert "copy a sample or two to this machine" in capsys.readouterr().err
     assert files_below(tmp_path / "whole") == expected
     with nginx(tree, tmp_path_factory.mktemp("nginx")) as url:
         assert convert_to(tmp_path / "parts", source_of(f"{url}/")).broken == {}

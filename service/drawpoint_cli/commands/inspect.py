@@ -14,6 +14,7 @@ from drawpoint_cli.source import add_scratch, check_scratch, recipe
 from drawpoint_cli.survey_lines import survey_lines
 from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.survey.source_survey import survey_source
+from drawpoint_store.storage.locations import is_remote
 from drawpoint_store.wording import printable
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(path: Path, survey: SourceSurvey) -> None:
+    if survey.first_recipe is None and is_remote(survey.source):
+        raise InvalidSettings(
+            f"no recipe can be written of {survey.source}: the files of a URL are looked at with a --recipe alone; "
+            "copy a sample or two to this machine, and inspect these."
+        )
     if survey.first_recipe is None:
         raise InvalidSettings(
             f"no recipe can be written of {survey.source}: it has no mesh, and no array named like positions (points, "
