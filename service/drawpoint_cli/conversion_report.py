@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
     from drawpoint.format.sample_table import SampleTable
-    from drawpoint_store.conversion.report import ConversionReport
+    from drawpoint_store.conversion.publishing.report import ConversionReport
     from drawpoint_store.storage import Storage
     from drawpoint_store.writing.writer import ZarrStoreWriter
 

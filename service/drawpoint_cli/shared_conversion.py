@@ -9,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from drawpoint_cli.sizes import size
-from drawpoint_store.conversion.shares import Share
+from drawpoint_store.conversion.sharing.shares import Share
 from drawpoint_store.wording import count, first_few, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drawpoint_store.conversion.report import ConversionReport
+    from drawpoint_store.conversion.publishing.report import ConversionReport
 
 
 def add_shares(parser: argparse.ArgumentParser) -> None:

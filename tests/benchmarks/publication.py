@@ -23,9 +23,9 @@ from bucket_read import delayed
 
 from drawpoint.errors import ConversionUnfinished
 from drawpoint_store import FileMap, ZarrStoreWriter
-from drawpoint_store.conversion import shares
 from drawpoint_store.conversion.recipes.recipe_file import parse_recipe
-from drawpoint_store.conversion.shares import Share, convert_share, publish_shares
+from drawpoint_store.conversion.sharing import shares
+from drawpoint_store.conversion.sharing.shares import Share, convert_share, publish_shares
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -14,7 +14,7 @@ import torch
 from drawpoint.errors import RevisionChanged
 from drawpoint_store import StoreManifest, calculate_store_statistics
 from drawpoint_store.conversion.convert import convert
-from drawpoint_store.conversion.shares import Share, convert_share, publish_shares
+from drawpoint_store.conversion.sharing.shares import Share, convert_share, publish_shares
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.statistics.documents import statistics_json
 from drawpoint_store.statistics.moments_table import MOMENTS_NAME
@@ -142,7 +142,7 @@ def test_arrays_that_are_taken_over_from_a_run_with_other_dtypes_keep_their_mome
     assert convert(source_at(runs), writer_at(root), keep_finished=True).overflows
     dtypes = {"surface_pressure": "float32"}
     monkeypatch.setattr(
-        "drawpoint_store.conversion.measured_samples.measure_samples", interrupt
+        "drawpoint_store.conversion.publishing.measured_samples.measure_samples", interrupt
     )  # nothing is read back
     report = convert(source_at(runs), writer_at(root, field_dtypes=dtypes), existing="overwrite")
     assert report.kept == 6
@@ -161,7 +161,7 @@ def test_after_a_kill_around_the_manifest_the_same_call_writes_what_is_missing(
     convert(source_at(tmp_path / "older"), writer_at(root, chunk_points=32))
     old = (root / "statistics.json").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"drawpoint_store.conversion.publication.{name}", interrupt)
+        patch.setattr(f"drawpoint_store.conversion.publishing.publication.{name}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert(source_at(runs), writer_at(root), existing="overwrite")
     assert (root / "statistics.json").read_bytes() == old  # of the old revision, and says so
@@ -271,7 +271,7 @@ def test_a_conversion_that_is_killed_after_it_changed_a_split_leaves_no_statisti
         (root / "splits" / "train.txt").write_bytes(before)
     source = source_at(runs)
     source.__dict__["splits"] = {"train": ids}
-    monkeypatch.setattr("drawpoint_store.conversion.publication.gather_moments", interrupt)
+    monkeypatch.setattr("drawpoint_store.conversion.publishing.publication.gather_moments", interrupt)
     with pytest.raises(KeyboardInterrupt):
         convert(source, writer_at(root), existing="overwrite")
     assert StoreManifest.load(root).revision == revision

@@ -13,7 +13,7 @@ from drawpoint.errors import RevisionChanged
 from drawpoint_store import StoreManifest, ZarrChunkReader
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.journal import Journal
-from drawpoint_store.conversion.report import ConversionReport
+from drawpoint_store.conversion.publishing.report import ConversionReport
 from drawpoint_store.conversion.sources.pt_source import PtSource
 from drawpoint_store.inspecting.comparison import compare_samples
 from drawpoint_store.inspecting.verify import verify_store

@@ -26,8 +26,8 @@ from drawpoint.errors import DrawpointError, ExtraMissing, InvalidSample, Invali
 from drawpoint_cli.__main__ import main
 from drawpoint_store import ZarrStoreWriter
 from drawpoint_store.conversion.convert import convert
+from drawpoint_store.conversion.publishing.report import ConversionReport
 from drawpoint_store.conversion.recipes.recipe_file import parse_recipe
-from drawpoint_store.conversion.report import ConversionReport
 from drawpoint_store.conversion.scratch import sample_copy
 from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.pt_source import PtSource

@@ -25,9 +25,9 @@ from drawpoint.errors import ConversionUnfinished, StoreExists, StoreUnreadable,
 from drawpoint_store import StoreManifest
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.journal import Journal
-from drawpoint_store.conversion.report import ConversionReport
+from drawpoint_store.conversion.publishing.report import ConversionReport
 from drawpoint_store.conversion.sample_conversion import Task
-from drawpoint_store.conversion.shares import Share, convert_share, publish_shares
+from drawpoint_store.conversion.sharing.shares import Share, convert_share, publish_shares
 from drawpoint_store.maintenance.prune import prune_store
 from drawpoint_store.storage import LocalStorage, open_storage
 from drawpoint_store.writing.lock import lock_share, lock_store
@@ -37,7 +37,7 @@ from trees import SURFACE, files_below, write_run, write_runs, writer_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drawpoint_store.conversion.target import Existing
+    from drawpoint_store.conversion.planning.target import Existing
 
 DAY = 86_400.0
 

@@ -26,13 +26,19 @@ from drawpoint_cli.conversion_report import print_report
 from drawpoint_cli.filemap import REMEDY, describe_presets, report_unmapped_files
 from drawpoint_cli.shared_conversion import add_shares, print_share
 from drawpoint_cli.source import add_source_format, open_source
-from drawpoint_store.conversion.compatibility import held_fields, writer_settings
 from drawpoint_store.conversion.convert import convert
 from drawpoint_store.conversion.engines.dask_cluster import check_address, dask_executor
+from drawpoint_store.conversion.planning.compatibility import held_fields, writer_settings
+from drawpoint_store.conversion.planning.target import (
+    Existing,
+    check_locations,
+    check_target,
+    check_workers,
+    load_manifest,
+)
 from drawpoint_store.conversion.scalars import read_scalar_table
-from drawpoint_store.conversion.shares import check_unpublished, convert_share, publish_shares
+from drawpoint_store.conversion.sharing.shares import check_unpublished, convert_share, publish_shares
 from drawpoint_store.conversion.sources.pt_source import PtSource
-from drawpoint_store.conversion.target import Existing, check_locations, check_target, check_workers, load_manifest
 from drawpoint_store.storage.locations import is_in_memory, is_remote, local_path
 from drawpoint_store.writing.layout import FIELD_SPECS
 from drawpoint_store.writing.writer import ZarrStoreWriter

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from drawpoint.errors import MetadataDamaged
 from drawpoint_cli.arguments import Subparsers, add_command, add_store_root, add_workers, location
 from drawpoint_cli.source import add_source_format, check_scratch, open_source
-from drawpoint_store.conversion.compatibility import held_fields
+from drawpoint_store.conversion.planning.compatibility import held_fields
 from drawpoint_store.inspecting.comparison import compare_fields, compare_samples
 from drawpoint_store.inspecting.verify import verify_store
 from drawpoint_store.maintenance.prune import find_leftovers

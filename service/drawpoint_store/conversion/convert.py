@@ -16,10 +16,10 @@ from tqdm import tqdm
 from drawpoint.errors import RevisionChanged, StoreUnreadable
 from drawpoint_store.conversion.engines.engine import run_tasks
 from drawpoint_store.conversion.losses import check_precision, check_probes, choose_probes
-from drawpoint_store.conversion.plan import ConversionPlan, open_source
-from drawpoint_store.conversion.publication import complete, publish
+from drawpoint_store.conversion.planning.plan import ConversionPlan, open_source
+from drawpoint_store.conversion.planning.target import check_workers
+from drawpoint_store.conversion.publishing.publication import complete, publish
 from drawpoint_store.conversion.sample_conversion import GO_ON
-from drawpoint_store.conversion.target import check_workers
 from drawpoint_store.storage import LocalStorage
 from drawpoint_store.writing.lock import UNFINISHED_FOLDER, lock_store
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from drawpoint_store.conversion.report import ConversionReport
+    from drawpoint_store.conversion.planning.target import Existing
+    from drawpoint_store.conversion.publishing.report import ConversionReport
     from drawpoint_store.conversion.sample_conversion import Task
     from drawpoint_store.conversion.sources.source import Source
-    from drawpoint_store.conversion.target import Existing
     from drawpoint_store.storage import Storage
     from drawpoint_store.writing.writer import ZarrStoreWriter
 

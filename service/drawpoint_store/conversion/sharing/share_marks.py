@@ -19,7 +19,7 @@ from drawpoint_store.writing.lock import JOURNAL_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drawpoint_store.conversion.plan import ConversionPlan
+    from drawpoint_store.conversion.planning.plan import ConversionPlan
     from drawpoint_store.storage import Storage
 
 _SHARES = f"{JOURNAL_FOLDER}/shares"

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from drawpoint.errors import InvalidSample, MetadataDamaged
-from drawpoint_store.conversion.report import PublishedStatistics
+from drawpoint_store.conversion.publishing.report import PublishedStatistics
 from drawpoint_store.reading.reader import ZarrChunkReader
 from drawpoint_store.reading.splits import list_splits, read_split
 from drawpoint_store.reading.statistics_file import STATISTICS_NAME, read_statistics
@@ -20,7 +20,7 @@ from drawpoint_store.wording import count, first_few
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from drawpoint_store.conversion.plan import ConversionPlan
+    from drawpoint_store.conversion.planning.plan import ConversionPlan
     from drawpoint_store.storage import Storage
 
 _TRAINING = "train"

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drawpoint.draw.order import SHUFFLE_RULE, common_rule
-from drawpoint_store.conversion.compatibility import check_compatibility, keep_texts
 from drawpoint_store.conversion.journal import Journal, fingerprint
-from drawpoint_store.conversion.report import ConversionReport
+from drawpoint_store.conversion.planning.compatibility import check_compatibility, keep_texts
+from drawpoint_store.conversion.planning.target import check_locations, check_target, load_manifest, store_exists
+from drawpoint_store.conversion.publishing.report import ConversionReport
 from drawpoint_store.conversion.sample_conversion import SampleConverter, Task
 from drawpoint_store.conversion.scalars import check_samples
 from drawpoint_store.conversion.sources.pt_source import PREPROCESSED, PtSource
-from drawpoint_store.conversion.target import check_locations, check_target, load_manifest, store_exists
 from drawpoint_store.reading.manifest import StoreManifest
 from drawpoint_store.reading.splits import list_splits
 from drawpoint_store.statistics.moments_table import MOMENTS_NAME
@@ -24,9 +24,9 @@ from drawpoint_store.writing.writer import named_groups
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from drawpoint_store.conversion.planning.target import Existing
     from drawpoint_store.conversion.sample_conversion import Outcome
     from drawpoint_store.conversion.sources.source import Source
-    from drawpoint_store.conversion.target import Existing
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drawpoint_store.conversion.losses import add_precision
-from drawpoint_store.conversion.measured_samples import gather_moments, publish_statistics
-from drawpoint_store.conversion.share_marks import ShareMarks
+from drawpoint_store.conversion.publishing.measured_samples import gather_moments, publish_statistics
+from drawpoint_store.conversion.sharing.share_marks import ShareMarks
 from drawpoint_store.statistics.moments_table import write_moments
 from drawpoint_store.writing.split_files import write_splits
 from drawpoint_store.writing.statistics_binding import release_statistics
@@ -14,8 +14,8 @@ from drawpoint_store.writing.writer import named_groups
 
 if TYPE_CHECKING:
     from drawpoint.format.precision import FieldPrecision
-    from drawpoint_store.conversion.plan import ConversionPlan
-    from drawpoint_store.conversion.report import ConversionReport
+    from drawpoint_store.conversion.planning.plan import ConversionPlan
+    from drawpoint_store.conversion.publishing.report import ConversionReport
 
 
 def publish(plan: ConversionPlan, report: ConversionReport, *, keep_finished: bool) -> None:

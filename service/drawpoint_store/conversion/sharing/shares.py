@@ -15,11 +15,11 @@ from drawpoint.errors import ConversionUnfinished, StoreExists
 from drawpoint_store.conversion.convert import convert_tasks, probe, resume_hint, without_unfinished_groups
 from drawpoint_store.conversion.journal import Journal
 from drawpoint_store.conversion.losses import check_precision
-from drawpoint_store.conversion.plan import ConversionPlan, open_source
-from drawpoint_store.conversion.publication import complete, publish
+from drawpoint_store.conversion.planning.plan import ConversionPlan, open_source
+from drawpoint_store.conversion.planning.target import check_workers, load_manifest
+from drawpoint_store.conversion.publishing.publication import complete, publish
 from drawpoint_store.conversion.sample_conversion import Outcome
-from drawpoint_store.conversion.share_marks import ShareMarks
-from drawpoint_store.conversion.target import check_workers, load_manifest
+from drawpoint_store.conversion.sharing.share_marks import ShareMarks
 from drawpoint_store.storage import open_storage
 from drawpoint_store.wording import count, first_few
 from drawpoint_store.writing.lock import lock_share, lock_store
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Executor
 
-    from drawpoint_store.conversion.report import ConversionReport
+    from drawpoint_store.conversion.planning.target import Existing
+    from drawpoint_store.conversion.publishing.report import ConversionReport
     from drawpoint_store.conversion.sample_conversion import Task
     from drawpoint_store.conversion.sources.source import Source
-    from drawpoint_store.conversion.target import Existing
     from drawpoint_store.writing.writer import ZarrStoreWriter
 
 READS = 32

@@ -1,0 +1,1 @@
+"""Conversions that several processes share, such as the tasks of a SLURM array."""
