@@ -45,7 +45,7 @@ from bisect import bisect
 from heapq import nlargest
 from itertools import islice
 from os.path import commonprefix
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,6 +100,11 @@ class DrawpointError(Exception):
         self.sample = sample
         self.field = field
         self.chunk = chunk
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As Exception has it. Of classes that have none of their own, what pickles the errors of Dask's workers (tblib)
+        # makes instances by a __new__ of one of their bases, which is not that of the others.
+        return type(self), self.args, self.__dict__
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument.

@@ -316,7 +316,7 @@ def test_a_conversion_of_another_format_is_not_resumed(tmp_path: Path, monkeypat
     write_runs(tmp_path / "runs", 3)
     for format_, resumed in ((GROUP_FORMAT, 3), (GROUP_FORMAT - 1, 0)):
         root = tmp_path / str(format_)
-        monkeypatch.setattr("drawpoint_store.conversion.planning.plan.GROUP_FORMAT", format_)
+        monkeypatch.setattr("drawpoint_store.writing.group.GROUP_FORMAT", format_)
         monkeypatch.setattr("drawpoint_store.conversion.convert.publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert(tmp_path / "runs", writer_at(root))

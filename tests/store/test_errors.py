@@ -9,6 +9,7 @@ import pickle
 from typing import Any
 
 import pytest
+from tblib.pickling_support import pickle_exception
 
 from drawpoint import errors
 
@@ -30,6 +31,15 @@ def test_an_error_keeps_its_sentence_and_facts_through_pickle_and_copy(kind: typ
         assert str(other) == "The sentence."
         assert (other.store, other.sample, other.field, other.chunk) == ("s", "param0/run", "f", 3)
     assert kind("x").sample is None
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_comes_from_the_workers_of_dask_as_it_is(kind: type[errors.DrawpointError]) -> None:
+    error = kind("The sentence.", store="s", sample="param0/run")
+    make, facts, *state = pickle_exception(error)  # what distributed has pickle do
+    other = make(*facts)
+    other.__dict__.update(*state)
+    assert (type(other), str(other), other.store, other.sample) == (kind, "The sentence.", "s", "param0/run")
 
 
 def test_an_unknown_name_is_told_near_names() -> None:
