@@ -31,6 +31,9 @@ from drawpoint_store.conversion.scratch.scratch import Scratch
 from drawpoint_store.conversion.sources.recipe_source import RecipeSource
 from drawpoint_store.convert import convert
 from drawpoint_store.data_files import needed_parts
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from s3 import run_s3, upload
 
 SAMPLES, SIDE, ARRAYS = 5, 64, 60
