@@ -137,7 +137,7 @@ def test_after_ctrl_c_nothing_writes_any_more_and_the_same_command_goes_on(
     _, err = process.communicate(timeout=60)
     with cluster.client() as client:
         assert not any(client.run(is_converting, "convert-").values())
-    assert (process.returncode, err.count("\n")) == (130, 1)
+    assert process.returncode == 130, err
     assert err.endswith("run the same command again to go on.\n")
     assert not list(store.glob(".convert/workers-*"))
     assert not (store / "manifest.json").exists()

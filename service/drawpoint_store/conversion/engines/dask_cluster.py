@@ -49,7 +49,7 @@ def dask_executor(address: str, tell: Callable[[str], object]) -> Iterator[Execu
         from distributed import Client  # noqa: PLC0415  of an extra
     place = _address_in(Path(address)) if address.endswith(_FILE_END) else address
     connect: Any = Client  # of which it gives no types
-    for name in ("distributed", "distributed.client"):
+    for name in ("distributed", "distributed.client", "concurrent.futures", "asyncio", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what it logs on stderr, we say in a sentence
     try:
         client = connect(place, timeout=_CONNECT_SECONDS, set_as_default=False)
